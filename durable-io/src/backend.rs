@@ -1,0 +1,68 @@
+//! What a disk must do for the handles: the operating system and the simulator both do it.
+//!
+//! One call here is one system call. Loops over short reads and writes, the failure latch and the
+//! error's path and offset live above it, in the handles, so that the simulator exercises them.
+
+use std::fmt::Debug;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dir::Entry;
+use crate::file::Advice;
+use crate::platform::Capabilities;
+use crate::site::Site;
+
+pub(crate) trait DiskBackend: Debug + Send + Sync {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn DirBackend>>;
+    /// Monotonic time since some origin.
+    fn now(&self) -> Duration;
+    /// A number nobody else has drawn.
+    fn unique_id(&self) -> io::Result<u64>;
+    fn capabilities(&self) -> Capabilities;
+}
+
+pub(crate) trait DirBackend: Debug + Send + Sync {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn FileBackend>>;
+    fn create_new(&self, name: &str) -> io::Result<Arc<dyn FileBackend>>;
+    fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>>;
+    fn create_dir(&self, name: &str) -> io::Result<()>;
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    fn link(&self, from: &str, to: &str) -> io::Result<()>;
+    fn remove(&self, name: &str) -> io::Result<()>;
+    fn list(&self) -> io::Result<Vec<Entry>>;
+    fn sync(&self, site: &Site) -> io::Result<()>;
+    /// Bytes a user may still write.
+    fn free_space(&self) -> io::Result<u64>;
+    fn try_lock(&self, name: &str) -> io::Result<LockAttempt>;
+}
+
+/// The answer to [`DirBackend::try_lock`]: the lock, freed when dropped, or who has it.
+pub(crate) enum LockAttempt {
+    Taken(Box<dyn Debug + Send + Sync>),
+    Held { pid: Option<u32> },
+}
+
+pub(crate) trait FileBackend: Debug + Send + Sync {
+    fn len(&self) -> io::Result<u64>;
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+    /// As `write_at`, and the written range is durable when it returns.
+    fn write_durable_at(&self, buf: &[u8], offset: u64, site: &Site) -> io::Result<usize>;
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
+    fn sync(&self, site: &Site) -> io::Result<()>;
+    fn start_writeback(&self, offset: u64, len: u64) -> io::Result<()>;
+    fn advise(&self, offset: u64, len: u64, advice: Advice) -> io::Result<()>;
+    fn map(&self, range: Range<u64>) -> io::Result<MapBytes>;
+}
+
+/// Bytes behind a [`Map`](crate::Map).
+pub(crate) enum MapBytes {
+    Os(memmap2::Mmap),
+    /// The simulator copies: its maps are of bytes that never change.
+    #[cfg(feature = "sim")]
+    Copied(Box<[u8]>),
+}

@@ -1,0 +1,103 @@
+//! Little-endian numbers to and from bytes. Decoding cannot panic and cannot read past the end.
+
+use byteorder::{ByteOrder, LittleEndian};
+
+/// Reads numbers and byte strings from the front of a slice. Every method returns `None`, and takes
+/// nothing, if too few bytes are left.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoder<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Decoder<'a> {
+    /// A decoder at the start of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// The bytes not yet taken.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Takes the next `n` bytes.
+    pub fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(n)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    /// Takes a little-endian `u32`.
+    pub fn u32(&mut self) -> Option<u32> {
+        self.bytes(4).map(LittleEndian::read_u32)
+    }
+
+    /// Takes a little-endian `u64`.
+    pub fn u64(&mut self) -> Option<u64> {
+        self.bytes(8).map(LittleEndian::read_u64)
+    }
+}
+
+/// Appends numbers and byte strings to a buffer.
+#[derive(Clone, Debug, Default)]
+pub struct Encoder {
+    bytes: Vec<u8>,
+}
+
+impl Encoder {
+    /// An empty buffer with room for `capacity` bytes.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { bytes: Vec::with_capacity(capacity) }
+    }
+
+    /// Appends `bytes` as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
+
+    /// Appends `value`, little-endian.
+    pub fn u32(&mut self, value: u32) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    /// Appends `value`, little-endian.
+    pub fn u64(&mut self, value: u64) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+
+    /// What has been appended so far.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The buffer.
+    pub fn into_vec(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        let mut encoder = Encoder::default();
+        encoder.u32(0x0102_0304).u64(u64::MAX - 1).bytes(b"tail");
+        assert_eq!(encoder.as_slice().first(), Some(&4), "little-endian");
+        let mut decoder = Decoder::new(encoder.as_slice());
+        assert_eq!(decoder.u32(), Some(0x0102_0304));
+        assert_eq!(decoder.u64(), Some(u64::MAX - 1));
+        assert_eq!(decoder.rest(), b"tail");
+    }
+
+    #[test]
+    fn too_few_bytes_are_none_and_take_nothing() {
+        let mut decoder = Decoder::new(&[1, 2, 3]);
+        assert_eq!(decoder.u32(), None);
+        assert_eq!(decoder.u64(), None);
+        assert_eq!(decoder.bytes(4), None);
+        assert_eq!(decoder.bytes(3), Some(&[1, 2, 3][..]));
+    }
+}

@@ -1,0 +1,296 @@
+//! The disk of the operating system: `std` and `rustix`, one system call per function.
+
+#[cfg(not(unix))]
+compile_error!(
+    "durable-io needs openat, flock and a directory that can be synced; it supports Unix systems only"
+);
+
+use std::fs;
+use std::io::{self, IoSlice, Read, Seek, Write};
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+
+use crate::backend::{DirBackend, DiskBackend, FileBackend, LockAttempt, MapBytes};
+use crate::dir::Entry;
+use crate::file::Advice;
+use crate::platform::{self, Capabilities};
+use crate::site::{Barrier, Site};
+
+#[derive(Debug)]
+pub(crate) struct OsDisk;
+
+const NEW_FILE: Mode = Mode::from_raw_mode(0o644);
+const NEW_DIR: Mode = Mode::from_raw_mode(0o755);
+const READ_WRITE: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl DiskBackend for OsDisk {
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn DirBackend>> {
+        let fd = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
+        Ok(Arc::new(OsDir { fd }))
+    }
+
+    fn now(&self) -> Duration {
+        static ORIGIN: OnceLock<Instant> = OnceLock::new();
+        ORIGIN.get_or_init(Instant::now).elapsed()
+    }
+
+    fn unique_id(&self) -> io::Result<u64> {
+        getrandom::u64().map_err(io::Error::from)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        platform::capabilities(std::env::consts::OS)
+    }
+}
+
+#[derive(Debug)]
+struct OsDir {
+    fd: OwnedFd,
+}
+
+impl OsDir {
+    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<Arc<dyn FileBackend>> {
+        let fd = rustix::fs::openat(&self.fd, name, flags, NEW_FILE)?;
+        Ok(Arc::new(OsFile { file: fs::File::from(fd) }))
+    }
+}
+
+impl DirBackend for OsDir {
+    fn open(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
+        self.open_file(name, READ_WRITE)
+    }
+
+    fn create_new(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
+        self.open_file(name, READ_WRITE | OFlags::CREATE | OFlags::EXCL)
+    }
+
+    fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>> {
+        let fd = rustix::fs::openat(&self.fd, name, DIRECTORY, Mode::empty())?;
+        Ok(Arc::new(Self { fd }))
+    }
+
+    fn create_dir(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.fd, name, NEW_DIR)?)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
+    }
+
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::linkat(&self.fd, from, &self.fd, to, AtFlags::empty())?)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?)
+    }
+
+    fn list(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_bytes() == b"." || name.to_bytes() == b".." {
+                continue;
+            }
+            let is_dir = match entry.file_type() {
+                // Some file systems leave the type out of the listing.
+                FileType::Unknown => {
+                    let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+                }
+                kind => kind == FileType::Directory,
+            };
+            entries.push(Entry { name: name.to_string_lossy().into_owned(), is_dir });
+        }
+        Ok(entries)
+    }
+
+    fn sync(&self, _site: &Site) -> io::Result<()> {
+        // On Apple's systems a directory's names reach the drive with fsync and the platter with
+        // the next full fsync; asking for the full one here keeps the promise.
+        full_sync(&self.fd)
+    }
+
+    fn free_space(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.fd)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn try_lock(&self, name: &str) -> io::Result<LockAttempt> {
+        let fd = rustix::fs::openat(&self.fd, name, READ_WRITE | OFlags::CREATE, NEW_FILE)?;
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                // Best effort: the holder may be about to write it.
+                let pid = match fs::File::from(fd).take(16).read_to_string(&mut text) {
+                    Ok(_) => text.trim().parse().ok(),
+                    Err(_) => None,
+                };
+                return Ok(LockAttempt::Held { pid });
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        let mut file = fs::File::from(fd);
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(LockAttempt::Taken(Box::new(file)))
+    }
+}
+
+#[derive(Debug)]
+struct OsFile {
+    file: fs::File,
+}
+
+impl FileBackend for OsFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buf, offset)
+    }
+
+    fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        match bufs {
+            [one] => self.file.write_at(one, offset),
+            many => Ok(rustix::io::pwritev(&self.file, many, offset)?),
+        }
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn write_durable_at(&self, buf: &[u8], offset: u64, site: &Site) -> io::Result<usize> {
+        let flags = rustix::io::ReadWriteFlags::DSYNC;
+        match rustix::io::pwritev2(&self.file, &[IoSlice::new(buf)], offset, flags) {
+            Ok(n) => Ok(n),
+            // A file system without the flag (a kernel before 4.7, some FUSE): nothing was written.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                self.write_then_sync(buf, offset, site)
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn write_durable_at(&self, buf: &[u8], offset: u64, site: &Site) -> io::Result<usize> {
+        self.write_then_sync(buf, offset, site)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    #[cfg(not(any(target_os = "macos", target_os = "ios", target_os = "openbsd")))]
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), offset, len) {
+            Ok(()) => Ok(()),
+            // A file system that cannot reserve: the length is set, and a full disk is met later.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                self.lengthen(offset, len)
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    #[cfg(any(target_os = "macos", target_os = "ios", target_os = "openbsd"))]
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.lengthen(offset, len)
+    }
+
+    fn sync(&self, site: &Site) -> io::Result<()> {
+        if site.barrier == Barrier::All { full_sync(&self.file) } else { data_sync(&self.file) }
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn start_writeback(&self, offset: u64, len: u64) -> io::Result<()> {
+        // DONTNEED on a dirty range makes Linux begin to write it back, without waiting.
+        self.advise(offset, len, Advice::DontNeed)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn start_writeback(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    fn advise(&self, offset: u64, len: u64, advice: Advice) -> io::Result<()> {
+        let advice = match advice {
+            Advice::Sequential => rustix::fs::Advice::Sequential,
+            Advice::DontNeed => rustix::fs::Advice::DontNeed,
+        };
+        Ok(rustix::fs::fadvise(&self.file, offset, std::num::NonZeroU64::new(len), advice)?)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    fn advise(&self, _offset: u64, _len: u64, _advice: Advice) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn map(&self, range: Range<u64>) -> io::Result<MapBytes> {
+        let len = usize::try_from(range.end - range.start)
+            .map_err(|_too_large| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let mut options = memmap2::MmapOptions::new();
+        options.offset(range.start).len(len);
+        // SAFETY: the bytes behind the slice must not change or vanish while it lives. `File::map`
+        // is offered for ranges that will never be written again, of files that are then only
+        // appended to or unlinked; the store's lock keeps other processes of ours away.
+        #[expect(unsafe_code, reason = "a map is 3 to 13 times cheaper than pread of hot bytes")]
+        let map = unsafe { options.map(&self.file) }?;
+        Ok(MapBytes::Os(map))
+    }
+}
+
+impl OsFile {
+    fn write_then_sync(&self, buf: &[u8], offset: u64, site: &Site) -> io::Result<usize> {
+        let n = self.file.write_at(buf, offset)?;
+        self.sync(site)?;
+        Ok(n)
+    }
+
+    fn lengthen(&self, offset: u64, len: u64) -> io::Result<()> {
+        let end = offset.saturating_add(len);
+        if self.len()? < end { self.file.set_len(end) } else { Ok(()) }
+    }
+}
+
+/// The [`platform`] module's choice for `fdatasync`, carried out.
+#[cfg(target_vendor = "apple")]
+fn data_sync(fd: impl std::os::fd::AsFd) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_fullfsync(fd)?)
+}
+
+#[cfg(target_vendor = "apple")]
+fn full_sync(fd: impl std::os::fd::AsFd) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_fullfsync(fd)?)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn data_sync(fd: impl std::os::fd::AsFd) -> io::Result<()> {
+    Ok(rustix::fs::fdatasync(fd)?)
+}
+
+#[cfg(not(any(
+    target_vendor = "apple",
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd"
+)))]
+fn data_sync(fd: impl std::os::fd::AsFd) -> io::Result<()> {
+    Ok(rustix::fs::fsync(fd)?)
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn full_sync(fd: impl std::os::fd::AsFd) -> io::Result<()> {
+    Ok(rustix::fs::fsync(fd)?)
+}

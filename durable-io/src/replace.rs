@@ -1,0 +1,121 @@
+//! The procedures everyone needs, written once, with every barrier they take.
+//!
+//! Each is `#[track_caller]`: the simulator sees its barriers at the caller's line, one per step.
+
+use std::panic::Location;
+
+use crate::dir::Dir;
+use crate::error::Result;
+use crate::file::File;
+use crate::site::{Barrier, Site};
+
+/// Replaces the whole content of `name` in one atomic, durable step: after a crash at any moment the
+/// file holds either the old bytes or the new ones, and the new ones once this has returned.
+///
+/// Writes `NAME.tmp`, syncs it, renames it over `name`, syncs the directory. A left-over `NAME.tmp`
+/// of an earlier crash is overwritten. Concurrent calls for one name are the caller's to prevent.
+///
+/// # Errors
+/// [`Error::NoSpace`](crate::Error::NoSpace) if the disk is full: the old content stands. Any other
+/// error before the directory sync leaves the old content or the new; the temporary file is removed
+/// as far as the disk lets us.
+#[track_caller]
+pub fn replace_file(dir: &Dir, name: &str, contents: &[u8]) -> Result<()> {
+    let location = Location::caller();
+    let temp = format!("{name}.tmp");
+    let file = create_over(dir, &temp)?;
+    let written = fill(&file, contents);
+    let published = written.and_then(|()| publish_at(dir, &file, &temp, name, location));
+    if published.is_err() {
+        // Best effort: the error that is returned matters more, and the next call overwrites it.
+        drop(dir.remove(&temp));
+    }
+    published
+}
+
+fn fill(file: &File, contents: &[u8]) -> Result<()> {
+    if contents.is_empty() {
+        return Ok(());
+    }
+    // A full disk is met here, before the file counts for anything.
+    file.allocate(0, contents.len() as u64)?;
+    file.write_all_at(contents, 0)
+}
+
+/// Creates `name`, or empties the left-over of that name. Only for temporary names, which nothing
+/// relies on.
+fn create_over(dir: &Dir, name: &str) -> Result<File> {
+    match dir.create_new(name) {
+        Err(error) if error.is_already_exists() => {
+            dir.remove(name)?;
+            dir.create_new(name)
+        }
+        other => other,
+    }
+}
+
+/// Makes the finished file `temp` durable and visible as `name`, replacing what stood there: syncs
+/// its bytes, renames it, syncs the directory.
+///
+/// `file` must be `temp`, opened.
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned): `name` is what it
+/// was, or the new file.
+#[track_caller]
+pub fn publish(dir: &Dir, file: &File, temp: &str, name: &str) -> Result<()> {
+    publish_at(dir, file, temp, name, Location::caller())
+}
+
+fn publish_at(
+    dir: &Dir,
+    file: &File,
+    temp: &str,
+    name: &str,
+    location: &'static Location<'static>,
+) -> Result<()> {
+    // Durable: the bytes. Only now may a name that readers trust point at them.
+    drop(file.sync_data_at(Site::new(location, Barrier::Data, "contents"))?);
+    dir.rename(temp, name)?;
+    // Durable: the name. Only now may the caller rely on the new content.
+    dir.sync_at(Site::new(location, Barrier::Dir, "name"))
+}
+
+/// Creates `name`, which must not exist, lets `fill` write it, and makes bytes and name durable.
+///
+/// A crash before this returns can leave the name with any part of the bytes: something else (a
+/// manifest, a mark, a rule of recovery) must say from when on the file counts. Use [`publish`] when
+/// the name alone is the proof.
+///
+/// # Errors
+/// What `fill` returns; [`Error::Io`](crate::Error::Io) (see
+/// [`is_already_exists`](crate::Error::is_already_exists)),
+/// [`Error::NoSpace`](crate::Error::NoSpace). After an error the file may stand, half-written.
+#[track_caller]
+pub fn create_durably<E: From<crate::Error>>(
+    dir: &Dir,
+    name: &str,
+    fill: impl FnOnce(&File) -> Result<(), E>,
+) -> Result<File, E> {
+    let location = Location::caller();
+    let file = dir.create_new(name)?;
+    fill(&file)?;
+    // Durable: the bytes, before anything may rely on the name.
+    drop(file.sync_data_at(Site::new(location, Barrier::Data, "contents"))?);
+    // Durable: the name. Only now may the caller rely on the file.
+    dir.sync_at(Site::new(location, Barrier::Dir, "name"))?;
+    Ok(file)
+}
+
+/// Removes `name` so that no crash brings it back.
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned): the file may stand
+/// or be gone, and a crash may bring it back.
+#[track_caller]
+pub fn remove_durably(dir: &Dir, name: &str) -> Result<()> {
+    let site = Site::new(Location::caller(), Barrier::Dir, "name");
+    dir.remove(name)?;
+    // Durable: the removal. Only now may the caller forget that the file was ever there.
+    dir.sync_at(site)
+}

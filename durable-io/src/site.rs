@@ -1,0 +1,65 @@
+//! Where in the sources a barrier stands: the name by which the simulator lists it and switches it off.
+
+use std::fmt;
+use std::panic::Location;
+
+/// What a barrier makes durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Barrier {
+    /// A file's bytes and the length needed to read them ([`File::sync_data`](crate::File::sync_data)).
+    Data,
+    /// A file's bytes and all its metadata ([`File::sync_all`](crate::File::sync_all)).
+    All,
+    /// A directory's names ([`Dir::sync`](crate::Dir::sync)).
+    Dir,
+    /// One written range ([`File::write_durable_at`](crate::File::write_durable_at)).
+    Write,
+}
+
+/// One barrier in the sources: file, line, *column* and kind, and the step within a procedure
+/// that holds more than one.
+///
+/// Two barriers on one line differ by column, two inside one procedure
+/// ([`replace_file`](crate::replace_file), say) by step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Site {
+    /// Source file, as the compiler names it.
+    pub file: &'static str,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// What the barrier makes durable.
+    pub barrier: Barrier,
+    /// The step inside a procedure of this crate, or `""` for a plain sync.
+    pub step: &'static str,
+}
+
+impl Site {
+    /// The site at `location`; take `Location::caller()` first and pass it on by hand, since closures,
+    /// function pointers, macros and a tracked `Drop` lose it.
+    pub fn new(location: &'static Location<'static>, barrier: Barrier, step: &'static str) -> Self {
+        Self {
+            file: location.file(),
+            line: location.line(),
+            column: location.column(),
+            barrier,
+            step,
+        }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)?;
+        if !self.step.is_empty() {
+            write!(f, " {}", self.step)?;
+        }
+        write!(f, " ({})", match self.barrier {
+            Barrier::Data => "file data",
+            Barrier::All => "file data and metadata",
+            Barrier::Dir => "directory",
+            Barrier::Write => "written range",
+        })
+    }
+}
