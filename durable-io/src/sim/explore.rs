@@ -1,0 +1,462 @@
+//! The explorer: runs every short sequence of operations, ends each at every moment, in every way,
+//! and asks the store what is left.
+
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::crash::{Choice, States, Visited};
+use super::hash::mix;
+use super::run::{Broken, Moment, Runner, Until};
+use super::story::Counterexample;
+use super::subject::Subject;
+use super::tape::{Cut, Tape};
+use super::world::World;
+use crate::site::Site;
+
+/// How far an exploration goes.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// Every sequence of at most this many operations, from every starting state.
+    pub length: usize,
+    /// The unit of tearing: 512 or 4096 bytes.
+    pub unit: usize,
+    /// An instant with more crash states than this is sampled, and counted as sampled.
+    pub states_per_point: u64,
+    /// Also kill the process at every call, reopen, go on, and then cut the power.
+    pub process_deaths: bool,
+    /// Also crash during recovery.
+    pub nested: bool,
+    /// How many threads explore.
+    pub threads: usize,
+    /// Stop after this long; the report then says how far it came.
+    pub time: Option<Duration>,
+}
+
+impl Bound {
+    /// Everything on, up to `length` operations, on two threads, without a limit of time.
+    pub fn of_length(length: usize) -> Self {
+        Self {
+            length,
+            unit: 512,
+            states_per_point: 1 << 16,
+            process_deaths: true,
+            nested: true,
+            threads: 2,
+            time: None,
+        }
+    }
+}
+
+/// What an exploration has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sequences of operations run.
+    pub workloads: u64,
+    /// Instants at which a crash was looked at.
+    pub crash_points: u64,
+    /// Of these, how many had more states than the bound.
+    pub sampled_points: u64,
+    /// Crash states generated.
+    pub states: u64,
+    /// Distinct ones (image, allowed answers, interrupted operation), each checked in full.
+    pub unique_states: u64,
+    /// Of these, how many came from a crash during recovery or after a process death.
+    pub nested_states: u64,
+    /// Opens of the store.
+    pub opens: u64,
+}
+
+/// What an exploration found.
+#[derive(Debug)]
+pub struct Exploration {
+    /// What was done.
+    pub counts: Counts,
+    /// Every barrier reached, with the operations during which it was.
+    pub sites: BTreeMap<Site, BTreeSet<String>>,
+    /// Distinct states checked for each starting state.
+    pub by_start: BTreeMap<&'static str, u64>,
+    /// The first violation, shrunk; `None` if there was none.
+    pub counterexample: Option<Counterexample>,
+    /// True if the time ran out first.
+    pub timed_out: bool,
+}
+
+/// Judges a store under crashes. See [`Subject`].
+#[derive(Debug)]
+pub struct Explorer<'s, S> {
+    subject: &'s S,
+    ignored: Vec<Site>,
+}
+
+impl<'s, S: Subject> Explorer<'s, S> {
+    /// A judge of `subject`.
+    pub fn new(subject: &'s S) -> Self {
+        Self { subject, ignored: Vec::new() }
+    }
+
+    /// The same judge, with these barriers switched off: they return success and do nothing.
+    #[must_use]
+    pub fn without(mut self, sites: &[Site]) -> Self {
+        self.ignored.extend_from_slice(sites);
+        self
+    }
+
+    /// Tries every sequence within `bound` and reports to `progress` now and then.
+    pub fn explore(&self, bound: &Bound, progress: &(dyn Fn(&Counts) + Sync)) -> Exploration {
+        let starts = Runner::new(self.subject, &self.ignored, bound.unit).starts().len();
+        let letters = self.subject.operations().len();
+        let workloads = all_workloads(starts, letters, bound.length);
+        self.run(bound, progress, &|nth| workloads.get(nth).cloned())
+    }
+
+    /// Tries random sequences of 5 to 12 operations, from random starting states, until the time of
+    /// `bound` is over. The same seed tries the same sequences.
+    pub fn soak(&self, bound: &Bound, seed: u64, progress: &(dyn Fn(&Counts) + Sync)) -> Exploration {
+        let starts = Runner::new(self.subject, &self.ignored, bound.unit).starts().len();
+        let letters = self.subject.operations().len();
+        self.run(bound, progress, &|nth| Some(random_workload(seed, nth as u64, starts, letters)))
+    }
+
+    /// Runs the state that `tape` describes, and returns what breaks, if anything does.
+    pub fn replay(&self, tape: &Tape) -> Option<Counterexample> {
+        super::story::replay(self.subject, &self.ignored, tape)
+    }
+
+    fn run(
+        &self,
+        bound: &Bound,
+        progress: &(dyn Fn(&Counts) + Sync),
+        workload: &(dyn Fn(usize) -> Option<Workload> + Sync),
+    ) -> Exploration {
+        let shared = Shared::new(bound);
+        std::thread::scope(|scope| {
+            for _ in 0..bound.threads.max(1) {
+                scope.spawn(|| self.work(bound, &shared, progress, workload));
+            }
+        });
+        let found = shared.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let counterexample = found.map(|found| {
+            super::shrink::shrink(self.subject, &self.ignored, bound, found.tape)
+        });
+        Exploration {
+            counts: shared.totals.counts(),
+            sites: shared.sites.into_inner().unwrap_or_else(PoisonError::into_inner),
+            by_start: shared.by_start.into_inner().unwrap_or_else(PoisonError::into_inner),
+            counterexample,
+            timed_out: shared.timed_out.into_inner(),
+        }
+    }
+
+    fn work(
+        &self,
+        bound: &Bound,
+        shared: &Shared,
+        progress: &(dyn Fn(&Counts) + Sync),
+        workload: &(dyn Fn(usize) -> Option<Workload> + Sync),
+    ) {
+        let runner = Runner::new(self.subject, &self.ignored, bound.unit);
+        let mut search = Search { runner, bound, shared, known_sites: BTreeSet::new() };
+        loop {
+            let nth = shared.next.fetch_add(1, Ordering::Relaxed);
+            if nth >= shared.stop_at.load(Ordering::Relaxed) || shared.out_of_time() {
+                return;
+            }
+            let Some(workload) = workload(nth) else { return };
+            let before = shared.totals.unique.load(Ordering::Relaxed);
+            if let Err(tape) = search.workload(&workload) {
+                shared.report(nth, tape);
+            }
+            let start = search.runner.start_name(workload.start);
+            let unique = shared.totals.unique.load(Ordering::Relaxed) - before;
+            *shared.lock_by_start().entry(start).or_default() += unique;
+            if nth.is_multiple_of(16) {
+                progress(&shared.totals.counts());
+            }
+        }
+    }
+
+    /// One workload, alone, with everything that is within `bound`; for shrinking.
+    pub(crate) fn try_workload(
+        subject: &S,
+        ignored: &[Site],
+        bound: &Bound,
+        workload: &Workload,
+    ) -> Option<Tape> {
+        let shared = Shared::new(bound);
+        let runner = Runner::new(subject, ignored, bound.unit);
+        let mut search =
+            Search { runner, bound, shared: &shared, known_sites: BTreeSet::new() };
+        search.workload(workload).err()
+    }
+}
+
+/// A starting state and the letters that follow, both by index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Workload {
+    pub(crate) start: usize,
+    pub(crate) ops: Vec<usize>,
+}
+
+/// Every workload, the shorter ones first.
+fn all_workloads(starts: usize, letters: usize, length: usize) -> Vec<Workload> {
+    let mut all = Vec::new();
+    let mut level: Vec<Vec<usize>> = vec![Vec::new()];
+    for _ in 0..=length {
+        for start in 0..starts {
+            all.extend(level.iter().map(|ops| Workload { start, ops: ops.clone() }));
+        }
+        level = level
+            .iter()
+            .flat_map(|ops| (0..letters).map(|letter| [ops.as_slice(), &[letter]].concat()))
+            .collect();
+    }
+    all
+}
+
+fn random_workload(seed: u64, nth: u64, starts: usize, letters: usize) -> Workload {
+    let mut word = mix(seed, nth);
+    let mut draw = |below: usize| {
+        word = mix(word, 3);
+        usize::try_from((word >> 16) % below.max(1) as u64).unwrap_or(0)
+    };
+    let start = draw(starts);
+    let length = 5 + draw(8);
+    Workload { start, ops: (0..length).map(|_| draw(letters)).collect() }
+}
+
+struct Found {
+    nth: usize,
+    tape: Tape,
+}
+
+/// What the exploring threads share.
+struct Shared {
+    next: AtomicUsize,
+    /// Workloads from this one on need not be tried any more.
+    stop_at: AtomicUsize,
+    found: Mutex<Option<Found>>,
+    /// How deep each state was checked: by key, the number of further crashes that were tried.
+    seen: Vec<Mutex<HashMap<u64, u8>>>,
+    sites: Mutex<BTreeMap<Site, BTreeSet<String>>>,
+    by_start: Mutex<BTreeMap<&'static str, u64>>,
+    totals: Totals,
+    deadline: Option<Instant>,
+    timed_out: AtomicBool,
+}
+
+#[derive(Default)]
+struct Totals {
+    workloads: AtomicU64,
+    points: AtomicU64,
+    sampled: AtomicU64,
+    states: AtomicU64,
+    unique: AtomicU64,
+    nested: AtomicU64,
+    opens: AtomicU64,
+}
+
+impl Totals {
+    fn counts(&self) -> Counts {
+        let get = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        Counts {
+            workloads: get(&self.workloads),
+            crash_points: get(&self.points),
+            sampled_points: get(&self.sampled),
+            states: get(&self.states),
+            unique_states: get(&self.unique),
+            nested_states: get(&self.nested),
+            opens: get(&self.opens),
+        }
+    }
+}
+
+const SEEN_SHARDS: usize = 16;
+
+impl Shared {
+    fn new(bound: &Bound) -> Self {
+        Self {
+            next: AtomicUsize::new(0),
+            stop_at: AtomicUsize::new(usize::MAX),
+            found: Mutex::new(None),
+            seen: (0..SEEN_SHARDS).map(|_| Mutex::default()).collect(),
+            sites: Mutex::default(),
+            by_start: Mutex::default(),
+            totals: Totals::default(),
+            deadline: bound.time.map(|time| Instant::now() + time),
+            timed_out: AtomicBool::new(false),
+        }
+    }
+
+    fn lock_by_start(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.by_start.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn out_of_time(&self) -> bool {
+        let over = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if over {
+            self.timed_out.store(true, Ordering::Relaxed);
+        }
+        over
+    }
+
+    /// Keeps the violation of the earliest workload, so that the report does not depend on which
+    /// thread was faster.
+    fn report(&self, nth: usize, tape: Tape) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.as_ref().is_none_or(|found| nth < found.nth) {
+            *found = Some(Found { nth, tape });
+            self.stop_at.fetch_min(nth, Ordering::Relaxed);
+        }
+    }
+
+    /// True if the state was not checked before with at least this many further crashes.
+    fn first_time(&self, key: u64, depth: u8) -> bool {
+        let shard = usize::try_from(key >> 32).unwrap_or(0) % SEEN_SHARDS;
+        let Some(shard) = self.seen.get(shard) else { return true };
+        let mut seen = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.get_mut(&key) {
+            Some(checked) if *checked > depth => false,
+            Some(checked) => {
+                *checked = depth + 1;
+                true
+            }
+            None => {
+                seen.insert(key, depth + 1);
+                self.totals.unique.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+        }
+    }
+}
+
+/// One thread's part of an exploration.
+struct Search<'a, S: Subject> {
+    runner: Runner<'a, S>,
+    bound: &'a Bound,
+    shared: &'a Shared,
+    known_sites: BTreeSet<(Site, String)>,
+}
+
+impl<S: Subject> Search<'_, S> {
+    /// Runs `workload` and crashes at every moment of its last operation; the moments before were
+    /// those of a shorter workload.
+    fn workload(&mut self, workload: &Workload) -> Result<(), Tape> {
+        let tape = Tape::new(self.bound.unit, workload.start, &workload.ops);
+        let run = self.runner.workload(workload);
+        self.learn_sites();
+        self.count_opens();
+        let moments = match run {
+            Ok(moments) => moments,
+            Err(_broken) => return Err(tape),
+        };
+        self.shared.totals.workloads.fetch_add(1, Ordering::Relaxed);
+        let mut states = States::new(self.bound.states_per_point);
+        for (index, moment) in moments.iter().enumerate() {
+            if moment.until == Until::ProcessDeath {
+                if self.bound.process_deaths {
+                    self.process_death(&mut states, moment, &tape.then(Cut::kill(index)))?;
+                }
+            } else {
+                self.power_loss(&mut states, moment, index, &tape, u8::from(self.bound.nested))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The process dies, the kernel lives, the store is reopened and used, and then the power fails.
+    fn process_death(
+        &mut self,
+        states: &mut States,
+        moment: &Moment<S>,
+        tape: &Tape,
+    ) -> Result<(), Tape> {
+        let key = mix(moment.world.full_hash(), mix(moment.key(), 0xDEAD));
+        if !self.shared.first_time(key, 0) {
+            return Ok(());
+        }
+        self.shared.totals.points.fetch_add(1, Ordering::Relaxed);
+        self.shared.totals.states.fetch_add(1, Ordering::Relaxed);
+        let moments = self.restart(moment, moment.world.clone(), true, tape)?;
+        for (index, moment) in moments.iter().enumerate() {
+            self.power_loss(states, moment, index, tape, 0)?;
+        }
+        Ok(())
+    }
+
+    /// The power fails at `moment`, in every way, with `depth` more crashes to follow in recovery.
+    fn power_loss(
+        &mut self,
+        states: &mut States,
+        moment: &Moment<S>,
+        index: usize,
+        tape: &Tape,
+        depth: u8,
+    ) -> Result<(), Tape> {
+        let mut work = Vec::new();
+        let mut queue = |hash: u64, choice: &dyn Fn() -> Choice| {
+            if self.shared.first_time(mix(hash, moment.key()), depth) {
+                work.push(choice());
+            }
+            Ok::<(), Tape>(())
+        };
+        let Visited { states: generated, sampled } = states.visit(&moment.world, &mut queue)?;
+        let totals = &self.shared.totals;
+        totals.points.fetch_add(1, Ordering::Relaxed);
+        totals.sampled.fetch_add(u64::from(sampled), Ordering::Relaxed);
+        totals.states.fetch_add(generated, Ordering::Relaxed);
+        if depth == 0 && self.bound.nested || !tape.cuts.is_empty() {
+            totals.nested.fetch_add(work.len() as u64, Ordering::Relaxed);
+        }
+        for choice in work {
+            let image = moment.world.crash(&choice);
+            let tape = tape.then(Cut::power(index, choice));
+            let moments = self.restart(moment, image, depth > 0, &tape)?;
+            if depth > 0 {
+                let mut nested = States::new(self.bound.states_per_point);
+                for (index, moment) in moments.iter().enumerate() {
+                    self.power_loss(&mut nested, moment, index, &tape, depth - 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the store on `image` and does everything that is checked after a crash.
+    fn restart(
+        &mut self,
+        moment: &Moment<S>,
+        image: World,
+        record: bool,
+        tape: &Tape,
+    ) -> Result<Vec<Moment<S>>, Tape> {
+        let result = self.runner.restart(moment, image, record);
+        self.learn_sites();
+        self.count_opens();
+        result.map_err(|_broken: Broken| tape.clone())
+    }
+
+    fn count_opens(&mut self) {
+        let opens = std::mem::take(&mut self.runner.opens);
+        self.shared.totals.opens.fetch_add(opens, Ordering::Relaxed);
+    }
+
+    fn learn_sites(&mut self) {
+        for (site, label) in std::mem::take(&mut self.runner.reached) {
+            if self.known_sites.insert((site, label.clone())) {
+                let mut sites = self.shared.sites.lock().unwrap_or_else(PoisonError::into_inner);
+                sites.entry(site).or_default().insert(label);
+            }
+        }
+    }
+}
+
+/// A fixed hash of a value: the same on every run.
+pub(crate) fn fixed_hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,222 @@
+//! Faults at every call: a reference run is repeated once for each call and each way in which that
+//! call can fail, and each time the store must end up healthy or poisoned, and recover.
+
+use super::disk::SimDisk;
+use super::fault::{CallClass, Fault};
+use super::run::{Broken, Moment, Runner, Until};
+use super::subject::{Subject, Survives};
+use super::world::World;
+
+/// After this many failed operations a run is ended: a poisoned store fails them all.
+const FAILURES: usize = 3;
+
+/// What an injection run found.
+#[derive(Clone, Debug, Default)]
+pub struct Injection {
+    /// Calls of the reference run.
+    pub calls: u64,
+    /// Faults injected, one run each.
+    pub injected: u64,
+    /// Runs whose fault never struck, because the run ended before: they prove nothing.
+    pub unstruck: u64,
+    /// Each broken promise, with the fault that led to it.
+    pub violations: Vec<String>,
+}
+
+impl Injection {
+    /// Adds what another run found.
+    pub fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.injected += other.injected;
+        self.unstruck += other.unstruck;
+        self.violations.extend(other.violations);
+    }
+}
+
+/// What may be found after a run in which operations failed: a failed one has happened or has not.
+struct Candidates<State> {
+    /// Now, through the page cache.
+    now: Vec<State>,
+    /// After a power loss: everything since the last operation that was promised to survive one.
+    durable: Vec<State>,
+}
+
+/// Repeats `ops` on an empty disk with every legal fault at every call, once and from there on.
+pub fn inject_everywhere<S: Subject>(
+    subject: &S,
+    ops: &[S::Op],
+    progress: &(dyn Fn(&Injection) + Sync),
+) -> Injection {
+    let mut report = Injection::default();
+    let classes = reference_run(subject, ops);
+    report.calls = classes.len() as u64;
+    for (call, class) in classes.iter().enumerate() {
+        for kind in class.faults() {
+            for sticky in [false, true] {
+                if sticky && !kind.may_be_sticky() {
+                    continue;
+                }
+                let fault = Fault { call: call as u64, kind, sticky };
+                let sim = SimDisk::new();
+                sim.inject(fault);
+                run_with(subject, ops, &sim, &mut report, &format!("{fault:?} ({class:?})"));
+            }
+        }
+        progress(&report);
+    }
+    report
+}
+
+/// Repeats `ops` on a disk of every size, from nothing to more than enough, in steps of a sector.
+pub fn fill_the_disk<S: Subject>(
+    subject: &S,
+    ops: &[S::Op],
+    progress: &(dyn Fn(&Injection) + Sync),
+) -> Injection {
+    const STEP: u64 = 512;
+    let mut report = Injection::default();
+    let full = SimDisk::new();
+    let mut most = 0;
+    if let Ok(mut store) = subject.open(&full.disk()) {
+        for (n, op) in ops.iter().enumerate() {
+            drop(subject.apply(&mut store, op, n as u64));
+            most = most.max(full.used_bytes());
+        }
+    }
+    for budget in (0..=most).step_by(512) {
+        let sim = SimDisk::new();
+        sim.set_budget(Some(budget));
+        run_with(subject, ops, &sim, &mut report, &format!("a disk of {budget} bytes"));
+        progress(&report);
+    }
+    report.calls = most / STEP;
+    report
+}
+
+fn reference_run<S: Subject>(subject: &S, ops: &[S::Op]) -> Vec<CallClass> {
+    let sim = SimDisk::new();
+    sim.classify_calls();
+    if let Ok(mut store) = subject.open(&sim.disk()) {
+        for (n, op) in ops.iter().enumerate() {
+            drop(subject.apply(&mut store, op, n as u64));
+        }
+        drop(subject.observe(&mut store));
+    }
+    sim.take_classes()
+}
+
+fn run_with<S: Subject>(
+    subject: &S,
+    ops: &[S::Op],
+    sim: &SimDisk,
+    report: &mut Injection,
+    fault: &str,
+) {
+    report.injected += 1;
+    if let Err(broken) = one_run(subject, ops, sim, report) {
+        report.violations.push(format!("{fault}: {}: {}", broken.promise, broken.detail));
+    }
+}
+
+fn one_run<S: Subject>(
+    subject: &S,
+    ops: &[S::Op],
+    sim: &SimDisk,
+    report: &mut Injection,
+) -> Result<(), Broken> {
+    let empty = vec![subject.empty()];
+    let mut candidates = Candidates { now: empty.clone(), durable: empty };
+    let mut interrupted = ops.first();
+    let mut next_n = 0;
+    if let Ok(mut store) = subject.open(&sim.disk()) {
+        let mut failures = 0;
+        for op in ops {
+            interrupted = Some(op);
+            let applied = subject.apply(&mut store, op, next_n);
+            failures += usize::from(applied.is_err());
+            candidates.after(subject, op, next_n, applied.ok());
+            next_n += 1;
+            if failures == FAILURES {
+                break;
+            }
+        }
+        if let Ok(seen) = subject.observe(&mut store) {
+            candidates.must_contain(subject, &seen, "a store that met a fault shows no wrong data")?;
+        }
+        report.unstruck += u64::from(failures == 0 && sim.clear_fault() == 0);
+        sim.clear_fault();
+        sim.set_budget(None);
+        let seen = subject.observe(&mut store).map_err(|error| Broken {
+            promise: "reads go on after a failed write or sync",
+            detail: format!("reading answered: {error}"),
+        })?;
+        candidates.must_contain(subject, &seen, "a poisoned store shows no wrong data")?;
+    } else {
+        sim.clear_fault();
+        sim.set_budget(None);
+    }
+    let Some(interrupted) = interrupted else { return Ok(()) };
+    endings(subject, &sim.world(), &candidates, interrupted, next_n)
+}
+
+/// Reopens on the same boot, and after the loss of power with nothing and with everything kept.
+fn endings<S: Subject>(
+    subject: &S,
+    world: &World,
+    candidates: &Candidates<S::State>,
+    interrupted: &S::Op,
+    next_n: u64,
+) -> Result<(), Broken> {
+    let mut runner = Runner::new(subject, &[], world.unit);
+    let mut end = |until: Until, allowed: &[S::State], image: World| {
+        let moment = Moment::<S>::after_fault(image.clone(), until, allowed, interrupted, next_n);
+        runner.restart(&moment, image, false).map(drop)
+    };
+    end(Until::ProcessDeath, &candidates.now, world.clone())?;
+    end(Until::PowerLoss, &candidates.durable, world.lose_unsynced())?;
+    end(Until::PowerLoss, &candidates.durable, world.keep_unsynced())
+}
+
+impl<State: Clone + PartialEq> Candidates<State> {
+    /// Operation `n` was acknowledged, or failed: then it may have happened or not.
+    fn after<S: Subject<State = State>>(
+        &mut self,
+        subject: &S,
+        op: &S::Op,
+        n: u64,
+        survives: Option<Survives>,
+    ) {
+        let then: Vec<State> = self.now.iter().map(|state| subject.model(state, op, n)).collect();
+        if survives.is_some() {
+            self.now.clear();
+        }
+        for state in then {
+            if !self.now.contains(&state) {
+                self.now.push(state);
+            }
+        }
+        if survives == Some(Survives::PowerLoss) {
+            self.durable.clear();
+        }
+        for state in &self.now {
+            if !self.durable.contains(state) {
+                self.durable.push(state.clone());
+            }
+        }
+    }
+
+    fn must_contain<S: Subject<State = State>>(
+        &self,
+        subject: &S,
+        seen: &State,
+        promise: &'static str,
+    ) -> Result<(), Broken>
+    where
+        State: std::fmt::Debug,
+    {
+        if self.now.iter().any(|state| subject.matches(state, seen)) {
+            return Ok(());
+        }
+        Err(Broken { promise, detail: super::run::expected(&self.now, seen) })
+    }
+}

@@ -1,0 +1,523 @@
+//! One run of a store on a simulated machine: the moments at which it can end, and what must hold
+//! when it is opened again.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::crash::Choice;
+use super::disk::{EffectNote, Point, PointKind, SimDisk};
+use super::explore::{Workload, fixed_hash};
+use super::hash::mix;
+use super::subject::{Keep, Start, StartStep, Subject, Survives};
+use super::world::World;
+use crate::site::Site;
+
+/// A promise that was broken.
+#[derive(Clone, Debug)]
+pub(crate) struct Broken {
+    /// Which promise, in one line.
+    pub(crate) promise: &'static str,
+    /// What was expected and what was found.
+    pub(crate) detail: String,
+}
+
+/// How a run ends at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    PowerLoss,
+    ProcessDeath,
+}
+
+/// One moment of a run: what the disk held, and what the store may answer if it ends there.
+pub(crate) struct Moment<S: Subject> {
+    pub(crate) world: World,
+    pub(crate) until: Until,
+    /// The states that may be found, oldest first.
+    allowed: Arc<Vec<S::State>>,
+    /// The states that may be found after a power loss that follows later.
+    allowed_by_power_loss: Arc<Vec<S::State>>,
+    allowed_hash: u64,
+    interrupted: S::Op,
+    next_n: u64,
+    /// The barrier that was about to take effect, if the moment is of that kind.
+    pub(crate) barrier: Option<Site>,
+    /// What was going on.
+    pub(crate) during: String,
+}
+
+impl<S: Subject> Moment<S> {
+    /// A moment outside any exploration: `allowed` may be found if the process dies,
+    /// `allowed_by_power_loss` if the power fails.
+    pub(crate) fn after_fault(
+        world: World,
+        until: Until,
+        allowed: &[S::State],
+        interrupted: &S::Op,
+        next_n: u64,
+    ) -> Self {
+        let mut history = History::<S>::of(allowed.to_vec(), next_n);
+        history.acknowledged = 0;
+        history.moment_of(world, until, None, interrupted, "a fault")
+    }
+
+    /// Two moments with the same disk and the same key have the same future.
+    pub(crate) fn key(&self) -> u64 {
+        self.allowed_hash
+    }
+}
+
+/// The operations of a run, with the state after each.
+struct History<S: Subject> {
+    states: Vec<S::State>,
+    /// The last state that power loss may not take back.
+    floor: usize,
+    /// `floor` as it was when the last operation began.
+    floor_before: usize,
+    acknowledged: usize,
+    next_n: u64,
+}
+
+impl<S: Subject> History<S> {
+    fn new(state: S::State, next_n: u64) -> Self {
+        Self::of(vec![state], next_n)
+    }
+
+    /// A history of which nothing is promised to survive.
+    fn of(states: Vec<S::State>, next_n: u64) -> Self {
+        Self { states, floor: 0, floor_before: 0, acknowledged: 0, next_n }
+    }
+
+    fn begin(&mut self, subject: &S, op: &S::Op) -> u64 {
+        let n = self.next_n;
+        self.next_n += 1;
+        self.floor_before = self.floor;
+        if let Some(last) = self.states.last() {
+            let next = subject.model(last, op, n);
+            self.states.push(next);
+        }
+        n
+    }
+
+    fn acknowledge(&mut self, survives: Survives) {
+        self.acknowledged = self.states.len() - 1;
+        if survives == Survives::PowerLoss {
+            self.floor = self.acknowledged;
+        }
+    }
+
+    /// The same history as it stood just before the last operation was acknowledged.
+    fn before_acknowledgement(&self) -> Self {
+        let mut before = Self::of(self.states.clone(), self.next_n);
+        before.floor = self.floor_before;
+        before.acknowledged = self.states.len().saturating_sub(2);
+        before
+    }
+
+    fn since(&self, index: usize) -> Arc<Vec<S::State>> {
+        Arc::new(self.states.get(index..).unwrap_or_default().to_vec())
+    }
+
+    fn moment(&self, point: Point, op: &S::Op, during: &str) -> Moment<S> {
+        let (until, barrier) = match point.kind {
+            PointKind::Barrier(site) => (Until::PowerLoss, Some(site)),
+            PointKind::Call => (Until::ProcessDeath, None),
+        };
+        self.moment_of(point.world, until, barrier, op, during)
+    }
+
+    fn moment_of(
+        &self,
+        world: World,
+        until: Until,
+        barrier: Option<Site>,
+        op: &S::Op,
+        during: &str,
+    ) -> Moment<S> {
+        let allowed_by_power_loss = self.since(self.floor);
+        let allowed = match until {
+            Until::PowerLoss => Arc::clone(&allowed_by_power_loss),
+            Until::ProcessDeath => self.since(self.acknowledged),
+        };
+        let allowed_hash =
+            mix(fixed_hash(&*allowed), fixed_hash(&*allowed_by_power_loss)) ^ fixed_hash(&during);
+        Moment {
+            world,
+            until,
+            allowed,
+            allowed_by_power_loss,
+            allowed_hash,
+            interrupted: op.clone(),
+            next_n: self.next_n,
+            barrier,
+            during: during.to_owned(),
+        }
+    }
+}
+
+/// A store that runs: the machine, the open store, and its history.
+struct Live<S: Subject> {
+    sim: SimDisk,
+    store: S::Store,
+    history: History<S>,
+}
+
+/// Runs one subject on simulated machines.
+pub(crate) struct Runner<'s, S: Subject> {
+    subject: &'s S,
+    ignored: &'s [Site],
+    unit: usize,
+    starts: Vec<Start<S::Op>>,
+    letters: Vec<S::Op>,
+    /// Opens of the store so far.
+    pub(crate) opens: u64,
+    /// Barriers reached, with what was going on, since this was last taken.
+    pub(crate) reached: Vec<(Site, String)>,
+    /// Every machine booted, when the story of a run is to be told.
+    machines: Option<Vec<SimDisk>>,
+}
+
+const OPEN: &str = "open";
+
+impl<'s, S: Subject> Runner<'s, S> {
+    pub(crate) fn new(subject: &'s S, ignored: &'s [Site], unit: usize) -> Self {
+        let mut starts = vec![Start { name: "empty", script: Vec::new() }];
+        starts.extend(subject.starts());
+        Self {
+            subject,
+            ignored,
+            unit,
+            starts,
+            letters: subject.operations(),
+            opens: 0,
+            reached: Vec::new(),
+            machines: None,
+        }
+    }
+
+    pub(crate) fn starts(&self) -> &[Start<S::Op>] {
+        &self.starts
+    }
+
+    pub(crate) fn letters(&self) -> &[S::Op] {
+        &self.letters
+    }
+
+    pub(crate) fn start_name(&self, start: usize) -> &'static str {
+        self.starts.get(start).map_or("", |start| start.name)
+    }
+
+    /// From now on, remember what every effect was.
+    pub(crate) fn keep_notes(&mut self) {
+        self.machines = Some(Vec::new());
+    }
+
+    pub(crate) fn notes(&self) -> Vec<EffectNote> {
+        self.machines.iter().flatten().flat_map(SimDisk::take_notes).collect()
+    }
+
+    fn boot(&mut self, world: World) -> SimDisk {
+        let sim = SimDisk::boot(world);
+        for site in self.ignored {
+            sim.ignore(*site);
+        }
+        if let Some(machines) = &mut self.machines {
+            sim.note_effects();
+            machines.push(sim.clone());
+        }
+        sim
+    }
+
+    fn note_sites(&mut self, sim: &SimDisk, during: impl Fn() -> String) {
+        for site in sim.take_sites() {
+            self.reached.push((site, during()));
+        }
+    }
+
+    fn open(&mut self, sim: &SimDisk) -> Result<S::Store, Broken> {
+        self.opens += 1;
+        let opened = self.subject.open(&sim.disk());
+        self.note_sites(sim, || OPEN.to_owned());
+        opened.map_err(|error| Broken {
+            promise: "open succeeds on every state a crash can leave",
+            detail: format!("open answered: {error}"),
+        })
+    }
+
+    /// The newest allowed state that is observed.
+    fn observe(
+        &self,
+        store: &mut S::Store,
+        allowed: &[S::State],
+        promise: &'static str,
+    ) -> Result<S::State, Broken> {
+        let seen = self.subject.observe(store).map_err(|error| Broken {
+            promise: "every read after recovery succeeds",
+            detail: format!("reading answered: {error}"),
+        })?;
+        let found = allowed.iter().rev().find(|state| self.subject.matches(state, &seen));
+        found.cloned().ok_or_else(|| Broken { promise, detail: expected(allowed, &seen) })
+    }
+
+    fn apply(&mut self, live: &mut Live<S>, op: &S::Op) -> Result<(), Broken> {
+        let n = live.history.begin(self.subject, op);
+        let applied = self.subject.apply(&mut live.store, op, n);
+        let subject = self.subject;
+        self.note_sites(&live.sim, || subject.label(op));
+        let survives = applied.map_err(|error| Broken {
+            promise: "an operation succeeds when nothing goes wrong",
+            detail: format!("{op:?} answered: {error}"),
+        })?;
+        live.history.acknowledge(survives);
+        Ok(())
+    }
+
+    /// Runs a workload from an empty disk and returns the moments of its last operation, or of its
+    /// starting script if there is no operation.
+    pub(crate) fn workload(
+        &mut self,
+        workload: &Workload,
+    ) -> Result<Vec<Moment<S>>, Broken> {
+        let mut moments = Vec::new();
+        let mut live = self.start(workload, &mut moments)?;
+        let ops: Vec<S::Op> =
+            workload.ops.iter().filter_map(|letter| self.letters.get(*letter).cloned()).collect();
+        for (nth, op) in ops.iter().enumerate() {
+            let last = nth + 1 == ops.len();
+            if last {
+                live.sim.record(true);
+            }
+            self.apply(&mut live, op)?;
+            if last {
+                self.collect(&live, op, &mut moments);
+                self.collect_death(&live, op, &mut moments);
+                let newest = live.history.since(live.history.acknowledged);
+                self.observe(&mut live.store, &newest, "a store shows what was done to it")?;
+            }
+        }
+        Ok(moments)
+    }
+
+    /// Takes the recorded moments of the operation just done, and the one after its acknowledgement.
+    fn collect(&self, live: &Live<S>, op: &S::Op, moments: &mut Vec<Moment<S>>) {
+        // Until the acknowledgement, the operation before was the last acknowledged one.
+        let before = live.history.before_acknowledgement();
+        let during = self.subject.label(op);
+        for point in live.sim.take_points() {
+            moments.push(before.moment(point, op, &during));
+        }
+        let world = live.sim.world();
+        moments.push(live.history.moment_of(world, Until::PowerLoss, None, op, &during));
+    }
+
+    /// The process dies just after the acknowledgement.
+    fn collect_death(&self, live: &Live<S>, op: &S::Op, moments: &mut Vec<Moment<S>>) {
+        let during = self.subject.label(op);
+        let world = live.sim.world();
+        moments.push(live.history.moment_of(world, Until::ProcessDeath, None, op, &during));
+    }
+
+    /// Goes the way of a starting state's script. Its own moments count where no operation follows.
+    fn start(
+        &mut self,
+        workload: &Workload,
+        moments: &mut Vec<Moment<S>>,
+    ) -> Result<Live<S>, Broken> {
+        let script = self.starts.get(workload.start).map(|start| start.script.clone());
+        let record = workload.ops.is_empty();
+        let sim = self.boot(World::empty(self.unit));
+        if record {
+            sim.record(true);
+        }
+        let store = self.open(&sim)?;
+        let mut live = Live { sim, store, history: History::new(self.subject.empty(), 0) };
+        if record && let Some(first) = self.letters.first().cloned() {
+            for point in live.sim.take_points() {
+                moments.push(live.history.moment(point, &first, OPEN));
+            }
+        }
+        for step in script.unwrap_or_default() {
+            live = match step {
+                StartStep::Do(op) => {
+                    self.apply(&mut live, &op)?;
+                    if record {
+                        self.collect(&live, &op, moments);
+                    }
+                    live
+                }
+                StartStep::CutDuring(op, keep) => self.cut_during(live, &op, keep)?,
+                StartStep::Kill => {
+                    let world = live.sim.world();
+                    let allowed = live.history.since(live.history.acknowledged);
+                    self.reopen(live, world, &allowed)?
+                }
+            };
+            if record {
+                live.sim.record(true);
+            }
+        }
+        Ok(live)
+    }
+
+    fn cut_during(
+        &mut self,
+        mut live: Live<S>,
+        op: &S::Op,
+        keep: Keep,
+    ) -> Result<Live<S>, Broken> {
+        live.sim.record(false);
+        let floor = live.history.floor;
+        self.apply(&mut live, op)?;
+        let point = live.sim.take_points().into_iter().next();
+        let world = point.map_or_else(|| live.sim.world(), |point| point.world);
+        let chains = world.pending_chains();
+        let kept = chains.iter().enumerate().map(|(nth, chain)| match keep {
+            Keep::Nothing => 0,
+            Keep::Everything => chain.effects.len(),
+            Keep::AllBut(lost) => if nth == lost { 0 } else { chain.effects.len() },
+        });
+        let image = world.crash(&Choice { kept: kept.collect(), fills: Vec::new() });
+        let allowed = live.history.since(floor);
+        self.reopen(live, image, &allowed)
+    }
+
+    fn reopen(
+        &mut self,
+        live: Live<S>,
+        world: World,
+        allowed: &[S::State],
+    ) -> Result<Live<S>, Broken> {
+        let next_n = live.history.next_n;
+        drop(live.store);
+        let sim = self.boot(world);
+        let mut store = self.open(&sim)?;
+        let state = self.observe(&mut store, allowed, RECOVERED)?;
+        Ok(Live { sim, store, history: History::new(state, next_n) })
+    }
+
+    /// Opens the store on `image`, which a crash at `moment` left, and checks everything that must
+    /// hold then. Returns the moments of the recovery if `record`, and after a process death also
+    /// those of what followed.
+    pub(crate) fn restart(
+        &mut self,
+        moment: &Moment<S>,
+        image: World,
+        record: bool,
+    ) -> Result<Vec<Moment<S>>, Broken> {
+        let mut moments = Vec::new();
+        let sim = self.boot(image.clone());
+        if record {
+            sim.record(false);
+        }
+        let mut store = self.open(&sim)?;
+        let state = self.observe(&mut store, &moment.allowed, RECOVERED)?;
+        let mut live = Live { sim, store, history: History::new(state, moment.next_n) };
+        if record {
+            self.recovery_moments(moment, &live, &mut moments);
+        }
+        let record_on = record && moment.until == Until::ProcessDeath;
+        self.go_on(&mut live, moment, record_on.then_some(&mut moments))?;
+        self.harshest_crash(live).map_err(|broken| self.told(broken, moment, "opened"))?;
+
+        // The same on a second handle: the first open may have synced what the second relies on,
+        // or have left undone what the second must not need.
+        let sim = self.boot(image);
+        drop(self.open(&sim)?);
+        let mut store = self.open(&sim)?;
+        let state = self.observe(&mut store, &moment.allowed, RECOVERED)?;
+        let mut live = Live { sim, store, history: History::new(state, moment.next_n) };
+        self.go_on(&mut live, moment, None)?;
+        self.harshest_crash(live).map_err(|broken| self.told(broken, moment, "opened twice"))?;
+        Ok(moments)
+    }
+
+    /// Says what led from the recovery to the last crash.
+    fn told(&self, broken: Broken, moment: &Moment<S>, opened: &str) -> Broken {
+        let done = self.subject.continuation(&moment.interrupted);
+        let Broken { promise, detail } = broken;
+        let detail = format!(
+            "the store was {opened}, did {done:?}, and lost power with everything not yet synced\n   {detail}"
+        );
+        Broken { promise, detail }
+    }
+
+    fn recovery_moments(&self, moment: &Moment<S>, live: &Live<S>, moments: &mut Vec<Moment<S>>) {
+        let before = History::<S>::of(moment.allowed_by_power_loss.to_vec(), moment.next_n);
+        let op = &moment.interrupted;
+        for point in live.sim.take_points() {
+            moments.push(before.moment(point, op, OPEN));
+        }
+        // Opened: what was seen has been answered from, so it must not be lost any more.
+        let world = live.sim.world();
+        moments.push(live.history.moment_of(world, Until::PowerLoss, None, op, OPEN));
+    }
+
+    /// Uses the recovered store: it must accept and show what it is then given.
+    fn go_on(
+        &mut self,
+        live: &mut Live<S>,
+        moment: &Moment<S>,
+        mut moments: Option<&mut Vec<Moment<S>>>,
+    ) -> Result<(), Broken> {
+        for op in self.subject.continuation(&moment.interrupted) {
+            self.apply(live, &op)?;
+            if let Some(moments) = moments.as_deref_mut() {
+                self.collect(live, &op, moments);
+            }
+        }
+        let newest = live.history.since(live.history.acknowledged);
+        self.observe(&mut live.store, &newest, "a store shows what was done to it")?;
+        Ok(())
+    }
+
+    /// Everything not yet durable is lost: what the store acknowledged since recovery must be there,
+    /// and opening it again must change neither the answer nor a byte.
+    fn harshest_crash(&mut self, live: Live<S>) -> Result<(), Broken> {
+        let Live { sim, store, history } = live;
+        drop(store);
+        let allowed = history.since(history.floor);
+        let sim = self.boot(sim.world().lose_unsynced());
+        let mut store = self.open(&sim)?;
+        self.observe(&mut store, &allowed, "what a recovered store acknowledges survives")?;
+        drop(store);
+        let after_once = sim.world().visible_hash();
+        let mut store = self.open(&sim)?;
+        self.observe(&mut store, &allowed, "recovering twice gives the same answer")?;
+        drop(store);
+        if sim.world().visible_hash() != after_once {
+            return Err(Broken {
+                promise: "recovering twice leaves the same bytes",
+                detail: "the second open changed the disk".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+const RECOVERED: &str = "what was acknowledged is there, whole, and nothing else";
+
+/// What was expected and what was seen, short enough to read.
+pub(crate) fn expected<T: Debug>(allowed: &[T], seen: &T) -> String {
+    const SHOWN: usize = 3;
+    let mut text = String::from("expected ");
+    let skipped = allowed.len().saturating_sub(SHOWN);
+    for (nth, state) in allowed.iter().skip(skipped).enumerate() {
+        if nth > 0 {
+            text.push_str("\n      or ");
+        }
+        text.push_str(&short(state));
+    }
+    if skipped > 0 {
+        text.push_str(&format!("\n      or one of {skipped} older ones"));
+    }
+    text.push_str(&format!("\n   found {}", short(seen)));
+    text
+}
+
+fn short(value: &impl Debug) -> String {
+    const LONGEST: usize = 400;
+    let text = format!("{value:?}");
+    match text.char_indices().nth(LONGEST) {
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
+        None => text,
+    }
+}

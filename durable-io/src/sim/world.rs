@@ -1,0 +1,565 @@
+//! Everything a simulated disk holds, durable and pending, as a value that is cheap to clone.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::chain::{Chain, EffectId};
+use super::hash::{mix, mix_bytes};
+
+/// The index of a file or directory in a [`World`].
+pub(crate) type Ino = usize;
+
+pub(crate) const ROOT: Ino = 0;
+
+/// One unit of tearing: the kernel writes it whole or not at all.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) hash: u64,
+    pub(crate) bytes: Box<[u8]>,
+}
+
+impl Block {
+    pub(crate) fn new(bytes: Box<[u8]>) -> Arc<Self> {
+        Arc::new(Self { hash: mix_bytes(&bytes), bytes })
+    }
+}
+
+/// A unit's content; `None` where nothing has ever been written or reserved: a hole.
+pub(crate) type Unit = Option<Arc<Block>>;
+
+#[derive(Clone, Debug)]
+pub(crate) struct FileNode {
+    pub(crate) size: Chain<u64>,
+    pub(crate) units: Vec<Chain<Unit>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DirNode {
+    pub(crate) names: BTreeMap<Arc<str>, Chain<Option<Ino>>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Node {
+    File(FileNode),
+    Dir(DirNode),
+}
+
+/// A rename's two halves: the old name may only be gone where the new one stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Edge {
+    pub(crate) dir: Ino,
+    pub(crate) removed: (Arc<str>, EffectId),
+    pub(crate) added: (Arc<str>, EffectId),
+}
+
+/// The whole state of a simulated disk at one instant: what is durable, what is pending, and what a
+/// hole may show. Cloning shares everything.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub(crate) nodes: Vec<Arc<Node>>,
+    pub(crate) edges: Vec<Edge>,
+    /// Content of deleted and cut files, newest last: what an unwritten block may show.
+    pub(crate) stale: Vec<Arc<Vec<Unit>>>,
+    pub(crate) next_effect: EffectId,
+    pub(crate) next_id: u64,
+    pub(crate) clock: Duration,
+    pub(crate) unit: usize,
+    zero: Arc<Block>,
+}
+
+/// More stale sources than this are forgotten, the oldest first.
+const STALE_SOURCES: usize = 3;
+
+fn errno(code: rustix::io::Errno) -> io::Error {
+    code.into()
+}
+
+fn not_found() -> io::Error {
+    errno(rustix::io::Errno::NOENT)
+}
+
+fn exists() -> io::Error {
+    errno(rustix::io::Errno::EXIST)
+}
+
+impl World {
+    /// An empty disk that tears at `unit` bytes (512 or 4096).
+    pub(crate) fn empty(unit: usize) -> Self {
+        Self {
+            nodes: vec![Arc::new(Node::Dir(DirNode::default()))],
+            edges: Vec::new(),
+            stale: Vec::new(),
+            next_effect: 1,
+            next_id: 0,
+            clock: Duration::ZERO,
+            unit,
+            zero: Block::new(vec![0; unit].into_boxed_slice()),
+        }
+    }
+
+    pub(crate) fn effect(&mut self) -> EffectId {
+        let id = self.next_effect;
+        self.next_effect += 1;
+        id
+    }
+
+    pub(crate) fn dir(&self, ino: Ino) -> io::Result<&DirNode> {
+        match self.nodes.get(ino).map(Arc::as_ref) {
+            Some(Node::Dir(dir)) => Ok(dir),
+            _ => Err(errno(rustix::io::Errno::NOTDIR)),
+        }
+    }
+
+    pub(crate) fn file(&self, ino: Ino) -> io::Result<&FileNode> {
+        match self.nodes.get(ino).map(Arc::as_ref) {
+            Some(Node::File(file)) => Ok(file),
+            _ => Err(errno(rustix::io::Errno::ISDIR)),
+        }
+    }
+
+    fn dir_mut(&mut self, ino: Ino) -> io::Result<&mut DirNode> {
+        match self.nodes.get_mut(ino).map(Arc::make_mut) {
+            Some(Node::Dir(dir)) => Ok(dir),
+            _ => Err(errno(rustix::io::Errno::NOTDIR)),
+        }
+    }
+
+    pub(crate) fn file_mut(&mut self, ino: Ino) -> io::Result<&mut FileNode> {
+        match self.nodes.get_mut(ino).map(Arc::make_mut) {
+            Some(Node::File(file)) => Ok(file),
+            _ => Err(errno(rustix::io::Errno::ISDIR)),
+        }
+    }
+
+    /// What `name` leads to, as a running process sees it.
+    pub(crate) fn lookup(&self, dir: Ino, name: &str) -> io::Result<Ino> {
+        self.dir(dir)?.names.get(name).and_then(|chain| *chain.current()).ok_or_else(not_found)
+    }
+
+    fn set_name(&mut self, dir: Ino, name: &str, to: Option<Ino>) -> io::Result<EffectId> {
+        let effect = self.effect();
+        let names = &mut self.dir_mut(dir)?.names;
+        if let Some(chain) = names.get_mut(name) {
+            chain.push(to, effect);
+        } else {
+            let mut chain = Chain::durable(None);
+            chain.push(to, effect);
+            names.insert(Arc::from(name), chain);
+        }
+        Ok(effect)
+    }
+
+    pub(crate) fn create(&mut self, dir: Ino, name: &str, node: Node) -> io::Result<Ino> {
+        if name.is_empty() || name == "." || name == ".." || name.contains('/') {
+            return Err(errno(rustix::io::Errno::INVAL));
+        }
+        if self.lookup(dir, name).is_ok() {
+            return Err(exists());
+        }
+        let ino = self.nodes.len();
+        self.nodes.push(Arc::new(node));
+        self.set_name(dir, name, Some(ino))?;
+        Ok(ino)
+    }
+
+    pub(crate) fn link(&mut self, dir: Ino, from: &str, to: &str) -> io::Result<()> {
+        let ino = self.lookup(dir, from)?;
+        self.file(ino)?;
+        if self.lookup(dir, to).is_ok() {
+            return Err(exists());
+        }
+        self.set_name(dir, to, Some(ino))?;
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, dir: Ino, name: &str) -> io::Result<()> {
+        let ino = self.lookup(dir, name)?;
+        self.file(ino)?;
+        self.set_name(dir, name, None)?;
+        self.remember_stale(ino);
+        Ok(())
+    }
+
+    pub(crate) fn rename(&mut self, dir: Ino, from: &str, to: &str) -> io::Result<()> {
+        let ino = self.lookup(dir, from)?;
+        if from == to {
+            return Ok(());
+        }
+        if let Ok(replaced) = self.lookup(dir, to) {
+            self.file(replaced)?;
+            self.remember_stale(replaced);
+        }
+        let added = self.set_name(dir, to, Some(ino))?;
+        let removed = self.set_name(dir, from, None)?;
+        self.edges.push(Edge {
+            dir,
+            removed: (Arc::from(from), removed),
+            added: (Arc::from(to), added),
+        });
+        Ok(())
+    }
+
+    /// The blocks of a file that loses its name may be given to another file, content and all.
+    fn remember_stale(&mut self, ino: Ino) {
+        let Ok(file) = self.file(ino) else { return };
+        let units: Vec<Unit> = file.units.iter().map(|chain| chain.current().clone()).collect();
+        if units.iter().flatten().all(|block| block.hash == self.zero.hash) {
+            return;
+        }
+        if self.stale.len() == STALE_SOURCES {
+            self.stale.remove(0);
+        }
+        self.stale.push(Arc::new(units));
+    }
+
+    pub(crate) fn read(&self, ino: Ino, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let file = self.file(ino)?;
+        let size = *file.size.current();
+        if offset >= size {
+            return Ok(0);
+        }
+        let n = usize::try_from(size - offset).map_or(buf.len(), |left| left.min(buf.len()));
+        let mut done = 0;
+        for part in self.parts(offset, n) {
+            let target = buf.get_mut(done..done + part.len).unwrap_or_default();
+            match file.units.get(part.unit).and_then(|chain| chain.current().as_ref()) {
+                Some(block) => {
+                    let bytes = block.bytes.get(part.start..part.start + part.len);
+                    target.copy_from_slice(bytes.unwrap_or_default());
+                }
+                None => target.fill(0),
+            }
+            done += part.len;
+        }
+        Ok(n)
+    }
+
+    /// Splits the byte range into pieces that each lie in one unit.
+    fn parts(&self, offset: u64, len: usize) -> impl Iterator<Item = Part> + use<> {
+        let unit = self.unit;
+        let mut at = usize::try_from(offset).unwrap_or(usize::MAX);
+        let mut left = len;
+        std::iter::from_fn(move || {
+            if left == 0 {
+                return None;
+            }
+            let start = at % unit;
+            let part = Part { unit: at / unit, start, len: left.min(unit - start) };
+            at += part.len;
+            left -= part.len;
+            Some(part)
+        })
+    }
+
+    pub(crate) fn write(&mut self, ino: Ino, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.lengthen(ino, offset)?;
+        let mut done = 0;
+        for part in self.parts(offset, bytes.len()) {
+            let new = bytes.get(done..done + part.len).unwrap_or_default();
+            done += part.len;
+            self.write_part(ino, &part, new)?;
+        }
+        self.grow(ino, offset + bytes.len() as u64)
+    }
+
+    fn write_part(&mut self, ino: Ino, part: &Part, new: &[u8]) -> io::Result<()> {
+        let old = self.file(ino)?.units.get(part.unit).and_then(|chain| chain.current().clone());
+        let mut whole = match &old {
+            Some(block) => block.bytes.clone(),
+            None => vec![0; self.unit].into_boxed_slice(),
+        };
+        if let Some(target) = whole.get_mut(part.start..part.start + part.len) {
+            target.copy_from_slice(new);
+        }
+        self.set_unit(ino, part.unit, Some(Block::new(whole)))
+    }
+
+    /// Appends one version to a unit's chain, unless it changes nothing.
+    fn set_unit(&mut self, ino: Ino, index: usize, unit: Unit) -> io::Result<()> {
+        let hash = |unit: &Unit| unit.as_ref().map(|block| block.hash);
+        let unchanged = match self.file(ino)?.units.get(index) {
+            // A ghost looks written and yet must be written again to become durable.
+            Some(chain) => !chain.is_ghost() && hash(chain.current()) == hash(&unit),
+            None => unit.is_none(),
+        };
+        if unchanged {
+            return Ok(());
+        }
+        let effect = self.effect();
+        let units = &mut self.file_mut(ino)?.units;
+        while units.len() <= index {
+            units.push(Chain::durable(None));
+        }
+        if let Some(chain) = units.get_mut(index) {
+            chain.push(unit, effect);
+        }
+        Ok(())
+    }
+
+    /// The size grows to `size`, in two steps where it crosses the end of the page that held the old
+    /// end: that is how ext4 does it.
+    fn grow(&mut self, ino: Ino, size: u64) -> io::Result<()> {
+        const PAGE: u64 = 4096;
+        let old = *self.file(ino)?.size.current();
+        if size <= old {
+            return Ok(());
+        }
+        let boundary = old.next_multiple_of(PAGE);
+        if old < boundary && boundary < size {
+            let effect = self.effect();
+            self.file_mut(ino)?.size.push(boundary, effect);
+        }
+        let effect = self.effect();
+        self.file_mut(ino)?.size.push(size, effect);
+        Ok(())
+    }
+
+    /// Fills the gap up to `offset` with zeros, as a write beyond the end does.
+    fn lengthen(&mut self, ino: Ino, offset: u64) -> io::Result<()> {
+        let old = *self.file(ino)?.size.current();
+        if offset > old { self.reserve(ino, old, offset - old) } else { Ok(()) }
+    }
+
+    /// Reserved space reads as zeros once the reservation is durable.
+    pub(crate) fn reserve(&mut self, ino: Ino, offset: u64, len: u64) -> io::Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        let unit = self.unit as u64;
+        let first = usize::try_from(offset / unit).unwrap_or(usize::MAX);
+        let last = usize::try_from((offset + len - 1) / unit).unwrap_or(usize::MAX);
+        for index in first..=last {
+            let reserved = self.file(ino)?.units.get(index).is_some_and(|c| c.current().is_some());
+            if !reserved {
+                let zero = Arc::clone(&self.zero);
+                self.set_unit(ino, index, Some(zero))?;
+            }
+        }
+        self.grow(ino, offset + len)
+    }
+
+    pub(crate) fn set_len(&mut self, ino: Ino, len: u64) -> io::Result<()> {
+        let old = *self.file(ino)?.size.current();
+        if len > old {
+            return self.reserve(ino, old, len - old);
+        }
+        if len == old {
+            return Ok(());
+        }
+        self.remember_stale(ino);
+        let unit = self.unit as u64;
+        let effect = self.effect();
+        self.file_mut(ino)?.size.push(len, effect);
+        let first_dropped = usize::try_from(len.div_ceil(unit)).unwrap_or(usize::MAX);
+        for index in first_dropped..self.file(ino)?.units.len() {
+            self.set_unit(ino, index, None)?;
+        }
+        let start = usize::try_from(len % unit).unwrap_or(0);
+        if start > 0 {
+            let part = Part { unit: first_dropped - 1, start, len: self.unit - start };
+            self.write_part(ino, &part, &vec![0; part.len])?;
+        }
+        Ok(())
+    }
+
+    /// Applies `change` to every chain that a sync of `ino` covers.
+    pub(crate) fn for_covered(&mut self, ino: Ino, change: &ChainChange) {
+        let Some(node) = self.nodes.get_mut(ino) else { return };
+        if !node.has_pending() {
+            return;
+        }
+        match Arc::make_mut(node) {
+            Node::File(file) => {
+                change.apply(&mut file.size);
+                for unit in &mut file.units {
+                    change.apply(unit);
+                }
+            }
+            Node::Dir(dir) => {
+                for chain in dir.names.values_mut() {
+                    change.apply(chain);
+                }
+            }
+        }
+        self.forget_settled_edges();
+    }
+
+    /// As [`for_covered`](World::for_covered), for the units of one written range and the size.
+    pub(crate) fn for_range(&mut self, ino: Ino, offset: u64, len: usize, change: &ChainChange) {
+        let parts: Vec<Part> = self.parts(offset, len).collect();
+        let Some(Node::File(file)) = self.nodes.get_mut(ino).map(Arc::make_mut) else { return };
+        change.apply(&mut file.size);
+        for part in parts {
+            if let Some(unit) = file.units.get_mut(part.unit) {
+                change.apply(unit);
+            }
+        }
+    }
+
+    /// A rename whose new name is durable constrains nothing any more.
+    fn forget_settled_edges(&mut self) {
+        let nodes = &self.nodes;
+        self.edges.retain(|edge| match nodes.get(edge.dir).map(Arc::as_ref) {
+            Some(Node::Dir(dir)) => dir
+                .names
+                .get(&edge.removed.0)
+                .is_some_and(|chain| chain.pending().iter().any(|v| v.effect == edge.removed.1)),
+            _ => false,
+        });
+    }
+
+    /// Bytes that files and names occupy, for the space budget.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        let mut used = 0;
+        self.for_each_path(&mut |_, node| {
+            used += self.unit as u64;
+            if let Node::File(file) = node {
+                let units = file.units.iter().filter(|chain| chain.current().is_some()).count();
+                used += (units * self.unit) as u64;
+            }
+        });
+        used
+    }
+
+    /// Every path a running process sees, with its node, in order of name.
+    pub(crate) fn for_each_path(&self, visit: &mut dyn FnMut(&str, &Node)) {
+        self.walk(ROOT, "", visit);
+    }
+
+    fn walk(&self, ino: Ino, path: &str, visit: &mut dyn FnMut(&str, &Node)) {
+        let Ok(dir) = self.dir(ino) else { return };
+        for (name, chain) in &dir.names {
+            let Some(child) = *chain.current() else { continue };
+            let Some(node) = self.nodes.get(child) else { continue };
+            let path = format!("{path}/{name}");
+            visit(&path, node);
+            if matches!(node.as_ref(), Node::Dir(_)) {
+                self.walk(child, &path, visit);
+            }
+        }
+    }
+
+    /// A hash of everything a running process sees: names and contents.
+    pub(crate) fn visible_hash(&self) -> u64 {
+        let mut sum = 0_u64;
+        self.for_each_path(&mut |path, node| {
+            let content = match node {
+                Node::File(file) => {
+                    let size = *file.size.current();
+                    file_hash(size, self.unit, |index| {
+                        file.units.get(index).and_then(|c| c.current().as_ref()).map(|b| b.hash)
+                    })
+                }
+                Node::Dir(_) => 1,
+            };
+            sum = sum.wrapping_add(mix(mix_bytes(path.as_bytes()), content));
+        });
+        sum
+    }
+
+    /// A hash of the whole world, pending effects included: two equal ones have the same futures.
+    pub(crate) fn full_hash(&self) -> u64 {
+        let mut sum = self.visible_hash();
+        for (ino, node) in self.nodes.iter().enumerate() {
+            if node.has_pending() {
+                sum = sum.wrapping_add(mix(ino as u64, node.pending_hash()));
+            }
+        }
+        sum
+    }
+
+    pub(crate) fn zero_block(&self) -> &Arc<Block> {
+        &self.zero
+    }
+}
+
+/// The hash of a file's visible content; units beyond the size do not count.
+pub(crate) fn file_hash(size: u64, unit: usize, hash_of: impl Fn(usize) -> Option<u64>) -> u64 {
+    let units = usize::try_from(size.div_ceil(unit as u64)).unwrap_or(usize::MAX);
+    let mut sum = mix(0x51ED, size);
+    for index in 0..units {
+        // A hole reads as zeros; unit 0 and a zero block must still differ from "no unit".
+        sum = sum.wrapping_add(mix(index as u64 + 1, hash_of(index).unwrap_or(0)));
+    }
+    sum
+}
+
+impl Node {
+    pub(crate) fn has_pending(&self) -> bool {
+        match self {
+            Self::File(file) => {
+                !file.size.pending().is_empty()
+                    || file.units.iter().any(|unit| !unit.pending().is_empty())
+            }
+            Self::Dir(dir) => dir.names.values().any(|chain| !chain.pending().is_empty()),
+        }
+    }
+
+    /// True if a crash can leave nothing but what stands there.
+    pub(crate) fn is_settled(&self) -> bool {
+        let ghosts = match self {
+            Self::File(file) => {
+                file.size.is_ghost() || file.units.iter().any(Chain::is_ghost)
+            }
+            Self::Dir(dir) => dir.names.values().any(Chain::is_ghost),
+        };
+        !ghosts && !self.has_pending()
+    }
+
+    fn pending_hash(&self) -> u64 {
+        let mut sum = 0_u64;
+        let mut add = |chain: u64, place: usize, value: u64| {
+            sum = sum.wrapping_add(mix(mix(chain, place as u64), value));
+        };
+        match self {
+            Self::File(file) => {
+                for kept in 0..file.size.choices() {
+                    add(1, kept, file.size.version(kept).value);
+                }
+                for (index, unit) in file.units.iter().enumerate() {
+                    for kept in 0..unit.choices() {
+                        let hash = unit.version(kept).value.as_ref().map_or(0, |b| b.hash);
+                        add(2 + index as u64, kept, hash);
+                    }
+                }
+            }
+            Self::Dir(dir) => {
+                for (name, chain) in &dir.names {
+                    for kept in 0..chain.choices() {
+                        let ino = chain.version(kept).value.map_or(0, |ino| ino as u64 + 1);
+                        add(mix_bytes(name.as_bytes()), kept, ino);
+                    }
+                }
+            }
+        }
+        sum
+    }
+}
+
+#[derive(Debug)]
+struct Part {
+    unit: usize,
+    start: usize,
+    len: usize,
+}
+
+/// What a sync does to the chains it covers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ChainChange {
+    Promote(EffectId),
+    Lose { limit: EffectId, cache_keeps: bool },
+}
+
+impl ChainChange {
+    fn apply<T: Clone>(self, chain: &mut Chain<T>) {
+        match self {
+            Self::Promote(limit) => chain.promote(limit),
+            Self::Lose { limit, cache_keeps } => chain.lose(limit, cache_keeps),
+        }
+    }
+}
