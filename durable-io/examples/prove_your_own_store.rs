@@ -17,13 +17,18 @@ impl Counter {
         if syncs_directory {
             dir.sync()?; // a value renamed by a process that died is answered from below
         }
-        Ok(Self { dir, syncs_directory })
+        Ok(Self {
+            dir,
+            syncs_directory,
+        })
     }
 
     fn value(&self) -> Result<u64> {
         let mut bytes = [0; 8];
         match self.dir.open("value") {
-            Ok(file) => file.read_exact_at(&mut bytes, 0).map(|()| u64::from_le_bytes(bytes)),
+            Ok(file) => file
+                .read_exact_at(&mut bytes, 0)
+                .map(|()| u64::from_le_bytes(bytes)),
             Err(error) if error.is_not_found() => Ok(0),
             Err(error) => Err(error),
         }
@@ -85,7 +90,14 @@ fn main() {
     for syncs_directory in [false, true] {
         let subject = CounterSubject { syncs_directory };
         let found = Explorer::new(&subject).explore(&Bound::of_length(4), &|_counts| {});
-        println!("the counter that {} its directory:", if syncs_directory { "syncs" } else { "does not sync" });
+        println!(
+            "the counter that {} its directory:",
+            if syncs_directory {
+                "syncs"
+            } else {
+                "does not sync"
+            }
+        );
         match found.counterexample {
             Some(example) => println!("{example}"),
             None => println!(

@@ -45,7 +45,11 @@ mod tests {
 
     #[test]
     fn every_part_of_the_place_counts() {
-        let place = Place { id: 1, number: 2, offset: 3 };
+        let place = Place {
+            id: 1,
+            number: 2,
+            offset: 3,
+        };
         let others = [
             Place { id: 9, ..place },
             Place { number: 9, ..place },
@@ -63,7 +67,11 @@ mod tests {
             whole.extend_from_slice(&part.to_le_bytes());
         }
         whole.extend_from_slice(b"abc");
-        let place = Place { id: 7, number: 8, offset: 9 };
+        let place = Place {
+            id: 7,
+            number: 8,
+            offset: 9,
+        };
         assert_eq!(checksum_at(place, b"abc"), checksum(&whole));
     }
 }

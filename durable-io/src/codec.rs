@@ -47,7 +47,9 @@ pub struct Encoder {
 impl Encoder {
     /// An empty buffer with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { bytes: Vec::with_capacity(capacity) }
+        Self {
+            bytes: Vec::with_capacity(capacity),
+        }
     }
 
     /// Appends `bytes` as they are.
@@ -79,6 +81,9 @@ impl Encoder {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
     use super::*;
 
     #[test]
@@ -99,5 +104,44 @@ mod tests {
         assert_eq!(decoder.u64(), None);
         assert_eq!(decoder.bytes(4), None);
         assert_eq!(decoder.bytes(3), Some(&[1, 2, 3][..]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_sequence_is_decoded_as_it_was_encoded(
+            parts in vec((any::<u32>(), any::<u64>(), vec(any::<u8>(), 0..40)), 0..20)
+        ) {
+            let mut encoder = Encoder::with_capacity(7);
+            for (a, b, bytes) in &parts {
+                encoder.u32(*a).u64(*b).bytes(bytes);
+            }
+            let encoded = encoder.into_vec();
+            let mut decoder = Decoder::new(&encoded);
+            for (a, b, bytes) in &parts {
+                prop_assert_eq!(decoder.u32(), Some(*a));
+                prop_assert_eq!(decoder.u64(), Some(*b));
+                prop_assert_eq!(decoder.bytes(bytes.len()), Some(&bytes[..]));
+            }
+            prop_assert!(decoder.rest().is_empty());
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_without_a_panic_and_never_beyond_the_end(
+            bytes in vec(any::<u8>(), 0..64),
+            takes in vec(any::<usize>(), 0..20),
+        ) {
+            let mut decoder = Decoder::new(&bytes);
+            for n in takes {
+                let before = decoder.rest();
+                let (width, taken) = match n % 3 {
+                    0 => (4, decoder.u32().is_some()),
+                    1 => (8, decoder.u64().is_some()),
+                    _ => (n, decoder.bytes(n).is_some()),
+                };
+                prop_assert_eq!(taken, width <= before.len());
+                let left = if taken { &before[width..] } else { before };
+                prop_assert_eq!(decoder.rest(), left);
+            }
+        }
     }
 }

@@ -1,13 +1,16 @@
 //! [`Disk`]: where a store's directory comes from, and the clock and the ids of the machine.
 
-use std::path::{Component, Path, PathBuf};
+use std::ffi::OsStr;
+use std::io;
 use std::panic::Location;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::DiskBackend;
 use crate::dir::Dir;
 use crate::error::{Error, Op, Result};
+use crate::file::retry_interrupted;
 use crate::os;
 use crate::platform::Capabilities;
 use crate::site::{Barrier, Site};
@@ -31,7 +34,9 @@ impl Default for Disk {
 impl Disk {
     /// The operating system's file systems.
     pub fn os() -> Self {
-        Self { backend: Arc::new(os::OsDisk) }
+        Self {
+            backend: Arc::new(os::OsDisk),
+        }
     }
 
     #[cfg(feature = "sim")]
@@ -45,9 +50,7 @@ impl Disk {
     /// [`Error::Io`] if it does not exist, is no directory, or may not be read.
     pub fn open_dir(&self, path: impl AsRef<Path>) -> Result<Dir> {
         let path = path.as_ref();
-        let backend = self
-            .backend
-            .open_dir(path)
+        let backend = retry_interrupted(|| self.backend.open_dir(path))
             .map_err(|source| Error::io(Op::OpenDir, path, None, source))?;
         Ok(Dir::new(backend, path.to_owned()))
     }
@@ -56,47 +59,66 @@ impl Disk {
     ///
     /// # Durability
     /// When this returns, the name of `path` and of every directory it had to create survive power
-    /// loss. The parent is synced also when `path` stood already: whoever made it may have died
-    /// before syncing it.
+    /// loss. The parent of the deepest directory that stood already is synced too: whoever made that
+    /// may have died before syncing it. The names *in* `path` are not synced.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::NoSpace`]; directories made so far stay, empty and harmless.
+    /// [`Error::Io`], also if `path` exists and its parent may not be read, of kind `InvalidInput`
+    /// if a name that is missing is not UTF-8; [`Error::NoSpace`]. Directories made so far stay,
+    /// empty and harmless.
+    ///
+    /// # Cost
+    /// One directory sync, and one more for each directory that is missing.
     #[track_caller]
     pub fn create_dir(&self, path: impl AsRef<Path>) -> Result<Dir> {
         let site = Site::new(Location::caller(), Barrier::Dir, "create_dir");
         let path = path.as_ref();
-        // Each missing directory is made in its parent, from the top. The parent of each is synced,
-        // and that of the last one in any case.
-        let mut missing: Vec<String> = Vec::new();
-        let mut existing: PathBuf = path.to_owned();
-        loop {
-            let Some((parent, name)) = split(&existing) else { break };
-            let absent = match self.open_dir(&existing) {
-                Ok(_) => false,
-                Err(error) if error.is_not_found() => true,
+        let (mut dir, missing) = self.deepest_existing(path)?;
+        if let Some((parent, _)) = split(dir.path()) {
+            match self.open_dir(parent) {
+                // Durable: the name of the deepest directory that stood already. Whoever made it
+                // may have died before the sync; those above it were synced before it was made.
+                Ok(parent) => parent.sync_at(site)?,
+                // Not ours to sync: who may not open the parent has not made this directory by
+                // this procedure, and whoever made it promised that it stays.
+                Err(error) if !missing.is_empty() && error.is_permission_denied() => {}
                 Err(error) => return Err(error),
-            };
-            if !absent && !missing.is_empty() {
-                break;
-            }
-            missing.push(name);
-            existing = parent;
-            if !absent {
-                break;
             }
         }
-        let mut dir = self.open_dir(&existing)?;
         for name in missing.iter().rev() {
             match dir.create_dir(name) {
                 Ok(()) => {}
                 Err(error) if error.is_already_exists() => {}
                 Err(error) => return Err(error),
             }
-            // Durable: the name of the directory. Only now may something below it be relied on.
+            // Durable: the name of the directory. Only now may something be made below it.
             dir.sync_at(site)?;
             dir = dir.open_dir(name)?;
         }
         Ok(dir)
+    }
+
+    /// The deepest directory on the way to `path` that exists, and the names that are missing below
+    /// it, the last one first.
+    fn deepest_existing(&self, path: &Path) -> Result<(Dir, Vec<String>)> {
+        let mut missing = Vec::new();
+        let mut path = path.to_owned();
+        loop {
+            let error = match self.open_dir(&path) {
+                Ok(dir) => return Ok((dir, missing)),
+                Err(error) if error.is_not_found() => error,
+                Err(error) => return Err(error),
+            };
+            let Some((parent, name)) = split(&path) else {
+                return Err(error);
+            };
+            let Some(name) = name.to_str() else {
+                let source = io::ErrorKind::InvalidInput.into();
+                return Err(Error::io(Op::CreateDir, &path, None, source));
+            };
+            missing.push(name.to_owned());
+            path = parent;
+        }
     }
 
     /// Monotonic time since an origin of the disk's own. Under the simulator it stands still unless
@@ -105,15 +127,16 @@ impl Disk {
         self.backend.now()
     }
 
-    /// A random number that names a file or a store: two calls never give the same one, on any
-    /// machine.
+    /// 64 random bits that name a file or a store. Two calls, on any two machines, give the same
+    /// number with a probability of 1 in 2^64.
     ///
     /// # Errors
     /// [`Error::Io`] if the system has no randomness to give.
     pub fn unique_id(&self) -> Result<u64> {
-        self.backend
-            .unique_id()
-            .map_err(|source| Error::io(Op::Open, Path::new("the system's random source"), None, source))
+        self.backend.unique_id().map_err(|source| {
+            let path = Path::new("the system's random source");
+            Error::io(Op::Open, path, None, source)
+        })
     }
 
     /// What this disk does when asked for durability, for reports.
@@ -122,12 +145,15 @@ impl Disk {
     }
 }
 
-/// `path` as parent directory and last name, or `None` if it has no name of its own (`/`, `.`, `..`).
-fn split(path: &Path) -> Option<(PathBuf, String)> {
-    let Some(Component::Normal(name)) = path.components().next_back() else { return None };
+/// `path` as parent directory and last name, or `None` if it has no name of its own (`/`, `.`,
+/// `..`).
+fn split(path: &Path) -> Option<(PathBuf, &OsStr)> {
+    let Some(Component::Normal(name)) = path.components().next_back() else {
+        return None;
+    };
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    Some((parent, name.to_str()?.to_owned()))
+    Some((parent, name))
 }

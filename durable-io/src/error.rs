@@ -78,7 +78,8 @@ impl fmt::Display for Op {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The kernel refused a call. After a failed write or sync the file is poisoned.
+    /// The kernel refused a call. After a failed write or sync the file is poisoned. (A disk that is
+    /// full in the middle of a write is this error, of kind `StorageFull`: bytes may be missing.)
     #[error("cannot {op} {}{}", path.display(), At(*offset))]
     Io {
         /// What was asked.
@@ -105,7 +106,8 @@ pub enum Error {
         /// The process that holds it, as far as it could be learned.
         pid: Option<u32>,
     },
-    /// The disk (or the quota) is full. Nothing was written; freeing space and trying again is safe.
+    /// The disk (or the quota) is full. Nothing was written and nothing is poisoned; freeing space
+    /// and trying again is safe.
     #[error("no space left on the device to {op} {}{}", path.display(), At(*offset))]
     NoSpace {
         /// What was asked.
@@ -141,7 +143,12 @@ impl fmt::Display for ByPid {
 
 impl Error {
     pub(crate) fn io(op: Op, path: &Path, offset: Option<u64>, source: io::Error) -> Self {
-        Self::Io { op, path: path.to_owned(), offset, source: Arc::new(source) }
+        Self::Io {
+            op,
+            path: path.to_owned(),
+            offset,
+            source: Arc::new(source),
+        }
     }
 
     /// Like [`Error::io`], for calls that change nothing when the disk is full.
@@ -152,7 +159,11 @@ impl Error {
         source: io::Error,
     ) -> Self {
         if is_no_space(&source) {
-            Self::NoSpace { op, path: path.to_owned(), offset }
+            Self::NoSpace {
+                op,
+                path: path.to_owned(),
+                offset,
+            }
         } else {
             Self::io(op, path, offset, source)
         }
@@ -168,11 +179,18 @@ impl Error {
         self.has_kind(io::ErrorKind::AlreadyExists)
     }
 
+    pub(crate) fn is_permission_denied(&self) -> bool {
+        self.has_kind(io::ErrorKind::PermissionDenied)
+    }
+
     fn has_kind(&self, kind: io::ErrorKind) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == kind)
     }
 }
 
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }

@@ -12,6 +12,9 @@ use crate::error::{Error, Op, Result, is_no_space};
 use crate::latch::Latch;
 use crate::site::{Barrier, Site};
 
+#[cfg(test)]
+mod tests;
+
 /// How many bytes [`File::write_zeros`] hands to the kernel at once.
 const ZERO_CHUNK: usize = 256 << 10;
 
@@ -32,7 +35,9 @@ struct Inner {
 
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("File").field("path", &self.inner.path).finish_non_exhaustive()
+        f.debug_struct("File")
+            .field("path", &self.inner.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -56,7 +61,13 @@ pub enum Advice {
 
 impl File {
     pub(crate) fn new(backend: Arc<dyn FileBackend>, path: PathBuf) -> Self {
-        Self { inner: Arc::new(Inner { backend, path, latch: Latch::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                backend,
+                path,
+                latch: Latch::default(),
+            }),
+        }
     }
 
     /// The path by which the file was opened, for messages.
@@ -72,9 +83,13 @@ impl File {
     ///
     /// # Errors
     /// [`Error::Io`].
-    #[expect(clippy::len_without_is_empty, reason = "a file's length is asked of the kernel and may fail")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a file's length is asked of the kernel and may fail"
+    )]
     pub fn len(&self) -> Result<u64> {
-        self.inner.backend.len().map_err(|source| self.error(Op::Len, None, source))
+        retry_interrupted(|| self.inner.backend.len())
+            .map_err(|source| self.error(Op::Len, None, source))
     }
 
     /// Reads up to `buf.len()` bytes from byte `offset` on and returns how many there were before
@@ -117,7 +132,8 @@ impl File {
         self.write_all_vectored_at(&mut [IoSlice::new(buf)], offset)
     }
 
-    /// Writes all of `bufs`, one after the other, at byte `offset`.
+    /// Writes all of `bufs`, one after the other, at byte `offset`: one system call for each 1024
+    /// of them, if the kernel takes all. `bufs` holds nothing to rely on afterwards.
     ///
     /// # Errors
     /// As [`write_all_at`](File::write_all_at).
@@ -126,7 +142,8 @@ impl File {
         IoSlice::advance_slices(&mut bufs, 0);
         let mut at = offset;
         while !bufs.is_empty() {
-            let n = self.written(at, || self.inner.backend.write_at(bufs, at))?;
+            let result = retry_interrupted(|| self.inner.backend.write_at(bufs, at));
+            let n = self.written(at, result)?;
             at += n as u64;
             IoSlice::advance_slices(&mut bufs, n);
         }
@@ -138,7 +155,8 @@ impl File {
     /// a sync where it does not ([`Capabilities`](crate::Capabilities) tells).
     ///
     /// # Errors
-    /// As [`write_all_at`](File::write_all_at).
+    /// As [`write_all_at`](File::write_all_at); an interruption by a signal too is an error, since
+    /// nothing that syncs is ever repeated.
     #[track_caller]
     pub fn write_durable_at(&self, buf: &[u8], offset: u64) -> Result<Synced> {
         let site = Site::new(Location::caller(), Barrier::Write, "");
@@ -146,34 +164,40 @@ impl File {
         let mut done = 0;
         while let Some(rest) = buf.get(done..).filter(|rest| !rest.is_empty()) {
             let at = offset + done as u64;
-            done += self.written(at, || self.inner.backend.write_durable_at(rest, at, &site))?;
+            let result = self.inner.backend.write_durable_at(rest, at, &site);
+            done += self.written(at, result)?;
         }
         Ok(Synced(()))
     }
 
-    /// One write call: interruptions are repeated, everything else that fails sets the latch.
-    fn written(&self, offset: u64, call: impl FnMut() -> io::Result<usize>) -> Result<usize> {
-        let result = match retry_interrupted(call) {
-            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-            other => other,
+    /// How many bytes one write call took. A call that failed or took none sets the latch.
+    fn written(&self, offset: u64, result: io::Result<usize>) -> Result<usize> {
+        let source = match result {
+            Ok(0) => io::ErrorKind::WriteZero.into(),
+            Ok(n) => return Ok(n),
+            Err(source) => source,
         };
-        result.map_err(|source| {
-            self.inner.latch.set();
-            self.error(Op::Write, Some(offset), source)
-        })
+        self.inner.latch.set();
+        Err(self.error(Op::Write, Some(offset), source))
     }
 
     /// Reserves space for `len` bytes from byte `offset` on, so that a full disk is met here and
-    /// not in a later write. Makes the file longer if need be; new bytes read as zeros.
+    /// not in a later write. Makes the file longer if need be; new bytes read as zeros. A `len` of 0
+    /// does nothing.
     ///
     /// Reserved is not written: the first write into a reserved block still changes metadata. See
-    /// [`write_zeros`](File::write_zeros).
+    /// [`write_zeros`](File::write_zeros). On a file system that cannot reserve only the length
+    /// changes.
     ///
     /// # Errors
-    /// [`Error::NoSpace`] if the disk is full: no byte of the file has changed, and nothing is
-    /// poisoned. [`Error::Io`] (the file is then poisoned), [`Error::Poisoned`].
+    /// [`Error::NoSpace`] if the disk is full: no byte of the file has changed and nothing is
+    /// poisoned, but the file may be longer, by zeros. [`Error::Io`] (the file is then poisoned),
+    /// [`Error::Poisoned`].
     pub fn allocate(&self, offset: u64, len: u64) -> Result<()> {
         self.inner.latch.check(&self.inner.path)?;
+        if len == 0 {
+            return Ok(());
+        }
         retry_interrupted(|| self.inner.backend.allocate(offset, len)).map_err(|source| {
             if !is_no_space(&source) {
                 self.inner.latch.set();
@@ -184,19 +208,22 @@ impl File {
 
     /// [`allocate`](File::allocate), then writes zeros over the whole range: later writes into it
     /// change no metadata, so a sync after them is cheap (`fdatasync` of a 4 KiB write into zeros
-    /// takes about 0.6 of the time into a reserved block on ext4).
+    /// takes about 0.7 of the time into a reserved block on ext4; see `benches/sync.rs`).
     ///
     /// # Errors
     /// As [`allocate`](File::allocate) and [`write_all_at`](File::write_all_at).
+    ///
+    /// # Cost
+    /// `len` bytes written, from a buffer of at most 256 KiB.
     pub fn write_zeros(&self, offset: u64, len: u64) -> Result<()> {
-        const ZEROS: &[u8] = &[0; ZERO_CHUNK];
         self.allocate(offset, len)?;
-        let end = offset + len;
-        let mut at = offset;
-        while at < end {
-            let n = usize::try_from(end - at).map_or(ZERO_CHUNK, |left| left.min(ZERO_CHUNK));
-            self.write_all_at(ZEROS.get(..n).unwrap_or(ZEROS), at)?;
-            at += n as u64;
+        let chunk = |left: u64| usize::try_from(left).map_or(ZERO_CHUNK, |n| n.min(ZERO_CHUNK));
+        let mut zeros = vec![0; chunk(len)];
+        let mut done = 0;
+        while done < len {
+            zeros.truncate(chunk(len - done));
+            self.write_all_at(&zeros, offset + done)?;
+            done += zeros.len() as u64;
         }
         Ok(())
     }
@@ -206,12 +233,13 @@ impl File {
     /// Never cut a file of which a [`Map`] exists.
     ///
     /// # Errors
-    /// [`Error::Io`] (the file is then poisoned), [`Error::Poisoned`].
+    /// [`Error::Io`]: the length is the old or the new one, and the file is poisoned.
+    /// [`Error::Poisoned`]: nothing changed.
     pub fn set_len(&self, len: u64) -> Result<()> {
         self.inner.latch.check(&self.inner.path)?;
         retry_interrupted(|| self.inner.backend.set_len(len)).map_err(|source| {
             self.inner.latch.set();
-            self.error(Op::SetLen, Some(len), source)
+            self.error(Op::SetLen, None, source)
         })
     }
 
@@ -258,34 +286,46 @@ impl File {
     }
 
     /// Asks the kernel to begin writing a range back, to spread the work before a later sync. A
-    /// hint: it promises nothing, and an error of it is no error of the file.
+    /// hint: it promises nothing. On Linux, whole pages of the range that are clean already leave
+    /// the page cache.
     pub fn start_writeback(&self, offset: u64, len: u64) {
-        drop(self.inner.backend.start_writeback(offset, len));
+        // A length of 0 would mean "to the end of the file" to the kernel.
+        if len > 0 {
+            // Ignored: a hint that failed changes nothing, and the sync meets every real error.
+            drop(self.inner.backend.start_writeback(offset, len));
+        }
     }
 
-    /// Tells the kernel how a range will be read. A hint, as [`start_writeback`](File::start_writeback).
+    /// Tells the kernel how a range will be read. A hint: it promises nothing.
     pub fn advise(&self, offset: u64, len: u64, advice: Advice) {
-        drop(self.inner.backend.advise(offset, len, advice));
+        if len > 0 {
+            // Ignored: a hint that failed changes nothing.
+            drop(self.inner.backend.advise(offset, len, advice));
+        }
     }
 
     /// Maps bytes that will never be written again, read-only.
     ///
     /// The file may be appended to beyond the range, or unlinked; never cut, recycled or rewritten:
-    /// to cut a mapped file, write a new one.
+    /// to cut a mapped file, write a new one. (Reading a map beyond the end of a file that was cut
+    /// kills the process.)
     ///
     /// # Errors
     /// [`Error::Io`], of kind `UnexpectedEof` if the file ends before the range does.
     pub fn map(&self, range: Range<u64>) -> Result<Map> {
         let len = self.len()?;
         if range.end > len || range.start > range.end {
-            return Err(self.error(Op::Map, Some(range.start), io::ErrorKind::UnexpectedEof.into()));
+            return Err(self.error(
+                Op::Map,
+                Some(range.start),
+                io::ErrorKind::UnexpectedEof.into(),
+            ));
         }
-        let offset = range.start;
-        self.inner
-            .backend
-            .map(range)
-            .map(|bytes| Map { bytes })
-            .map_err(|source| self.error(Op::Map, Some(offset), source))
+        let map = || self.inner.backend.map(range.clone());
+        match retry_interrupted(map) {
+            Ok(bytes) => Ok(Map { bytes }),
+            Err(source) => Err(self.error(Op::Map, Some(range.start), source)),
+        }
     }
 }
 
@@ -308,7 +348,9 @@ impl Deref for Map {
 
 impl fmt::Debug for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Map").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Map")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }
 

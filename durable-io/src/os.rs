@@ -6,13 +6,12 @@ compile_error!(
 );
 
 use std::fs;
-use std::io::{self, IoSlice, Read, Seek, Write};
+use std::io::{self, IoSlice, Read};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
@@ -20,8 +19,12 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use crate::backend::{DirBackend, DiskBackend, FileBackend, LockAttempt, MapBytes};
 use crate::dir::Entry;
 use crate::file::Advice;
+use crate::latch::Syncs;
 use crate::platform::{self, Capabilities};
 use crate::site::{Barrier, Site};
+
+/// How many slices one vectored write may take: the smallest `IOV_MAX` of the supported systems.
+const SLICES_MAX: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct OsDisk;
@@ -29,12 +32,14 @@ pub(crate) struct OsDisk;
 const NEW_FILE: Mode = Mode::from_raw_mode(0o644);
 const NEW_DIR: Mode = Mode::from_raw_mode(0o755);
 const READ_WRITE: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC);
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
 
 impl DiskBackend for OsDisk {
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn DirBackend>> {
         let fd = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
-        Ok(Arc::new(OsDir { fd }))
+        Ok(Arc::new(OsDir::new(fd)))
     }
 
     fn now(&self) -> Duration {
@@ -54,12 +59,19 @@ impl DiskBackend for OsDisk {
 #[derive(Debug)]
 struct OsDir {
     fd: OwnedFd,
+    syncs: Syncs,
 }
 
 impl OsDir {
+    fn new(fd: OwnedFd) -> Self {
+        let syncs = Syncs::default();
+        Self { fd, syncs }
+    }
+
     fn open_file(&self, name: &str, flags: OFlags) -> io::Result<Arc<dyn FileBackend>> {
         let fd = rustix::fs::openat(&self.fd, name, flags, NEW_FILE)?;
-        Ok(Arc::new(OsFile { file: fs::File::from(fd) }))
+        let (file, syncs) = (fs::File::from(fd), Syncs::default());
+        Ok(Arc::new(OsFile { file, syncs }))
     }
 }
 
@@ -74,7 +86,7 @@ impl DirBackend for OsDir {
 
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>> {
         let fd = rustix::fs::openat(&self.fd, name, DIRECTORY, Mode::empty())?;
-        Ok(Arc::new(Self { fd }))
+        Ok(Arc::new(Self::new(fd)))
     }
 
     fn create_dir(&self, name: &str) -> io::Result<()> {
@@ -86,7 +98,13 @@ impl DirBackend for OsDir {
     }
 
     fn link(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::linkat(&self.fd, from, &self.fd, to, AtFlags::empty())?)
+        Ok(rustix::fs::linkat(
+            &self.fd,
+            from,
+            &self.fd,
+            to,
+            AtFlags::empty(),
+        )?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -104,12 +122,17 @@ impl DirBackend for OsDir {
             let is_dir = match entry.file_type() {
                 // Some file systems leave the type out of the listing.
                 FileType::Unknown => {
-                    let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+                    match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                        Ok(stat) => FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
+                        // Removed since it was listed.
+                        Err(rustix::io::Errno::NOENT) => continue,
+                        Err(errno) => return Err(errno.into()),
+                    }
                 }
                 kind => kind == FileType::Directory,
             };
-            entries.push(Entry { name: name.to_string_lossy().into_owned(), is_dir });
+            let name = name.to_string_lossy().into_owned();
+            entries.push(Entry { name, is_dir });
         }
         Ok(entries)
     }
@@ -117,7 +140,7 @@ impl DirBackend for OsDir {
     fn sync(&self, _site: &Site) -> io::Result<()> {
         // On Apple's systems a directory's names reach the drive with fsync and the platter with
         // the next full fsync; asking for the full one here keeps the promise.
-        full_sync(&self.fd)
+        self.syncs.run(|| full_sync(&self.fd))
     }
 
     fn free_space(&self) -> io::Result<u64> {
@@ -127,30 +150,47 @@ impl DirBackend for OsDir {
 
     fn try_lock(&self, name: &str) -> io::Result<LockAttempt> {
         let fd = rustix::fs::openat(&self.fd, name, READ_WRITE | OFlags::CREATE, NEW_FILE)?;
-        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        let file = fs::File::from(fd);
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                // Best effort: the holder may be about to write it.
-                let pid = match fs::File::from(fd).take(16).read_to_string(&mut text) {
-                    Ok(_) => text.trim().parse().ok(),
-                    Err(_) => None,
-                };
+                let pid = read_pid(&file);
                 return Ok(LockAttempt::Held { pid });
             }
             Err(errno) => return Err(errno.into()),
         }
-        let mut file = fs::File::from(fd);
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())?;
-        Ok(LockAttempt::Taken(Box::new(file)))
+        // The pid only serves an error text, so an error here is ignored: a store must open on a
+        // full disk too. One width for every pid, so that it covers what the last holder wrote.
+        drop(file.write_at(format!("{:<10}\n", std::process::id()).as_bytes(), 0));
+        Ok(LockAttempt::Taken(Box::new(OsLock { file })))
+    }
+}
+
+/// The pid in a lock file. The holder may be about to write it: whatever is no number is no pid.
+fn read_pid(file: &fs::File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.lines().next()?.trim().parse().ok()
+}
+
+/// A held `flock`.
+#[derive(Debug)]
+struct OsLock {
+    file: fs::File,
+}
+
+impl Drop for OsLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process that was forked and has not come to its exec yet
+        // shares the open file, and would keep the lock. An error is ignored: closing comes next.
+        drop(self.file.unlock());
     }
 }
 
 #[derive(Debug)]
 struct OsFile {
     file: fs::File,
+    syncs: Syncs,
 }
 
 impl FileBackend for OsFile {
@@ -165,20 +205,32 @@ impl FileBackend for OsFile {
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         match bufs {
             [one] => self.file.write_at(one, offset),
-            many => Ok(rustix::io::pwritev(&self.file, many, offset)?),
+            // More than the kernel takes at once: a short write, and the handle's loop goes on.
+            many => {
+                let some = many.get(..SLICES_MAX).unwrap_or(many);
+                Ok(rustix::io::pwritev(&self.file, some, offset)?)
+            }
         }
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn write_durable_at(&self, buf: &[u8], offset: u64, site: &Site) -> io::Result<usize> {
+        use rustix::io::Errno;
+
         let flags = rustix::io::ReadWriteFlags::DSYNC;
-        match rustix::io::pwritev2(&self.file, &[IoSlice::new(buf)], offset, flags) {
-            Ok(n) => Ok(n),
-            // A file system without the flag (a kernel before 4.7, some FUSE): nothing was written.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                self.write_then_sync(buf, offset, site)
-            }
-            Err(errno) => Err(errno.into()),
+        let bufs = [IoSlice::new(buf)];
+        // `None`: a kernel before 4.7, or a file system without the flag. Nothing was written.
+        let written =
+            self.syncs.run(
+                || match rustix::io::pwritev2(&self.file, &bufs, offset, flags) {
+                    Ok(n) => Ok(Some(n)),
+                    Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+                    Err(errno) => Err(errno.into()),
+                },
+            )?;
+        match written {
+            Some(n) => Ok(n),
+            None => self.write_then_sync(buf, offset, site),
         }
     }
 
@@ -191,30 +243,36 @@ impl FileBackend for OsFile {
         self.file.set_len(len)
     }
 
-    #[cfg(not(any(target_os = "macos", target_os = "ios", target_os = "openbsd")))]
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        use rustix::io::Errno;
+
         match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), offset, len) {
             Ok(()) => Ok(()),
-            // A file system that cannot reserve: the length is set, and a full disk is met later.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-                self.lengthen(offset, len)
-            }
+            // A file system that cannot reserve (FreeBSD says so by INVAL): the length is set, and
+            // a full disk is met later.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.lengthen(offset, len),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    #[cfg(any(target_os = "macos", target_os = "ios", target_os = "openbsd"))]
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
         self.lengthen(offset, len)
     }
 
     fn sync(&self, site: &Site) -> io::Result<()> {
-        if site.barrier == Barrier::All { full_sync(&self.file) } else { data_sync(&self.file) }
+        self.syncs.run(|| match site.barrier {
+            Barrier::All => full_sync(&self.file),
+            Barrier::Data | Barrier::Write | Barrier::Dir => data_sync(&self.file),
+        })
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn start_writeback(&self, offset: u64, len: u64) -> io::Result<()> {
-        // DONTNEED on a dirty range makes Linux begin to write it back, without waiting.
+        // DONTNEED on a dirty range makes Linux begin to write it back, without waiting. It also
+        // drops what was clean already; sync_file_range, which would not, is not to be had without
+        // unsafe code.
         self.advise(offset, len, Advice::DontNeed)
     }
 
@@ -229,7 +287,12 @@ impl FileBackend for OsFile {
             Advice::Sequential => rustix::fs::Advice::Sequential,
             Advice::DontNeed => rustix::fs::Advice::DontNeed,
         };
-        Ok(rustix::fs::fadvise(&self.file, offset, std::num::NonZeroU64::new(len), advice)?)
+        Ok(rustix::fs::fadvise(
+            &self.file,
+            offset,
+            std::num::NonZeroU64::new(len),
+            advice,
+        )?)
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
@@ -242,10 +305,13 @@ impl FileBackend for OsFile {
             .map_err(|_too_large| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let mut options = memmap2::MmapOptions::new();
         options.offset(range.start).len(len);
+        #[expect(
+            unsafe_code,
+            reason = "a map is 3 to 13 times cheaper than pread of hot bytes"
+        )]
         // SAFETY: the bytes behind the slice must not change or vanish while it lives. `File::map`
         // is offered for ranges that will never be written again, of files that are then only
         // appended to or unlinked; the store's lock keeps other processes of ours away.
-        #[expect(unsafe_code, reason = "a map is 3 to 13 times cheaper than pread of hot bytes")]
         let map = unsafe { options.map(&self.file) }?;
         Ok(MapBytes::Os(map))
     }
@@ -260,11 +326,15 @@ impl OsFile {
 
     fn lengthen(&self, offset: u64, len: u64) -> io::Result<()> {
         let end = offset.saturating_add(len);
-        if self.len()? < end { self.file.set_len(end) } else { Ok(()) }
+        if self.len()? < end {
+            self.file.set_len(end)?;
+        }
+        Ok(())
     }
 }
 
-/// The [`platform`] module's choice for `fdatasync`, carried out.
+// The choice of [`platform::capabilities`], carried out.
+
 #[cfg(target_vendor = "apple")]
 fn data_sync(fd: impl std::os::fd::AsFd) -> io::Result<()> {
     Ok(rustix::fs::fcntl_fullfsync(fd)?)

@@ -32,7 +32,8 @@ pub struct Capabilities {
     pub sync: SyncPrimitive,
     /// The call behind `write_durable_at`.
     pub durable_write: DurableWrite,
-    /// True if `allocate` reserves blocks; false if it can only set the length.
+    /// True if `allocate` reserves blocks, on file systems that can; false if it only ever sets the
+    /// length.
     pub reserves_space: bool,
 }
 
@@ -46,7 +47,11 @@ pub(crate) fn capabilities(os: &str) -> Capabilities {
     let linux = matches!(os, "linux" | "android");
     Capabilities {
         sync,
-        durable_write: if linux { DurableWrite::Dsync } else { DurableWrite::WriteThenSync },
+        durable_write: if linux {
+            DurableWrite::Dsync
+        } else {
+            DurableWrite::WriteThenSync
+        },
         reserves_space: matches!(os, "linux" | "android" | "freebsd"),
     }
 }
@@ -67,11 +72,17 @@ mod tests {
         assert_eq!(capabilities("linux").sync, SyncPrimitive::Fdatasync);
         assert_eq!(capabilities("freebsd").sync, SyncPrimitive::Fdatasync);
         assert_eq!(capabilities("openbsd").sync, SyncPrimitive::Fsync);
-        assert_eq!(capabilities("an unknown system").durable_write, DurableWrite::WriteThenSync);
+        assert_eq!(
+            capabilities("an unknown system").durable_write,
+            DurableWrite::WriteThenSync
+        );
     }
 
     #[test]
     fn the_disk_reports_what_it_uses() {
-        assert_eq!(crate::Disk::os().capabilities(), capabilities(std::env::consts::OS));
+        assert_eq!(
+            crate::Disk::os().capabilities(),
+            capabilities(std::env::consts::OS)
+        );
     }
 }

@@ -13,12 +13,16 @@ use crate::site::{Barrier, Site};
 /// file holds either the old bytes or the new ones, and the new ones once this has returned.
 ///
 /// Writes `NAME.tmp`, syncs it, renames it over `name`, syncs the directory. A left-over `NAME.tmp`
-/// of an earlier crash is overwritten. Concurrent calls for one name are the caller's to prevent.
+/// of an earlier crash is replaced. Concurrent calls for one name are the caller's to prevent.
 ///
 /// # Errors
-/// [`Error::NoSpace`](crate::Error::NoSpace) if the disk is full: the old content stands. Any other
-/// error before the directory sync leaves the old content or the new; the temporary file is removed
-/// as far as the disk lets us.
+/// [`Error::NoSpace`](crate::Error::NoSpace) if the disk is full: the old content stands.
+/// [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned): the old content
+/// stands, or the new one, whole in any case. The temporary file is removed as far as the disk lets
+/// us.
+///
+/// # Cost
+/// Two syncs: one of the file, one of the directory.
 #[track_caller]
 pub fn replace_file(dir: &Dir, name: &str, contents: &[u8]) -> Result<()> {
     let location = Location::caller();
@@ -90,7 +94,8 @@ fn publish_at(
 /// # Errors
 /// What `fill` returns; [`Error::Io`](crate::Error::Io) (see
 /// [`is_already_exists`](crate::Error::is_already_exists)),
-/// [`Error::NoSpace`](crate::Error::NoSpace). After an error the file may stand, half-written.
+/// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::Poisoned`](crate::Error::Poisoned). The file
+/// is then removed as far as the disk lets us: after a crash it may stand, half-written.
 #[track_caller]
 pub fn create_durably<E: From<crate::Error>>(
     dir: &Dir,
@@ -99,19 +104,29 @@ pub fn create_durably<E: From<crate::Error>>(
 ) -> Result<File, E> {
     let location = Location::caller();
     let file = dir.create_new(name)?;
-    fill(&file)?;
-    // Durable: the bytes, before anything may rely on the name.
-    drop(file.sync_data_at(Site::new(location, Barrier::Data, "contents"))?);
-    // Durable: the name. Only now may the caller rely on the file.
-    dir.sync_at(Site::new(location, Barrier::Dir, "name"))?;
-    Ok(file)
+    let created = fill(&file).and_then(|()| {
+        // Durable: the bytes, before anything may rely on the name.
+        drop(file.sync_data_at(Site::new(location, Barrier::Data, "contents"))?);
+        // Durable: the name. Only now may the caller rely on the file.
+        Ok(dir.sync_at(Site::new(location, Barrier::Dir, "name"))?)
+    });
+    match created {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            // Best effort: the error that is returned matters more, and recovery must know what to
+            // do with a half-written file anyway.
+            drop(dir.remove(name));
+            Err(error)
+        }
+    }
 }
 
 /// Removes `name` so that no crash brings it back.
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned): the file may stand
-/// or be gone, and a crash may bring it back.
+/// or be gone, and a crash may bring it back. "Not found" is an error too, and no proof that the
+/// removal is durable: somebody else may have removed it without a sync.
 #[track_caller]
 pub fn remove_durably(dir: &Dir, name: &str) -> Result<()> {
     let site = Site::new(Location::caller(), Barrier::Dir, "name");

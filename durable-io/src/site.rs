@@ -55,11 +55,15 @@ impl fmt::Display for Site {
         if !self.step.is_empty() {
             write!(f, " {}", self.step)?;
         }
-        write!(f, " ({})", match self.barrier {
-            Barrier::Data => "file data",
-            Barrier::All => "file data and metadata",
-            Barrier::Dir => "directory",
-            Barrier::Write => "written range",
-        })
+        write!(
+            f,
+            " ({})",
+            match self.barrier {
+                Barrier::Data => "file data",
+                Barrier::All => "file data and metadata",
+                Barrier::Dir => "directory",
+                Barrier::Write => "written range",
+            }
+        )
     }
 }

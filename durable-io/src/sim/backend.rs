@@ -30,12 +30,18 @@ impl SimBackend {
 
 impl DiskBackend for SimBackend {
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn DirBackend>> {
-        let mut dir = SimDir { machine: self.machine.clone(), ino: ROOT, path: String::new() };
+        let mut dir = SimDir {
+            machine: self.machine.clone(),
+            ino: ROOT,
+            path: String::new(),
+        };
         let mut state = self.machine.lock();
         state.trace("open_dir", &path.to_string_lossy(), None, (0, 0));
         plain(&mut state, CallClass::Open, |state| {
             for component in path.components() {
-                let Component::Normal(name) = component else { continue };
+                let Component::Normal(name) = component else {
+                    continue;
+                };
                 let name = name.to_str().ok_or(io::ErrorKind::InvalidInput)?;
                 dir.ino = state.world.lookup(dir.ino, name)?;
                 state.world.dir(dir.ino)?;
@@ -66,7 +72,11 @@ impl DiskBackend for SimBackend {
 }
 
 fn join(dir: &str, name: &str) -> String {
-    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
+    if dir.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{dir}/{name}")
+    }
 }
 
 /// A call with no middle way: it fails and did nothing, happens, or happens and fails.
@@ -111,10 +121,22 @@ fn sync(
                 apply(&mut state, ChainChange::Promote(limit));
             }
             Some(SyncFailure::CacheKeeps) => {
-                apply(&mut state, ChainChange::Lose { limit, cache_keeps: true });
+                apply(
+                    &mut state,
+                    ChainChange::Lose {
+                        limit,
+                        cache_keeps: true,
+                    },
+                );
             }
             Some(SyncFailure::CacheReverts) => {
-                apply(&mut state, ChainChange::Lose { limit, cache_keeps: false });
+                apply(
+                    &mut state,
+                    ChainChange::Lose {
+                        limit,
+                        cache_keeps: false,
+                    },
+                );
             }
             Some(SyncFailure::StillDirty) => {}
         }
@@ -134,7 +156,11 @@ struct SimDir {
 
 impl SimDir {
     fn file(&self, ino: Ino, name: &str) -> Arc<dyn FileBackend> {
-        Arc::new(SimFile { machine: self.machine.clone(), ino, path: join(&self.path, name) })
+        Arc::new(SimFile {
+            machine: self.machine.clone(),
+            ino,
+            path: join(&self.path, name),
+        })
     }
 
     /// A call that changes names in this directory.
@@ -173,7 +199,10 @@ impl DirBackend for SimDir {
 
     fn create_new(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
         let ino = self.change(("create_new", CallClass::Create), name, None, |world| {
-            let file = FileNode { size: Chain::durable(0), units: Vec::new() };
+            let file = FileNode {
+                size: Chain::durable(0),
+                units: Vec::new(),
+            };
             world.create(self.ino, name, Node::File(file))
         })?;
         Ok(self.file(ino, name))
@@ -188,12 +217,18 @@ impl DirBackend for SimDir {
             state.world.dir(ino)?;
             Ok(ino)
         })?;
-        Ok(Arc::new(Self { machine: self.machine.clone(), ino, path }))
+        Ok(Arc::new(Self {
+            machine: self.machine.clone(),
+            ino,
+            path,
+        }))
     }
 
     fn create_dir(&self, name: &str) -> io::Result<()> {
         self.change(("create_dir", CallClass::Create), name, None, |world| {
-            world.create(self.ino, name, Node::Dir(DirNode::default())).map(drop)
+            world
+                .create(self.ino, name, Node::Dir(DirNode::default()))
+                .map(drop)
         })
     }
 
@@ -222,9 +257,14 @@ impl DirBackend for SimDir {
             let dir = state.world.dir(self.ino)?;
             let mut entries = Vec::with_capacity(dir.names.len());
             for (name, chain) in &dir.names {
-                let Some(ino) = *chain.current() else { continue };
+                let Some(ino) = *chain.current() else {
+                    continue;
+                };
                 let is_dir = state.world.dir(ino).is_ok();
-                entries.push(Entry { name: name.to_string(), is_dir });
+                entries.push(Entry {
+                    name: name.to_string(),
+                    is_dir,
+                });
             }
             // Not the order of creation and not that of the alphabet: nobody may rely on either.
             entries.sort_by_cached_key(|entry| super::hash::mix_bytes(entry.name.as_bytes()));
@@ -248,7 +288,9 @@ impl DirBackend for SimDir {
         plain(&mut state, CallClass::Lock, |state| {
             let key = (self.ino, name.to_owned());
             if !state.locks.insert(key.clone()) {
-                return Ok(LockAttempt::Held { pid: Some(std::process::id()) });
+                return Ok(LockAttempt::Held {
+                    pid: Some(std::process::id()),
+                });
             }
             let machine = self.machine.clone();
             Ok(LockAttempt::Taken(Box::new(SimLock { machine, key })))
@@ -287,7 +329,13 @@ impl SimFile {
             _ => buf.len(),
         };
         let part = buf.get(..len).unwrap_or(buf);
-        let describe = || format!("write {} bytes {offset}..{}", self.path, offset + len as u64);
+        let describe = || {
+            format!(
+                "write {} bytes {offset}..{}",
+                self.path,
+                offset + len as u64
+            )
+        };
         state.change(describe, |world| world.write(self.ino, part, offset))?;
         if let Struck::Yes(FaultKind::ErrnoAfter(code)) = struck {
             return Err(io::Error::from_raw_os_error(code));
@@ -310,7 +358,9 @@ impl FileBackend for SimFile {
     fn len(&self) -> io::Result<u64> {
         let mut state = self.machine.lock();
         state.trace("len", &self.path, None, (0, 0));
-        plain(&mut state, CallClass::Length, |state| Ok(*state.world.file(self.ino)?.size.current()))
+        plain(&mut state, CallClass::Length, |state| {
+            Ok(*state.world.file(self.ino)?.size.current())
+        })
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -321,14 +371,19 @@ impl FileBackend for SimFile {
             Struck::Yes(FaultKind::Short(by)) => short(by, buf.len(), state.world.unit),
             _ => buf.len(),
         };
-        state.world.read(self.ino, buf.get_mut(..len).unwrap_or_default(), offset)
+        state
+            .world
+            .read(self.ino, buf.get_mut(..len).unwrap_or_default(), offset)
     }
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         match bufs {
             [one] => self.write("write", one, offset),
             many => {
-                let whole: Vec<u8> = many.iter().flat_map(|slice| slice.iter().copied()).collect();
+                let whole: Vec<u8> = many
+                    .iter()
+                    .flat_map(|slice| slice.iter().copied())
+                    .collect();
                 self.write("write", &whole, offset)
             }
         }
@@ -338,7 +393,9 @@ impl FileBackend for SimFile {
         let n = self.write("write_durable", buf, offset)?;
         let mut state = self.machine.lock();
         if let Some(limit) = state.begin_sync(site) {
-            state.world.for_range(self.ino, offset, n, &ChainChange::Promote(limit));
+            state
+                .world
+                .for_range(self.ino, offset, n, &ChainChange::Promote(limit));
         }
         Ok(n)
     }

@@ -75,9 +75,16 @@ impl<S: Subject> Explorer<'_, S> {
 }
 
 fn remove<S: Subject>(subject: &S, bound: &Bound, sites: &[Site]) -> Removal {
-    let explored = Explorer::new(subject).without(sites).explore(bound, &|_counts| {});
+    let explored = Explorer::new(subject)
+        .without(sites)
+        .explore(bound, &|_counts| {});
     // With the barrier on again the same run must break nothing, or something else is wrong.
-    let counterexample =
-        explored.counterexample.filter(|example| replay(subject, &[], &example.tape).is_none());
-    Removal { sites: sites.to_vec(), counts: explored.counts, counterexample }
+    let counterexample = explored
+        .counterexample
+        .filter(|example| replay(subject, &[], &example.tape).is_none());
+    Removal {
+        sites: sites.to_vec(),
+        counts: explored.counts,
+        counterexample,
+    }
 }

@@ -23,7 +23,11 @@ pub(crate) struct Chain<T> {
 impl<T: Clone> Chain<T> {
     /// A chain that has always been `value`.
     pub(crate) fn durable(value: T) -> Self {
-        Self { durable: Version { value, effect: 0 }, pending: Vec::new(), ghost: None }
+        Self {
+            durable: Version { value, effect: 0 },
+            pending: Vec::new(),
+            ghost: None,
+        }
     }
 
     /// What a running process sees.
@@ -56,12 +60,18 @@ impl<T: Clone> Chain<T> {
 
     /// The version that stands when the first `kept` pending effects reached the disk.
     pub(crate) fn version(&self, kept: usize) -> &Version<T> {
-        kept.checked_sub(1).and_then(|i| self.pending.get(i)).unwrap_or(&self.durable)
+        kept.checked_sub(1)
+            .and_then(|i| self.pending.get(i))
+            .unwrap_or(&self.durable)
     }
 
     /// A sync that began before effect `limit` has returned.
     pub(crate) fn promote(&mut self, limit: EffectId) {
-        let covered = self.pending.iter().take_while(|version| version.effect < limit).count();
+        let covered = self
+            .pending
+            .iter()
+            .take_while(|version| version.effect < limit)
+            .count();
         if let Some(last) = self.pending.drain(..covered).next_back() {
             self.durable = last;
         }
@@ -70,7 +80,11 @@ impl<T: Clone> Chain<T> {
     /// A sync that began before effect `limit` has failed, and the covered effects are lost for
     /// good: the page cache still shows them if `cache_keeps`, else it shows what is on the disk.
     pub(crate) fn lose(&mut self, limit: EffectId, cache_keeps: bool) {
-        let covered = self.pending.iter().take_while(|version| version.effect < limit).count();
+        let covered = self
+            .pending
+            .iter()
+            .take_while(|version| version.effect < limit)
+            .count();
         if covered == 0 {
             return;
         }

@@ -86,13 +86,23 @@ impl World {
     /// The disk after a power loss that took everything not yet synced.
     pub fn lose_unsynced(&self) -> Self {
         let chains = self.pending_chains().len();
-        self.crash(&Choice { kept: vec![0; chains], fills: Vec::new() })
+        self.crash(&Choice {
+            kept: vec![0; chains],
+            fills: Vec::new(),
+        })
     }
 
     /// The disk after a power loss that kept everything the kernel had.
     pub fn keep_unsynced(&self) -> Self {
-        let kept = self.pending_chains().iter().map(|chain| chain.effects.len()).collect();
-        self.crash(&Choice { kept, fills: Vec::new() })
+        let kept = self
+            .pending_chains()
+            .iter()
+            .map(|chain| chain.effects.len())
+            .collect();
+        self.crash(&Choice {
+            kept,
+            fills: Vec::new(),
+        })
     }
 
     /// The disk after the power loss that `choice` describes. A choice for another world gives some
@@ -129,11 +139,14 @@ impl World {
         for edge in &self.edges {
             // How many effects of the name's chain must be kept for `effect` to have happened.
             let needed = |(name, effect): &(Arc<str>, EffectId)| {
-                let of_name = |chain: &PendingChain| {
-                    matches!(&chain.chain, ChainRef::Name { dir, name: of } if *dir == edge.dir && of == name)
-                };
+                let of_name = |chain: &PendingChain| matches!(&chain.chain, ChainRef::Name { dir, name: of } if *dir == edge.dir && of == name);
                 let at = chains.iter().position(of_name)?;
-                let n = chains.get(at)?.effects.iter().filter(|e| **e <= *effect).count();
+                let n = chains
+                    .get(at)?
+                    .effects
+                    .iter()
+                    .filter(|e| **e <= *effect)
+                    .count();
                 Some((at, n))
             };
             let (Some((removed, removal)), Some((added, addition))) =
@@ -167,7 +180,10 @@ impl World {
                 units.push(Chain::durable(unit));
             }
         }
-        FileNode { size: Chain::durable(size), units }
+        FileNode {
+            size: Chain::durable(size),
+            units,
+        }
     }
 
     /// What a hole in unit `index` shows.
@@ -184,19 +200,31 @@ impl World {
                 Block::new(bytes.into_boxed_slice())
             }
             Fill::Stale(source) => {
-                let unit = self.stale.get(source).and_then(|units| units.get(index).cloned());
-                unit.flatten().unwrap_or_else(|| Arc::clone(self.zero_block()))
+                let unit = self
+                    .stale
+                    .get(source)
+                    .and_then(|units| units.get(index).cloned());
+                unit.flatten()
+                    .unwrap_or_else(|| Arc::clone(self.zero_block()))
             }
         }
     }
 }
 
 fn effects<T: Clone>(chain: &Chain<T>) -> Vec<EffectId> {
-    chain.pending().iter().map(|version| version.effect).collect()
+    chain
+        .pending()
+        .iter()
+        .map(|version| version.effect)
+        .collect()
 }
 
 fn settle<'a, T: Clone>(chain: &'a Chain<T>, kept: &mut impl Iterator<Item = usize>) -> &'a T {
-    let kept = if chain.pending().is_empty() { 0 } else { kept.next().unwrap_or(0) };
+    let kept = if chain.pending().is_empty() {
+        0
+    } else {
+        kept.next().unwrap_or(0)
+    };
     &chain.version(kept.min(chain.pending().len())).value
 }
 
@@ -244,7 +272,11 @@ type Expanded = Option<Rc<[FileState]>>;
 impl States {
     /// Instants with more than `limit` states are sampled.
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, files: HashMap::new(), held: Vec::new() }
+        Self {
+            limit,
+            files: HashMap::new(),
+            held: Vec::new(),
+        }
     }
 
     /// Calls `visit` with the hash of each state of `world` and a way to build it, until it breaks.
@@ -275,7 +307,9 @@ impl States {
             for (_, ino) in &named.files {
                 product = product.checked_mul(self.expand(world, *ino)?.len() as u64)?;
             }
-            total = total.checked_add(product).filter(|total| *total <= self.limit)?;
+            total = total
+                .checked_add(product)
+                .filter(|total| *total <= self.limit)?;
             plan.push((kept, named));
         }
         Some(plan)
@@ -294,7 +328,9 @@ impl States {
         let mut open: Vec<(u64, Ino, Rc<[FileState]>)> = Vec::new();
         let mut single: Vec<(Ino, FileState)> = Vec::new();
         for (path, ino) in &named.files {
-            let Some(states) = self.expand(world, *ino) else { continue };
+            let Some(states) = self.expand(world, *ino) else {
+                continue;
+            };
             match states.as_ref() {
                 [one] => {
                     base = base.wrapping_add(mix(*path, one.hash));
@@ -309,7 +345,9 @@ impl States {
             let mut hash = base;
             let mut chosen = Vec::with_capacity(open.len());
             for ((path, ino, states), digit) in open.iter().zip(&digits) {
-                let Some(state) = states.get(*digit) else { continue };
+                let Some(state) = states.get(*digit) else {
+                    continue;
+                };
                 hash = hash.wrapping_add(mix(*path, state.hash));
                 chosen.push((*ino, *state));
             }
@@ -337,12 +375,17 @@ impl States {
     /// The states of one file, from the cache if the same file was met before.
     fn expand(&mut self, world: &World, ino: Ino) -> Expanded {
         let node = world.nodes.get(ino)?;
-        let stale = world.stale.last().map_or(0, |units| Arc::as_ptr(units) as usize);
+        let stale = world
+            .stale
+            .last()
+            .map_or(0, |units| Arc::as_ptr(units) as usize);
         let key = (Arc::as_ptr(node) as usize, stale);
         if let Some(states) = self.files.get(&key) {
             return states.clone();
         }
-        let Node::File(file) = node.as_ref() else { return None };
+        let Node::File(file) = node.as_ref() else {
+            return None;
+        };
         let states = expand_file(world, file, self.limit).map(Rc::from);
         self.held.push(Arc::clone(node));
         self.files.insert(key, states.clone());
@@ -354,7 +397,9 @@ impl States {
 fn expand_file(world: &World, file: &FileNode, limit: u64) -> Option<Vec<FileState>> {
     let mut total = file.size.choices() as u64;
     for unit in &file.units {
-        total = total.checked_mul(unit.choices() as u64).filter(|total| *total <= limit)?;
+        total = total
+            .checked_mul(unit.choices() as u64)
+            .filter(|total| *total <= limit)?;
     }
     let mut states = Vec::new();
     let mut seen = HashSet::new();
@@ -405,13 +450,25 @@ impl Digits {
             usize::try_from(choices - 1 - digit).unwrap_or(0)
         };
         let kept_size = digit(file.size.choices());
-        let kept_units: Vec<usize> = file.units.iter().map(|unit| digit(unit.choices())).collect();
+        let kept_units: Vec<usize> = file
+            .units
+            .iter()
+            .map(|unit| digit(unit.choices()))
+            .collect();
         let full = |(index, kept): (usize, &usize)| {
-            let all = file.units.get(index).is_none_or(|unit| *kept == unit.pending().len());
+            let all = file
+                .units
+                .get(index)
+                .is_none_or(|unit| *kept == unit.pending().len());
             if all { 0 } else { index as u64 + 1 }
         };
         let first_waste = kept_units.iter().enumerate().map(full).max().unwrap_or(0);
-        Self { size: file.size.version(kept_size).value, kept_size, kept_units, first_waste }
+        Self {
+            size: file.size.version(kept_size).value,
+            kept_size,
+            kept_units,
+            first_waste,
+        }
     }
 
     /// True if an effect beyond the size is lost: the state shows the same as if it were kept.
@@ -449,16 +506,24 @@ impl Names {
     fn of(world: &World) -> Self {
         let mut chains = Vec::new();
         for (ino, node) in world.nodes.iter().enumerate() {
-            let Node::Dir(dir) = node.as_ref() else { continue };
+            let Node::Dir(dir) = node.as_ref() else {
+                continue;
+            };
             for (name, chain) in &dir.names {
                 if !chain.pending().is_empty() {
                     let name = Arc::clone(name);
-                    chains.push(NameChain { dir: ino, name, effects: effects(chain) });
+                    chains.push(NameChain {
+                        dir: ino,
+                        name,
+                        effects: effects(chain),
+                    });
                 }
             }
         }
         let position = |dir: Ino, name: &Arc<str>| {
-            chains.iter().position(|chain| chain.dir == dir && chain.name == *name)
+            chains
+                .iter()
+                .position(|chain| chain.dir == dir && chain.name == *name)
         };
         let mut edges = Vec::new();
         for edge in &world.edges {
@@ -506,15 +571,23 @@ impl Names {
                 let effects = &self.chains.get(chain)?.effects;
                 effects.get(kept.checked_sub(1)?).copied()
             });
-            let first = self.chains.get(chain).and_then(|chain| chain.effects.first().copied());
+            let first = self
+                .chains
+                .get(chain)
+                .and_then(|chain| chain.effects.first().copied());
             // An effect older than everything pending is durable.
             first.is_some_and(|first| effect < first) || last.is_some_and(|last| last >= effect)
         };
-        self.edges.iter().all(|[removed, added]| !keeps(*removed) || keeps(*added))
+        self.edges
+            .iter()
+            .all(|[removed, added]| !keeps(*removed) || keeps(*added))
     }
 
     fn named(&self, world: &World, kept: &[usize]) -> Named {
-        let mut named = Named { dirs_hash: 0, files: Vec::new() };
+        let mut named = Named {
+            dirs_hash: 0,
+            files: Vec::new(),
+        };
         self.walk(world, kept, (ROOT, 0), &mut named);
         named
     }
@@ -522,8 +595,14 @@ impl Names {
     fn walk(&self, world: &World, kept: &[usize], (dir, path): (Ino, u64), named: &mut Named) {
         let Ok(node) = world.dir(dir) else { return };
         for (name, chain) in &node.names {
-            let kept_here = if chain.pending().is_empty() { 0 } else { self.kept(kept, dir, name) };
-            let Some(ino) = chain.version(kept_here).value else { continue };
+            let kept_here = if chain.pending().is_empty() {
+                0
+            } else {
+                self.kept(kept, dir, name)
+            };
+            let Some(ino) = chain.version(kept_here).value else {
+                continue;
+            };
             let path = mix(path, mix_bytes(name.as_bytes()));
             match world.nodes.get(ino).map(Arc::as_ref) {
                 Some(Node::File(_)) => named.files.push((path, ino)),
@@ -538,7 +617,10 @@ impl Names {
 
     /// How many pending effects the choice `kept` keeps of one name.
     fn kept(&self, kept: &[usize], dir: Ino, name: &Arc<str>) -> usize {
-        let at = self.chains.iter().position(|chain| chain.dir == dir && chain.name == *name);
+        let at = self
+            .chains
+            .iter()
+            .position(|chain| chain.dir == dir && chain.name == *name);
         at.and_then(|at| kept.get(at).copied()).unwrap_or(0)
     }
 
@@ -549,10 +631,15 @@ impl Names {
         for (ino, node) in world.nodes.iter().enumerate() {
             match node.as_ref() {
                 Node::File(file) => {
-                    let state = files.iter().find(|(of, _)| *of == ino).map(|(_, state)| state);
+                    let state = files
+                        .iter()
+                        .find(|(of, _)| *of == ino)
+                        .map(|(_, state)| state);
                     let digits = state.map(|state| Digits::of(file, state.code));
                     if !file.size.pending().is_empty() {
-                        choice.kept.push(digits.as_ref().map_or(0, |digits| digits.kept_size));
+                        choice
+                            .kept
+                            .push(digits.as_ref().map_or(0, |digits| digits.kept_size));
                     }
                     for (index, unit) in file.units.iter().enumerate() {
                         if !unit.pending().is_empty() {

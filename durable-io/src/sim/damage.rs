@@ -73,7 +73,10 @@ impl World {
                 Some(Chain::durable(Some(Block::new(unit))))
             })
             .collect::<Option<_>>()?;
-        let node = Node::File(FileNode { size: Chain::durable(bytes.len() as u64), units });
+        let node = Node::File(FileNode {
+            size: Chain::durable(bytes.len() as u64),
+            units,
+        });
         *world.nodes.get_mut(ino)? = Arc::new(node);
         Some(world)
     }

@@ -23,7 +23,9 @@ pub struct SimDisk {
 
 impl fmt::Debug for SimDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimDisk").field("calls", &self.lock().calls).finish_non_exhaustive()
+        f.debug_struct("SimDisk")
+            .field("calls", &self.lock().calls)
+            .finish_non_exhaustive()
     }
 }
 
@@ -108,7 +110,10 @@ impl SimDisk {
     /// # Panics
     /// If `unit` is neither.
     pub fn with_unit(unit: usize) -> Self {
-        assert!(unit == 512 || unit == 4096, "disks tear at 512 or at 4096 bytes");
+        assert!(
+            unit == 512 || unit == 4096,
+            "disks tear at 512 or at 4096 bytes"
+        );
         Self::boot(World::empty(unit))
     }
 
@@ -199,7 +204,11 @@ impl SimDisk {
 
     /// The calls since [`start_trace`](SimDisk::start_trace), oldest first, and starts anew.
     pub fn trace(&self) -> Vec<Call> {
-        self.lock().trace.as_mut().map(std::mem::take).unwrap_or_default()
+        self.lock()
+            .trace
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// The barriers reached since this was last called.
@@ -208,7 +217,10 @@ impl SimDisk {
     }
 
     pub(crate) fn record(&self, calls: bool) {
-        self.lock().recording = Some(Recording { points: Vec::new(), calls });
+        self.lock().recording = Some(Recording {
+            points: Vec::new(),
+            calls,
+        });
     }
 
     pub(crate) fn take_points(&self) -> Vec<Point> {
@@ -223,7 +235,11 @@ impl SimDisk {
     }
 
     pub(crate) fn take_notes(&self) -> Vec<EffectNote> {
-        self.lock().effects.as_mut().map(std::mem::take).unwrap_or_default()
+        self.lock()
+            .effects
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     pub(crate) fn classify_calls(&self) {
@@ -249,9 +265,11 @@ impl State {
         if let Some(classes) = &mut self.classes {
             classes.push(class);
         }
-        let Some(fault) = self.fault else { return Struck::No };
-        let strikes = call == fault.call
-            || (fault.sticky && call > fault.call && class.suffers(fault.kind));
+        let Some(fault) = self.fault else {
+            return Struck::No;
+        };
+        let strikes =
+            call == fault.call || (fault.sticky && call > fault.call && class.suffers(fault.kind));
         if !strikes {
             return Struck::No;
         }
@@ -267,7 +285,13 @@ impl State {
         (offset, len): (u64, u64),
     ) {
         if let Some(trace) = &mut self.trace {
-            trace.push(Call { op, path: path.to_owned(), to: to.map(str::to_owned), offset, len });
+            trace.push(Call {
+                op,
+                path: path.to_owned(),
+                to: to.map(str::to_owned),
+                offset,
+                len,
+            });
         }
     }
 
@@ -288,13 +312,19 @@ impl State {
         }
         let changed = first..self.world.next_effect;
         if let Some(notes) = &mut self.effects {
-            notes.extend(changed.clone().map(|id| EffectNote { id, text: describe() }));
+            notes.extend(changed.clone().map(|id| EffectNote {
+                id,
+                text: describe(),
+            }));
         }
         if !changed.is_empty()
             && let Some(recording) = &mut self.recording
             && recording.calls
         {
-            recording.points.push(Point { world: self.world.clone(), kind: PointKind::Call });
+            recording.points.push(Point {
+                world: self.world.clone(),
+                kind: PointKind::Call,
+            });
         }
         result
     }
@@ -305,7 +335,10 @@ impl State {
         *self.sites.entry(*site).or_default() += 1;
         if let Some(recording) = &mut self.recording {
             let kind = PointKind::Barrier(*site);
-            recording.points.push(Point { world: self.world.clone(), kind });
+            recording.points.push(Point {
+                world: self.world.clone(),
+                kind,
+            });
         }
         if self.ignored.contains(site) {
             return None;

@@ -95,7 +95,10 @@ pub struct Explorer<'s, S> {
 impl<'s, S: Subject> Explorer<'s, S> {
     /// A judge of `subject`.
     pub fn new(subject: &'s S) -> Self {
-        Self { subject, ignored: Vec::new() }
+        Self {
+            subject,
+            ignored: Vec::new(),
+        }
     }
 
     /// The same judge, with these barriers switched off: they return success and do nothing.
@@ -107,7 +110,9 @@ impl<'s, S: Subject> Explorer<'s, S> {
 
     /// Tries every sequence within `bound` and reports to `progress` now and then.
     pub fn explore(&self, bound: &Bound, progress: &(dyn Fn(&Counts) + Sync)) -> Exploration {
-        let starts = Runner::new(self.subject, &self.ignored, bound.unit).starts().len();
+        let starts = Runner::new(self.subject, &self.ignored, bound.unit)
+            .starts()
+            .len();
         let letters = self.subject.operations().len();
         let workloads = all_workloads(starts, letters, bound.length);
         self.run(bound, progress, &|nth| workloads.get(nth).cloned())
@@ -115,10 +120,19 @@ impl<'s, S: Subject> Explorer<'s, S> {
 
     /// Tries random sequences of 5 to 12 operations, from random starting states, until the time of
     /// `bound` is over. The same seed tries the same sequences.
-    pub fn soak(&self, bound: &Bound, seed: u64, progress: &(dyn Fn(&Counts) + Sync)) -> Exploration {
-        let starts = Runner::new(self.subject, &self.ignored, bound.unit).starts().len();
+    pub fn soak(
+        &self,
+        bound: &Bound,
+        seed: u64,
+        progress: &(dyn Fn(&Counts) + Sync),
+    ) -> Exploration {
+        let starts = Runner::new(self.subject, &self.ignored, bound.unit)
+            .starts()
+            .len();
         let letters = self.subject.operations().len();
-        self.run(bound, progress, &|nth| Some(random_workload(seed, nth as u64, starts, letters)))
+        self.run(bound, progress, &|nth| {
+            Some(random_workload(seed, nth as u64, starts, letters))
+        })
     }
 
     /// Runs the state that `tape` describes, and returns what breaks, if anything does.
@@ -138,14 +152,22 @@ impl<'s, S: Subject> Explorer<'s, S> {
                 scope.spawn(|| self.work(bound, &shared, progress, workload));
             }
         });
-        let found = shared.found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let counterexample = found.map(|found| {
-            super::shrink::shrink(self.subject, &self.ignored, bound, found.tape)
-        });
+        let found = shared
+            .found
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let counterexample = found
+            .map(|found| super::shrink::shrink(self.subject, &self.ignored, bound, found.tape));
         Exploration {
             counts: shared.totals.counts(),
-            sites: shared.sites.into_inner().unwrap_or_else(PoisonError::into_inner),
-            by_start: shared.by_start.into_inner().unwrap_or_else(PoisonError::into_inner),
+            sites: shared
+                .sites
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
+            by_start: shared
+                .by_start
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
             counterexample,
             timed_out: shared.timed_out.into_inner(),
         }
@@ -159,13 +181,20 @@ impl<'s, S: Subject> Explorer<'s, S> {
         workload: &(dyn Fn(usize) -> Option<Workload> + Sync),
     ) {
         let runner = Runner::new(self.subject, &self.ignored, bound.unit);
-        let mut search = Search { runner, bound, shared, known_sites: BTreeSet::new() };
+        let mut search = Search {
+            runner,
+            bound,
+            shared,
+            known_sites: BTreeSet::new(),
+        };
         loop {
             let nth = shared.next.fetch_add(1, Ordering::Relaxed);
             if nth >= shared.stop_at.load(Ordering::Relaxed) || shared.out_of_time() {
                 return;
             }
-            let Some(workload) = workload(nth) else { return };
+            let Some(workload) = workload(nth) else {
+                return;
+            };
             let before = shared.totals.unique.load(Ordering::Relaxed);
             if let Err(tape) = search.workload(&workload) {
                 shared.report(nth, tape);
@@ -188,8 +217,12 @@ impl<'s, S: Subject> Explorer<'s, S> {
     ) -> Option<Tape> {
         let shared = Shared::new(bound);
         let runner = Runner::new(subject, ignored, bound.unit);
-        let mut search =
-            Search { runner, bound, shared: &shared, known_sites: BTreeSet::new() };
+        let mut search = Search {
+            runner,
+            bound,
+            shared: &shared,
+            known_sites: BTreeSet::new(),
+        };
         search.workload(workload).err()
     }
 }
@@ -207,7 +240,10 @@ fn all_workloads(starts: usize, letters: usize, length: usize) -> Vec<Workload> 
     let mut level: Vec<Vec<usize>> = vec![Vec::new()];
     for _ in 0..=length {
         for start in 0..starts {
-            all.extend(level.iter().map(|ops| Workload { start, ops: ops.clone() }));
+            all.extend(level.iter().map(|ops| Workload {
+                start,
+                ops: ops.clone(),
+            }));
         }
         level = level
             .iter()
@@ -225,7 +261,10 @@ fn random_workload(seed: u64, nth: u64, starts: usize, letters: usize) -> Worklo
     };
     let start = draw(starts);
     let length = 5 + draw(8);
-    Workload { start, ops: (0..length).map(|_| draw(letters)).collect() }
+    Workload {
+        start,
+        ops: (0..length).map(|_| draw(letters)).collect(),
+    }
 }
 
 struct Found {
@@ -296,7 +335,9 @@ impl Shared {
     }
 
     fn out_of_time(&self) -> bool {
-        let over = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let over = self
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline);
         if over {
             self.timed_out.store(true, Ordering::Relaxed);
         }
@@ -316,7 +357,9 @@ impl Shared {
     /// True if the state was not checked before with at least this many further crashes.
     fn first_time(&self, key: u64, depth: u8) -> bool {
         let shard = usize::try_from(key >> 32).unwrap_or(0) % SEEN_SHARDS;
-        let Some(shard) = self.seen.get(shard) else { return true };
+        let Some(shard) = self.seen.get(shard) else {
+            return true;
+        };
         let mut seen = shard.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.get_mut(&key) {
             Some(checked) if *checked > depth => false,
@@ -361,7 +404,13 @@ impl<S: Subject> Search<'_, S> {
                     self.process_death(&mut states, moment, &tape.then(Cut::kill(index)))?;
                 }
             } else {
-                self.power_loss(&mut states, moment, index, &tape, u8::from(self.bound.nested))?;
+                self.power_loss(
+                    &mut states,
+                    moment,
+                    index,
+                    &tape,
+                    u8::from(self.bound.nested),
+                )?;
             }
         }
         Ok(())
@@ -403,13 +452,20 @@ impl<S: Subject> Search<'_, S> {
             }
             Ok::<(), Tape>(())
         };
-        let Visited { states: generated, sampled } = states.visit(&moment.world, &mut queue)?;
+        let Visited {
+            states: generated,
+            sampled,
+        } = states.visit(&moment.world, &mut queue)?;
         let totals = &self.shared.totals;
         totals.points.fetch_add(1, Ordering::Relaxed);
-        totals.sampled.fetch_add(u64::from(sampled), Ordering::Relaxed);
+        totals
+            .sampled
+            .fetch_add(u64::from(sampled), Ordering::Relaxed);
         totals.states.fetch_add(generated, Ordering::Relaxed);
         if depth == 0 && self.bound.nested || !tape.cuts.is_empty() {
-            totals.nested.fetch_add(work.len() as u64, Ordering::Relaxed);
+            totals
+                .nested
+                .fetch_add(work.len() as u64, Ordering::Relaxed);
         }
         for choice in work {
             let image = moment.world.crash(&choice);
@@ -447,7 +503,11 @@ impl<S: Subject> Search<'_, S> {
     fn learn_sites(&mut self) {
         for (site, label) in std::mem::take(&mut self.runner.reached) {
             if self.known_sites.insert((site, label.clone())) {
-                let mut sites = self.shared.sites.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut sites = self
+                    .shared
+                    .sites
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 sites.entry(site).or_default().insert(label);
             }
         }

@@ -28,8 +28,9 @@ pub enum ShortBy {
 /// ATC 2020).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SyncFailure {
-    /// The pages are marked clean: reads show the new bytes, the disk keeps the old ones for ever,
-    /// and the next sync succeeds (ext4 in ordered mode, xfs).
+    /// The pages are marked clean: reads show the new bytes, the disk keeps the old ones until
+    /// somebody writes them again, and the next sync succeeds (ext4 in ordered mode, xfs). Lengths
+    /// and names, which go through a journal, stay dirty.
     CacheKeeps,
     /// Cache and disk both go back to the old bytes (btrfs).
     CacheReverts,
@@ -41,8 +42,12 @@ pub enum SyncFailure {
 
 impl SyncFailure {
     /// Every variant.
-    pub const ALL: [Self; 4] =
-        [Self::CacheKeeps, Self::CacheReverts, Self::HappenedAnyway, Self::StillDirty];
+    pub const ALL: [Self; 4] = [
+        Self::CacheKeeps,
+        Self::CacheReverts,
+        Self::HappenedAnyway,
+        Self::StillDirty,
+    ];
 }
 
 /// A fault at one call of a run, or from that call on.

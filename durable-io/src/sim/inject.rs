@@ -56,10 +56,20 @@ pub fn inject_everywhere<S: Subject>(
                 if sticky && !kind.may_be_sticky() {
                     continue;
                 }
-                let fault = Fault { call: call as u64, kind, sticky };
+                let fault = Fault {
+                    call: call as u64,
+                    kind,
+                    sticky,
+                };
                 let sim = SimDisk::new();
                 sim.inject(fault);
-                run_with(subject, ops, &sim, &mut report, &format!("{fault:?} ({class:?})"));
+                run_with(
+                    subject,
+                    ops,
+                    &sim,
+                    &mut report,
+                    &format!("{fault:?} ({class:?})"),
+                );
             }
         }
         progress(&report);
@@ -86,7 +96,13 @@ pub fn fill_the_disk<S: Subject>(
     for budget in (0..=most).step_by(512) {
         let sim = SimDisk::new();
         sim.set_budget(Some(budget));
-        run_with(subject, ops, &sim, &mut report, &format!("a disk of {budget} bytes"));
+        run_with(
+            subject,
+            ops,
+            &sim,
+            &mut report,
+            &format!("a disk of {budget} bytes"),
+        );
         progress(&report);
     }
     report.calls = most / STEP;
@@ -114,7 +130,9 @@ fn run_with<S: Subject>(
 ) {
     report.injected += 1;
     if let Err(broken) = one_run(subject, ops, sim, report) {
-        report.violations.push(format!("{fault}: {}: {}", broken.promise, broken.detail));
+        report
+            .violations
+            .push(format!("{fault}: {}: {}", broken.promise, broken.detail));
     }
 }
 
@@ -125,7 +143,10 @@ fn one_run<S: Subject>(
     report: &mut Injection,
 ) -> Result<(), Broken> {
     let empty = vec![subject.empty()];
-    let mut candidates = Candidates { now: empty.clone(), durable: empty };
+    let mut candidates = Candidates {
+        now: empty.clone(),
+        durable: empty,
+    };
     let mut interrupted = ops.first();
     let mut next_n = 0;
     if let Ok(mut store) = subject.open(&sim.disk()) {
@@ -141,7 +162,11 @@ fn one_run<S: Subject>(
             }
         }
         if let Ok(seen) = subject.observe(&mut store) {
-            candidates.must_contain(subject, &seen, "a store that met a fault shows no wrong data")?;
+            candidates.must_contain(
+                subject,
+                &seen,
+                "a store that met a fault shows no wrong data",
+            )?;
         }
         report.unstruck += u64::from(failures == 0 && sim.clear_fault() == 0);
         sim.clear_fault();
@@ -155,7 +180,9 @@ fn one_run<S: Subject>(
         sim.clear_fault();
         sim.set_budget(None);
     }
-    let Some(interrupted) = interrupted else { return Ok(()) };
+    let Some(interrupted) = interrupted else {
+        return Ok(());
+    };
     endings(subject, &sim.world(), &candidates, interrupted, next_n)
 }
 
@@ -186,7 +213,11 @@ impl<State: Clone + PartialEq> Candidates<State> {
         n: u64,
         survives: Option<Survives>,
     ) {
-        let then: Vec<State> = self.now.iter().map(|state| subject.model(state, op, n)).collect();
+        let then: Vec<State> = self
+            .now
+            .iter()
+            .map(|state| subject.model(state, op, n))
+            .collect();
         if survives.is_some() {
             self.now.clear();
         }
@@ -217,6 +248,9 @@ impl<State: Clone + PartialEq> Candidates<State> {
         if self.now.iter().any(|state| subject.matches(state, seen)) {
             return Ok(());
         }
-        Err(Broken { promise, detail: super::run::expected(&self.now, seen) })
+        Err(Broken {
+            promise,
+            detail: super::run::expected(&self.now, seen),
+        })
     }
 }

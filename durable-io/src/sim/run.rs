@@ -84,7 +84,13 @@ impl<S: Subject> History<S> {
 
     /// A history of which nothing is promised to survive.
     fn of(states: Vec<S::State>, next_n: u64) -> Self {
-        Self { states, floor: 0, floor_before: 0, acknowledged: 0, next_n }
+        Self {
+            states,
+            floor: 0,
+            floor_before: 0,
+            acknowledged: 0,
+            next_n,
+        }
     }
 
     fn begin(&mut self, subject: &S, op: &S::Op) -> u64 {
@@ -180,7 +186,10 @@ const OPEN: &str = "open";
 
 impl<'s, S: Subject> Runner<'s, S> {
     pub(crate) fn new(subject: &'s S, ignored: &'s [Site], unit: usize) -> Self {
-        let mut starts = vec![Start { name: "empty", script: Vec::new() }];
+        let mut starts = vec![Start {
+            name: "empty",
+            script: Vec::new(),
+        }];
         starts.extend(subject.starts());
         Self {
             subject,
@@ -212,7 +221,11 @@ impl<'s, S: Subject> Runner<'s, S> {
     }
 
     pub(crate) fn notes(&self) -> Vec<EffectNote> {
-        self.machines.iter().flatten().flat_map(SimDisk::take_notes).collect()
+        self.machines
+            .iter()
+            .flatten()
+            .flat_map(SimDisk::take_notes)
+            .collect()
     }
 
     fn boot(&mut self, world: World) -> SimDisk {
@@ -254,8 +267,14 @@ impl<'s, S: Subject> Runner<'s, S> {
             promise: "every read after recovery succeeds",
             detail: format!("reading answered: {error}"),
         })?;
-        let found = allowed.iter().rev().find(|state| self.subject.matches(state, &seen));
-        found.cloned().ok_or_else(|| Broken { promise, detail: expected(allowed, &seen) })
+        let found = allowed
+            .iter()
+            .rev()
+            .find(|state| self.subject.matches(state, &seen));
+        found.cloned().ok_or_else(|| Broken {
+            promise,
+            detail: expected(allowed, &seen),
+        })
     }
 
     fn apply(&mut self, live: &mut Live<S>, op: &S::Op) -> Result<(), Broken> {
@@ -273,14 +292,14 @@ impl<'s, S: Subject> Runner<'s, S> {
 
     /// Runs a workload from an empty disk and returns the moments of its last operation, or of its
     /// starting script if there is no operation.
-    pub(crate) fn workload(
-        &mut self,
-        workload: &Workload,
-    ) -> Result<Vec<Moment<S>>, Broken> {
+    pub(crate) fn workload(&mut self, workload: &Workload) -> Result<Vec<Moment<S>>, Broken> {
         let mut moments = Vec::new();
         let mut live = self.start(workload, &mut moments)?;
-        let ops: Vec<S::Op> =
-            workload.ops.iter().filter_map(|letter| self.letters.get(*letter).cloned()).collect();
+        let ops: Vec<S::Op> = workload
+            .ops
+            .iter()
+            .filter_map(|letter| self.letters.get(*letter).cloned())
+            .collect();
         for (nth, op) in ops.iter().enumerate() {
             let last = nth + 1 == ops.len();
             if last {
@@ -291,7 +310,11 @@ impl<'s, S: Subject> Runner<'s, S> {
                 self.collect(&live, op, &mut moments);
                 self.collect_death(&live, op, &mut moments);
                 let newest = live.history.since(live.history.acknowledged);
-                self.observe(&mut live.store, &newest, "a store shows what was done to it")?;
+                self.observe(
+                    &mut live.store,
+                    &newest,
+                    "a store shows what was done to it",
+                )?;
             }
         }
         Ok(moments)
@@ -306,14 +329,20 @@ impl<'s, S: Subject> Runner<'s, S> {
             moments.push(before.moment(point, op, &during));
         }
         let world = live.sim.world();
-        moments.push(live.history.moment_of(world, Until::PowerLoss, None, op, &during));
+        moments.push(
+            live.history
+                .moment_of(world, Until::PowerLoss, None, op, &during),
+        );
     }
 
     /// The process dies just after the acknowledgement.
     fn collect_death(&self, live: &Live<S>, op: &S::Op, moments: &mut Vec<Moment<S>>) {
         let during = self.subject.label(op);
         let world = live.sim.world();
-        moments.push(live.history.moment_of(world, Until::ProcessDeath, None, op, &during));
+        moments.push(
+            live.history
+                .moment_of(world, Until::ProcessDeath, None, op, &during),
+        );
     }
 
     /// Goes the way of a starting state's script. Its own moments count where no operation follows.
@@ -322,14 +351,21 @@ impl<'s, S: Subject> Runner<'s, S> {
         workload: &Workload,
         moments: &mut Vec<Moment<S>>,
     ) -> Result<Live<S>, Broken> {
-        let script = self.starts.get(workload.start).map(|start| start.script.clone());
+        let script = self
+            .starts
+            .get(workload.start)
+            .map(|start| start.script.clone());
         let record = workload.ops.is_empty();
         let sim = self.boot(World::empty(self.unit));
         if record {
             sim.record(true);
         }
         let store = self.open(&sim)?;
-        let mut live = Live { sim, store, history: History::new(self.subject.empty(), 0) };
+        let mut live = Live {
+            sim,
+            store,
+            history: History::new(self.subject.empty(), 0),
+        };
         if record && let Some(first) = self.letters.first().cloned() {
             for point in live.sim.take_points() {
                 moments.push(live.history.moment(point, &first, OPEN));
@@ -358,12 +394,7 @@ impl<'s, S: Subject> Runner<'s, S> {
         Ok(live)
     }
 
-    fn cut_during(
-        &mut self,
-        mut live: Live<S>,
-        op: &S::Op,
-        keep: Keep,
-    ) -> Result<Live<S>, Broken> {
+    fn cut_during(&mut self, mut live: Live<S>, op: &S::Op, keep: Keep) -> Result<Live<S>, Broken> {
         live.sim.record(false);
         let floor = live.history.floor;
         self.apply(&mut live, op)?;
@@ -373,9 +404,18 @@ impl<'s, S: Subject> Runner<'s, S> {
         let kept = chains.iter().enumerate().map(|(nth, chain)| match keep {
             Keep::Nothing => 0,
             Keep::Everything => chain.effects.len(),
-            Keep::AllBut(lost) => if nth == lost { 0 } else { chain.effects.len() },
+            Keep::AllBut(lost) => {
+                if nth == lost {
+                    0
+                } else {
+                    chain.effects.len()
+                }
+            }
         });
-        let image = world.crash(&Choice { kept: kept.collect(), fills: Vec::new() });
+        let image = world.crash(&Choice {
+            kept: kept.collect(),
+            fills: Vec::new(),
+        });
         let allowed = live.history.since(floor);
         self.reopen(live, image, &allowed)
     }
@@ -391,7 +431,11 @@ impl<'s, S: Subject> Runner<'s, S> {
         let sim = self.boot(world);
         let mut store = self.open(&sim)?;
         let state = self.observe(&mut store, allowed, RECOVERED)?;
-        Ok(Live { sim, store, history: History::new(state, next_n) })
+        Ok(Live {
+            sim,
+            store,
+            history: History::new(state, next_n),
+        })
     }
 
     /// Opens the store on `image`, which a crash at `moment` left, and checks everything that must
@@ -410,13 +454,18 @@ impl<'s, S: Subject> Runner<'s, S> {
         }
         let mut store = self.open(&sim)?;
         let state = self.observe(&mut store, &moment.allowed, RECOVERED)?;
-        let mut live = Live { sim, store, history: History::new(state, moment.next_n) };
+        let mut live = Live {
+            sim,
+            store,
+            history: History::new(state, moment.next_n),
+        };
         if record {
             self.recovery_moments(moment, &live, &mut moments);
         }
         let record_on = record && moment.until == Until::ProcessDeath;
         self.go_on(&mut live, moment, record_on.then_some(&mut moments))?;
-        self.harshest_crash(live).map_err(|broken| self.told(broken, moment, "opened"))?;
+        self.harshest_crash(live)
+            .map_err(|broken| self.told(broken, moment, "opened"))?;
 
         // The same on a second handle: the first open may have synced what the second relies on,
         // or have left undone what the second must not need.
@@ -424,9 +473,14 @@ impl<'s, S: Subject> Runner<'s, S> {
         drop(self.open(&sim)?);
         let mut store = self.open(&sim)?;
         let state = self.observe(&mut store, &moment.allowed, RECOVERED)?;
-        let mut live = Live { sim, store, history: History::new(state, moment.next_n) };
+        let mut live = Live {
+            sim,
+            store,
+            history: History::new(state, moment.next_n),
+        };
         self.go_on(&mut live, moment, None)?;
-        self.harshest_crash(live).map_err(|broken| self.told(broken, moment, "opened twice"))?;
+        self.harshest_crash(live)
+            .map_err(|broken| self.told(broken, moment, "opened twice"))?;
         Ok(moments)
     }
 
@@ -448,7 +502,10 @@ impl<'s, S: Subject> Runner<'s, S> {
         }
         // Opened: what was seen has been answered from, so it must not be lost any more.
         let world = live.sim.world();
-        moments.push(live.history.moment_of(world, Until::PowerLoss, None, op, OPEN));
+        moments.push(
+            live.history
+                .moment_of(world, Until::PowerLoss, None, op, OPEN),
+        );
     }
 
     /// Uses the recovered store: it must accept and show what it is then given.
@@ -465,23 +522,39 @@ impl<'s, S: Subject> Runner<'s, S> {
             }
         }
         let newest = live.history.since(live.history.acknowledged);
-        self.observe(&mut live.store, &newest, "a store shows what was done to it")?;
+        self.observe(
+            &mut live.store,
+            &newest,
+            "a store shows what was done to it",
+        )?;
         Ok(())
     }
 
     /// Everything not yet durable is lost: what the store acknowledged since recovery must be there,
     /// and opening it again must change neither the answer nor a byte.
     fn harshest_crash(&mut self, live: Live<S>) -> Result<(), Broken> {
-        let Live { sim, store, history } = live;
+        let Live {
+            sim,
+            store,
+            history,
+        } = live;
         drop(store);
         let allowed = history.since(history.floor);
         let sim = self.boot(sim.world().lose_unsynced());
         let mut store = self.open(&sim)?;
-        self.observe(&mut store, &allowed, "what a recovered store acknowledges survives")?;
+        self.observe(
+            &mut store,
+            &allowed,
+            "what a recovered store acknowledges survives",
+        )?;
         drop(store);
         let after_once = sim.world().visible_hash();
         let mut store = self.open(&sim)?;
-        self.observe(&mut store, &allowed, "recovering twice gives the same answer")?;
+        self.observe(
+            &mut store,
+            &allowed,
+            "recovering twice gives the same answer",
+        )?;
         drop(store);
         if sim.world().visible_hash() != after_once {
             return Err(Broken {

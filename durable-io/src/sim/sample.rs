@@ -20,7 +20,10 @@ pub(crate) fn visit<E>(
 ) -> Result<Visited, E> {
     let chains = world.pending_chains();
     let full: Vec<usize> = chains.iter().map(|chain| chain.effects.len()).collect();
-    let mut visited = Visited { states: 0, sampled: true };
+    let mut visited = Visited {
+        states: 0,
+        sampled: true,
+    };
     let mut fills = [Fill::Zero, Fill::Garbage].into_iter().cycle();
     let stale = world.stale.len().checked_sub(1).map(Fill::Stale);
     for mut kept in picks(&chains, &full) {
@@ -77,7 +80,9 @@ fn with(base: &[usize], changes: &[(usize, usize)]) -> Vec<usize> {
 /// Every choice of names, each with no data, half of it and all of it.
 fn name_picks(chains: &[PendingChain], full: &[usize]) -> Vec<Vec<usize>> {
     let is_name = |at: usize| {
-        chains.get(at).is_some_and(|chain| matches!(chain.chain, ChainRef::Name { .. }))
+        chains
+            .get(at)
+            .is_some_and(|chain| matches!(chain.chain, ChainRef::Name { .. }))
     };
     let mut picks = Vec::new();
     for code in 0..NAME_CHOICES {
@@ -114,7 +119,9 @@ fn random(full: &[usize], seed: u64) -> Vec<usize> {
         .map(|most| {
             word = mix(word, 7);
             if word % 10 < density {
-                usize::try_from((word >> 20) % (*most as u64 + 1)).unwrap_or(0).max(most / 2)
+                usize::try_from((word >> 20) % (*most as u64 + 1))
+                    .unwrap_or(0)
+                    .max(most / 2)
             } else {
                 0
             }

@@ -35,7 +35,10 @@ fn fewer_operations<S: Subject>(
     while at < tape.ops.len() {
         let mut ops = tape.ops.clone();
         ops.remove(at);
-        let workload = Workload { start: tape.start, ops };
+        let workload = Workload {
+            start: tape.start,
+            ops,
+        };
         match Explorer::try_workload(subject, ignored, bound, &workload) {
             Some(shorter) => tape = shorter,
             None => at += 1,
@@ -85,7 +88,11 @@ fn attempt<S: Subject>(
 ) -> Tape {
     let mut smaller = tape.clone();
     change(&mut smaller);
-    if replay(subject, ignored, &smaller).is_some() { smaller } else { tape }
+    if replay(subject, ignored, &smaller).is_some() {
+        smaller
+    } else {
+        tape
+    }
 }
 
 fn choice(tape: &Tape, cut: usize) -> Option<&super::crash::Choice> {

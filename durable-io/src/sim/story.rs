@@ -44,7 +44,10 @@ pub(crate) fn replay<S: Subject>(
     runner.keep_notes();
     let mut told = Telling::default();
     told.begin(&runner, tape, ignored);
-    let workload = Workload { start: tape.start, ops: tape.ops.clone() };
+    let workload = Workload {
+        start: tape.start,
+        ops: tape.ops.clone(),
+    };
     let broken = run(&mut runner, &workload, tape, &mut told).err()?;
     Some(told.end(tape, broken))
 }
@@ -58,7 +61,9 @@ fn run<S: Subject>(
     let mut moments = runner.workload(workload)?;
     let mut notes = Vec::new();
     for cut in &tape.cuts {
-        let Some(moment) = moments.get(cut.moment) else { return Ok(()) };
+        let Some(moment) = moments.get(cut.moment) else {
+            return Ok(());
+        };
         notes.extend(runner.notes());
         let image = match &cut.power_loss {
             Some(choice) => moment.world.crash(choice),
@@ -90,7 +95,9 @@ impl Telling {
         if let Some(start) = runner.starts().get(tape.start) {
             steps.extend(start.script.iter().map(|step| match step {
                 StartStep::Do(op) => format!("{op:?}"),
-                StartStep::CutDuring(op, keep) => format!("power loss during {op:?} ({keep:?} kept)"),
+                StartStep::CutDuring(op, keep) => {
+                    format!("power loss during {op:?} ({keep:?} kept)")
+                }
                 StartStep::Kill => "process dies".to_owned(),
             }));
         }
@@ -105,14 +112,31 @@ impl Telling {
             let mark = if nth < from { " (starting state)" } else { "" };
             self.line(&format!("{:>4}. {step}{mark}", nth + 1));
         }
-        let shown = steps.iter().skip(from).cloned().collect::<Vec<_>>().join(", ");
-        self.summary = if shown.is_empty() { "open".to_owned() } else { shown };
+        let shown = steps
+            .iter()
+            .skip(from)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
+        self.summary = if shown.is_empty() {
+            "open".to_owned()
+        } else {
+            shown
+        };
     }
 
-    fn cut<S: Subject>(&mut self, cut: &Cut, moment: &Moment<S>, image: &World, notes: &[EffectNote]) {
+    fn cut<S: Subject>(
+        &mut self,
+        cut: &Cut,
+        moment: &Moment<S>,
+        image: &World,
+        notes: &[EffectNote],
+    ) {
         let during = &moment.during;
         let when = match &moment.barrier {
-            Some(site) => format!("during {during}, just before the barrier at {site} takes effect"),
+            Some(site) => {
+                format!("during {during}, just before the barrier at {site} takes effect")
+            }
             None => format!("during {during}, after its last call so far"),
         };
         let Some(choice) = &cut.power_loss else {
@@ -127,8 +151,14 @@ impl Telling {
             self.line(line);
         }
         for (ino, fill) in &choice.fills {
-            if image.nodes.get(*ino).is_some_and(|node| matches!(node.as_ref(), Node::File(_))) {
-                self.line(&format!("   blocks of file #{ino} that were never written show: {fill:?}"));
+            if image
+                .nodes
+                .get(*ino)
+                .is_some_and(|node| matches!(node.as_ref(), Node::File(_)))
+            {
+                self.line(&format!(
+                    "   blocks of file #{ino} that were never written show: {fill:?}"
+                ));
             }
         }
         self.line("files on the disk then:");
@@ -160,7 +190,10 @@ impl Telling {
 
 /// One line for each call whose effects were pending, with what was kept and what was lost of it.
 fn effects(world: &World, kept: &[usize], notes: &[EffectNote]) -> (Vec<String>, usize) {
-    let texts: HashMap<u32, &str> = notes.iter().map(|note| (note.id, note.text.as_str())).collect();
+    let texts: HashMap<u32, &str> = notes
+        .iter()
+        .map(|note| (note.id, note.text.as_str()))
+        .collect();
     let mut all = Vec::new();
     for (nth, chain) in world.pending_chains().iter().enumerate() {
         let kept = kept.get(nth).copied().unwrap_or(0);
@@ -178,13 +211,19 @@ fn effects(world: &World, kept: &[usize], notes: &[EffectNote]) -> (Vec<String>,
     let mut lines: Vec<String> = Vec::new();
     let mut last: Option<(&str, bool)> = None;
     for (effect, kept, part) in &all {
-        let text = texts.get(effect).copied().unwrap_or("an effect of an earlier run");
+        let text = texts
+            .get(effect)
+            .copied()
+            .unwrap_or("an effect of an earlier run");
         match lines.last_mut() {
             Some(line) if last == Some((text, *kept)) => {
                 line.push_str(", ");
                 line.push_str(part);
             }
-            _ => lines.push(format!("   {} {text}: {part}", if *kept { "kept" } else { "LOST" })),
+            _ => lines.push(format!(
+                "   {} {text}: {part}",
+                if *kept { "kept" } else { "LOST" }
+            )),
         }
         last = Some((text, *kept));
     }
@@ -199,10 +238,17 @@ impl Counterexample {
     /// the simulator does not drive.
     pub(crate) fn unrepeatable(tape: Tape) -> Self {
         let promise = "the same run gives the same result".to_owned();
-        let detail = "a violation did not come back when its tape was replayed: the store uses time, \
+        let detail =
+            "a violation did not come back when its tape was replayed: the store uses time, \
                       randomness, threads or files that the simulated disk does not drive"
-            .to_owned();
+                .to_owned();
         let story = format!("broken: {promise}\n   {detail}\n");
-        Self { tape, promise, detail, summary: "not repeatable".to_owned(), story }
+        Self {
+            tape,
+            promise,
+            detail,
+            summary: "not repeatable".to_owned(),
+            story,
+        }
     }
 }

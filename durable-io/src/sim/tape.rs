@@ -30,11 +30,17 @@ pub(crate) struct Cut {
 
 impl Cut {
     pub(crate) fn kill(moment: usize) -> Self {
-        Self { moment, power_loss: None }
+        Self {
+            moment,
+            power_loss: None,
+        }
     }
 
     pub(crate) fn power(moment: usize, choice: Choice) -> Self {
-        Self { moment, power_loss: Some(choice) }
+        Self {
+            moment,
+            power_loss: Some(choice),
+        }
     }
 }
 
@@ -42,7 +48,12 @@ const HEADER: &str = "durable-io tape 1";
 
 impl Tape {
     pub(crate) fn new(unit: usize, start: usize, ops: &[usize]) -> Self {
-        Self { unit, start, ops: ops.to_vec(), cuts: Vec::new() }
+        Self {
+            unit,
+            start,
+            ops: ops.to_vec(),
+            cuts: Vec::new(),
+        }
     }
 
     pub(crate) fn then(&self, cut: Cut) -> Self {
@@ -66,7 +77,10 @@ impl Tape {
         }
         line(&mut text, "start", runner.start_name(self.start));
         for op in &self.ops {
-            let name = runner.letters().get(*op).map_or_else(String::new, |op| format!("{op:?}"));
+            let name = runner
+                .letters()
+                .get(*op)
+                .map_or_else(String::new, |op| format!("{op:?}"));
             line(&mut text, "do", &name);
         }
         for cut in &self.cuts {
@@ -90,9 +104,13 @@ impl Tape {
         for line in lines {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             let understood = match word {
-                "unit" => rest.parse().ok().filter(|unit| [512, 4096].contains(unit)).map(|unit| {
-                    tape.unit = unit;
-                }),
+                "unit" => rest
+                    .parse()
+                    .ok()
+                    .filter(|unit| [512, 4096].contains(unit))
+                    .map(|unit| {
+                        tape.unit = unit;
+                    }),
                 "without" => site_from_text(rest).map(|site| without.push(site)),
                 "start" => {
                     let found = runner.starts().iter().position(|start| start.name == rest);
@@ -117,15 +135,23 @@ fn line(text: &mut String, word: &str, rest: &str) {
 }
 
 fn position(letters: &[impl Debug], name: &str) -> Option<usize> {
-    letters.iter().position(|letter| format!("{letter:?}") == name)
+    letters
+        .iter()
+        .position(|letter| format!("{letter:?}") == name)
 }
 
 impl Cut {
     fn to_text(&self) -> String {
-        let Some(choice) = &self.power_loss else { return format!("kill {}", self.moment) };
+        let Some(choice) = &self.power_loss else {
+            return format!("kill {}", self.moment);
+        };
         let mut text = format!("power {} kept", self.moment);
         for kept in &choice.kept {
-            let kept = if *kept == EVERYTHING { "all".to_owned() } else { kept.to_string() };
+            let kept = if *kept == EVERYTHING {
+                "all".to_owned()
+            } else {
+                kept.to_string()
+            };
             text.push(' ');
             text.push_str(&kept);
         }
@@ -155,7 +181,9 @@ impl Cut {
             match word.split_once('=') {
                 None if word == "all" => choice.kept.push(EVERYTHING),
                 None => choice.kept.push(word.parse().ok()?),
-                Some((ino, fill)) => choice.fills.push((ino.parse().ok()?, fill_from_text(fill)?)),
+                Some((ino, fill)) => choice
+                    .fills
+                    .push((ino.parse().ok()?, fill_from_text(fill)?)),
             }
         }
         Some(Self::power(moment, choice))
@@ -171,7 +199,13 @@ fn fill_from_text(text: &str) -> Option<Fill> {
 }
 
 fn site_to_text(site: &Site) -> String {
-    let Site { file, line, column, barrier, step } = site;
+    let Site {
+        file,
+        line,
+        column,
+        barrier,
+        step,
+    } = site;
     format!("{file}|{line}|{column}|{barrier:?}|{step}")
 }
 
@@ -189,5 +223,11 @@ fn site_from_text(text: &str) -> Option<Site> {
         _ => return None,
     };
     let step: &'static str = Box::leak(parts.next()?.to_owned().into_boxed_str());
-    Some(Site { file, line, column, barrier, step })
+    Some(Site {
+        file,
+        line,
+        column,
+        barrier,
+        step,
+    })
 }

@@ -22,7 +22,10 @@ pub(crate) struct Block {
 
 impl Block {
     pub(crate) fn new(bytes: Box<[u8]>) -> Arc<Self> {
-        Arc::new(Self { hash: mix_bytes(&bytes), bytes })
+        Arc::new(Self {
+            hash: mix_bytes(&bytes),
+            bytes,
+        })
     }
 }
 
@@ -135,7 +138,11 @@ impl World {
 
     /// What `name` leads to, as a running process sees it.
     pub(crate) fn lookup(&self, dir: Ino, name: &str) -> io::Result<Ino> {
-        self.dir(dir)?.names.get(name).and_then(|chain| *chain.current()).ok_or_else(not_found)
+        self.dir(dir)?
+            .names
+            .get(name)
+            .and_then(|chain| *chain.current())
+            .ok_or_else(not_found)
     }
 
     fn set_name(&mut self, dir: Ino, name: &str, to: Option<Ino>) -> io::Result<EffectId> {
@@ -204,8 +211,16 @@ impl World {
     /// The blocks of a file that loses its name may be given to another file, content and all.
     fn remember_stale(&mut self, ino: Ino) {
         let Ok(file) = self.file(ino) else { return };
-        let units: Vec<Unit> = file.units.iter().map(|chain| chain.current().clone()).collect();
-        if units.iter().flatten().all(|block| block.hash == self.zero.hash) {
+        let units: Vec<Unit> = file
+            .units
+            .iter()
+            .map(|chain| chain.current().clone())
+            .collect();
+        if units
+            .iter()
+            .flatten()
+            .all(|block| block.hash == self.zero.hash)
+        {
             return;
         }
         if self.stale.len() == STALE_SOURCES {
@@ -224,7 +239,11 @@ impl World {
         let mut done = 0;
         for part in self.parts(offset, n) {
             let target = buf.get_mut(done..done + part.len).unwrap_or_default();
-            match file.units.get(part.unit).and_then(|chain| chain.current().as_ref()) {
+            match file
+                .units
+                .get(part.unit)
+                .and_then(|chain| chain.current().as_ref())
+            {
                 Some(block) => {
                     let bytes = block.bytes.get(part.start..part.start + part.len);
                     target.copy_from_slice(bytes.unwrap_or_default());
@@ -246,7 +265,11 @@ impl World {
                 return None;
             }
             let start = at % unit;
-            let part = Part { unit: at / unit, start, len: left.min(unit - start) };
+            let part = Part {
+                unit: at / unit,
+                start,
+                len: left.min(unit - start),
+            };
             at += part.len;
             left -= part.len;
             Some(part)
@@ -268,7 +291,11 @@ impl World {
     }
 
     fn write_part(&mut self, ino: Ino, part: &Part, new: &[u8]) -> io::Result<()> {
-        let old = self.file(ino)?.units.get(part.unit).and_then(|chain| chain.current().clone());
+        let old = self
+            .file(ino)?
+            .units
+            .get(part.unit)
+            .and_then(|chain| chain.current().clone());
         let mut whole = match &old {
             Some(block) => block.bytes.clone(),
             None => vec![0; self.unit].into_boxed_slice(),
@@ -322,7 +349,11 @@ impl World {
     /// Fills the gap up to `offset` with zeros, as a write beyond the end does.
     fn lengthen(&mut self, ino: Ino, offset: u64) -> io::Result<()> {
         let old = *self.file(ino)?.size.current();
-        if offset > old { self.reserve(ino, old, offset - old) } else { Ok(()) }
+        if offset > old {
+            self.reserve(ino, old, offset - old)
+        } else {
+            Ok(())
+        }
     }
 
     /// Reserved space reads as zeros once the reservation is durable.
@@ -334,7 +365,11 @@ impl World {
         let first = usize::try_from(offset / unit).unwrap_or(usize::MAX);
         let last = usize::try_from((offset + len - 1) / unit).unwrap_or(usize::MAX);
         for index in first..=last {
-            let reserved = self.file(ino)?.units.get(index).is_some_and(|c| c.current().is_some());
+            let reserved = self
+                .file(ino)?
+                .units
+                .get(index)
+                .is_some_and(|c| c.current().is_some());
             if !reserved {
                 let zero = Arc::clone(&self.zero);
                 self.set_unit(ino, index, Some(zero))?;
@@ -361,7 +396,11 @@ impl World {
         }
         let start = usize::try_from(len % unit).unwrap_or(0);
         if start > 0 {
-            let part = Part { unit: first_dropped - 1, start, len: self.unit - start };
+            let part = Part {
+                unit: first_dropped - 1,
+                start,
+                len: self.unit - start,
+            };
             self.write_part(ino, &part, &vec![0; part.len])?;
         }
         Ok(())
@@ -369,22 +408,27 @@ impl World {
 
     /// Applies `change` to every chain that a sync of `ino` covers.
     pub(crate) fn for_covered(&mut self, ino: Ino, change: &ChainChange) {
-        let Some(node) = self.nodes.get_mut(ino) else { return };
+        let Some(node) = self.nodes.get_mut(ino) else {
+            return;
+        };
         if !node.has_pending() {
             return;
         }
         match Arc::make_mut(node) {
             Node::File(file) => {
-                change.apply(&mut file.size);
+                if change.strikes_metadata() {
+                    change.apply(&mut file.size);
+                }
                 for unit in &mut file.units {
                     change.apply(unit);
                 }
             }
-            Node::Dir(dir) => {
+            Node::Dir(dir) if change.strikes_metadata() => {
                 for chain in dir.names.values_mut() {
                     change.apply(chain);
                 }
             }
+            Node::Dir(_) => {}
         }
         self.forget_settled_edges();
     }
@@ -392,7 +436,9 @@ impl World {
     /// As [`for_covered`](World::for_covered), for the units of one written range and the size.
     pub(crate) fn for_range(&mut self, ino: Ino, offset: u64, len: usize, change: &ChainChange) {
         let parts: Vec<Part> = self.parts(offset, len).collect();
-        let Some(Node::File(file)) = self.nodes.get_mut(ino).map(Arc::make_mut) else { return };
+        let Some(Node::File(file)) = self.nodes.get_mut(ino).map(Arc::make_mut) else {
+            return;
+        };
         change.apply(&mut file.size);
         for part in parts {
             if let Some(unit) = file.units.get_mut(part.unit) {
@@ -404,13 +450,13 @@ impl World {
     /// A rename whose new name is durable constrains nothing any more.
     fn forget_settled_edges(&mut self) {
         let nodes = &self.nodes;
-        self.edges.retain(|edge| match nodes.get(edge.dir).map(Arc::as_ref) {
-            Some(Node::Dir(dir)) => dir
-                .names
-                .get(&edge.removed.0)
-                .is_some_and(|chain| chain.pending().iter().any(|v| v.effect == edge.removed.1)),
-            _ => false,
-        });
+        self.edges
+            .retain(|edge| match nodes.get(edge.dir).map(Arc::as_ref) {
+                Some(Node::Dir(dir)) => dir.names.get(&edge.removed.0).is_some_and(|chain| {
+                    chain.pending().iter().any(|v| v.effect == edge.removed.1)
+                }),
+                _ => false,
+            });
     }
 
     /// Bytes that files and names occupy, for the space budget.
@@ -419,7 +465,11 @@ impl World {
         self.for_each_path(&mut |_, node| {
             used += self.unit as u64;
             if let Node::File(file) = node {
-                let units = file.units.iter().filter(|chain| chain.current().is_some()).count();
+                let units = file
+                    .units
+                    .iter()
+                    .filter(|chain| chain.current().is_some())
+                    .count();
                 used += (units * self.unit) as u64;
             }
         });
@@ -434,8 +484,12 @@ impl World {
     fn walk(&self, ino: Ino, path: &str, visit: &mut dyn FnMut(&str, &Node)) {
         let Ok(dir) = self.dir(ino) else { return };
         for (name, chain) in &dir.names {
-            let Some(child) = *chain.current() else { continue };
-            let Some(node) = self.nodes.get(child) else { continue };
+            let Some(child) = *chain.current() else {
+                continue;
+            };
+            let Some(node) = self.nodes.get(child) else {
+                continue;
+            };
             let path = format!("{path}/{name}");
             visit(&path, node);
             if matches!(node.as_ref(), Node::Dir(_)) {
@@ -452,7 +506,10 @@ impl World {
                 Node::File(file) => {
                     let size = *file.size.current();
                     file_hash(size, self.unit, |index| {
-                        file.units.get(index).and_then(|c| c.current().as_ref()).map(|b| b.hash)
+                        file.units
+                            .get(index)
+                            .and_then(|c| c.current().as_ref())
+                            .map(|b| b.hash)
                     })
                 }
                 Node::Dir(_) => 1,
@@ -503,9 +560,7 @@ impl Node {
     /// True if a crash can leave nothing but what stands there.
     pub(crate) fn is_settled(&self) -> bool {
         let ghosts = match self {
-            Self::File(file) => {
-                file.size.is_ghost() || file.units.iter().any(Chain::is_ghost)
-            }
+            Self::File(file) => file.size.is_ghost() || file.units.iter().any(Chain::is_ghost),
             Self::Dir(dir) => dir.names.values().any(Chain::is_ghost),
         };
         !ghosts && !self.has_pending()
@@ -556,6 +611,18 @@ pub(crate) enum ChainChange {
 }
 
 impl ChainChange {
+    /// Sizes and names go through a journal: a failed sync never leaves them clean and wrong, as it
+    /// does with pages. They stay dirty, or the file system shows the old state.
+    fn strikes_metadata(self) -> bool {
+        !matches!(
+            self,
+            Self::Lose {
+                cache_keeps: true,
+                ..
+            }
+        )
+    }
+
     fn apply<T: Clone>(self, chain: &mut Chain<T>) {
         match self {
             Self::Promote(limit) => chain.promote(limit),
