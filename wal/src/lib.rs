@@ -1,1 +1,92 @@
-//! A segmented write-ahead log.
+//! A segmented write-ahead log: an ordered, durable sequence of records.
+//!
+//! ```
+//! use wal::{Lsn, Options};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("log");
+//! let log = Options::new().segment_size(1 << 20).open(&path)?;
+//! let first = log.append(b"put apple 3")?;
+//! let both = log.append_batch(&[b"put pear 1", b"delete apple"])?; // all or nothing
+//! assert_eq!((first, both), (Lsn(1), Lsn(2)..Lsn(4)));
+//!
+//! for record in log.records(Lsn(2)) {
+//!     let record = record?; // checked, or an error that names file and byte
+//!     println!("{}: {}", record.lsn, String::from_utf8_lossy(&record.payload));
+//! }
+//! log.truncate_before(Lsn(3))?; // applied elsewhere
+//! log.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//!
+//! [`SyncMode`] says when an append returns, and so what a crash may take back:
+//!
+//! | mode | an append returns when | `kill -9` loses | power loss loses |
+//! |---|---|---|---|
+//! | [`Always`](SyncMode::Always) (default) | it is on stable storage | nothing | nothing |
+//! | [`Batch`](SyncMode::Batch) | the kernel has it | nothing | fewer than `writes` appends, none older than `interval` |
+//! | [`Manual`](SyncMode::Manual) | the kernel has it | nothing | the appends since the last [`Wal::sync`] |
+//!
+//! - What is lost is always a suffix: never a hole, and never half a batch.
+//! - What [`Wal::truncate_before`] gave up never comes back, and nothing else goes with it.
+//! - Positions ([`Lsn`]) have no gap and are never given twice, except for those that
+//!   [`Options::repair`] dropped.
+//! - Every byte is checked before it is believed. A torn tail is cut; the loss of durable records is
+//!   [`Error::Corrupt`], which names them. When it can go unnoticed is said in [`mod@format`],
+//!   section 8; after a clean [`Wal::close`] it cannot.
+//! - Opening runs the same recovery after a close, a kill and a power loss.
+//! - After a failed write or sync the handle is [`Error::Poisoned`]: it acknowledges nothing more,
+//!   durable records can still be read, and opening it again recovers.
+//!
+//! # What it does not do
+//!
+//! No compression, no encryption, no reading from another process while it is open. One thread, named
+//! `wal`, unless [`Options::background`] says [`Background::Inline`].
+//!
+//! # What it assumes of the disk
+//!
+//! A sync that returned success is durable; a crash may drop, reorder or tear any write that was not
+//! synced, in units of a sector of at least 512 bytes; bytes outside a written range do not change;
+//! a rename is atomic.
+
+mod background;
+mod error;
+mod frame;
+mod limits;
+mod log;
+mod lsn;
+mod mark;
+mod names;
+mod options;
+mod reader;
+mod records;
+mod recover;
+mod repair;
+mod scan;
+mod segment;
+mod source;
+mod spare;
+mod stats;
+mod survey;
+mod wal;
+mod watermark;
+mod writer;
+
+#[doc = include_str!("../FORMAT.md")]
+pub mod format {}
+
+pub use durable_io::{Background, Disk, SyncMode};
+pub use error::{Corruption, Error, Result};
+pub use limits::{
+    DEFAULT_SEGMENT_SIZE, MAX_RECORD_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN,
+    max_batch_size, max_record_size,
+};
+pub use lsn::{Lsn, Record};
+pub use options::Options;
+pub use records::Records;
+pub use stats::{Recovery, Stats, Tail, Verified};
+pub use wal::Wal;

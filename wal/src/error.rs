@@ -1,0 +1,124 @@
+//! The one error of this crate.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::lsn::Lsn;
+
+/// The result of every fallible call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong with a log.
+///
+/// Errors are `Clone`, because one failed sync answers every writer that waited for it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The disk refused a call, is full, or somebody else has the log open. After a failed write or
+    /// sync the log is poisoned.
+    #[error(transparent)]
+    Disk(#[from] durable_io::Error),
+    /// What is on the disk is not what was written there. [`Options::repair`](crate::Options::repair)
+    /// cuts the log at the damage.
+    #[error("{} is damaged at byte {offset}: {reason}", path.display())]
+    Corrupt {
+        /// The damaged file.
+        path: PathBuf,
+        /// The first byte in it that cannot be believed.
+        offset: u64,
+        /// What is wrong there.
+        reason: Corruption,
+    },
+    /// An earlier write or sync failed, so nobody knows what of it is on the disk. Reads of durable
+    /// records go on; reopen the log to recover.
+    #[error("the log is poisoned by an earlier failed write or sync; reopen it to recover")]
+    Poisoned {
+        /// The failure.
+        source: Arc<durable_io::Error>,
+    },
+    /// A record or batch does not fit into one segment. Nothing was written.
+    #[error(
+        "a {what} of {size} bytes is over the limit of {limit} bytes; split it or use larger segments"
+    )]
+    TooLarge {
+        /// `"record"` or `"batch"`.
+        what: &'static str,
+        /// Its size in bytes; of a batch, with 8 bytes for each record.
+        size: u64,
+        /// The largest size this log takes, in bytes.
+        limit: u64,
+    },
+    /// The file was written by a newer version of this crate.
+    #[error("{} has format version {version}; this program reads up to {supported}", path.display())]
+    UnsupportedVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its format version.
+        version: u32,
+        /// The newest version that can be read.
+        supported: u32,
+    },
+    /// An option has a value that the log cannot work with. Nothing was changed.
+    #[error("option {option} cannot be {value}: {rule}")]
+    InvalidOption {
+        /// The option's name.
+        option: &'static str,
+        /// What was asked for.
+        value: u64,
+        /// What is allowed.
+        rule: &'static str,
+    },
+    /// The system refused a thread for the background work. The log was not opened.
+    #[error("cannot start the log's background thread")]
+    Thread {
+        /// What the system answered.
+        source: Arc<std::io::Error>,
+    },
+}
+
+/// What is wrong with a damaged file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Corruption {
+    /// A checksum does not match its bytes.
+    #[error("a checksum does not match")]
+    Checksum,
+    /// A length does not fit what holds it: a file of the wrong size, a group beyond its segment, a
+    /// record beyond its group.
+    #[error("a length does not fit")]
+    Length,
+    /// A segment does not begin as segments do.
+    #[error("it does not begin as a segment does")]
+    Magic,
+    /// The file belongs to another log.
+    #[error("it belongs to another log")]
+    ForeignLog,
+    /// A valid group stands where another one belongs.
+    #[error("found the group of record {found} instead of that of record {expected}")]
+    Order {
+        /// The record that should follow.
+        expected: Lsn,
+        /// The first record of the group that is there.
+        found: Lsn,
+    },
+    /// Bytes that are never written are not zero.
+    #[error("unused bytes are not zero")]
+    NotZero,
+    /// A segment is missing.
+    #[error("segment {number} is missing")]
+    MissingSegment {
+        /// Its number.
+        number: u64,
+    },
+    /// Durable records cannot be read: something written after they were durable is still there.
+    #[error("the durable records {first} to {last} are lost")]
+    LostRecords {
+        /// The first of them.
+        first: Lsn,
+        /// The last that is known to have been durable.
+        last: Lsn,
+    },
+    /// The mark file is missing, unreadable or older than the log.
+    #[error("the mark file is lost")]
+    MarkLost,
+}

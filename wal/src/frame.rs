@@ -1,0 +1,274 @@
+//! Groups and records as bytes ([format], section 5). Pure: no I/O.
+//!
+//! [format]: crate::format
+
+use durable_io::checksum::{Place, checksum, checksum_at};
+use durable_io::codec::Decoder;
+
+use crate::lsn::Lsn;
+
+/// Bytes of a group header.
+pub(crate) const GROUP_HEADER_SIZE: usize = 32;
+/// Bytes of a record before its payload.
+pub(crate) const RECORD_HEADER_SIZE: usize = 8;
+/// Groups begin at multiples of this.
+pub(crate) const GROUP_ALIGN: u64 = 8;
+
+/// Where bytes of segment `number` of log `id` stand.
+pub(crate) fn place(id: u64, number: u64, offset: u64) -> Place {
+    Place { id, number, offset }
+}
+
+/// The header of a group: the unit of atomicity, and of one sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupHeader {
+    /// Bytes of records that follow, without padding.
+    pub(crate) bytes: u32,
+    /// Records that follow, at least 1.
+    pub(crate) count: u32,
+    /// The epoch in which the group was written.
+    pub(crate) epoch: u32,
+    /// The first record.
+    pub(crate) first_lsn: Lsn,
+    /// The last record that a *returned* sync covered when this was written.
+    pub(crate) durable_lsn: Lsn,
+}
+
+impl GroupHeader {
+    pub(crate) fn encode(&self, place: Place) -> [u8; GROUP_HEADER_SIZE] {
+        let mut out = [0; GROUP_HEADER_SIZE];
+        let (check, body) = out.split_at_mut(4);
+        put(body, 0, &self.bytes.to_le_bytes());
+        put(body, 4, &self.count.to_le_bytes());
+        put(body, 8, &self.epoch.to_le_bytes());
+        put(body, 12, &self.first_lsn.0.to_le_bytes());
+        put(body, 20, &self.durable_lsn.0.to_le_bytes());
+        put(check, 0, &checksum_at(place, body).to_le_bytes());
+        out
+    }
+
+    /// The header at `place`, or `None` if its check fails or its numbers contradict each other.
+    /// `room` is how many bytes the segment has behind the header.
+    pub(crate) fn decode(bytes: &[u8], place: Place, room: u64) -> Option<Self> {
+        let mut decoder = Decoder::new(bytes.get(..GROUP_HEADER_SIZE)?);
+        let check = decoder.u32()?;
+        let body = decoder.rest();
+        let header = Self {
+            bytes: decoder.u32()?,
+            count: decoder.u32()?,
+            epoch: decoder.u32()?,
+            first_lsn: Lsn(decoder.u64()?),
+            durable_lsn: Lsn(decoder.u64()?),
+        };
+        // The cheap rules come first: they turn away almost every wrong header when a whole segment
+        // is searched for right ones.
+        (header.is_consistent(room) && checksum_at(place, body) == check).then_some(header)
+    }
+
+    fn is_consistent(&self, room: u64) -> bool {
+        let record_headers = u64::from(self.count) * RECORD_HEADER_SIZE as u64;
+        self.count > 0
+            && self.epoch > 0
+            && u64::from(self.bytes) <= room
+            && u64::from(self.bytes) >= record_headers
+            && self.durable_lsn < self.first_lsn
+            && self
+                .first_lsn
+                .0
+                .checked_add(u64::from(self.count))
+                .is_some()
+    }
+
+    /// The last record of the group.
+    pub(crate) fn last_lsn(&self) -> Lsn {
+        self.first_lsn.plus(u64::from(self.count)).previous()
+    }
+}
+
+/// Copies `bytes` to `at`; both lengths are constants of the callers.
+pub(crate) fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
+    for (to, from) in out.iter_mut().skip(at).zip(bytes) {
+        *to = *from;
+    }
+}
+
+/// The offset at which the next group begins if one ends at `end`.
+pub(crate) fn align_group(end: u64) -> u64 {
+    end.next_multiple_of(GROUP_ALIGN)
+}
+
+/// What one call appends: its records as bytes, with the payload's checksum where the record's check
+/// will be. The expensive part, computed before any lock is taken.
+#[derive(Debug)]
+pub(crate) struct Item {
+    bytes: Vec<u8>,
+    count: u32,
+}
+
+impl Item {
+    /// The item that appends `payloads`, or `None` if it is larger than `limit` bytes.
+    pub(crate) fn new(payloads: &[&[u8]], limit: u64) -> Result<Self, u64> {
+        let headers = payloads.len() as u64 * RECORD_HEADER_SIZE as u64;
+        let size = payloads.iter().fold(headers, |size, payload| {
+            size.saturating_add(payload.len() as u64)
+        });
+        let (Ok(capacity), Ok(count)) = (usize::try_from(size), u32::try_from(payloads.len()))
+        else {
+            return Err(size);
+        };
+        if size > limit {
+            return Err(size);
+        }
+        let mut bytes = Vec::with_capacity(capacity);
+        for payload in payloads {
+            // Below `limit`, which is below 4 GiB.
+            let len = u32::try_from(payload.len()).map_err(|_too_large| size)?;
+            bytes.extend_from_slice(&len.to_le_bytes());
+            bytes.extend_from_slice(&checksum(payload).to_le_bytes());
+            bytes.extend_from_slice(payload);
+        }
+        Ok(Self { bytes, count })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        u64::from(self.count)
+    }
+
+    /// Bytes of payload alone.
+    pub(crate) fn payload_bytes(&self) -> u64 {
+        self.size() - self.count() * RECORD_HEADER_SIZE as u64
+    }
+
+    /// Puts the checks in, now that the place of the first record, its LSN and its epoch are known.
+    pub(crate) fn bind(&mut self, mut place: Place, epoch: u32, mut lsn: Lsn) {
+        let mut rest = self.bytes.as_mut_slice();
+        while let Some((header, after)) = rest.split_at_mut_checked(RECORD_HEADER_SIZE) {
+            let mut decoder = Decoder::new(header);
+            let (Some(len), Some(payload_sum)) = (decoder.u32(), decoder.u32()) else {
+                return;
+            };
+            let check = record_check(place, epoch, lsn, len, payload_sum);
+            put(header, 4, &check.to_le_bytes());
+            let Some((_payload, next)) = after.split_at_mut_checked(len as usize) else {
+                return;
+            };
+            place.offset += RECORD_HEADER_SIZE as u64 + u64::from(len);
+            lsn = lsn.next();
+            rest = next;
+        }
+    }
+}
+
+/// The check of a record: its place, its group's epoch, its LSN, its length and its payload.
+pub(crate) fn record_check(place: Place, epoch: u32, lsn: Lsn, len: u32, payload_sum: u32) -> u32 {
+    let mut covered = [0; 20];
+    put(&mut covered, 0, &epoch.to_le_bytes());
+    put(&mut covered, 4, &lsn.0.to_le_bytes());
+    put(&mut covered, 12, &len.to_le_bytes());
+    put(&mut covered, 16, &payload_sum.to_le_bytes());
+    checksum_at(place, &covered)
+}
+
+/// The length and the check at the front of a record.
+pub(crate) fn decode_record_header(bytes: &[u8]) -> Option<(u32, u32)> {
+    let mut decoder = Decoder::new(bytes);
+    Some((decoder.u32()?, decoder.u32()?))
+}
+
+/// Which epochs are good where ([format], section 6): what tells bytes written before a cut from
+/// bytes written after it.
+///
+/// [format]: crate::format
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Epochs {
+    /// The epoch in which the log is written now.
+    pub(crate) current: u32,
+    /// The first record of that epoch: where the last cut was.
+    pub(crate) first_lsn: Lsn,
+}
+
+impl Epochs {
+    /// True if a group may follow one of epoch `previous` (0 for none).
+    pub(crate) fn accept(&self, group: &GroupHeader, previous: u32) -> bool {
+        if group.first_lsn >= self.first_lsn {
+            group.epoch == self.current
+        } else {
+            group.epoch < self.current && group.epoch >= previous
+        }
+    }
+
+    /// True for a group that a cut removed.
+    pub(crate) fn is_stale(&self, group: &GroupHeader) -> bool {
+        group.epoch < self.current && group.first_lsn >= self.first_lsn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(epoch: u32, first: u64) -> GroupHeader {
+        GroupHeader {
+            bytes: 9,
+            count: 1,
+            epoch,
+            first_lsn: Lsn(first),
+            durable_lsn: Lsn(0),
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_back_only_at_its_place() {
+        let at = place(7, 2, 64);
+        let bytes = header(1, 5).encode(at);
+        assert_eq!(GroupHeader::decode(&bytes, at, 16), Some(header(1, 5)));
+        for other in [place(8, 2, 64), place(7, 3, 64), place(7, 2, 72)] {
+            assert_eq!(GroupHeader::decode(&bytes, other, 16), None);
+        }
+        assert_eq!(
+            GroupHeader::decode(&bytes, at, 8),
+            None,
+            "the segment ends before the group"
+        );
+        assert_eq!(GroupHeader::decode(&[0; 32], at, 16), None);
+    }
+
+    #[test]
+    fn an_item_above_the_limit_is_refused_with_its_size() {
+        assert_eq!(Item::new(&[b"abc", b""], 18).err(), Some(19));
+        assert_eq!(
+            Item::new(&[b"abc", b""], 19)
+                .map(|item| item.payload_bytes())
+                .ok(),
+            Some(3)
+        );
+    }
+
+    #[test]
+    fn a_cut_separates_the_epochs() {
+        let epochs = Epochs {
+            current: 3,
+            first_lsn: Lsn(10),
+        };
+        let cases = [
+            (header(3, 10), 0, true, false),
+            (header(2, 10), 0, false, true),
+            (header(4, 10), 0, false, false),
+            (header(2, 9), 0, true, false),
+            (header(3, 9), 0, false, false),
+            (header(1, 9), 2, false, false),
+        ];
+        for (group, previous, accepted, stale) in cases {
+            assert_eq!(epochs.accept(&group, previous), accepted, "{group:?}");
+            assert_eq!(epochs.is_stale(&group), stale, "{group:?}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The limits of a log, each with its reason.
+
+use crate::frame::{GROUP_HEADER_SIZE, RECORD_HEADER_SIZE};
+use crate::segment::SEGMENT_HEADER_SIZE;
+
+/// The segment size of a log that is created without [`Options::segment_size`], in bytes: 64 MiB.
+/// Large enough that rotation is rare, small enough that truncation gives space back soon.
+///
+/// [`Options::segment_size`]: crate::Options::segment_size
+pub const DEFAULT_SEGMENT_SIZE: u64 = 64 << 20;
+
+/// The smallest segment size, in bytes. Two sectors: a segment must hold more than its header.
+pub const MIN_SEGMENT_SIZE: u64 = 1024;
+
+/// The largest segment size, in bytes: lengths inside a segment are 32-bit numbers.
+pub const MAX_SEGMENT_SIZE: u64 = (1 << 32) - SEGMENT_ALIGN;
+
+/// Segment sizes are multiples of this, in bytes: the smallest sector of a disk.
+pub const SEGMENT_ALIGN: u64 = 512;
+
+/// The largest record, in bytes, of a log whose segments are [`MAX_SEGMENT_SIZE`]. A record lies in
+/// one segment, so smaller segments allow less: see [`max_record_size`].
+pub const MAX_RECORD_SIZE: u64 = max_record_size(MAX_SEGMENT_SIZE);
+
+/// What a segment of `segment_size` bytes spends before the first byte of its first group's records.
+const OVERHEAD: u64 = (SEGMENT_HEADER_SIZE + GROUP_HEADER_SIZE) as u64;
+
+/// The largest record that a log with segments of `segment_size` bytes takes, in bytes.
+pub const fn max_record_size(segment_size: u64) -> u64 {
+    max_batch_size(segment_size).saturating_sub(RECORD_HEADER_SIZE as u64)
+}
+
+/// The largest batch that a log with segments of `segment_size` bytes takes: the sum over its
+/// records of 8 bytes and the payload. A batch lies in one segment, which makes it atomic.
+pub const fn max_batch_size(segment_size: u64) -> u64 {
+    segment_size.saturating_sub(OVERHEAD)
+}
+
+const _: () = assert!(MIN_SEGMENT_SIZE > OVERHEAD + RECORD_HEADER_SIZE as u64);
+const _: () = assert!(DEFAULT_SEGMENT_SIZE.is_multiple_of(SEGMENT_ALIGN));
+const _: () = assert!(MAX_SEGMENT_SIZE <= u32::MAX as u64);

@@ -1,0 +1,302 @@
+//! The open log behind the handle: what is shared between callers and the background thread.
+//!
+//! Locks, in the order in which they may be taken: `mark`, `writer`, then `spare` or `sync_turn`,
+//! then `view`. All but `view` are held across I/O, and say why where they are taken.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use durable_io::{Disk, GroupCommit, Lock, Site, SyncMode};
+
+use crate::background::Bell;
+use crate::error::{Error, Result};
+use crate::frame::{Epochs, Item};
+use crate::lsn::Lsn;
+use crate::mark::{MARK_SIZE, Mark, MarkFile};
+use crate::recover::Recovered;
+use crate::segment::Segment;
+use crate::spare::Spare;
+use crate::stats::Stats;
+use crate::watermark::{Watermark, Written};
+use crate::writer::Writer;
+
+/// The results of one commit, one per item.
+pub(crate) type Results = Arc<[Result<Lsn>]>;
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) disk: Disk,
+    pub(crate) sync_mode: SyncMode,
+    /// The log's id.
+    pub(crate) id: u64,
+    pub(crate) epochs: Epochs,
+    pub(crate) segment_size: u64,
+    pub(crate) queue: GroupCommit<Item, Results>,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) spare: Mutex<Spare>,
+    pub(crate) mark: Mutex<MarkFile>,
+    sync_turn: Mutex<()>,
+    view: Mutex<View>,
+    pub(crate) watermark: Watermark,
+    pub(crate) bell: Bell,
+    poison: OnceLock<Arc<durable_io::Error>>,
+    pub(crate) counters: Counters,
+    dir: durable_io::Dir,
+    /// Last, so that it is let go when everything else is gone.
+    _lock: Lock,
+}
+
+/// What readers may see: only what was acknowledged. Never locked across I/O.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// The retained segments; the last one is the active one.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) low: Lsn,
+    /// The record after the last acknowledged one.
+    pub(crate) next: Lsn,
+    /// Acknowledged appends of this handle, whole calls.
+    pub(crate) writes: u64,
+    /// When the oldest append was acknowledged that no sync has begun to cover; only in
+    /// [`SyncMode::Batch`].
+    pub(crate) waiting_since: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) records: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) groups: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) rotations: AtomicU64,
+    /// The highest segment number on the disk.
+    pub(crate) top: AtomicU64,
+}
+
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+/// Takes a lock. No invariant spans a panic: the code under these locks does not panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Log {
+    pub(crate) fn new(disk: Disk, lock: Lock, sync_mode: SyncMode, recovered: Recovered) -> Self {
+        let Recovered {
+            log_id,
+            epochs,
+            segment_size,
+            segments,
+            active,
+            low,
+            next,
+            ..
+        } = recovered;
+        let top = recovered.spare.number() - u64::from(!recovered.spare.is_on_disk());
+        let counters = Counters {
+            top: AtomicU64::new(top),
+            ..Counters::default()
+        };
+        Self {
+            dir: recovered.spare.dir().clone(),
+            disk,
+            sync_mode,
+            id: log_id,
+            epochs,
+            segment_size,
+            queue: GroupCommit::new(),
+            writer: Mutex::new(Writer::new(active, recovered.offset, next)),
+            spare: Mutex::new(recovered.spare),
+            mark: Mutex::new(recovered.mark),
+            sync_turn: Mutex::new(()),
+            view: Mutex::new(View {
+                segments,
+                low,
+                next,
+                writes: 0,
+                waiting_since: None,
+            }),
+            watermark: Watermark::new(next.previous()),
+            bell: Bell::default(),
+            poison: OnceLock::new(),
+            counters,
+            _lock: lock,
+        }
+    }
+
+    pub(crate) fn view(&self) -> MutexGuard<'_, View> {
+        lock(&self.view)
+    }
+
+    /// [`Error::Poisoned`] after a failure.
+    pub(crate) fn check_healthy(&self) -> Result<()> {
+        match self.poison.get() {
+            Some(source) => Err(Error::Poisoned {
+                source: Arc::clone(source),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poison.get().is_some()
+    }
+
+    /// Records the failure that ends this handle's writing; the first one stays.
+    pub(crate) fn poison(&self, error: durable_io::Error) -> Error {
+        self.poison.get_or_init(|| Arc::new(error.clone()));
+        Error::Disk(error)
+    }
+
+    /// Like [`poison`](Log::poison), except for a full disk, which changes nothing.
+    pub(crate) fn poison_unless_full(&self, error: durable_io::Error) -> Error {
+        if matches!(error, durable_io::Error::NoSpace { .. }) {
+            return Error::Disk(error);
+        }
+        self.poison(error)
+    }
+
+    /// Makes everything acknowledged so far durable.
+    #[track_caller]
+    pub(crate) fn sync(&self) -> Result<Lsn> {
+        let site = Site::new(
+            std::panic::Location::caller(),
+            durable_io::Barrier::Data,
+            "",
+        );
+        self.sync_written(site, || {
+            let mut view = self.view();
+            // What is acknowledged from now on waits for the next sync.
+            view.waiting_since = None;
+            let last = view.next.previous();
+            Some(Written {
+                segment: Arc::clone(view.segments.last()?),
+                last,
+                writes: view.writes,
+            })
+        })?;
+        Ok(self.watermark.last())
+    }
+
+    /// Syncs what `capture` says was written, unless it is durable already, and moves the watermark.
+    pub(crate) fn sync_written(
+        &self,
+        site: Site,
+        capture: impl FnOnce() -> Option<Written>,
+    ) -> Result<()> {
+        // Held across the sync: a failed one is told to one caller only, so nobody may be in another
+        // one that would then succeed without the pages.
+        let _turn = lock(&self.sync_turn);
+        self.check_healthy()?;
+        let Some(written) = capture() else {
+            return Ok(());
+        };
+        if written.last <= self.watermark.last() {
+            return Ok(());
+        }
+        add(&self.counters.syncs, 1);
+        // Durable: the groups up to `written`. Only now may they be acknowledged as durable, stated
+        // as such in later headers and in the mark, or be followed by a segment.
+        match written.segment.file.sync_data_at(site) {
+            Ok(proof) => self.watermark.advance(&written, proof),
+            Err(error) => return Err(self.poison(error)),
+        }
+        Ok(())
+    }
+
+    /// Gives up the records below `lsn`.
+    pub(crate) fn truncate_before(&self, lsn: Lsn) -> Result<()> {
+        let (low, next) = self.bounds();
+        let target = lsn.min(next);
+        if target <= low {
+            return Ok(());
+        }
+        self.check_healthy()?;
+        if next.previous() > self.watermark.last() {
+            // Durable: all that was acknowledged before. Only now may the mark give records up: what
+            // a power loss takes back is a suffix of everything that was done, so it may not take an
+            // append and leave the truncation that came after it.
+            self.sync()?;
+        }
+        // Held across I/O: marks are written one at a time, in the order of their sequence.
+        let mut mark = lock(&self.mark);
+        let Some(low_segment) = self.segment_of(target) else {
+            return Ok(());
+        };
+        let old = *mark.mark();
+        if target <= old.low {
+            return Ok(());
+        }
+        let new = Mark {
+            durable: self.watermark.last(),
+            low_segment,
+            low: target,
+            ..old
+        };
+        mark.advance(new).map_err(|error| self.poison(error))?;
+        let dead = {
+            let mut view = self.view();
+            view.low = target;
+            let retained = view
+                .segments
+                .partition_point(|segment| segment.number < low_segment);
+            view.segments.drain(..retained).collect::<Vec<_>>()
+        };
+        for segment in dead {
+            // No directory sync: the mark is durable, so a name that comes back is removed by the
+            // next open.
+            self.dir.remove(&crate::names::segment(segment.number))?;
+        }
+        Ok(())
+    }
+
+    /// The number of the segment that holds `lsn`, or will.
+    fn segment_of(&self, lsn: Lsn) -> Option<u64> {
+        let view = self.view();
+        let after = view
+            .segments
+            .partition_point(|segment| segment.first_lsn <= lsn);
+        Some(view.segments.get(after.checked_sub(1)?)?.number)
+    }
+
+    /// First retained record and the one after the last acknowledged one.
+    pub(crate) fn bounds(&self) -> (Lsn, Lsn) {
+        let view = self.view();
+        (view.low, view.next)
+    }
+
+    /// Makes everything durable and says so in the mark.
+    pub(crate) fn seal(&self) -> Result<()> {
+        self.check_healthy()?;
+        // Durable: everything. Only now may the mark state it as its witness.
+        let durable = self.sync()?;
+        // Held across I/O: see `truncate_before`.
+        let mut mark = lock(&self.mark);
+        let sealed = Mark {
+            durable,
+            ..*mark.mark()
+        };
+        mark.seal(sealed).map_err(|error| self.poison(error))
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        let view = self.view();
+        let lowest = view.segments.first().map_or(0, |segment| segment.number);
+        let segment_count = (load(&counters.top) + 1).saturating_sub(lowest);
+        Stats {
+            appended_records: load(&counters.records),
+            appended_bytes: load(&counters.bytes),
+            group_count: load(&counters.groups),
+            sync_count: load(&counters.syncs),
+            rotation_count: load(&counters.rotations),
+            segment_count,
+            disk_bytes: segment_count * self.segment_size + MARK_SIZE as u64,
+            durable_lsn: self.watermark.last(),
+            last_lsn: view.next.previous(),
+        }
+    }
+}

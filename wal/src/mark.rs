@@ -1,0 +1,339 @@
+//! The mark file: what is retained, which epoch is written, and how far the log was durable
+//! ([format], section 4).
+//!
+//! Two slots in two sectors are written in turn, so a torn write leaves the other one. As soon as
+//! one is durable the other is made equal to it (without a sync), so that damage of one slot costs
+//! nothing after a clean close.
+//!
+//! [format]: crate::format
+
+use std::path::Path;
+
+use durable_io::checksum::checksum_at;
+use durable_io::codec::{Decoder, Encoder};
+use durable_io::{Dir, File, replace_file};
+
+use crate::error::{Corruption, Error, Result};
+use crate::frame::{Epochs, place};
+use crate::lsn::Lsn;
+use crate::names;
+use crate::segment::VERSION;
+
+/// Bytes of the mark file: the second slot ends with its sector.
+pub(crate) const MARK_SIZE: usize = SLOT_STRIDE + 512;
+/// From one slot to the other: far enough for the largest sector.
+const SLOT_STRIDE: usize = 4096;
+/// Bytes of a slot that mean something.
+pub(crate) const SLOT_SIZE: usize = 64;
+
+/// What a slot says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) log_id: u64,
+    /// Everything up to here is durable.
+    pub(crate) durable: Lsn,
+    /// The segment that holds `low`; those below it are dead.
+    pub(crate) low_segment: u64,
+    /// The first retained record.
+    pub(crate) low: Lsn,
+    pub(crate) epochs: Epochs,
+}
+
+/// One slot as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Valid { sequence: u64, mark: Mark },
+    Invalid,
+    Newer(u32),
+}
+
+impl Mark {
+    /// The bytes of the slot that `sequence` goes to.
+    pub(crate) fn encode(&self, sequence: u64) -> Vec<u8> {
+        let mut body = Encoder::with_capacity(SLOT_SIZE);
+        body.u32(VERSION)
+            .u64(self.log_id)
+            .u64(sequence)
+            .u64(self.durable.0)
+            .u64(self.low_segment)
+            .u64(self.low.0)
+            .u32(self.epochs.current)
+            .u32(0)
+            .u64(self.epochs.first_lsn.0);
+        let check = checksum_at(
+            place(self.log_id, 0, slot_offset(sequence)),
+            body.as_slice(),
+        );
+        let mut slot = Encoder::with_capacity(SLOT_SIZE);
+        slot.u32(check).bytes(body.as_slice());
+        slot.into_vec()
+    }
+}
+
+impl Slot {
+    /// The slot whose bytes are `bytes`, found at `offset`.
+    pub(crate) fn decode(bytes: &[u8], offset: u64) -> Self {
+        Self::decode_checked(bytes, offset).unwrap_or(Self::Invalid)
+    }
+
+    fn decode_checked(bytes: &[u8], offset: u64) -> Option<Self> {
+        let mut decoder = Decoder::new(bytes.get(..SLOT_SIZE)?);
+        let check = decoder.u32()?;
+        let body = decoder.rest();
+        let version = decoder.u32()?;
+        let log_id = decoder.u64()?;
+        if checksum_at(place(log_id, 0, offset), body) != check {
+            return None;
+        }
+        if version > VERSION {
+            return Some(Self::Newer(version));
+        }
+        let sequence = decoder.u64()?;
+        let durable = Lsn(decoder.u64()?);
+        let low_segment = decoder.u64()?;
+        let low = Lsn(decoder.u64()?);
+        let current = decoder.u32()?;
+        let padding = decoder.u32()?;
+        let epochs = Epochs {
+            current,
+            first_lsn: Lsn(decoder.u64()?),
+        };
+        let sound = version > 0
+            && slot_offset(sequence) == offset
+            && low_segment > 0
+            && low.0 > 0
+            && durable >= low.previous()
+            && current > 0
+            && padding == 0;
+        let mark = Mark {
+            log_id,
+            durable,
+            low_segment,
+            low,
+            epochs,
+        };
+        sound.then_some(Self::Valid { sequence, mark })
+    }
+}
+
+/// Where the slot of `sequence` stands in the file.
+fn slot_offset(sequence: u64) -> u64 {
+    (sequence % 2) * SLOT_STRIDE as u64
+}
+
+/// What both slots together say: the sequence and the mark that hold, and whether both slots say the
+/// same. `None` if neither is valid.
+fn merge(slots: [Slot; 2]) -> Option<(u64, Mark, bool)> {
+    let valid = |slot| match slot {
+        Slot::Valid { sequence, mark } => Some((sequence, mark)),
+        Slot::Invalid | Slot::Newer(_) => None,
+    };
+    let [even, odd] = slots.map(valid);
+    let (newer, older) = if odd.map(|s| s.0) > even.map(|s| s.0) {
+        (odd, even)
+    } else {
+        (even, odd)
+    };
+    let (sequence, mut mark) = newer?;
+    let settled = older.is_some_and(|(_, older)| older == mark);
+    // A durable LSN stays durable, so the higher claim holds; but not across a cut, which took
+    // records back.
+    if let Some((_, older)) = older.filter(|(_, older)| older.epochs == mark.epochs) {
+        mark.durable = mark.durable.max(older.durable);
+    }
+    Some((sequence, mark, settled))
+}
+
+/// The mark file, open.
+#[derive(Debug)]
+pub(crate) struct MarkFile {
+    file: File,
+    sequence: u64,
+    mark: Mark,
+    /// Both slots hold `mark`, durably.
+    settled: bool,
+}
+
+impl MarkFile {
+    /// Writes a mark file with `mark` in both slots, durably, in place of any that stood there.
+    #[track_caller]
+    pub(crate) fn create(dir: &Dir, mark: &Mark) -> durable_io::Result<()> {
+        let mut bytes = vec![0; MARK_SIZE];
+        for sequence in [1, 2] {
+            let at = usize::try_from(slot_offset(sequence)).unwrap_or(0);
+            crate::frame::put(&mut bytes, at, &mark.encode(sequence));
+        }
+        replace_file(dir, names::MARK, &bytes)
+    }
+
+    /// Opens and reads the mark file; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Corruption::MarkLost`] if no slot is valid, [`Error::UnsupportedVersion`], [`Error::Disk`].
+    pub(crate) fn open(dir: &Dir) -> Result<Option<Self>> {
+        let file = match dir.open(names::MARK) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            other => other?,
+        };
+        let mut bytes = [0; SLOT_STRIDE + SLOT_SIZE];
+        let read = file.read_at(&mut bytes, 0)?;
+        let bytes = bytes.get(..read).unwrap_or_default();
+        let slots =
+            [0, SLOT_STRIDE].map(|at| Slot::decode(bytes.get(at..).unwrap_or_default(), at as u64));
+        for slot in slots {
+            if let Slot::Newer(version) = slot {
+                let path = file.path().to_owned();
+                return Err(Error::UnsupportedVersion {
+                    path,
+                    version,
+                    supported: VERSION,
+                });
+            }
+        }
+        let Some((sequence, mark, settled)) = merge(slots) else {
+            return Err(mark_lost(file.path()));
+        };
+        Ok(Some(Self {
+            file,
+            sequence,
+            mark,
+            settled,
+        }))
+    }
+
+    pub(crate) fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// After an open: makes both slots equal, and durable what was read: a killed process may have
+    /// left it in the page cache only. Written again and not just synced, since a sync that failed
+    /// in an earlier process may have left pages that show what the disk does not have and that no
+    /// later sync writes.
+    pub(crate) fn settle(&mut self) -> durable_io::Result<()> {
+        if !self.settled {
+            self.sequence += 1;
+        }
+        for sequence in [self.sequence - 1, self.sequence] {
+            self.file
+                .write_all_at(&self.mark.encode(sequence), slot_offset(sequence))?;
+        }
+        // Durable: the mark as it was read. Only now may segments below it be unlinked, and its first
+        // record be shown: a crash must not bring back what was given up.
+        drop(self.file.sync_data()?);
+        self.settled = true;
+        Ok(())
+    }
+
+    /// Moves the mark to `mark`, durably.
+    pub(crate) fn advance(&mut self, mark: Mark) -> durable_io::Result<()> {
+        self.sequence += 1;
+        self.mark = mark;
+        let bytes = mark.encode(self.sequence);
+        // Durable: what is given up. Only now may segments be unlinked: a recovery that still
+        // believed the old mark would miss them.
+        drop(
+            self.file
+                .write_durable_at(&bytes, slot_offset(self.sequence))?,
+        );
+        // No sync of the copy: until it is durable the first slot speaks for itself.
+        self.settled = false;
+        self.write_next()
+    }
+
+    /// Moves the mark to `mark`, which changes nothing but the durable LSN, in both slots, durably.
+    /// For the end of a handle's life.
+    pub(crate) fn seal(&mut self, mark: Mark) -> durable_io::Result<()> {
+        if self.settled && self.mark == mark {
+            return Ok(());
+        }
+        self.mark = mark;
+        self.settled = false;
+        self.write_next()?;
+        self.write_next()?;
+        // Durable: the witness of the last records. Only now may `close` say that any later loss of
+        // them will be seen.
+        drop(self.file.sync_data()?);
+        self.settled = true;
+        Ok(())
+    }
+
+    fn write_next(&mut self) -> durable_io::Result<()> {
+        self.sequence += 1;
+        self.file
+            .write_all_at(&self.mark.encode(self.sequence), slot_offset(self.sequence))
+    }
+}
+
+/// The error that says that the mark file at `path` is lost.
+pub(crate) fn mark_lost(path: &Path) -> Error {
+    Error::Corrupt {
+        path: path.to_owned(),
+        offset: 0,
+        reason: Corruption::MarkLost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(durable: u64, low: u64, epoch: u32) -> Mark {
+        let epochs = Epochs {
+            current: epoch,
+            first_lsn: Lsn(1),
+        };
+        Mark {
+            log_id: 7,
+            durable: Lsn(durable),
+            low_segment: 1,
+            low: Lsn(low),
+            epochs,
+        }
+    }
+
+    fn slot(sequence: u64, mark: Mark) -> Slot {
+        Slot::Valid { sequence, mark }
+    }
+
+    #[test]
+    fn a_slot_is_read_back_only_at_its_place() {
+        let bytes = mark(9, 5, 1).encode(3);
+        assert_eq!(bytes.len(), SLOT_SIZE);
+        assert_eq!(Slot::decode(&bytes, 4096), slot(3, mark(9, 5, 1)));
+        assert_eq!(Slot::decode(&bytes, 0), Slot::Invalid);
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_slot_is_seen() {
+        for bit in 0..SLOT_SIZE * 8 {
+            let mut bytes = mark(9, 5, 1).encode(2);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Slot::decode(&bytes, 0), Slot::Invalid, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn the_higher_sequence_says_what_is_retained_and_the_higher_claim_what_is_durable() {
+        let merged = merge([slot(4, mark(9, 5, 1)), slot(3, mark(10, 2, 1))]);
+        assert_eq!(merged, Some((4, mark(10, 5, 1), false)));
+    }
+
+    #[test]
+    fn a_claim_from_before_a_cut_counts_for_nothing() {
+        let merged = merge([slot(4, mark(9, 5, 2)), slot(3, mark(10, 5, 1))]);
+        assert_eq!(merged, Some((4, mark(9, 5, 2), false)));
+    }
+
+    #[test]
+    fn one_slot_is_enough() {
+        assert_eq!(
+            merge([Slot::Invalid, slot(3, mark(9, 5, 1))]),
+            Some((3, mark(9, 5, 1), false))
+        );
+        assert_eq!(merge([Slot::Invalid, Slot::Invalid]), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! The names in a log's directory; the only place that makes or reads one ([format], section 1).
+//!
+//! [format]: crate::format
+
+/// The lock file.
+pub(crate) const LOCK: &str = "lock";
+/// The mark file.
+pub(crate) const MARK: &str = "mark";
+/// What a crash inside the replacement of the mark file leaves.
+pub(crate) const MARK_TEMP: &str = "mark.tmp";
+
+const SUFFIX: &str = ".wal";
+const DIGITS: usize = 16;
+
+/// The name of segment `number`.
+pub(crate) fn segment(number: u64) -> String {
+    format!("{number:016x}{SUFFIX}")
+}
+
+/// The number of the segment called `name`; `None` if that is not how we name segments.
+pub(crate) fn parse_segment(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    if digits.len() != DIGITS || !digits.bytes().all(lower_hex) {
+        return None;
+    }
+    u64::from_str_radix(digits, 16)
+        .ok()
+        .filter(|&number| number > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_back() {
+        for number in [1, 2, 0xabc, u64::MAX] {
+            assert_eq!(parse_segment(&segment(number)), Some(number));
+        }
+    }
+
+    #[test]
+    fn other_names_are_not_ours() {
+        for name in [
+            "",
+            "mark",
+            "1.wal",
+            "0000000000000000.wal",
+            "000000000000000A.wal",
+            "+00000000000000a.wal",
+            "0000000000000001.wal.tmp",
+        ] {
+            assert_eq!(parse_segment(name), None, "{name}");
+        }
+    }
+}

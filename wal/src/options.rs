@@ -1,0 +1,133 @@
+//! [`Options`]: how a log is opened.
+
+use std::path::Path;
+
+use durable_io::{Background, Disk, SyncMode};
+
+use crate::error::{Error, Result};
+use crate::limits::{DEFAULT_SEGMENT_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
+use crate::names;
+use crate::recover::recover;
+use crate::repair::repair;
+use crate::segment::is_segment_size;
+use crate::wal::Wal;
+
+/// How a log is opened: `Options::new().sync(..).open("log")`.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    sync: SyncMode,
+    segment_size: Option<u64>,
+    background: Background,
+    disk: Disk,
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// When an append is acknowledged. Default: [`SyncMode::Always`].
+    #[must_use]
+    pub fn sync(mut self, mode: SyncMode) -> Self {
+        self.sync = mode;
+        self
+    }
+
+    /// Bytes of a segment file: a multiple of 512, from [`MIN_SEGMENT_SIZE`] to
+    /// [`MAX_SEGMENT_SIZE`]. It bounds the largest batch, and truncation gives space back in whole
+    /// segments. A log keeps the size it was created with; asking for another one is an error.
+    /// Default: that of the log, or [`DEFAULT_SEGMENT_SIZE`] if it is created.
+    #[must_use]
+    pub fn segment_size(mut self, bytes: u64) -> Self {
+        self.segment_size = Some(bytes);
+        self
+    }
+
+    /// Who makes the next segment ready and, in [`SyncMode::Batch`], keeps the interval. Default:
+    /// [`Background::Threads`]: one thread, named `wal`.
+    #[must_use]
+    pub fn background(mut self, background: Background) -> Self {
+        self.background = background;
+        self
+    }
+
+    /// The disk that the log is on. Default: [`Disk::os`].
+    #[must_use]
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// Opens the log in the directory `dir`; creates both if they are missing. What a crash left
+    /// torn is zeroed; damage is an error, and nothing is changed.
+    ///
+    /// # Durability
+    /// When this returns, the directory, the log and every record in it survive power loss,
+    /// whatever the mode.
+    ///
+    /// # Cost
+    /// Reads the active segment, and one block of each other one. Syncs the directory and its parent,
+    /// the mark, the active segment and the one made ready for after it. Creation: writes one segment
+    /// of zeros. Holds one descriptor per segment.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if durable records are lost or damaged, as far as opening looks: sealed
+    /// segments are checked when they are read, or by [`Wal::verify`]. [`Error::Disk`] with
+    /// [`Locked`](durable_io::Error::Locked) if the log is open already, in any process.
+    /// [`Error::UnsupportedVersion`], [`Error::InvalidOption`], [`Error::Disk`],
+    /// [`Error::Thread`]. After an error the log is as it was, and can be opened again.
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Wal> {
+        self.open_with(dir.as_ref(), false)
+    }
+
+    /// Opens the log in `dir` like [`open`](Options::open), and reads all of it first: if something
+    /// is damaged, the log is cut there. [`Wal::recovery`] says which records were `dropped`.
+    ///
+    /// What is cut off is gone: copy the directory before, if it may still be of use. If the mark
+    /// file is lost, it is made again from the segments; records that were truncated, but not yet
+    /// removed with their segment, are then back.
+    ///
+    /// # Cost
+    /// Reads every byte of the log.
+    ///
+    /// # Errors
+    /// As [`open`](Options::open), but never [`Error::Corrupt`] for damage that a cut takes away. A
+    /// repair that was interrupted, by an error or a crash, can be repeated.
+    pub fn repair(self, dir: impl AsRef<Path>) -> Result<Wal> {
+        self.open_with(dir.as_ref(), true)
+    }
+
+    fn open_with(self, path: &Path, repairing: bool) -> Result<Wal> {
+        self.check()?;
+        // Durable: the directory's own name. Only now may anything in it be relied on.
+        let dir = self.disk.create_dir(path)?;
+        let lock = dir.try_lock(names::LOCK)?;
+        let size = self.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
+        let dropped = if repairing { repair(&dir, size)? } else { None };
+        let mut recovered = recover(&self.disk, &dir, self.segment_size, DEFAULT_SEGMENT_SIZE)?;
+        recovered.recovery.dropped = dropped;
+        Wal::start(self.disk, lock, self.sync, self.background, recovered)
+    }
+
+    fn check(&self) -> Result<()> {
+        if let Some(value) = self.segment_size.filter(|&size| !is_segment_size(size)) {
+            const _: () = assert!(MIN_SEGMENT_SIZE == 1024 && MAX_SEGMENT_SIZE == 4_294_966_784);
+            let rule = "it is a multiple of 512, from 1024 to 4294966784 bytes";
+            return Err(Error::InvalidOption {
+                option: "segment_size",
+                value,
+                rule,
+            });
+        }
+        if let SyncMode::Batch { writes: 0, .. } = self.sync {
+            let rule = "a batch has at least 1 write";
+            return Err(Error::InvalidOption {
+                option: "writes",
+                value: 0,
+                rule,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! One segment, read group by group and record by record, everything checked before it is believed
+//! ([format], section 5).
+//!
+//! [format]: crate::format
+
+use std::path::PathBuf;
+
+use durable_io::checksum::checksum;
+
+use crate::error::{Corruption, Error, Result};
+use crate::frame::{
+    Epochs, GROUP_HEADER_SIZE, GroupHeader, RECORD_HEADER_SIZE, align_group, decode_record_header,
+    place, record_check,
+};
+use crate::lsn::Lsn;
+use crate::segment::FIRST_GROUP;
+use crate::source::Source;
+
+const GROUP_HEADER: u64 = GROUP_HEADER_SIZE as u64;
+const RECORD_HEADER: u64 = RECORD_HEADER_SIZE as u64;
+
+/// What a segment is, to whoever reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) path: PathBuf,
+    pub(crate) log_id: u64,
+    pub(crate) number: u64,
+    pub(crate) epochs: Epochs,
+}
+
+impl Identity {
+    pub(crate) fn corrupt(&self, offset: u64, reason: Corruption) -> Error {
+        Error::Corrupt {
+            path: self.path.clone(),
+            offset,
+            reason,
+        }
+    }
+}
+
+/// What stands at a place where a group may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Group(GroupHeader),
+    /// Zeros, or too few bytes for a group.
+    End,
+    /// Something that is no group header.
+    Bad(Corruption),
+}
+
+/// What comes next in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next<T> {
+    Some(T),
+    /// The log ends here, or goes on in the next segment.
+    End,
+    /// What stands at `offset` cannot follow.
+    Bad {
+        offset: u64,
+        reason: Corruption,
+    },
+}
+
+/// A record, checked; [`SegmentReader::payload`] gives its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checked {
+    pub(crate) lsn: Lsn,
+    offset: u64,
+    len: u32,
+}
+
+/// A position in a segment, moving forward.
+#[derive(Debug)]
+pub(crate) struct SegmentReader {
+    identity: Identity,
+    source: Source,
+    /// What is read next: a record of `group`, or a group header.
+    offset: u64,
+    /// The record that must come next; `None` before the first group of a segment whose first record
+    /// is not known from elsewhere.
+    expected: Option<Lsn>,
+    /// The group that is being read, what it has left, and where its bytes end.
+    group: Option<(GroupHeader, u32, u64)>,
+    /// The epoch of the group before; 0 for none.
+    epoch: u32,
+    /// Where the bytes of the group before end.
+    left_at: u64,
+}
+
+impl SegmentReader {
+    pub(crate) fn new(identity: Identity, source: Source, expected: Option<Lsn>) -> Self {
+        Self {
+            identity,
+            source,
+            offset: FIRST_GROUP,
+            expected,
+            group: None,
+            epoch: 0,
+            left_at: FIRST_GROUP,
+        }
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The record that must come next.
+    pub(crate) fn expected(&self) -> Option<Lsn> {
+        self.expected
+    }
+
+    /// Where the next group begins, if no group is being read.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What is read, and where it comes from.
+    pub(crate) fn parts(&mut self) -> (&Identity, &mut Source) {
+        (&self.identity, &mut self.source)
+    }
+
+    /// What stands at `offset`, for itself: whether it may stand there is for the caller to say.
+    pub(crate) fn peek(&mut self, offset: u64) -> Result<Found> {
+        let room = self.source.len().saturating_sub(offset + GROUP_HEADER);
+        let place = place(self.identity.log_id, self.identity.number, offset);
+        let bytes = self.source.get(offset, GROUP_HEADER)?;
+        if bytes.len() < GROUP_HEADER_SIZE || bytes.iter().all(|&byte| byte == 0) {
+            return Ok(Found::End);
+        }
+        Ok(match GroupHeader::decode(bytes, place, room) {
+            Some(header) => Found::Group(header),
+            None => Found::Bad(Corruption::Checksum),
+        })
+    }
+
+    /// Enters the next group. Only between groups.
+    pub(crate) fn next_group(&mut self) -> Result<Next<GroupHeader>> {
+        let offset = self.offset;
+        let header = match self.peek(offset)? {
+            Found::Group(header) => header,
+            Found::End => return Ok(Next::End),
+            Found::Bad(reason) => return Ok(Next::Bad { offset, reason }),
+        };
+        let expected = self.expected.unwrap_or(header.first_lsn);
+        if header.first_lsn != expected || !self.identity.epochs.accept(&header, self.epoch) {
+            let reason = Corruption::Order {
+                expected,
+                found: header.first_lsn,
+            };
+            return Ok(Next::Bad { offset, reason });
+        }
+        self.offset = offset + GROUP_HEADER;
+        self.expected = Some(header.first_lsn);
+        self.epoch = header.epoch;
+        self.group = Some((header, header.count, self.offset + u64::from(header.bytes)));
+        Ok(Next::Some(header))
+    }
+
+    /// The next record of the group that was entered; [`Next::End`] behind its last.
+    pub(crate) fn next_record(&mut self) -> Result<Next<Checked>> {
+        let Some((header, left, end)) = self.group else {
+            return Ok(Next::End);
+        };
+        let offset = self.offset;
+        let bad = |reason| Ok(Next::Bad { offset, reason });
+        if left == 0 {
+            if offset != end {
+                return bad(Corruption::Length);
+            }
+            self.leave_group(end);
+            return Ok(Next::End);
+        }
+        let lsn = header.first_lsn.plus(u64::from(header.count - left));
+        let Some((len, check)) = decode_record_header(self.source.get(offset, RECORD_HEADER)?)
+        else {
+            return bad(Corruption::Length);
+        };
+        let payload_at = offset + RECORD_HEADER;
+        // Before the payload is read: a length that was not checked yet must not reach beyond the
+        // group, whose length was.
+        if payload_at + u64::from(len) > end {
+            return bad(Corruption::Length);
+        }
+        let payload = self.source.get(payload_at, u64::from(len))?;
+        if payload.len() != len as usize {
+            return bad(Corruption::Length);
+        }
+        let place = place(self.identity.log_id, self.identity.number, offset);
+        if record_check(place, header.epoch, lsn, len, checksum(payload)) != check {
+            return bad(Corruption::Checksum);
+        }
+        self.offset = payload_at + u64::from(len);
+        self.expected = Some(lsn.next());
+        self.group = Some((header, left - 1, end));
+        Ok(Next::Some(Checked {
+            lsn,
+            offset: payload_at,
+            len,
+        }))
+    }
+
+    /// Passes over the records of the group that was entered, unread.
+    pub(crate) fn skip_group(&mut self) {
+        if let Some((header, _, end)) = self.group {
+            self.expected = Some(header.last_lsn().next());
+            self.leave_group(end);
+        }
+    }
+
+    /// The first byte that is not zero between the group that was just left and the next one.
+    pub(crate) fn padding(&mut self) -> Result<Option<u64>> {
+        let bytes = self.source.get(self.left_at, self.offset - self.left_at)?;
+        let found = bytes.iter().position(|&byte| byte != 0);
+        Ok(found.map(|at| self.left_at + at as u64))
+    }
+
+    fn leave_group(&mut self, end: u64) {
+        self.left_at = end;
+        self.offset = align_group(end);
+        self.group = None;
+    }
+
+    /// The payload of `record`, which was the last one read.
+    pub(crate) fn payload(&mut self, record: Checked) -> Result<&[u8]> {
+        Ok(self.source.get(record.offset, u64::from(record.len))?)
+    }
+}

@@ -1,0 +1,382 @@
+//! Opening a log: what is whole, what is torn, what is damaged ([format], section 8).
+//!
+//! Reading comes first and decides; nothing is changed before the verdict, except that files which
+//! the durable mark has given up are removed.
+//!
+//! [format]: crate::format
+
+use std::sync::Arc;
+
+use durable_io::{Dir, Disk, File};
+
+use crate::error::{Corruption, Error, Result};
+use crate::frame::Epochs;
+use crate::lsn::Lsn;
+use crate::mark::{Mark, MarkFile, mark_lost};
+use crate::names;
+use crate::scan::{self, Behind};
+use crate::segment::{FIRST_GROUP, Segment, SegmentHeader, write_blank};
+use crate::spare::Spare;
+use crate::stats::{Recovery, Tail};
+use crate::survey::{ANY_EPOCH, Listing, Loaded, Survey, log_id_of, survey};
+
+/// A log, recovered and durable, ready to be written to.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) log_id: u64,
+    pub(crate) epochs: Epochs,
+    pub(crate) segment_size: u64,
+    /// The retained segments; the last one is the active one.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) active: Arc<Segment>,
+    /// Where the next group goes in the active one.
+    pub(crate) offset: u64,
+    pub(crate) low: Lsn,
+    pub(crate) next: Lsn,
+    pub(crate) spare: Spare,
+    pub(crate) mark: MarkFile,
+    pub(crate) recovery: Recovery,
+}
+
+/// Creates or recovers the log in `dir`, which is locked. `wanted_size` is the segment size that
+/// was asked for, `default_size` that of a new log if none was.
+pub(crate) fn recover(
+    disk: &Disk,
+    dir: &Dir,
+    wanted_size: Option<u64>,
+    default_size: u64,
+) -> Result<Recovered> {
+    let mut listing = Listing::read(dir)?;
+    let mut found = MarkFile::open(dir)?;
+    let created = found.is_none();
+    if created {
+        create(disk, dir, &listing, wanted_size.unwrap_or(default_size))?;
+        listing = Listing::read(dir)?;
+        found = MarkFile::open(dir)?;
+    }
+    let mut mark = found.ok_or_else(|| mark_lost(&dir.path().join(names::MARK)))?;
+    if !created {
+        // Durable: the names as they were listed. Only now may they be relied on: a killed process
+        // may have left a new segment, or a removed one, in the page cache only.
+        dir.sync()?;
+        mark.settle()?;
+    }
+    let removed_files = remove_dead(dir, &mut listing, mark.mark().low_segment)?;
+    let mut survey = survey(dir, &listing, &mark)?;
+    if let Some(size) = wanted_size.filter(|&size| size != survey.header.size) {
+        let rule = "a log keeps the segment size it was created with";
+        return Err(Error::InvalidOption {
+            option: "segment_size",
+            value: size,
+            rule,
+        });
+    }
+    let judged = judge(&mut survey, &mark)?;
+    let tail = clean(&mut survey, &judged)?;
+    let recovery = Recovery {
+        tail,
+        records: judged.last.next().0.saturating_sub(mark.mark().low.0),
+        durable_at_open: judged.last,
+        marked: mark.mark().durable,
+        removed_files,
+        created,
+        dropped: None,
+    };
+    Ok(finish(dir, survey, &judged, mark, recovery))
+}
+
+/// Makes a new log: there is no mark, so either there never was one or its creation was cut short.
+fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64) -> Result<()> {
+    for &number in &listing.segments {
+        if holds_group(dir, number)? {
+            // The mark is created before the first append, so it was there.
+            return Err(mark_lost(&dir.path().join(names::MARK)));
+        }
+    }
+    for &number in listing.segments.iter().filter(|&&number| number != 1) {
+        dir.remove(&names::segment(number))?;
+    }
+    let log_id = disk.unique_id()?;
+    let file = write_blank(
+        dir,
+        &SegmentHeader {
+            log_id,
+            number: 1,
+            size,
+        },
+    )?;
+    // Durable: the first segment. Only now may a mark exist: recovery takes an incomplete active
+    // segment beside a mark for damage.
+    drop(file.sync_data()?);
+    // Durable: its name. Only now may a mark exist: recovery takes a missing segment for a loss.
+    dir.sync()?;
+    let epochs = Epochs {
+        current: 1,
+        first_lsn: Lsn(1),
+    };
+    let mark = Mark {
+        log_id,
+        durable: Lsn(0),
+        low_segment: 1,
+        low: Lsn(1),
+        epochs,
+    };
+    // Durable: the mark, by both barriers of the procedure. Only now does the log exist, and a group
+    // without a mark is a loss of the mark.
+    Ok(MarkFile::create(dir, &mark)?)
+}
+
+fn holds_group(dir: &Dir, number: u64) -> Result<bool> {
+    let Some(log_id) = log_id_of(dir, number)? else {
+        return Ok(false);
+    };
+    Ok(Loaded::open(dir, number, log_id, ANY_EPOCH)?
+        .behind(FIRST_GROUP)?
+        .groups)
+}
+
+/// Removes what the mark has given up, and what a replacement of the mark left.
+fn remove_dead(dir: &Dir, listing: &mut Listing, low_segment: u64) -> Result<u64> {
+    let mut removed = 0;
+    // No directory sync here: what comes back after a crash is removed by the next open.
+    for &number in listing
+        .segments
+        .iter()
+        .filter(|&&number| number < low_segment)
+    {
+        dir.remove(&names::segment(number))?;
+        removed += 1;
+    }
+    listing.segments.retain(|&number| number >= low_segment);
+    if listing.mark_temp {
+        dir.remove(names::MARK_TEMP)?;
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+/// Where a log ends.
+#[derive(Debug)]
+struct Judged {
+    /// The last record.
+    last: Lsn,
+    /// Where the next group goes in the active segment.
+    cut: u64,
+    /// Where the first group begins that no witness proves durable.
+    unproven: Option<u64>,
+    /// The end of what is not zero behind the cut in the active segment.
+    nonzero_end: Option<u64>,
+    /// What stands in the later segments, in their order.
+    later: Vec<Behind>,
+}
+
+fn judge(survey: &mut Survey, mark: &MarkFile) -> Result<Judged> {
+    let &Mark {
+        low,
+        low_segment,
+        epochs,
+        durable,
+        ..
+    } = mark.mark();
+    let active = &mut survey.active;
+    if let Some(found) = active
+        .first_lsn()
+        .filter(|&first| active.number == low_segment && first > low)
+    {
+        let reason = Corruption::Order {
+            expected: low,
+            found,
+        };
+        return Err(active.reader.identity().corrupt(FIRST_GROUP, reason));
+    }
+    let front = scan::front(&mut active.reader)?;
+    // Without a first group the active segment is the lowest one, and the log is empty.
+    let last = front.last.unwrap_or(low.previous());
+    let mut behind = active.behind(front.cut)?;
+    let mut later = Vec::new();
+    for segment in &mut survey.later {
+        let found = segment.behind(FIRST_GROUP)?;
+        behind.add(&found);
+        later.push(found);
+    }
+    if behind.epoch > epochs.current {
+        // An epoch begins only when the mark that says so is durable.
+        return Err(mark_lost(mark.path()));
+    }
+    let witness = behind.durable.max(durable);
+    match verdict(last, witness) {
+        None => {
+            let unproven = front.unproven.start(witness);
+            Ok(Judged {
+                last,
+                cut: front.cut,
+                unproven,
+                nonzero_end: behind.nonzero_end,
+                later,
+            })
+        }
+        Some(reason) => {
+            let (offset, at) = match front.bad {
+                Some((offset, _)) => (offset, &survey.active),
+                None => first_unclean(survey, &later).unwrap_or((front.cut, &survey.active)),
+            };
+            Err(at.reader.identity().corrupt(offset, reason))
+        }
+    }
+}
+
+/// Torn or damaged: the one rule. `last` is the last record that can be read, `durable` the highest
+/// that any readable witness says was durable. A crash takes only what was not durable, so a witness
+/// above `last` proves a loss; without one, what is missing was never acknowledged as durable.
+fn verdict(last: Lsn, durable: Lsn) -> Option<Corruption> {
+    (durable > last).then(|| Corruption::LostRecords {
+        first: last.next(),
+        last: durable,
+    })
+}
+
+/// The lowest segment above the active one that has something in it: if the active one ends in
+/// zeros, that is where the loss is.
+fn first_unclean<'a>(survey: &'a Survey, later: &[Behind]) -> Option<(u64, &'a Loaded)> {
+    let mut ascending = survey.later.iter().zip(later).rev();
+    let (loaded, _) = ascending.find(|(_, found)| found.nonzero_end.is_some())?;
+    Some((FIRST_GROUP, loaded))
+}
+
+/// Zeroes what is behind the cut, and makes durable what was read.
+fn clean(survey: &mut Survey, judged: &Judged) -> Result<Tail> {
+    let mut torn_bytes = 0;
+    write_again(&mut survey.active, judged)?;
+    if let Some(spare) = survey.later.first() {
+        // Written again for the same reason, before the sync below.
+        spare.file.write_all_at(
+            &SegmentHeader {
+                number: spare.number,
+                ..survey.header
+            }
+            .encode(),
+            0,
+        )?;
+    }
+    if let Some(end) = judged.nonzero_end {
+        torn_bytes += end.saturating_sub(judged.cut);
+        zero(&survey.active.file, judged.cut, end)?;
+    }
+    // Durable: the records that were read, which a killed process may have left in the page cache
+    // only, and the zeros behind them. Only now may a watermark claim the records, and only now may
+    // a new group be written: without the zeros, a torn group could come back behind it.
+    drop(survey.active.file.sync_data()?);
+    for (later, found) in survey.later.iter().zip(&judged.later) {
+        if let Some(end) = found.nonzero_end {
+            torn_bytes += end.saturating_sub(FIRST_GROUP);
+            zero(&later.file, FIRST_GROUP, end)?;
+        }
+        // Durable: an empty segment. Only now may a new group be written, here or in the active one:
+        // a torn first group that came back would make this the active one, and a later one that
+        // came back would follow a new first one of the same length. Also if it reads as empty: a
+        // killed process may have left the zeros, or all of the segment, in the page cache only.
+        drop(later.file.sync_data()?);
+    }
+    Ok(if torn_bytes > 0 {
+        Tail::Torn { bytes: torn_bytes }
+    } else {
+        Tail::Clean
+    })
+}
+
+/// Writes the groups again that nothing proves durable. A sync is not enough: one that failed in an
+/// earlier process may have left pages that show what the disk does not have and count as written.
+fn write_again(active: &mut Loaded, judged: &Judged) -> Result<()> {
+    const CHUNK: u64 = 64 << 10;
+    let Some(mut at) = judged.unproven else {
+        return Ok(());
+    };
+    let (_, source) = active.reader.parts();
+    while at < judged.cut {
+        let bytes = source.get(at, CHUNK.min(judged.cut - at))?;
+        if bytes.is_empty() {
+            break;
+        }
+        active.file.write_all_at(bytes, at)?;
+        at += bytes.len() as u64;
+    }
+    Ok(())
+}
+
+fn zero(file: &File, from: u64, to: u64) -> Result<()> {
+    const ZEROS: &[u8] = &[0; 64 << 10];
+    let mut at = from;
+    while at < to {
+        let n = usize::try_from(to - at).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        file.write_all_at(ZEROS.get(..n).unwrap_or(ZEROS), at)?;
+        at += n as u64;
+    }
+    Ok(())
+}
+
+fn finish(
+    dir: &Dir,
+    survey: Survey,
+    judged: &Judged,
+    mark: MarkFile,
+    recovery: Recovery,
+) -> Recovered {
+    let Survey {
+        sealed,
+        active,
+        later,
+        incomplete,
+        header,
+    } = survey;
+    let next = judged.last.next();
+    let first_lsn = active.first_lsn().unwrap_or(next);
+    let number = active.number;
+    let spare_header = |number| SegmentHeader { number, ..header };
+    let spare = match (incomplete, later.into_iter().next()) {
+        (Some(top), _) => Spare::absent(dir.clone(), spare_header(top)),
+        (None, Some(top)) => Spare::ready(dir.clone(), spare_header(top.number), top.file),
+        (None, None) => Spare::absent(dir.clone(), spare_header(number + 1)),
+    };
+    let active = Arc::new(Segment {
+        number,
+        first_lsn,
+        file: active.file,
+    });
+    let mut segments: Vec<_> = sealed.into_iter().rev().map(Arc::new).collect();
+    segments.push(Arc::clone(&active));
+    let &Mark {
+        log_id,
+        low,
+        epochs,
+        ..
+    } = mark.mark();
+    Recovered {
+        log_id,
+        epochs,
+        segment_size: header.size,
+        segments,
+        active,
+        offset: judged.cut,
+        low,
+        next,
+        spare,
+        mark,
+        recovery,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_witness_above_the_last_record_proves_a_loss() {
+        assert_eq!(verdict(Lsn(5), Lsn(0)), None);
+        assert_eq!(verdict(Lsn(5), Lsn(5)), None);
+        let lost = Corruption::LostRecords {
+            first: Lsn(6),
+            last: Lsn(7),
+        };
+        assert_eq!(verdict(Lsn(5), Lsn(7)), Some(lost));
+    }
+}

@@ -1,0 +1,206 @@
+//! What recovery sees in a segment: how far it is whole, and what stands behind that.
+
+use std::collections::VecDeque;
+
+use crate::error::{Corruption, Result};
+use crate::frame::{GROUP_ALIGN, GROUP_HEADER_SIZE, GroupHeader, place};
+use crate::lsn::Lsn;
+use crate::reader::{Identity, Next, SegmentReader};
+
+/// How many bytes are searched at once; a multiple of [`GROUP_ALIGN`].
+const CHUNK: u64 = 64 << 10;
+/// From one place where a group may begin to the next.
+const STEP: usize = 8;
+const _: () = assert!(STEP as u64 == GROUP_ALIGN);
+/// Overlap of two chunks: a header that begins in the last bytes of one is seen whole in the next.
+const OVERLAP: u64 = GROUP_HEADER_SIZE as u64 - GROUP_ALIGN;
+const _: () = assert!(CHUNK.is_multiple_of(GROUP_ALIGN) && OVERLAP.is_multiple_of(GROUP_ALIGN));
+
+/// The whole groups at the front of a segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    /// The last record of the last whole group; `None` if not even a first group header was found.
+    pub(crate) last: Option<Lsn>,
+    /// Where the next group would begin.
+    pub(crate) cut: u64,
+    /// What keeps the next group from being one, and where; `None` if there are only zeros.
+    pub(crate) bad: Option<(u64, Corruption)>,
+    pub(crate) unproven: Unproven,
+}
+
+/// The groups at the end of a segment that no group behind them states to be durable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unproven {
+    /// The last record and the offset of each, oldest first.
+    groups: VecDeque<(Lsn, u64)>,
+}
+
+/// More groups are not told apart: the oldest then counts as part of the next.
+const UNPROVEN_GROUPS: usize = 1024;
+
+impl Unproven {
+    fn see(&mut self, header: &GroupHeader, offset: u64) {
+        self.prove(header.durable_lsn);
+        self.groups.push_back((header.last_lsn(), offset));
+        if self.groups.len() > UNPROVEN_GROUPS
+            && let Some((_, oldest)) = self.groups.pop_front()
+            && let Some((_, offset)) = self.groups.front_mut()
+        {
+            *offset = oldest;
+        }
+    }
+
+    fn prove(&mut self, durable: Lsn) {
+        while self
+            .groups
+            .front()
+            .is_some_and(|&(last, _)| last <= durable)
+        {
+            self.groups.pop_front();
+        }
+    }
+
+    /// Where the first one begins that `durable` does not prove either.
+    pub(crate) fn start(mut self, durable: Lsn) -> Option<u64> {
+        self.prove(durable);
+        self.groups.front().map(|&(_, offset)| offset)
+    }
+}
+
+/// Reads the whole groups of `reader`'s segment, from the first one on.
+pub(crate) fn front(reader: &mut SegmentReader) -> Result<Front> {
+    let mut front = Front {
+        last: reader.expected().map(Lsn::previous),
+        cut: reader.offset(),
+        bad: None,
+        unproven: Unproven::default(),
+    };
+    loop {
+        let header = match reader.next_group()? {
+            Next::Some(header) => header,
+            Next::End => return Ok(front),
+            Next::Bad { offset, reason } => {
+                front.bad = Some((offset, reason));
+                return Ok(front);
+            }
+        };
+        front.last.get_or_insert(header.first_lsn.previous());
+        loop {
+            match reader.next_record()? {
+                Next::Some(_) => {}
+                Next::End => break,
+                Next::Bad { offset, reason } => {
+                    front.bad = Some((offset, reason));
+                    return Ok(front);
+                }
+            }
+        }
+        front.unproven.see(&header, front.cut);
+        front.last = Some(header.last_lsn());
+        front.cut = reader.offset();
+    }
+}
+
+/// What stands behind a cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// The end of the last byte that is not zero, as an offset in the segment.
+    pub(crate) nonzero_end: Option<u64>,
+    /// The highest durable LSN that a group header states.
+    pub(crate) durable: Lsn,
+    /// The highest record that a group header claims to hold.
+    pub(crate) last: Lsn,
+    /// The highest epoch of a group header.
+    pub(crate) epoch: u32,
+    /// A group header was found that no cut removed.
+    pub(crate) groups: bool,
+}
+
+/// Searches the segment of `reader` from byte `from` on, at every place where a group may begin, for group headers.
+/// What a cut removed counts for nothing.
+///
+/// The header alone is a witness: its check holds, so it was written, and what it says was true then.
+pub(crate) fn behind(reader: &mut SegmentReader, from: u64) -> Result<Behind> {
+    let (identity, source) = reader.parts();
+    let mut found = Behind::default();
+    let len = source.len();
+    let mut offset = from;
+    while offset < len {
+        let bytes = source.get(offset, CHUNK)?;
+        if bytes.is_empty() {
+            break;
+        }
+        let read = bytes.len() as u64;
+        if let Some(end) = nonzero_end(bytes) {
+            found.nonzero_end = Some(offset + end as u64);
+            search(bytes, offset, len, identity, &mut found);
+        }
+        offset += if offset + read < len {
+            read.saturating_sub(OVERLAP).max(1)
+        } else {
+            read
+        };
+    }
+    Ok(found)
+}
+
+fn search(bytes: &[u8], start: u64, len: u64, identity: &Identity, found: &mut Behind) {
+    let mut rest = bytes;
+    let mut offset = start;
+    while rest.len() >= GROUP_HEADER_SIZE {
+        let room = len.saturating_sub(offset + GROUP_HEADER_SIZE as u64);
+        let at = place(identity.log_id, identity.number, offset);
+        if let Some(header) = GroupHeader::decode(rest, at, room) {
+            found.see(&header, identity);
+        }
+        rest = rest.split_at_checked(STEP).map_or(&[], |(_, rest)| rest);
+        offset += GROUP_ALIGN;
+    }
+}
+
+impl Behind {
+    fn see(&mut self, header: &GroupHeader, identity: &Identity) {
+        if identity.epochs.is_stale(header) {
+            return;
+        }
+        self.groups = true;
+        self.durable = self.durable.max(header.durable_lsn);
+        self.last = self.last.max(header.last_lsn());
+        self.epoch = self.epoch.max(header.epoch);
+    }
+
+    /// Adds what stands in a later segment; `nonzero_end` stays that of this one.
+    pub(crate) fn add(&mut self, later: &Self) {
+        self.groups |= later.groups;
+        self.durable = self.durable.max(later.durable);
+        self.last = self.last.max(later.last);
+        self.epoch = self.epoch.max(later.epoch);
+    }
+}
+
+/// The end of the last byte of `bytes` that is not zero. Most of a segment is zeros, so whole blocks
+/// are judged at once.
+fn nonzero_end(bytes: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 256;
+    let is_nonzero = |block: &[u8]| block.iter().fold(0, |or, &byte| or | byte) != 0;
+    let block = bytes.chunks(BLOCK).rposition(is_nonzero)?;
+    let start = block * BLOCK;
+    let last = bytes.get(start..)?.iter().rposition(|&byte| byte != 0)?;
+    Some(start + last + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_what_is_not_zero() {
+        assert_eq!(nonzero_end(&[]), None);
+        assert_eq!(nonzero_end(&[0; 1000]), None);
+        for at in [0, 1, 255, 256, 511, 999] {
+            let mut bytes = [0; 1000];
+            bytes[at] = 1;
+            assert_eq!(nonzero_end(&bytes), Some(at + 1), "{at}");
+        }
+    }
+}

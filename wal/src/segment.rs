@@ -1,0 +1,186 @@
+//! One segment file: its header, and how it is made ([format], section 3).
+//!
+//! [format]: crate::format
+
+use std::path::Path;
+
+use durable_io::checksum::checksum_at;
+use durable_io::codec::Decoder;
+use durable_io::{Dir, File};
+
+use crate::error::{Corruption, Error};
+use crate::frame::{place, put};
+use crate::limits::{MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN};
+use crate::lsn::Lsn;
+use crate::names;
+
+/// Bytes of a segment header; the first group follows.
+pub(crate) const SEGMENT_HEADER_SIZE: usize = 64;
+/// [`SEGMENT_HEADER_SIZE`] as an offset in a file: that of the first group.
+pub(crate) const FIRST_GROUP: u64 = SEGMENT_HEADER_SIZE as u64;
+/// The format version that this crate writes, and the newest that it reads.
+pub(crate) const VERSION: u32 = 1;
+
+const MAGIC: &[u8; 8] = b"waldsegm";
+/// Where the check stands.
+const CHECK: usize = 12;
+
+/// A segment of the log, open.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) number: u64,
+    /// Its first record, or the one that will be.
+    pub(crate) first_lsn: Lsn,
+    pub(crate) file: File,
+}
+
+/// What a segment header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) log_id: u64,
+    pub(crate) number: u64,
+    pub(crate) size: u64,
+}
+
+/// Why a segment header cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadHeader {
+    Corrupt(Corruption),
+    Newer(u32),
+}
+
+impl BadHeader {
+    /// The error that names the file at `path`.
+    pub(crate) fn into_error(self, path: &Path) -> Error {
+        match self {
+            Self::Corrupt(reason) => Error::Corrupt {
+                path: path.to_owned(),
+                offset: 0,
+                reason,
+            },
+            Self::Newer(version) => Error::UnsupportedVersion {
+                path: path.to_owned(),
+                version,
+                supported: VERSION,
+            },
+        }
+    }
+}
+
+impl SegmentHeader {
+    pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_SIZE] {
+        let mut out = [0; SEGMENT_HEADER_SIZE];
+        put(&mut out, 0, MAGIC);
+        put(&mut out, 8, &VERSION.to_le_bytes());
+        put(&mut out, 16, &self.log_id.to_le_bytes());
+        put(&mut out, 24, &self.number.to_le_bytes());
+        put(&mut out, 32, &self.size.to_le_bytes());
+        // The check is computed over the header with zeros where the check will be.
+        let check = checksum_at(place(self.log_id, self.number, 0), &out);
+        put(&mut out, CHECK, &check.to_le_bytes());
+        out
+    }
+
+    /// The header of the segment that is called `number`.
+    pub(crate) fn decode(bytes: &[u8], number: u64) -> Result<Self, BadHeader> {
+        let short = BadHeader::Corrupt(Corruption::Length);
+        let bytes = bytes.get(..SEGMENT_HEADER_SIZE).ok_or(short)?;
+        let mut decoder = Decoder::new(bytes);
+        if decoder.bytes(MAGIC.len()) != Some(MAGIC) {
+            return Err(BadHeader::Corrupt(Corruption::Magic));
+        }
+        let version = decoder.u32().ok_or(short)?;
+        let check = decoder.u32().ok_or(short)?;
+        let header = Self {
+            log_id: decoder.u64().ok_or(short)?,
+            number: decoder.u64().ok_or(short)?,
+            size: decoder.u64().ok_or(short)?,
+        };
+        let mut covered = [0; SEGMENT_HEADER_SIZE];
+        put(&mut covered, 0, bytes);
+        put(&mut covered, CHECK, &[0; 4]);
+        if checksum_at(place(header.log_id, number, 0), &covered) != check {
+            return Err(BadHeader::Corrupt(Corruption::Checksum));
+        }
+        // After the check: a flipped bit is damage, not a newer version.
+        if version > VERSION {
+            return Err(BadHeader::Newer(version));
+        }
+        if decoder.rest().iter().any(|&byte| byte != 0) {
+            return Err(BadHeader::Corrupt(Corruption::NotZero));
+        }
+        if header.number != number || !is_segment_size(header.size) || version == 0 {
+            return Err(BadHeader::Corrupt(Corruption::Length));
+        }
+        Ok(header)
+    }
+}
+
+/// True if segments may have `size` bytes.
+pub(crate) fn is_segment_size(size: u64) -> bool {
+    (MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&size) && size.is_multiple_of(SEGMENT_ALIGN)
+}
+
+/// Makes the empty segment that `header` describes, over whatever incomplete left-over has its name.
+/// Nothing of it is durable yet.
+///
+/// A left-over is rewritten in place: names reach the disk in any order, so a segment that was
+/// unlinked and created again could be gone while a later one is there, and look like a loss.
+pub(crate) fn write_blank(dir: &Dir, header: &SegmentHeader) -> durable_io::Result<File> {
+    let name = names::segment(header.number);
+    let file = match dir.create_new(&name) {
+        Err(error) if error.is_already_exists() => dir.open(&name)?,
+        other => other?,
+    };
+    if file.len()? > header.size {
+        file.set_len(header.size)?;
+    }
+    // A full disk is met here, and never by an append. Written zeros rather than reserved blocks:
+    // the sync of a group then has no metadata to write.
+    file.write_zeros(0, header.size)?;
+    file.write_all_at(&header.encode(), 0)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: SegmentHeader = SegmentHeader {
+        log_id: 7,
+        number: 3,
+        size: 2048,
+    };
+
+    #[test]
+    fn a_header_is_read_back_only_under_its_number() {
+        let bytes = HEADER.encode();
+        assert_eq!(SegmentHeader::decode(&bytes, 3), Ok(HEADER));
+        assert_eq!(
+            SegmentHeader::decode(&bytes, 4),
+            Err(BadHeader::Corrupt(Corruption::Checksum))
+        );
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_seen() {
+        for bit in 0..SEGMENT_HEADER_SIZE * 8 {
+            let mut bytes = HEADER.encode();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                matches!(SegmentHeader::decode(&bytes, 3), Err(BadHeader::Corrupt(_))),
+                "bit {bit}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_not_damage() {
+        let mut bytes = HEADER.encode();
+        put(&mut bytes, 8, &2_u32.to_le_bytes());
+        put(&mut bytes, CHECK, &[0; 4]);
+        let check = checksum_at(place(7, 3, 0), &bytes);
+        put(&mut bytes, CHECK, &check.to_le_bytes());
+        assert_eq!(SegmentHeader::decode(&bytes, 3), Err(BadHeader::Newer(2)));
+    }
+}

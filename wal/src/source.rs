@@ -1,0 +1,99 @@
+//! Bytes of a segment, by offset: from a map if they will never change, else through a buffer.
+
+use durable_io::{File, Map};
+
+/// The first read of a segment: enough for its header and its first group header, and for the whole
+/// of a tiny segment.
+const FIRST_READ: u64 = 4 << 10;
+/// Later reads.
+const READ: u64 = 256 << 10;
+
+/// Where the bytes of a segment come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Map(Map),
+    Buffer(Buffer),
+}
+
+/// A window on a file, moved by `read_at`.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    file: File,
+    len: u64,
+    bytes: Vec<u8>,
+    /// Where in the file `bytes` begins.
+    start: u64,
+    /// How many of `bytes` are the file's.
+    filled: usize,
+}
+
+impl Source {
+    /// The first `len` bytes of `file`, through a buffer. `len` must not be above the file's length,
+    /// since it bounds what is allocated.
+    pub(crate) fn buffered(file: File, len: u64) -> Self {
+        Self::Buffer(Buffer {
+            file,
+            len,
+            bytes: Vec::new(),
+            start: 0,
+            filled: 0,
+        })
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Map(map) => map.len() as u64,
+            Self::Buffer(buffer) => buffer.len,
+        }
+    }
+
+    /// `len` bytes from `offset` on, or fewer if the source ends before.
+    pub(crate) fn get(&mut self, offset: u64, len: u64) -> durable_io::Result<&[u8]> {
+        let rest = self.len().saturating_sub(offset);
+        let len = usize::try_from(len.min(rest)).unwrap_or(usize::MAX);
+        match self {
+            Self::Map(map) => {
+                let at = usize::try_from(offset).unwrap_or(usize::MAX);
+                Ok(map
+                    .get(at..)
+                    .and_then(|bytes| bytes.get(..len))
+                    .unwrap_or_default())
+            }
+            Self::Buffer(buffer) => buffer.get(offset, len),
+        }
+    }
+}
+
+impl Buffer {
+    fn get(&mut self, offset: u64, len: usize) -> durable_io::Result<&[u8]> {
+        let end = offset + len as u64;
+        if offset < self.start || end > self.start + self.filled as u64 {
+            self.fill(offset, len)?;
+        }
+        let at = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
+        let bytes = self.bytes.get(..self.filled).unwrap_or_default();
+        let rest = bytes.get(at..).unwrap_or_default();
+        Ok(rest.get(..len).unwrap_or(rest))
+    }
+
+    fn fill(&mut self, offset: u64, len: usize) -> durable_io::Result<()> {
+        let ahead = if self.bytes.is_empty() {
+            FIRST_READ
+        } else {
+            READ
+        };
+        let rest = self.len.saturating_sub(offset);
+        let want = usize::try_from(ahead.max(len as u64).min(rest)).unwrap_or(len);
+        if self.bytes.len() < want {
+            self.bytes.resize(want, 0);
+        }
+        // If the read fails the buffer holds nothing.
+        self.filled = 0;
+        self.start = offset;
+        self.filled = self
+            .file
+            .read_at(self.bytes.get_mut(..want).unwrap_or_default(), offset)?;
+        Ok(())
+    }
+}

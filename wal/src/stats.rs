@@ -1,0 +1,79 @@
+//! Plain numbers: what recovery did, what a handle has done, what a verification read.
+
+use std::ops::Range;
+
+use crate::lsn::Lsn;
+
+/// What stood behind the last whole group when the log was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Tail {
+    /// Nothing: zeros.
+    Clean,
+    /// Part of something that was never acknowledged as durable; it was zeroed.
+    Torn {
+        /// Bytes from the cut to the last one that was not zero.
+        bytes: u64,
+    },
+}
+
+/// What opening a log found and did.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// What stood behind the last whole group.
+    pub tail: Tail,
+    /// Records in the log when it was open.
+    pub records: u64,
+    /// The last durable record when it was open: all that was recovered is durable. `Lsn(0)` if the
+    /// log never had one.
+    pub durable_at_open: Lsn,
+    /// The highest record that the mark file proved to have been durable. Loss of a record above it
+    /// is seen only if something written after it is still there.
+    pub marked: Lsn,
+    /// Files removed: dead segments and left-overs of a crash.
+    pub removed_files: u64,
+    /// True if there was no log and one was created.
+    pub created: bool,
+    /// By [`Options::repair`](crate::Options::repair) only: the records that it cut off, as far as
+    /// their numbers are known; `None` if nothing was damaged.
+    pub dropped: Option<Range<Lsn>>,
+}
+
+/// What a handle has done since it was opened, and how large the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Records appended.
+    pub appended_records: u64,
+    /// Bytes of payload appended.
+    pub appended_bytes: u64,
+    /// Groups written: each is one write.
+    pub group_count: u64,
+    /// Syncs of segments that made records durable.
+    pub sync_count: u64,
+    /// Rotations to another segment.
+    pub rotation_count: u64,
+    /// Segments on the disk, with those made ready for use.
+    pub segment_count: u64,
+    /// Bytes on the disk.
+    pub disk_bytes: u64,
+    /// The last durable record.
+    pub durable_lsn: Lsn,
+    /// The last acknowledged record.
+    pub last_lsn: Lsn,
+}
+
+/// What [`Wal::verify`](crate::Wal::verify) read and found to be right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Verified {
+    /// Segments.
+    pub segments: u64,
+    /// Groups.
+    pub groups: u64,
+    /// Records, with those in retained segments that are truncated already.
+    pub records: u64,
+    /// Bytes read, of every kind.
+    pub bytes: u64,
+}

@@ -1,0 +1,245 @@
+//! Looking at a log's directory without changing it: which segments there are, and what each is
+//! ([format], section 8, steps 4 and 5).
+//!
+//! [format]: crate::format
+
+use durable_io::{Dir, File};
+
+use crate::error::{Corruption, Error, Result};
+use crate::frame::Epochs;
+use crate::limits::MAX_SEGMENT_SIZE;
+use crate::lsn::Lsn;
+use crate::mark::{Mark, MarkFile};
+use crate::names;
+use crate::reader::{Found, Identity, SegmentReader};
+use crate::scan::{self, Behind};
+use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, Segment, SegmentHeader};
+use crate::source::Source;
+
+/// The names in the directory that are ours.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// Numbers of segments, ascending.
+    pub(crate) segments: Vec<u64>,
+    /// Whether a replacement of the mark was cut short.
+    pub(crate) mark_temp: bool,
+}
+
+impl Listing {
+    pub(crate) fn read(dir: &Dir) -> Result<Self> {
+        let mut listing = Self::default();
+        for entry in dir.list()? {
+            match names::parse_segment(&entry.name) {
+                Some(number) => listing.segments.push(number),
+                None => listing.mark_temp |= entry.name == names::MARK_TEMP,
+            }
+        }
+        // The order of a listing is the file system's; nothing may depend on it.
+        listing.segments.sort_unstable();
+        Ok(listing)
+    }
+}
+
+/// One segment, opened and looked at.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) number: u64,
+    pub(crate) file: File,
+    pub(crate) reader: SegmentReader,
+    /// The header of a complete segment; else what is wrong, and where.
+    pub(crate) header: Result<SegmentHeader, (u64, BadHeader)>,
+    /// What stands where the first group belongs.
+    pub(crate) first: Found,
+}
+
+impl Loaded {
+    /// Opens segment `number` of the log that `log_id` and `epochs` describe: one read.
+    pub(crate) fn open(dir: &Dir, number: u64, log_id: u64, epochs: Epochs) -> Result<Self> {
+        let file = dir.open(&names::segment(number))?;
+        let len = file.len()?;
+        let path = file.path().to_owned();
+        let identity = Identity {
+            path,
+            log_id,
+            number,
+            epochs,
+        };
+        // No segment is longer, whatever the file is: this bounds what is searched.
+        let mut source = Source::buffered(file.clone(), len.min(MAX_SEGMENT_SIZE));
+        let header = match SegmentHeader::decode(source.get(0, FIRST_GROUP)?, number) {
+            Ok(header) if header.log_id != log_id => {
+                Err((0, BadHeader::Corrupt(Corruption::ForeignLog)))
+            }
+            Ok(header) if header.size != len => Err((len, BadHeader::Corrupt(Corruption::Length))),
+            other => other.map_err(|bad| (0, bad)),
+        };
+        let mut reader = SegmentReader::new(identity, source, None);
+        let first = reader.peek(FIRST_GROUP)?;
+        Ok(Self {
+            number,
+            file,
+            reader,
+            header,
+            first,
+        })
+    }
+
+    /// The first record, if the header of the first group says one.
+    pub(crate) fn first_lsn(&self) -> Option<Lsn> {
+        match self.first {
+            Found::Group(group) if self.reader.identity().epochs.accept(&group, 0) => {
+                Some(group.first_lsn)
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn behind(&mut self, from: u64) -> Result<Behind> {
+        scan::behind(&mut self.reader, from)
+    }
+
+    fn damaged(&self, offset: u64, bad: BadHeader) -> Error {
+        match bad {
+            BadHeader::Corrupt(reason) => self.reader.identity().corrupt(offset, reason),
+            BadHeader::Newer(_) => bad.into_error(self.file.path()),
+        }
+    }
+}
+
+/// Epochs under which every group counts: for a log whose mark is not to be had.
+pub(crate) const ANY_EPOCH: Epochs = Epochs {
+    current: u32::MAX,
+    first_lsn: Lsn(u64::MAX),
+};
+
+/// The log id in the header of segment `number`, if that can be read.
+pub(crate) fn log_id_of(dir: &Dir, number: u64) -> Result<Option<u64>> {
+    let mut bytes = [0; SEGMENT_HEADER_SIZE];
+    let read = dir.open(&names::segment(number))?.read_at(&mut bytes, 0)?;
+    let header = SegmentHeader::decode(bytes.get(..read).unwrap_or_default(), number);
+    Ok(header.ok().map(|header| header.log_id))
+}
+
+/// The retained segments, looked at from the newest down.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// Sealed segments, descending.
+    pub(crate) sealed: Vec<Segment>,
+    pub(crate) active: Loaded,
+    /// Complete segments above the active one, descending.
+    pub(crate) later: Vec<Loaded>,
+    /// The newest segment, if it is incomplete: a spare that was being made.
+    pub(crate) incomplete: Option<u64>,
+    /// The header of some complete segment.
+    pub(crate) header: SegmentHeader,
+}
+
+/// Opens every segment that `mark` retains.
+pub(crate) fn survey(dir: &Dir, listing: &Listing, mark: &MarkFile) -> Result<Survey> {
+    let Mark {
+        log_id,
+        low_segment,
+        epochs,
+        ..
+    } = *mark.mark();
+    let top = check_numbers(dir, listing, low_segment)?;
+    let mut incomplete = None;
+    let mut common: Option<SegmentHeader> = None;
+    let mut later = Vec::new();
+    let mut sealed: Vec<Segment> = Vec::new();
+    let mut active: Option<Loaded> = None;
+    for number in (low_segment..=top).rev() {
+        let mut loaded = Loaded::open(dir, number, log_id, epochs)?;
+        let header = match loaded.header {
+            Ok(header) => header,
+            Err((offset, bad)) => {
+                // A segment is complete and durable before a group goes into it and before the next
+                // one is created, so only a spare may be incomplete.
+                let may_be_spare = number == top && number > low_segment && bad.may_be_unfinished();
+                if !may_be_spare || loaded.behind(FIRST_GROUP)?.groups {
+                    return Err(loaded.damaged(offset, bad));
+                }
+                incomplete = Some(number);
+                continue;
+            }
+        };
+        if common.get_or_insert(header).size != header.size {
+            return Err(loaded.damaged(0, BadHeader::Corrupt(Corruption::Length)));
+        }
+        let first_lsn = loaded.first_lsn();
+        if let Some(active) = &active {
+            let after = sealed.last().map(|s| s.first_lsn).or(active.first_lsn());
+            let first_lsn = sealed_first(&loaded, after)?;
+            sealed.push(Segment {
+                number,
+                first_lsn,
+                file: loaded.file,
+            });
+        } else if first_lsn.is_some() || number == low_segment {
+            active = Some(loaded);
+        } else {
+            later.push(loaded);
+        }
+    }
+    match (active, common) {
+        (Some(active), Some(header)) => Ok(Survey {
+            sealed,
+            active,
+            later,
+            incomplete,
+            header,
+        }),
+        _ => Err(missing(dir, low_segment)),
+    }
+}
+
+/// The highest segment number; every number from `low` up to it must be there.
+fn check_numbers(dir: &Dir, listing: &Listing, low: u64) -> Result<u64> {
+    let mut expected = low;
+    for &number in &listing.segments {
+        if number != expected {
+            return Err(missing(dir, expected));
+        }
+        expected = expected.saturating_add(1);
+    }
+    listing
+        .segments
+        .last()
+        .copied()
+        .ok_or_else(|| missing(dir, low))
+}
+
+fn missing(dir: &Dir, number: u64) -> Error {
+    let path = dir.path().join(names::segment(number));
+    Error::Corrupt {
+        path,
+        offset: 0,
+        reason: Corruption::MissingSegment { number },
+    }
+}
+
+/// The first record of a sealed segment, which must be below `after`, that of the next one.
+fn sealed_first(loaded: &Loaded, after: Option<Lsn>) -> Result<Lsn> {
+    let identity = loaded.reader.identity();
+    let Some(first_lsn) = loaded.first_lsn() else {
+        // It was synced before the next segment was written to, so its first group was whole.
+        return Err(identity.corrupt(FIRST_GROUP, Corruption::Checksum));
+    };
+    match after {
+        Some(after) if first_lsn >= after => {
+            let reason = Corruption::Order {
+                expected: after.previous(),
+                found: first_lsn,
+            };
+            Err(identity.corrupt(FIRST_GROUP, reason))
+        }
+        _ => Ok(first_lsn),
+    }
+}
+
+impl BadHeader {
+    /// True if a crash while the segment was being made can leave this.
+    pub(crate) fn may_be_unfinished(self) -> bool {
+        !matches!(self, Self::Newer(_) | Self::Corrupt(Corruption::ForeignLog))
+    }
+}

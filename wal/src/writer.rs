@@ -1,0 +1,239 @@
+//! The write path: groups, rotation, acknowledgement.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use durable_io::{Barrier, Site, SyncMode};
+
+use crate::error::{Error, Result};
+use crate::frame::{GROUP_HEADER_SIZE, GroupHeader, Item, align_group, place};
+use crate::log::{Log, Results, add, lock};
+use crate::lsn::Lsn;
+use crate::segment::{FIRST_GROUP, Segment};
+use crate::watermark::Written;
+
+const GROUP_HEADER: u64 = GROUP_HEADER_SIZE as u64;
+
+/// Where the next group goes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    active: Arc<Segment>,
+    offset: u64,
+    next: Lsn,
+    /// Appends written so far, whole calls.
+    writes: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(active: Arc<Segment>, offset: u64, next: Lsn) -> Self {
+        Self {
+            active,
+            offset,
+            next,
+            writes: 0,
+        }
+    }
+
+    fn written(&self) -> Written {
+        let segment = Arc::clone(&self.active);
+        Written {
+            segment,
+            last: self.next.previous(),
+            writes: self.writes,
+        }
+    }
+
+    /// How many of `items`, from the first on, go into one group in a segment of `size` bytes.
+    fn fitting(&self, items: &[Item], size: u64) -> usize {
+        let mut room = size.saturating_sub(self.offset + GROUP_HEADER);
+        let fits = |item: &&Item| match room.checked_sub(item.size()) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        };
+        items.iter().take_while(fits).count()
+    }
+}
+
+impl Log {
+    /// Appends `item` and returns its first LSN, together with whatever other threads append.
+    pub(crate) fn append(&self, item: Item) -> Result<Lsn> {
+        let (results, index) = self.queue.commit(item, |items| self.lead(items));
+        let own = results.get(index).cloned();
+        own.expect("the leader gives one result for each item")
+    }
+
+    /// Commits a group of callers: the results in the order of `items`.
+    fn lead(&self, mut items: Vec<Item>) -> Results {
+        // Held across the writes and the sync: this is the order of the log.
+        let mut writer = lock(&self.writer);
+        let mut firsts = Vec::with_capacity(items.len());
+        let mut failure = self.write_items(&mut writer, &mut items, &mut firsts).err();
+        if !firsts.is_empty() && !self.is_poisoned() {
+            failure = self.sync_as_promised(&writer).err().or(failure);
+        }
+        // After a failure, of this commit or of a sync beside it, only what a returned sync covered is
+        // known to be there.
+        let health = self.check_healthy();
+        let last = match health {
+            Ok(()) => writer.next.previous(),
+            Err(_) => self.watermark.last(),
+        };
+        let is_there = |(item, first): &(&Item, &Lsn)| first.plus(item.count()).previous() <= last;
+        let acknowledged = items.iter().zip(&firsts).take_while(is_there).count();
+        for item in items.iter().take(acknowledged) {
+            add(&self.counters.records, item.count());
+            add(&self.counters.bytes, item.payload_bytes());
+        }
+        let mut results: Vec<_> = firsts.into_iter().take(acknowledged).map(Ok).collect();
+        if let Some(error) = failure.or(health.err()) {
+            results.resize(items.len(), Err(error));
+        }
+        self.publish(last.next(), acknowledged as u64);
+        results.into()
+    }
+
+    /// Writes `items` in groups, and pushes the first LSN of each to `firsts`.
+    fn write_items(
+        &self,
+        writer: &mut Writer,
+        items: &mut [Item],
+        firsts: &mut Vec<Lsn>,
+    ) -> Result<()> {
+        self.check_healthy()?;
+        let mut rest = items;
+        while !rest.is_empty() {
+            let n = writer.fitting(rest, self.segment_size);
+            if n == 0 {
+                self.rotate_with(writer)?;
+                continue;
+            }
+            let (group, later) = rest.split_at_mut(n);
+            self.write_group(writer, group)
+                .map_err(|error| self.poison(error))?;
+            let mut first = writer.next;
+            for item in group.iter() {
+                firsts.push(first);
+                first = first.plus(item.count());
+            }
+            writer.next = first;
+            writer.writes += group.len() as u64;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn write_group(&self, writer: &mut Writer, items: &mut [Item]) -> durable_io::Result<()> {
+        let number = writer.active.number;
+        let mut offset = writer.offset + GROUP_HEADER;
+        let mut lsn = writer.next;
+        for item in items.iter_mut() {
+            item.bind(place(self.id, number, offset), self.epochs.current, lsn);
+            offset += item.size();
+            lsn = lsn.plus(item.count());
+        }
+        // Both fit: a group is not larger than a segment.
+        let fits = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let header = GroupHeader {
+            bytes: fits(offset - writer.offset - GROUP_HEADER),
+            count: fits(lsn.0 - writer.next.0),
+            epoch: self.epochs.current,
+            first_lsn: writer.next,
+            durable_lsn: self.watermark.last(),
+        };
+        let header = header.encode(place(self.id, number, writer.offset));
+        let mut slices = Vec::with_capacity(1 + items.len());
+        slices.push(IoSlice::new(&header));
+        slices.extend(items.iter().map(|item| IoSlice::new(item.bytes())));
+        // One write. No padding is written: the segment is zeros already.
+        writer
+            .active
+            .file
+            .write_all_vectored_at(&mut slices, writer.offset)?;
+        add(&self.counters.groups, 1);
+        writer.offset = align_group(offset);
+        Ok(())
+    }
+
+    /// Syncs what was written if the mode promises that before the acknowledgement.
+    fn sync_as_promised(&self, writer: &Writer) -> Result<()> {
+        let due = match self.sync_mode {
+            SyncMode::Always => true,
+            SyncMode::Batch { writes, .. } => {
+                writer.writes - self.watermark.writes() >= u64::from(writes)
+            }
+            SyncMode::Manual => false,
+        };
+        if !due {
+            return Ok(());
+        }
+        self.sync_written(self.queue.site(), || Some(writer.written()))
+    }
+
+    /// Shows readers everything below `next`.
+    fn publish(&self, next: Lsn, acknowledged: u64) {
+        let mut view = self.view();
+        view.next = view.next.max(next);
+        view.writes += acknowledged;
+        let SyncMode::Batch { .. } = self.sync_mode else {
+            return;
+        };
+        let is_waiting = next.previous() > self.watermark.last();
+        if !is_waiting {
+            view.waiting_since = None;
+        } else if view.waiting_since.is_none() {
+            view.waiting_since = Some(self.disk.now());
+            drop(view);
+            self.bell.ring();
+        }
+    }
+
+    /// Continues in the next segment, unless nothing was written to this one.
+    pub(crate) fn rotate(&self) -> Result<()> {
+        // Held across I/O: no group may be written while the log changes segments.
+        let mut writer = lock(&self.writer);
+        self.check_healthy()?;
+        if writer.offset == FIRST_GROUP {
+            return Ok(());
+        }
+        self.rotate_with(&mut writer)
+    }
+
+    fn rotate_with(&self, writer: &mut Writer) -> Result<()> {
+        let number = writer.active.number + 1;
+        // The spare comes first: if there is no space for it, nothing has changed. Its lock is held
+        // across I/O, so that only one thread makes it.
+        let file = {
+            let mut spare = lock(&self.spare);
+            let taken = spare
+                .take(number)
+                .map_err(|error| self.poison_unless_full(error))?;
+            self.counters.top.fetch_max(number, Ordering::Relaxed);
+            taken
+        };
+        let site = Site::new(std::panic::Location::caller(), Barrier::Data, "seal");
+        // Durable: the segment that is left. Only now may a group be written to the next one:
+        // recovery takes a segment that is not the active one for whole.
+        self.sync_written(site, || Some(writer.written()))?;
+        let segment = Arc::new(Segment {
+            number,
+            first_lsn: writer.next,
+            file,
+        });
+        writer.active = Arc::clone(&segment);
+        writer.offset = FIRST_GROUP;
+        self.view().segments.push(segment);
+        add(&self.counters.rotations, 1);
+        // The next spare is asked for.
+        self.bell.ask_for_spare();
+        Ok(())
+    }
+}
+
+/// The error for an item that no segment of the log can hold.
+pub(crate) fn too_large(what: &'static str, size: u64, limit: u64) -> Error {
+    Error::TooLarge { what, size, limit }
+}

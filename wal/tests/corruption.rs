@@ -1,0 +1,211 @@
+//! Every change to a small, cleanly closed log: the answer is exact, or an error that names the file.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+
+use std::path::Path;
+
+use wal::{Error, Lsn, Options, Result};
+
+#[path = "support/files.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
+mod files;
+
+const SEGMENT: u64 = 1024;
+
+fn options() -> Options {
+    files::options().segment_size(SEGMENT)
+}
+
+/// What a reader sees: bounds and records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    bounds: std::ops::Range<Lsn>,
+    payloads: Vec<Vec<u8>>,
+}
+
+fn ask(path: &Path) -> Result<Answer> {
+    let log = options().open(path)?;
+    Ok(Answer {
+        bounds: log.bounds(),
+        payloads: files::payloads(&log)?,
+    })
+}
+
+/// A log of two sealed segments, an active one and a spare; its first two records are truncated.
+struct Fixture {
+    dir: tempfile::TempDir,
+    files: Vec<(String, Vec<u8>)>,
+    answer: Answer,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = files::fast_dir();
+        let log = options().open(dir.path()).unwrap();
+        for n in 0..3_u8 {
+            log.append(&[n; 300]).unwrap();
+            log.append_batch(&[b"", &[n; 21], b"last of the batch"])
+                .unwrap();
+            if n < 2 {
+                log.rotate().unwrap();
+            }
+        }
+        log.truncate_before(Lsn(3)).unwrap();
+        files::settle(&log);
+        log.close().unwrap();
+        let answer = ask(dir.path()).unwrap();
+        assert_eq!(answer.payloads.len(), 10);
+        let files = files::snapshot(dir.path());
+        assert_eq!(files.len(), 5, "four segments and the mark");
+        Self { dir, files, answer }
+    }
+
+    /// Opens the log with `bytes` in the place of file `name`. True if the damage was reported.
+    fn is_detected(&self, name: &str, bytes: &[u8], what: &str) -> bool {
+        let path = self.dir.path();
+        files::restore(path, &self.files);
+        files::write(path, name, bytes);
+        match ask(path) {
+            Ok(answer) => {
+                assert_eq!(answer, self.answer, "{name}: {what}");
+                false
+            }
+            Err(Error::Corrupt {
+                path,
+                offset,
+                reason,
+            }) => {
+                assert_eq!(
+                    path.file_name().unwrap(),
+                    name,
+                    "{what}: byte {offset}, {reason}"
+                );
+                assert!(offset <= SEGMENT, "{what}");
+                true
+            }
+            Err(other) => panic!("{name}: {what}: {other}"),
+        }
+    }
+}
+
+fn patterns(byte: u8) -> impl Iterator<Item = u8> {
+    (0..8)
+        .map(move |bit| byte ^ (1 << bit))
+        .chain([0x00, 0xFF])
+        .filter(move |&new| new != byte)
+}
+
+#[test]
+fn every_changed_byte_is_harmless_or_named() {
+    let fixture = Fixture::new();
+    let mut detected = 0;
+    let mut harmless = 0;
+    for (name, bytes) in &fixture.files {
+        for at in 0..bytes.len() {
+            // Beside its slots the mark file has no meaning: one pattern is enough.
+            let is_padding = name == "mark" && at % 4096 >= 64;
+            for new in patterns(bytes[at]).take(if is_padding { 1 } else { 10 }) {
+                let mut changed = bytes.clone();
+                changed[at] = new;
+                let what = format!("byte {at} is {new:#04x}");
+                let is_detected = fixture.is_detected(name, &changed, &what);
+                detected += usize::from(is_detected);
+                harmless += usize::from(!is_detected);
+            }
+        }
+    }
+    // 1104 bytes of records and headers, at least 8 patterns each, say what the log holds.
+    assert!(
+        detected > 8_000 && harmless > 0,
+        "{detected} detected, {harmless} harmless"
+    );
+}
+
+#[test]
+fn every_zeroed_sector_is_harmless_or_named() {
+    let fixture = Fixture::new();
+    for (name, bytes) in &fixture.files {
+        for sector in 0..bytes.len() / 512 {
+            let mut changed = bytes.clone();
+            changed[sector * 512..(sector + 1) * 512].fill(0);
+            fixture.is_detected(name, &changed, &format!("sector {sector} is zero"));
+        }
+    }
+}
+
+#[test]
+fn every_truncation_of_every_file_is_harmless_or_named() {
+    let fixture = Fixture::new();
+    for (name, bytes) in &fixture.files {
+        for len in 0..bytes.len() {
+            let is_detected = fixture.is_detected(name, &bytes[..len], &format!("cut to {len}"));
+            // The spare holds nothing, and the first slot of the mark is enough.
+            let is_whole_slot = name == "mark" && len >= 64;
+            let is_harmless = *name == files::segment(4) || is_whole_slot;
+            assert_eq!(is_detected, !is_harmless, "{name} cut to {len}");
+        }
+    }
+}
+
+#[test]
+fn every_lost_file_is_harmless_or_reported() {
+    let fixture = Fixture::new();
+    for (name, _) in &fixture.files {
+        let rest: Vec<_> = fixture
+            .files
+            .iter()
+            .filter(|(other, _)| other != name)
+            .cloned()
+            .collect();
+        files::restore(fixture.dir.path(), &rest);
+        match ask(fixture.dir.path()) {
+            Ok(answer) => {
+                assert_eq!(*name, files::segment(4), "only the spare holds nothing");
+                assert_eq!(answer, fixture.answer);
+            }
+            Err(error) => assert!(matches!(error, Error::Corrupt { .. }), "{name}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_segment_of_another_log_is_told() {
+    let fixture = Fixture::new();
+    let other = Fixture::new();
+    for (name, bytes) in other.files.iter().filter(|(name, _)| name != "mark") {
+        assert!(
+            fixture.is_detected(name, bytes, "from another log"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn swapped_segments_are_told() {
+    let fixture = Fixture::new();
+    for (name, _) in &fixture.files[..3] {
+        for (_, bytes) in fixture.files[..3].iter().filter(|(other, _)| other != name) {
+            assert!(fixture.is_detected(name, bytes, "the bytes of another segment"));
+        }
+    }
+}
+
+#[test]
+fn verify_sees_every_changed_byte_of_a_sealed_segment() {
+    let fixture = Fixture::new();
+    let (name, bytes) = &fixture.files[1];
+    assert_eq!(*name, files::segment(2));
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        files::restore(fixture.dir.path(), &fixture.files);
+        files::write(fixture.dir.path(), name, &changed);
+        let verified = options()
+            .open(fixture.dir.path())
+            .and_then(|log| log.verify());
+        assert!(
+            matches!(verified, Err(Error::Corrupt { .. })),
+            "byte {at}: {verified:?}"
+        );
+    }
+}

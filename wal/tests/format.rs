@@ -1,0 +1,131 @@
+//! FORMAT.md is executed: a log made of its `hex` blocks is read, and a log that does what it
+//! describes holds the very bytes of its `hex` blocks.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+
+use wal::{Lsn, Tail};
+
+#[path = "support/files.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
+mod files;
+
+use files::{fast_dir, payloads, read, segment, settle, write};
+
+const FORMAT: &str = include_str!("../FORMAT.md");
+const SEGMENT: usize = 1024;
+const SLOT: usize = 4096;
+
+fn options() -> wal::Options {
+    files::options().segment_size(SEGMENT as u64)
+}
+
+/// The bytes of the block that begins with ```` ```hex NAME ````.
+fn block(name: &str) -> Vec<u8> {
+    let mut lines = FORMAT
+        .lines()
+        .skip_while(|line| *line != format!("```hex {name}"));
+    assert!(lines.next().is_some(), "FORMAT.md has no block {name}");
+    let bytes = lines.take_while(|line| *line != "```").flat_map(|line| {
+        line.split('#')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .map(|hex| u8::from_str_radix(hex, 16).unwrap())
+    });
+    bytes.collect()
+}
+
+/// `parts`, each at its offset, in `len` zeros.
+fn file(len: usize, parts: &[(usize, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    for (at, part) in parts {
+        bytes[*at..at + part.len()].copy_from_slice(part);
+    }
+    bytes
+}
+
+fn new_mark() -> Vec<u8> {
+    file(SLOT + 512, &[(0, block("mark-2")), (SLOT, block("mark-1"))])
+}
+
+#[test]
+fn the_documented_bytes_are_read() {
+    let dir = fast_dir();
+    let first = file(SEGMENT, &[(0, block("segment-1")), (64, block("group"))]);
+    write(dir.path(), &segment(1), &first);
+    write(dir.path(), "mark", &new_mark());
+    let log = options().open(dir.path()).unwrap();
+    assert_eq!(log.bounds(), Lsn(1)..Lsn(3));
+    assert_eq!(payloads(&log).unwrap(), [b"hello".to_vec(), Vec::new()]);
+    assert_eq!(log.recovery().tail, Tail::Clean);
+    assert!(!log.recovery().created);
+}
+
+#[test]
+fn the_documented_bytes_are_written() {
+    let dir = fast_dir();
+    write(
+        dir.path(),
+        &segment(1),
+        &file(SEGMENT, &[(0, block("segment-1"))]),
+    );
+    write(dir.path(), "mark", &new_mark());
+    let log = options().open(dir.path()).unwrap();
+    log.append_batch(&[b"hello", b""]).unwrap();
+    settle(&log);
+    log.close().unwrap();
+    let first = file(SEGMENT, &[(0, block("segment-1")), (64, block("group"))]);
+    assert_eq!(read(dir.path(), &segment(1)), first);
+    assert_eq!(
+        read(dir.path(), &segment(2)),
+        file(SEGMENT, &[(0, block("segment-2"))])
+    );
+    let mark = file(SLOT + 512, &[(0, block("mark-4")), (SLOT, block("mark-3"))]);
+    assert_eq!(read(dir.path(), "mark"), mark);
+}
+
+#[test]
+fn a_new_log_is_as_documented_but_for_its_id() {
+    let dir = fast_dir();
+    drop(options().open(dir.path()).unwrap());
+    let made = read(dir.path(), &segment(1));
+    let documented = file(SEGMENT, &[(0, block("segment-1"))]);
+    // Check and log id are its own.
+    for range in [0..12, 24..SEGMENT] {
+        assert_eq!(made[range.clone()], documented[range]);
+    }
+    let made = read(dir.path(), "mark");
+    assert_eq!(made.len(), new_mark().len());
+    for range in [4..8, 16..SLOT, SLOT + 4..SLOT + 8, SLOT + 16..SLOT + 512] {
+        assert_eq!(made[range.clone()], new_mark()[range]);
+    }
+}
+
+#[test]
+fn every_sync_of_the_write_order_says_what_it_protects() {
+    let mut sections = FORMAT.split("\n## ");
+    let section = sections
+        .find(|section| section.starts_with("7. Write order"))
+        .unwrap();
+    let is_step = |line: &str| line.as_bytes().get(1) == Some(&b'.');
+    let mut steps: Vec<String> = Vec::new();
+    for line in section.lines().skip(1) {
+        match steps.last_mut() {
+            Some(step) if line.starts_with("   ") => step.push_str(line),
+            _ if is_step(line) => steps.push(line.to_owned()),
+            _ => {}
+        }
+    }
+    let syncs: Vec<_> = steps
+        .iter()
+        .filter(|step| step.contains("durable"))
+        .collect();
+    assert_eq!((steps.len(), syncs.len()), (19, 12));
+    for step in syncs
+        .iter()
+        .filter(|step| !step.contains("slots of the mark are written"))
+    {
+        let is_argued = step.contains("Protects: ") || step.contains("No header states");
+        assert!(is_argued, "{step}");
+    }
+}

@@ -1,0 +1,283 @@
+//! A log whose last writes were cut: what is left is a prefix of what was acknowledged, in whole
+//! groups, and it can be appended to.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+
+use std::path::Path;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tempfile::TempDir;
+use wal::{Corruption, Error, Lsn, Tail};
+
+#[path = "support/files.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
+mod files;
+
+use files::{fast_dir, options, payloads, restore, segment, snapshot, write};
+
+type Files = Vec<(String, Vec<u8>)>;
+
+/// Appends `groups`, one batch each, without a sync, and dies.
+fn unsynced(groups: &[Vec<&[u8]>]) -> (TempDir, Files) {
+    let dir = fast_dir();
+    let log = options().open(dir.path()).unwrap();
+    for group in groups {
+        log.append_batch(group).unwrap();
+    }
+    drop(log);
+    let files = snapshot(dir.path());
+    (dir, files)
+}
+
+/// The active segment of `files`, and where each of `groups` ends in it.
+fn ends(groups: &[Vec<&[u8]>]) -> Vec<usize> {
+    let mut at: usize = 64;
+    let size =
+        |group: &Vec<&[u8]>| 32 + group.iter().map(|payload| 8 + payload.len()).sum::<usize>();
+    groups
+        .iter()
+        .map(|group| {
+            let end = at + size(group);
+            at = end.next_multiple_of(8);
+            end
+        })
+        .collect()
+}
+
+fn segment_bytes(files: &Files, number: u64) -> Vec<u8> {
+    files
+        .iter()
+        .find(|(name, _)| *name == segment(number))
+        .unwrap()
+        .1
+        .clone()
+}
+
+/// Opens the log, which must hold the first `whole` of `groups`, appends, and opens it again.
+fn check_prefix(path: &Path, groups: &[Vec<&[u8]>], whole: usize, what: &str) {
+    let mut expected: Vec<Vec<u8>> = groups[..whole]
+        .concat()
+        .into_iter()
+        .map(<[u8]>::to_vec)
+        .collect();
+    let log = options()
+        .open(path)
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(payloads(&log).unwrap(), expected, "{what}");
+    let next = Lsn(expected.len() as u64 + 1);
+    assert_eq!(
+        log.append(b"appended after recovery").unwrap(),
+        next,
+        "{what}"
+    );
+    expected.push(b"appended after recovery".to_vec());
+    drop(log);
+    let log = options().open(path).unwrap();
+    assert_eq!(payloads(&log).unwrap(), expected, "{what}");
+    assert_eq!(log.recovery().tail, Tail::Clean, "{what}");
+}
+
+fn sample() -> Vec<Vec<&'static [u8]>> {
+    vec![
+        vec![b"first"],
+        vec![b"a batch", b"", b"of three"],
+        vec![&[7; 600]],
+        vec![b"appended after recovery"],
+    ]
+}
+
+#[test]
+fn a_tail_cut_at_any_byte_leaves_whole_groups() {
+    let groups = sample();
+    let (dir, files) = unsynced(&groups);
+    let ends = ends(&groups);
+    let bytes = segment_bytes(&files, 1);
+    for cut in 64..ends[ends.len() - 1] {
+        let mut torn = bytes.clone();
+        torn[cut..].fill(0);
+        restore(dir.path(), &files);
+        write(dir.path(), &segment(1), &torn);
+        // The bytes that were cut off may have been zeros.
+        let whole = ends
+            .iter()
+            .filter(|&&end| bytes[cut.min(end)..end].iter().all(|&b| b == 0))
+            .count();
+        check_prefix(
+            dir.path(),
+            &groups,
+            whole,
+            &format!("zeros from byte {cut}"),
+        );
+    }
+}
+
+#[test]
+fn garbage_behind_any_byte_leaves_whole_groups() {
+    let groups = sample();
+    let (dir, files) = unsynced(&groups);
+    let ends = ends(&groups);
+    let bytes = segment_bytes(&files, 1);
+    let mut rng = StdRng::seed_from_u64(1);
+    for cut in 64..ends[ends.len() - 1] {
+        let mut torn = bytes.clone();
+        let mut garbage = torn[cut..].iter_mut();
+        // The first byte is wrong for certain.
+        *garbage.next().unwrap() ^= 0x55;
+        garbage.for_each(|byte| *byte = rng.random());
+        restore(dir.path(), &files);
+        write(dir.path(), &segment(1), &torn);
+        let whole = ends.iter().filter(|&&end| end <= cut).count();
+        check_prefix(
+            dir.path(),
+            &groups,
+            whole,
+            &format!("garbage from byte {cut}"),
+        );
+    }
+}
+
+#[test]
+fn a_hole_in_any_sector_leaves_the_groups_before_it() {
+    let groups = sample();
+    let (dir, files) = unsynced(&groups);
+    let ends = ends(&groups);
+    let bytes = segment_bytes(&files, 1);
+    for sector in 0..2 {
+        let range = (sector * 512).max(64)..(sector + 1) * 512;
+        let mut torn = bytes.clone();
+        torn[range.clone()].fill(0);
+        restore(dir.path(), &files);
+        write(dir.path(), &segment(1), &torn);
+        let whole = ends.iter().filter(|&&end| end <= range.start).count();
+        check_prefix(
+            dir.path(),
+            &groups,
+            whole,
+            &format!("sector {sector} is a hole"),
+        );
+    }
+}
+
+#[test]
+fn a_shortened_active_segment_is_damage() {
+    let (dir, files) = unsynced(&sample());
+    let bytes = segment_bytes(&files, 1);
+    for len in 0..bytes.len() {
+        restore(dir.path(), &files);
+        write(dir.path(), &segment(1), &bytes[..len]);
+        let opened = options().open(dir.path());
+        assert!(
+            matches!(opened, Err(Error::Corrupt { .. })),
+            "cut to {len}: {opened:?}"
+        );
+    }
+}
+
+#[test]
+fn the_torn_bytes_are_counted() {
+    let groups = sample();
+    let (dir, files) = unsynced(&groups);
+    let ends = ends(&groups);
+    let mut torn = segment_bytes(&files, 1);
+    torn[ends[3] - 1] ^= 1;
+    write(dir.path(), &segment(1), &torn);
+    let log = options().open(dir.path()).unwrap();
+    let from = ends[2].next_multiple_of(8);
+    assert_eq!(
+        log.recovery().tail,
+        Tail::Torn {
+            bytes: (ends[3] - from) as u64
+        }
+    );
+    assert_eq!(log.recovery().records, 5);
+}
+
+/// A torn tail was left where it was, and new records went behind it: the next recovery stopped at
+/// the old damage and never reached them.
+#[test]
+fn d18_records_after_a_recovery_are_not_stranded() {
+    let groups: Vec<Vec<&[u8]>> = vec![vec![b"kept"], vec![b"lost in flight"], vec![b"lost, too"]];
+    let (dir, files) = unsynced(&groups);
+    let ends = ends(&groups);
+    for torn_group in 1..3 {
+        let mut torn = segment_bytes(&files, 1);
+        torn[ends[torn_group] - 1] ^= 1;
+        restore(dir.path(), &files);
+        write(dir.path(), &segment(1), &torn);
+        let log = options().open(dir.path()).unwrap();
+        // As long as the lost one: what stood behind that would parse as its successor.
+        let lsn = log.append(b"new, not lost!").unwrap();
+        assert_eq!(lsn, Lsn(torn_group as u64 + 1));
+        drop(log);
+        let log = options().open(dir.path()).unwrap();
+        let last = log.records(Lsn(0)).last().unwrap().unwrap();
+        assert_eq!(
+            (last.lsn, last.payload.as_slice()),
+            (lsn, b"new, not lost!".as_slice())
+        );
+        assert_eq!(log.recovery().tail, Tail::Clean);
+    }
+}
+
+/// Replay ignored where a transaction ended: half a batch was applied.
+#[test]
+fn d19_a_batch_is_there_whole_or_not_at_all() {
+    // The second batch does not fit behind the first: it begins the second segment.
+    let groups: Vec<Vec<&[u8]>> = vec![vec![&[1; 700], &[2; 700]], vec![&[3; 500], b"", &[4; 500]]];
+    let (dir, files) = unsynced(&groups);
+    let bytes = segment_bytes(&files, 2);
+    let end = 64 + 32 + 3 * 8 + 1000;
+    for cut in 64..=end {
+        let mut torn = bytes.clone();
+        torn[cut..].fill(0);
+        restore(dir.path(), &files);
+        write(dir.path(), &segment(2), &torn);
+        let log = options().open(dir.path()).unwrap();
+        assert_eq!(
+            log.recovery().records,
+            if cut == end { 5 } else { 2 },
+            "cut at {cut}"
+        );
+        assert_eq!(payloads(&log).unwrap().len() as u64, log.recovery().records);
+    }
+}
+
+#[test]
+fn a_torn_first_group_leaves_the_segment_before_it() {
+    let groups: Vec<Vec<&[u8]>> = vec![vec![&[1; 1500]], vec![&[2; 1500]]];
+    let (dir, files) = unsynced(&groups);
+    let bytes = segment_bytes(&files, 2);
+    // Cut inside the group header, inside the record header, inside the payload.
+    for cut in [70, 100, 110, 1000] {
+        let mut torn = bytes.clone();
+        torn[cut..].fill(0);
+        restore(dir.path(), &files);
+        write(dir.path(), &segment(2), &torn);
+        check_prefix(dir.path(), &groups, 1, &format!("cut at {cut}"));
+    }
+}
+
+#[test]
+fn a_durable_group_that_is_gone_is_no_torn_tail() {
+    let (dir, _) = unsynced(&sample());
+    let log = options().open(dir.path()).unwrap();
+    // Opening made the first six durable, and the header of this group says so.
+    log.append(b"witness").unwrap();
+    drop(log);
+    let files = snapshot(dir.path());
+    let mut torn = segment_bytes(&files, 1);
+    let at = ends(&sample())[3] - 1;
+    torn[at] ^= 1;
+    write(dir.path(), &segment(1), &torn);
+    let Err(Error::Corrupt { reason, .. }) = options().open(dir.path()) else {
+        panic!()
+    };
+    assert_eq!(
+        reason,
+        Corruption::LostRecords {
+            first: Lsn(6),
+            last: Lsn(6)
+        }
+    );
+}
