@@ -1,0 +1,194 @@
+//! `cargo xtask crashtest`: which layers run on which engine, and the report at the end.
+
+mod audit;
+pub(crate) mod kill;
+mod progress;
+mod report;
+mod scan;
+mod scratch;
+pub(crate) mod trace;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use durable_io::Disk;
+
+use report::{Engine, Report, Skipped};
+
+/// The seed of a run that asks for none: two such runs draw the same.
+const DEFAULT_SEED: u64 = 1;
+
+/// The command line of `crashtest`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to judge; everything if nothing is named.
+    #[arg(value_enum, value_name = "ENGINE")]
+    engines: Vec<EngineName>,
+    /// The declared bound instead of the short one.
+    #[arg(long)]
+    full: bool,
+    /// Run only this layer; may be given more than once.
+    #[arg(long = "layer", value_enum, value_name = "LAYER")]
+    layers: Vec<LayerName>,
+    /// The seed of everything that is drawn.
+    #[arg(long, default_value_t = DEFAULT_SEED)]
+    seed: u64,
+    /// Run only the recorded run of this file and say what it breaks.
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+    /// Go on sampling for this long, shared by the layers that sample.
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<u64>,
+    /// Also write the report to this file, as one JSON object.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Judge a process that acknowledges before it appends; the layer `kill` must be red.
+    #[arg(long, hide = true)]
+    plant: bool,
+}
+
+/// What can be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum EngineName {
+    /// The write-ahead log.
+    Wal,
+    /// The control engines: a correct one, and ones with a planted bug that must be found.
+    Controls,
+}
+
+/// The layers, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LayerName {
+    /// Every crash state of recorded runs on the simulated disk, and every barrier left out.
+    Sim,
+    /// Errors of the simulated disk's calls.
+    Faults,
+    /// Bytes changed behind the engine's back.
+    Corruption,
+    /// Real processes, killed at random moments.
+    Kill,
+    /// The operating system's calls against the simulator's.
+    Trace,
+}
+
+/// What every layer is told.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The declared bound instead of the short one.
+    pub(crate) full: bool,
+    pub(crate) seed: u64,
+    /// How long each layer that samples goes on beyond its bound.
+    pub(crate) extra_time: Duration,
+    /// The layer `kill` judges its planted bug instead of the engine.
+    pub(crate) plant: bool,
+}
+
+/// What became of a layer that cannot run everywhere.
+#[derive(Debug)]
+pub(crate) enum Outcome<T> {
+    Ran(T),
+    /// With the reason.
+    Skipped(String),
+}
+
+/// Runs what `args` ask for and prints the report; true if nothing is red.
+pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+    let started = Instant::now();
+    let context = Context {
+        full: args.full,
+        seed: args.seed,
+        extra_time: Duration::from_secs(args.minutes.unwrap_or(0) * 60) / 2,
+        plant: args.plant,
+    };
+    let mut report = Report {
+        seed: args.seed,
+        full: args.full,
+        git: output_of(Command::new("git").args(["describe", "--always", "--dirty"])),
+        kernel: output_of(Command::new("uname").args(["-s", "-r"])),
+        seconds: 0,
+        engines: Vec::new(),
+        controls: None,
+        skipped: Vec::new(),
+    };
+    if args.wants(EngineName::Wal) {
+        let engine = judge_wal(args, &context, &mut report.skipped)?;
+        report.engines.push(engine);
+    }
+    report.seconds = started.elapsed().as_secs();
+    progress::print(&audit::render(&report));
+    if let Some(path) = &args.json {
+        write_json(path, &report)?;
+    }
+    Ok(report.red().is_empty())
+}
+
+impl Args {
+    fn wants(&self, engine: EngineName) -> bool {
+        self.engines.is_empty() || self.engines.contains(&engine)
+    }
+
+    /// True if `layer` is to run; notes in `skipped` that nobody asked for it otherwise.
+    fn runs(&self, layer: LayerName, skipped: &mut Vec<Skipped>) -> bool {
+        let runs = self.layers.is_empty() || self.layers.contains(&layer);
+        if !runs {
+            let name = layer
+                .to_possible_value()
+                .map(|value| value.get_name().to_owned());
+            let layer = format!("wal {}", name.unwrap_or_default());
+            skipped.push(Skipped {
+                layer,
+                reason: "not asked for".to_owned(),
+            });
+        }
+        runs
+    }
+}
+
+fn judge_wal(args: &Args, context: &Context, skipped: &mut Vec<Skipped>) -> anyhow::Result<Engine> {
+    let mut engine = Engine {
+        name: "wal",
+        ..Engine::default()
+    };
+    if args.runs(LayerName::Kill, skipped) {
+        engine.kill = Some(kill::run(context)?);
+    }
+    if args.runs(LayerName::Trace, skipped) {
+        match trace::run()? {
+            Outcome::Ran(trace) => engine.trace = Some(trace),
+            Outcome::Skipped(reason) => {
+                skipped.push(Skipped {
+                    layer: "wal trace".to_owned(),
+                    reason,
+                });
+            }
+        }
+    }
+    Ok(engine)
+}
+
+/// The first line that `command` prints, or "unknown": for the report only.
+fn output_of(command: &mut Command) -> String {
+    match command.output() {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        }
+        _ => "unknown".to_owned(),
+    }
+}
+
+fn write_json(path: &std::path::Path, report: &Report) -> anyhow::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .context("--json needs a file name")?;
+    let dir = Disk::os().open_dir(parent.unwrap_or(std::path::Path::new(".")))?;
+    let text = format!("{:#}\n", report.json());
+    durable_io::replace_file(&dir, name, text.as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! How a layer shows that it is alive: a bar on a terminal, plain lines anywhere else.
+
+use std::cell::Cell;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How often a plain line is printed while a layer runs.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The progress of one layer. Bars and plain progress go to standard error, the layer's one line of
+/// figures to standard output.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    label: String,
+    total: Option<u64>,
+    done: Cell<u64>,
+    bar: Option<ProgressBar>,
+    last_line: Cell<Instant>,
+}
+
+impl Progress {
+    /// Starts to show `label`; `total` is the number of steps if it is known beforehand.
+    pub(crate) fn new(label: &str, total: Option<u64>) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| bar(label, total));
+        Self {
+            label: label.to_owned(),
+            total,
+            done: Cell::new(0),
+            bar,
+            last_line: Cell::new(Instant::now()),
+        }
+    }
+
+    /// Counts `steps` more steps as done.
+    pub(crate) fn inc(&self, steps: u64) {
+        self.set(self.done.get() + steps);
+    }
+
+    /// Says that `done` steps are done.
+    pub(crate) fn set(&self, done: u64) {
+        self.done.set(done);
+        match &self.bar {
+            Some(bar) => bar.set_position(done),
+            None if self.last_line.get().elapsed() >= PLAIN_INTERVAL => {
+                self.last_line.set(Instant::now());
+                let of = self
+                    .total
+                    .map(|total| format!(" of {total}"))
+                    .unwrap_or_default();
+                // Progress that nobody can read is no reason to stop.
+                drop(writeln!(std::io::stderr(), "{}: {done}{of}", self.label));
+            }
+            None => {}
+        }
+    }
+
+    /// Ends the bar and prints the layer's line of figures.
+    pub(crate) fn finish(self, summary: &str) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        print(&format!("{:<16}{summary}", self.label));
+    }
+}
+
+fn bar(label: &str, total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (
+            ProgressBar::new(total),
+            "{prefix:16}{wide_bar} {pos}/{len} {eta}",
+        ),
+        None => (
+            ProgressBar::new_spinner(),
+            "{prefix:16}{spinner} {pos} in {elapsed}",
+        ),
+    };
+    let style = ProgressStyle::with_template(template).expect("the templates above are valid");
+    bar.with_style(style).with_prefix(label.to_owned())
+}
+
+/// Prints one line of the report to standard output.
+#[expect(clippy::print_stdout, reason = "the report is what the command is for")]
+pub(crate) fn print(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,677 @@
+//! What the layers found, as plain numbers: for the terminal, for `--json`, and for the exit status.
+//!
+//! A number that is red says so in `red()`, with what to do about it. The exit status is 0 only if
+//! nothing is red, and a layer that ran without checking anything is red.
+
+use serde_json::{Value, json};
+
+/// Everything one run found.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// The seed of everything that was drawn.
+    pub(crate) seed: u64,
+    /// True with `--full`: the declared bound was used.
+    pub(crate) full: bool,
+    /// What was judged, as `git describe` names it.
+    pub(crate) git: String,
+    /// The kernel under the real-disk layers.
+    pub(crate) kernel: String,
+    /// Wall time of the whole run.
+    pub(crate) seconds: u64,
+    pub(crate) engines: Vec<Engine>,
+    pub(crate) controls: Option<Controls>,
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+/// One engine: each layer that ran.
+#[derive(Debug, Default)]
+pub(crate) struct Engine {
+    pub(crate) name: &'static str,
+    pub(crate) sim: Option<Sim>,
+    pub(crate) faults: Option<Faults>,
+    pub(crate) corruption: Option<Corruption>,
+    pub(crate) barriers: Option<Barriers>,
+    pub(crate) kill: Option<Kill>,
+    pub(crate) trace: Option<Trace>,
+}
+
+/// The simulated disk: crash states of recorded runs.
+#[derive(Debug, Default)]
+pub(crate) struct Sim {
+    pub(crate) workloads: u64,
+    pub(crate) starting_states: u64,
+    /// Every sequence of up to this many operations was run.
+    pub(crate) exhaustive_length: u64,
+    pub(crate) crash_points: u64,
+    /// Crash points whose states were too many to try all.
+    pub(crate) sampled_points: u64,
+    pub(crate) states: u64,
+    pub(crate) unique_states: u64,
+    pub(crate) nested_states: u64,
+    pub(crate) violations: u64,
+    pub(crate) states_per_second: u64,
+    /// The violations, as text: the shortest first.
+    pub(crate) findings: Vec<String>,
+}
+
+/// Errors injected into calls of the simulated disk.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) injected: u64,
+    pub(crate) violations: u64,
+    /// The violations, as text.
+    pub(crate) findings: Vec<String>,
+}
+
+/// Bytes changed behind the engine's back.
+#[derive(Debug, Default)]
+pub(crate) struct Corruption {
+    pub(crate) changes: u64,
+    /// Answered by a typed error.
+    pub(crate) detected: u64,
+    /// Answered exactly as before.
+    pub(crate) harmless: u64,
+    /// Answered wrongly.
+    pub(crate) wrong: u64,
+    pub(crate) panics: u64,
+    /// The wrong answers and panics, as text.
+    pub(crate) findings: Vec<String>,
+}
+
+/// Each barrier in the sources, switched off.
+#[derive(Debug, Default)]
+pub(crate) struct Barriers {
+    pub(crate) sites: Vec<SiteVerdict>,
+}
+
+/// Which column of the audit table a barrier belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileOrDir {
+    File,
+    Dir,
+}
+
+/// What switching a barrier off showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Off alone, something acknowledged is lost.
+    Caught,
+    /// Off alone, nothing is lost; `reason` proves that it never can be.
+    Redundant,
+    /// Off alone, nothing is lost; off together with another one, something is.
+    Pair,
+    /// No run came past it.
+    Unreached,
+    /// Off, nothing is lost, and nobody has said why.
+    Survived,
+}
+
+impl Verdict {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Caught => "caught",
+            Self::Redundant => "redundant",
+            Self::Pair => "pair",
+            Self::Unreached => "UNREACHED",
+            Self::Survived => "SURVIVED",
+        }
+    }
+}
+
+/// One barrier of the sources and what became of it.
+#[derive(Clone, Debug)]
+pub(crate) struct SiteVerdict {
+    /// `file:line:column`, and the step within a procedure.
+    pub(crate) site: String,
+    pub(crate) kind: FileOrDir,
+    /// The operation groups that came past it: `append`, `rotate`, …
+    pub(crate) operations: Vec<String>,
+    pub(crate) verdict: Verdict,
+    /// Crash states checked with the barrier off.
+    pub(crate) states: u64,
+    /// Operations in the shortest counterexample; 0 if there is none.
+    pub(crate) length: usize,
+    /// The shortest counterexample found with the barrier off, in one line; empty if none.
+    pub(crate) counterexample: String,
+    /// Why it may stay although nothing is lost without it, or which one it forms a pair with.
+    pub(crate) reason: String,
+}
+
+impl SiteVerdict {
+    fn red(&self) -> Option<String> {
+        let site = &self.site;
+        match self.verdict {
+            Verdict::Unreached => Some(format!(
+                "{site} was never reached: a starting state, an operation, a job interleaving or a \
+                 way to die is missing"
+            )),
+            Verdict::Survived => Some(format!(
+                "{site} protects nothing that was found: remove it, prove that it is redundant, or \
+                 add what is missing (often the warm restart)"
+            )),
+            Verdict::Redundant if self.reason.is_empty() => {
+                Some(format!("{site} is called redundant without a proof"))
+            }
+            Verdict::Caught | Verdict::Redundant | Verdict::Pair => None,
+        }
+    }
+}
+
+/// Real processes, killed.
+#[derive(Debug, Default)]
+pub(crate) struct Kill {
+    pub(crate) kills: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) lost: u64,
+    /// Records read back and compared, over all kills.
+    pub(crate) recovered: u64,
+    /// Kills that fell into each phase.
+    pub(crate) phases: Vec<(&'static str, u64)>,
+    /// Everything that broke the contract, as text.
+    pub(crate) findings: Vec<String>,
+}
+
+/// The operating system's calls against the simulator's.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    pub(crate) procedures: u64,
+    /// Calls compared, over all procedures.
+    pub(crate) calls: u64,
+    pub(crate) differences: u64,
+    /// The differences, as text.
+    pub(crate) findings: Vec<String>,
+}
+
+/// The control engines: the correct one and the planted ones.
+#[derive(Debug, Default)]
+pub(crate) struct Controls {
+    pub(crate) judged: u64,
+    pub(crate) wrong: u64,
+    /// The wrong judgements, as text.
+    pub(crate) findings: Vec<String>,
+}
+
+/// A layer that did not run, and why. It never counts as passed.
+#[derive(Debug)]
+pub(crate) struct Skipped {
+    pub(crate) layer: String,
+    pub(crate) reason: String,
+}
+
+impl Report {
+    /// The object that `--json` writes.
+    pub(crate) fn json(&self) -> Value {
+        let engines: serde_json::Map<String, Value> = self
+            .engines
+            .iter()
+            .map(|engine| (engine.name.to_owned(), engine.json()))
+            .collect();
+        let skipped: Vec<Value> = self
+            .skipped
+            .iter()
+            .map(|skipped| json!({"layer": skipped.layer, "reason": skipped.reason}))
+            .collect();
+        let mut report = json!({
+            "seed": self.seed,
+            "full": self.full,
+            "git": self.git,
+            "kernel": self.kernel,
+            "seconds": self.seconds,
+            "engines": engines,
+            "skipped": skipped,
+            "red": self.red(),
+        });
+        if let (Some(controls), Some(keys)) = (&self.controls, report.as_object_mut()) {
+            keys.insert("controls".to_owned(), controls.json());
+        }
+        report
+    }
+
+    /// Everything that keeps the exit status from being 0; empty if all is well.
+    pub(crate) fn red(&self) -> Vec<String> {
+        let mut red = Vec::new();
+        for engine in &self.engines {
+            engine.red(&mut red);
+        }
+        if let Some(controls) = &self.controls {
+            red.extend(controls.red());
+        }
+        if red.is_empty() && self.controls.is_none() && !self.engines.iter().any(Engine::ran) {
+            red.push("nothing was checked".to_owned());
+        }
+        red
+    }
+}
+
+impl Engine {
+    /// True if at least one layer ran.
+    fn ran(&self) -> bool {
+        self.sim.is_some()
+            || self.faults.is_some()
+            || self.corruption.is_some()
+            || self.barriers.is_some()
+            || self.kill.is_some()
+            || self.trace.is_some()
+    }
+
+    fn json(&self) -> Value {
+        let layers = [
+            ("sim", self.sim.as_ref().map(Sim::json)),
+            ("faults", self.faults.as_ref().map(Faults::json)),
+            ("corruption", self.corruption.as_ref().map(Corruption::json)),
+            ("barriers", self.barriers.as_ref().map(Barriers::json)),
+            ("kill", self.kill.as_ref().map(Kill::json)),
+            ("trace", self.trace.as_ref().map(Trace::json)),
+        ];
+        let ran = layers
+            .into_iter()
+            .filter_map(|(name, json)| Some((name.to_owned(), json?)));
+        Value::Object(ran.collect())
+    }
+
+    fn red(&self, red: &mut Vec<String>) {
+        let layers = [
+            ("sim", self.sim.as_ref().map(Sim::red)),
+            ("faults", self.faults.as_ref().map(Faults::red)),
+            ("corruption", self.corruption.as_ref().map(Corruption::red)),
+            ("barriers", self.barriers.as_ref().map(Barriers::red)),
+            ("kill", self.kill.as_ref().map(Kill::red)),
+            ("trace", self.trace.as_ref().map(Trace::red)),
+        ];
+        for (layer, reasons) in layers {
+            for reason in reasons.into_iter().flatten() {
+                red.push(format!("{} {layer}: {reason}", self.name));
+            }
+        }
+    }
+}
+
+/// The findings, or a line saying that there are `violations` without text, or that the layer
+/// checked nothing (`checked` 0).
+fn violated(checked: u64, what: &str, violations: u64, findings: &[String]) -> Vec<String> {
+    let mut red = findings.to_vec();
+    if violations > 0 && findings.is_empty() {
+        red.push(format!("{violations} violations"));
+    }
+    if checked == 0 {
+        red.push(format!("no {what} checked"));
+    }
+    red
+}
+
+impl Sim {
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{} workloads from {} starting states (every sequence of up to {} operations), {} crash \
+             points ({} sampled), {} states ({} distinct, {} nested), {} states/s: {} violations",
+            self.workloads,
+            self.starting_states,
+            self.exhaustive_length,
+            self.crash_points,
+            self.sampled_points,
+            self.states,
+            self.unique_states,
+            self.nested_states,
+            self.states_per_second,
+            self.violations
+        )
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "workloads": self.workloads,
+            "starting_states": self.starting_states,
+            "exhaustive_length": self.exhaustive_length,
+            "crash_points": self.crash_points,
+            "sampled_points": self.sampled_points,
+            "states": self.states,
+            "unique_states": self.unique_states,
+            "nested_states": self.nested_states,
+            "violations": self.violations,
+            "states_per_second": self.states_per_second,
+        })
+    }
+
+    fn red(&self) -> Vec<String> {
+        violated(
+            self.states,
+            "crash states were",
+            self.violations,
+            &self.findings,
+        )
+    }
+}
+
+impl Faults {
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{} faults injected: {} violations",
+            self.injected, self.violations
+        )
+    }
+
+    fn json(&self) -> Value {
+        json!({"injected": self.injected, "violations": self.violations})
+    }
+
+    fn red(&self) -> Vec<String> {
+        violated(
+            self.injected,
+            "faults were",
+            self.violations,
+            &self.findings,
+        )
+    }
+}
+
+impl Corruption {
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{} changes: {} detected, {} harmless, {} wrong, {} panics",
+            self.changes, self.detected, self.harmless, self.wrong, self.panics
+        )
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "changes": self.changes,
+            "detected": self.detected,
+            "harmless": self.harmless,
+            "wrong": self.wrong,
+            "panics": self.panics,
+        })
+    }
+
+    fn red(&self) -> Vec<String> {
+        violated(
+            self.changes,
+            "changes were",
+            self.wrong + self.panics,
+            &self.findings,
+        )
+    }
+}
+
+impl Barriers {
+    /// How many sites got `verdict`.
+    pub(crate) fn count(&self, verdict: Verdict) -> usize {
+        self.sites
+            .iter()
+            .filter(|site| site.verdict == verdict)
+            .count()
+    }
+
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{} barriers: {} caught, {} redundant, {} pairs, {} unreached, {} survivors",
+            self.sites.len(),
+            self.count(Verdict::Caught),
+            self.count(Verdict::Redundant),
+            self.count(Verdict::Pair),
+            self.count(Verdict::Unreached),
+            self.count(Verdict::Survived)
+        )
+    }
+
+    fn json(&self) -> Value {
+        let survivors: Vec<&str> = self
+            .sites
+            .iter()
+            .filter(|site| site.verdict == Verdict::Survived)
+            .map(|site| site.site.as_str())
+            .collect();
+        let table: Vec<Value> = self.sites.iter().map(SiteVerdict::json).collect();
+        json!({
+            "sites": self.sites.len(),
+            "caught": self.count(Verdict::Caught),
+            "redundant": self.count(Verdict::Redundant),
+            "pairs": self.count(Verdict::Pair),
+            "unreached": self.count(Verdict::Unreached),
+            "survivors": survivors,
+            "table": table,
+        })
+    }
+
+    fn red(&self) -> Vec<String> {
+        let red = self
+            .sites
+            .iter()
+            .filter_map(SiteVerdict::red)
+            .collect::<Vec<_>>();
+        violated(self.sites.len() as u64, "barriers were", 0, &red)
+    }
+}
+
+impl SiteVerdict {
+    fn json(&self) -> Value {
+        json!({
+            "site": self.site,
+            "kind": if self.kind == FileOrDir::File { "file" } else { "directory" },
+            "operations": self.operations,
+            "verdict": self.verdict.name().to_lowercase(),
+            "states": self.states,
+            "length": self.length,
+            "counterexample": self.counterexample,
+            "reason": self.reason,
+        })
+    }
+}
+
+impl Kill {
+    pub(crate) fn summary(&self) -> String {
+        let phases: Vec<String> = self
+            .phases
+            .iter()
+            .map(|(phase, kills)| format!("{phase} {kills}"))
+            .collect();
+        format!(
+            "{} kills ({}), {} writes acknowledged, {} records read back: {} lost, {} violations",
+            self.kills,
+            phases.join(", "),
+            self.acknowledged,
+            self.recovered,
+            self.lost,
+            self.findings.len()
+        )
+    }
+
+    fn json(&self) -> Value {
+        let phases: serde_json::Map<String, Value> = self
+            .phases
+            .iter()
+            .map(|&(phase, kills)| (phase.to_owned(), kills.into()))
+            .collect();
+        json!({
+            "kills": self.kills,
+            "acknowledged": self.acknowledged,
+            "lost": self.lost,
+            "recovered": self.recovered,
+            "violations": self.findings.len(),
+            "phases": phases,
+        })
+    }
+
+    fn red(&self) -> Vec<String> {
+        let mut red = violated(self.kills, "kills were", self.lost, &self.findings);
+        if self.acknowledged == 0 || self.recovered == 0 {
+            red.push(format!(
+                "{} writes were acknowledged and {} records read back: nothing was compared",
+                self.acknowledged, self.recovered
+            ));
+        }
+        // A run that stopped at a violation says nothing about phases it had no time for.
+        if self.findings.is_empty() {
+            let missed = self.phases.iter().filter(|(_, kills)| *kills == 0);
+            red.extend(missed.map(|(phase, _)| format!("no kill fell into the phase {phase}")));
+        }
+        red
+    }
+}
+
+impl Trace {
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{} procedures, {} calls: {} differences between the operating system and the simulator",
+            self.procedures, self.calls, self.differences
+        )
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "procedures": self.procedures,
+            "calls": self.calls,
+            "differences": self.differences,
+        })
+    }
+
+    fn red(&self) -> Vec<String> {
+        violated(self.calls, "calls were", self.differences, &self.findings)
+    }
+}
+
+impl Controls {
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{} control engines judged, {} wrongly",
+            self.judged, self.wrong
+        )
+    }
+
+    fn json(&self) -> Value {
+        json!({"judged": self.judged, "wrong": self.wrong})
+    }
+
+    fn red(&self) -> Vec<String> {
+        violated(
+            self.judged,
+            "control engines were",
+            self.wrong,
+            &self.findings,
+        )
+        .into_iter()
+        .map(|reason| format!("controls: {reason}"))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(engine: Engine) -> Report {
+        Report {
+            seed: 1,
+            full: false,
+            git: String::new(),
+            kernel: String::new(),
+            seconds: 0,
+            engines: vec![engine],
+            controls: None,
+            skipped: Vec::new(),
+        }
+    }
+
+    fn kill() -> Kill {
+        Kill {
+            kills: 1,
+            acknowledged: 1,
+            recovered: 1,
+            ..Kill::default()
+        }
+    }
+
+    #[test]
+    fn a_run_that_checked_nothing_is_red() {
+        assert_eq!(report(Engine::default()).red(), ["nothing was checked"]);
+        let idle = Engine {
+            name: "wal",
+            sim: Some(Sim::default()),
+            ..Engine::default()
+        };
+        assert_eq!(
+            report(idle).red(),
+            ["wal sim: no crash states were checked"]
+        );
+    }
+
+    #[test]
+    fn a_kill_run_is_green_only_if_every_phase_was_hit_and_nothing_lost() {
+        let judge = |kill: Kill| {
+            report(Engine {
+                kill: Some(kill),
+                ..Engine::default()
+            })
+            .red()
+            .len()
+        };
+        assert_eq!(judge(kill()), 0);
+        assert_eq!(judge(Kill { lost: 1, ..kill() }), 1);
+        assert_eq!(
+            judge(Kill {
+                recovered: 0,
+                ..kill()
+            }),
+            1
+        );
+        assert_eq!(
+            judge(Kill {
+                phases: vec![("rotate", 0), ("append", 1)],
+                ..kill()
+            }),
+            1
+        );
+    }
+
+    #[test]
+    fn every_key_of_the_object_is_there() {
+        let engine = Engine {
+            name: "wal",
+            sim: Some(Sim::default()),
+            faults: Some(Faults::default()),
+            corruption: Some(Corruption::default()),
+            barriers: Some(Barriers::default()),
+            kill: Some(kill()),
+            trace: Some(Trace::default()),
+        };
+        let mut report = report(engine);
+        report.controls = Some(Controls::default());
+        let json = report.json();
+        for path in [
+            "engines/wal/sim/workloads",
+            "engines/wal/sim/starting_states",
+            "engines/wal/sim/exhaustive_length",
+            "engines/wal/sim/crash_points",
+            "engines/wal/sim/sampled_points",
+            "engines/wal/sim/states",
+            "engines/wal/sim/unique_states",
+            "engines/wal/sim/nested_states",
+            "engines/wal/sim/violations",
+            "engines/wal/sim/states_per_second",
+            "engines/wal/faults/injected",
+            "engines/wal/faults/violations",
+            "engines/wal/corruption/changes",
+            "engines/wal/corruption/detected",
+            "engines/wal/corruption/harmless",
+            "engines/wal/corruption/wrong",
+            "engines/wal/corruption/panics",
+            "engines/wal/barriers/sites",
+            "engines/wal/barriers/caught",
+            "engines/wal/barriers/redundant",
+            "engines/wal/barriers/pairs",
+            "engines/wal/barriers/unreached",
+            "engines/wal/barriers/survivors",
+            "engines/wal/kill/kills",
+            "engines/wal/kill/acknowledged",
+            "engines/wal/kill/lost",
+            "engines/wal/trace/procedures",
+            "engines/wal/trace/differences",
+            "controls/judged",
+            "controls/wrong",
+            "skipped",
+            "seed",
+            "seconds",
+        ] {
+            assert!(json.pointer(&format!("/{path}")).is_some(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The write-ahead log under judgement: its alphabet, its starting states and its model.
+
+use std::time::Duration;
+
+use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
+use durable_io::{Background, Disk, SyncMode};
+use wal::{Lsn, Wal};
+
+/// Small enough that four operations fill and rotate segments.
+const SEGMENT_SIZE: u64 = 2048;
+const DIR: &str = "/wal";
+
+/// The log in one [`SyncMode`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WalSubject {
+    pub(crate) mode: SyncMode,
+}
+
+/// What a `Batch` log under test is opened with: the second unsynced write syncs.
+pub(crate) const BATCH: SyncMode =
+    SyncMode::Batch { writes: 2, interval: Duration::from_millis(10) };
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Append 20 bytes.
+    AppendSmall,
+    /// Append a record over three sectors.
+    AppendLarge,
+    /// Append two records as one batch, which together span two sectors.
+    AppendBatch,
+    Rotate,
+    /// Give up every record but the newest.
+    Truncate,
+    Sync,
+    /// Close; the next operation opens again.
+    Close,
+    /// One step of background work: making the next segment.
+    Background,
+}
+
+/// What a user sees of a log: which records are there, by the operation that wrote them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    first: u64,
+    /// Operation and index within its batch, from `first` on.
+    records: Vec<(u64, usize)>,
+    /// At least this much is proven durable by the mark alone.
+    marked: u64,
+}
+
+pub(crate) struct Store {
+    disk: Disk,
+    mode: SyncMode,
+    wal: Option<Wal>,
+    /// The last record of each write that the log does not call durable yet.
+    unsynced: Vec<Lsn>,
+}
+
+impl WalSubject {
+    fn open_wal(self, disk: &Disk) -> wal::Result<Wal> {
+        wal::Options::new()
+            .sync(self.mode)
+            .segment_size(SEGMENT_SIZE)
+            .background(Background::Inline)
+            .disk(disk.clone())
+            .open(DIR)
+    }
+}
+
+impl Store {
+    /// The open log; a closed one is opened again.
+    fn wal(&mut self) -> Outcome<&Wal> {
+        let wal = match self.wal.take() {
+            Some(wal) => wal,
+            None => WalSubject { mode: self.mode }.open_wal(&self.disk)?,
+        };
+        Ok(self.wal.insert(wal))
+    }
+
+    /// What the operation just acknowledged is promised: the log's own watermark says so, and every
+    /// crash checks whether it speaks the truth. The mode's words bound how far it may lag.
+    fn promise(&mut self) -> Outcome<Survives> {
+        let stats = self.wal()?.stats();
+        if self.unsynced.last().is_none_or(|last| *last < stats.last_lsn) {
+            self.unsynced.push(stats.last_lsn);
+        }
+        self.unsynced.retain(|last| *last > stats.durable_lsn);
+        let allowed = match self.mode {
+            SyncMode::Always => 0,
+            SyncMode::Batch { writes, .. } => writes as usize - 1,
+            SyncMode::Manual => usize::MAX,
+        };
+        if self.unsynced.len() > allowed {
+            return Err(format!("{} writes are not durable in {:?}", self.unsynced.len(), self.mode).into());
+        }
+        let all = stats.durable_lsn >= stats.last_lsn;
+        Ok(if all { Survives::PowerLoss } else { Survives::ProcessDeath })
+    }
+}
+
+/// The records that operation `n` writes: their lengths.
+fn lengths(op: Op) -> &'static [usize] {
+    match op {
+        Op::AppendSmall => &[20],
+        Op::AppendLarge => &[1100],
+        Op::AppendBatch => &[380, 376],
+        _ => &[],
+    }
+}
+
+/// A record's bytes: the operation, the index in the batch, the length, and a pattern of all three.
+fn payload(n: u64, index: usize, len: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len + 8);
+    bytes.extend_from_slice(&n.to_le_bytes());
+    bytes.extend_from_slice(&(index as u32).to_le_bytes());
+    bytes.extend_from_slice(&(len as u32).to_le_bytes());
+    let mut word = n.wrapping_mul(31).wrapping_add(index as u64 + 7) | 1;
+    while bytes.len() < len {
+        word = word.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17) | 1;
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// The operation and index that wrote `bytes`, if these are exactly what it wrote.
+fn identify(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut decoder = durable_io::codec::Decoder::new(bytes);
+    let n = decoder.u64()?;
+    let index = decoder.u32()? as usize;
+    let len = decoder.u32()? as usize;
+    (len == bytes.len() && payload(n, index, len) == bytes).then_some((n, index))
+}
+
+impl Subject for WalSubject {
+    type Op = Op;
+    type State = State;
+    type Store = Store;
+
+    fn operations(&self) -> Vec<Op> {
+        vec![
+            Op::AppendSmall,
+            Op::AppendLarge,
+            Op::AppendBatch,
+            Op::Rotate,
+            Op::Truncate,
+            Op::Sync,
+            Op::Close,
+            Op::Background,
+        ]
+    }
+
+    fn starts(&self) -> Vec<Start<Op>> {
+        use StartStep::{CutDuring, Do};
+        vec![
+            Start {
+                name: "two segments, the older one dead",
+                script: vec![
+                    Do(Op::AppendLarge),
+                    Do(Op::Rotate),
+                    Do(Op::AppendSmall),
+                    Do(Op::Truncate),
+                ],
+            },
+            Start {
+                name: "a batch torn at a segment's end",
+                script: vec![Do(Op::AppendLarge), CutDuring(Op::AppendBatch, Keep::AllBut(0))],
+            },
+            Start {
+                name: "after a recovery that cut a tail",
+                script: vec![Do(Op::AppendSmall), CutDuring(Op::AppendLarge, Keep::AllBut(1))],
+            },
+        ]
+    }
+
+    fn empty(&self) -> State {
+        State { first: 1, records: Vec::new(), marked: 0 }
+    }
+
+    fn open(&self, disk: &Disk) -> Outcome<Store> {
+        let wal = self.open_wal(disk)?;
+        Ok(Store { disk: disk.clone(), mode: self.mode, wal: Some(wal), unsynced: Vec::new() })
+    }
+
+    fn apply(&self, store: &mut Store, op: &Op, n: u64) -> Outcome<Survives> {
+        let payloads: Vec<Vec<u8>> =
+            lengths(*op).iter().enumerate().map(|(i, len)| payload(n, i, *len)).collect();
+        if *op == Op::Close {
+            // The log is opened by whatever comes next, so that a crash can come before.
+            if let Some(wal) = store.wal.take() {
+                wal.close()?;
+            }
+            store.unsynced.clear();
+            return Ok(Survives::PowerLoss);
+        }
+        let wal = store.wal()?;
+        match (op, payloads.as_slice()) {
+            (Op::AppendSmall | Op::AppendLarge, [payload]) => {
+                wal.append(payload)?;
+            }
+            (Op::AppendBatch, payloads) => {
+                let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+                wal.append_batch(&payloads)?;
+            }
+            (Op::Rotate, _) => wal.rotate()?,
+            (Op::Truncate, _) => wal.truncate_before(Lsn(wal.bounds().end.0 - 1))?,
+            (Op::Sync, _) => {
+                wal.sync()?;
+            }
+            (Op::Background, _) => {
+                wal.run_background()?;
+            }
+            (Op::AppendSmall | Op::AppendLarge | Op::Close, _) => {}
+        }
+        store.promise()
+    }
+
+    fn observe(&self, store: &mut Store) -> Outcome<State> {
+        let wal = store.wal()?;
+        let bounds = wal.bounds();
+        let mut records = Vec::new();
+        for record in wal.records(Lsn(0)) {
+            let record = record?;
+            let expected = bounds.start.0 + records.len() as u64;
+            if record.lsn.0 != expected {
+                return Err(format!("record {} where {expected} should be", record.lsn.0).into());
+            }
+            let written = identify(&record.payload)
+                .ok_or_else(|| format!("record {expected} holds bytes nobody wrote"))?;
+            records.push(written);
+        }
+        if bounds.end.0 != bounds.start.0 + records.len() as u64 {
+            return Err(format!("bounds {bounds:?}, but {} records", records.len()).into());
+        }
+        Ok(State { first: bounds.start.0, records, marked: wal.recovery().marked.0 })
+    }
+
+    fn model(&self, before: &State, op: &Op, n: u64) -> State {
+        let mut after = before.clone();
+        after.records.extend((0..lengths(*op).len()).map(|index| (n, index)));
+        match op {
+            Op::Truncate if !after.records.is_empty() => {
+                after.first += after.records.len() as u64 - 1;
+                after.records.drain(..after.records.len() - 1);
+            }
+            // A clean close leaves a mark that covers everything.
+            Op::Close => after.marked = after.first + after.records.len() as u64 - 1,
+            _ => {}
+        }
+        after
+    }
+
+    fn matches(&self, expected: &State, observed: &State) -> bool {
+        let same = expected.first == observed.first && expected.records == observed.records;
+        same && observed.marked >= expected.marked
+    }
+
+    fn continuation(&self, interrupted: &Op) -> Vec<Op> {
+        // As much as was lost, so that a left-over of it would fit behind; then over the border.
+        let again = if lengths(*interrupted).is_empty() { Op::AppendSmall } else { *interrupted };
+        // The spare of the next segment is made in between.
+        let mut ops = vec![again, Op::Rotate, Op::Background, Op::Background, Op::AppendSmall];
+        if self.mode != SyncMode::Always {
+            ops.push(Op::Sync);
+        }
+        ops
+    }
+
+    fn label(&self, op: &Op) -> String {
+        match op {
+            Op::AppendSmall | Op::AppendLarge | Op::AppendBatch => "append",
+            Op::Rotate => "rotate",
+            Op::Truncate => "truncate",
+            Op::Sync => "sync",
+            Op::Close => "close",
+            Op::Background => "background",
+        }
+        .to_owned()
+    }
+}
