@@ -14,6 +14,7 @@ use super::world::{ChainChange, DirNode, FileNode, Ino, Node, ROOT};
 use crate::backend::{DirBackend, DiskBackend, FileBackend, LockAttempt, MapBytes};
 use crate::dir::Entry;
 use crate::file::Advice;
+use crate::latch::Syncs;
 use crate::platform::{Capabilities, DurableWrite, SyncPrimitive};
 use crate::site::Site;
 
@@ -34,6 +35,7 @@ impl DiskBackend for SimBackend {
             machine: self.machine.clone(),
             ino: ROOT,
             path: String::new(),
+            syncs: Syncs::default(),
         };
         let mut state = self.machine.lock();
         state.trace("open_dir", &path.to_string_lossy(), None, (0, 0));
@@ -152,6 +154,7 @@ struct SimDir {
     machine: SimDisk,
     ino: Ino,
     path: String,
+    syncs: Syncs,
 }
 
 impl SimDir {
@@ -160,6 +163,7 @@ impl SimDir {
             machine: self.machine.clone(),
             ino,
             path: join(&self.path, name),
+            syncs: Syncs::default(),
         })
     }
 
@@ -221,6 +225,7 @@ impl DirBackend for SimDir {
             machine: self.machine.clone(),
             ino,
             path,
+            syncs: Syncs::default(),
         }))
     }
 
@@ -273,8 +278,10 @@ impl DirBackend for SimDir {
     }
 
     fn sync(&self, site: &Site) -> io::Result<()> {
-        sync(&self.machine, site, &self.path, |state, change| {
-            state.world.for_covered(self.ino, &change);
+        self.syncs.run(|| {
+            sync(&self.machine, site, &self.path, |state, change| {
+                state.world.for_covered(self.ino, change);
+            })
         })
     }
 
@@ -315,6 +322,7 @@ struct SimFile {
     machine: SimDisk,
     ino: Ino,
     path: String,
+    syncs: Syncs,
 }
 
 impl SimFile {
@@ -395,7 +403,7 @@ impl FileBackend for SimFile {
         if let Some(limit) = state.begin_sync(site) {
             state
                 .world
-                .for_range(self.ino, offset, n, &ChainChange::Promote(limit));
+                .for_range(self.ino, offset, n, ChainChange::Promote(limit));
         }
         Ok(n)
     }
@@ -419,8 +427,10 @@ impl FileBackend for SimFile {
     }
 
     fn sync(&self, site: &Site) -> io::Result<()> {
-        sync(&self.machine, site, &self.path, |state, change| {
-            state.world.for_covered(self.ino, &change);
+        self.syncs.run(|| {
+            sync(&self.machine, site, &self.path, |state, change| {
+                state.world.for_covered(self.ino, change);
+            })
         })
     }
 

@@ -84,6 +84,7 @@ impl World {
     }
 
     /// The disk after a power loss that took everything not yet synced.
+    #[must_use]
     pub fn lose_unsynced(&self) -> Self {
         let chains = self.pending_chains().len();
         self.crash(&Choice {
@@ -93,6 +94,7 @@ impl World {
     }
 
     /// The disk after a power loss that kept everything the kernel had.
+    #[must_use]
     pub fn keep_unsynced(&self) -> Self {
         let kept = self
             .pending_chains()
@@ -257,6 +259,9 @@ pub(crate) struct Visited {
     pub(crate) sampled: bool,
 }
 
+/// What is called with the hash of each crash state and a way to build it.
+pub(crate) type Visit<'v, E> = dyn FnMut(u64, &dyn Fn() -> Choice) -> Result<(), E> + 'v;
+
 /// Enumerates the crash states of instants of one run.
 #[derive(Debug)]
 pub(crate) struct States {
@@ -283,7 +288,7 @@ impl States {
     pub(crate) fn visit<E>(
         &mut self,
         world: &World,
-        visit: &mut dyn FnMut(u64, &dyn Fn() -> Choice) -> Result<(), E>,
+        visit: &mut Visit<'_, E>,
     ) -> Result<Visited, E> {
         let names = Names::of(world);
         let Some(plan) = self.plan(world, &names) else {
@@ -321,7 +326,7 @@ impl States {
         names: &Names,
         kept_names: &[usize],
         named: &Named,
-        visit: &mut dyn FnMut(u64, &dyn Fn() -> Choice) -> Result<(), E>,
+        visit: &mut Visit<'_, E>,
     ) -> Result<u64, E> {
         // Files with a single state only add to the base.
         let mut base = named.dirs_hash;

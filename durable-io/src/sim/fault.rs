@@ -53,8 +53,8 @@ impl SyncFailure {
 /// A fault at one call of a run, or from that call on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fault {
-    /// The call, counted from 0 over every call that reaches the disk ([`SimDisk::calls`]
-    /// (super::SimDisk::calls)).
+    /// The call, counted from 0 over every call that reaches the disk
+    /// ([`SimDisk::calls`](super::SimDisk::calls)).
     pub call: u64,
     /// What goes wrong.
     pub kind: FaultKind,

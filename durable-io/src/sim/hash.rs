@@ -1,6 +1,6 @@
 //! A fast, fixed mixing function: image hashes must be the same on every run and machine.
 
-/// Mixes two numbers into one (the finaliser of SplitMix64 over a xor-multiply).
+/// Mixes two numbers into one (the finaliser of `SplitMix64` over a xor-multiply).
 pub(crate) fn mix(a: u64, b: u64) -> u64 {
     let mut x = a.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ b.rotate_left(32);
     x ^= x >> 30;

@@ -1,7 +1,7 @@
 //! One run of a store on a simulated machine: the moments at which it can end, and what must hold
 //! when it is opened again.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 use std::sync::Arc;
 
 use super::crash::Choice;
@@ -460,7 +460,7 @@ impl<'s, S: Subject> Runner<'s, S> {
             history: History::new(state, moment.next_n),
         };
         if record {
-            self.recovery_moments(moment, &live, &mut moments);
+            Self::recovery_moments(moment, &live, &mut moments);
         }
         let record_on = record && moment.until == Until::ProcessDeath;
         self.go_on(&mut live, moment, record_on.then_some(&mut moments))?;
@@ -494,7 +494,7 @@ impl<'s, S: Subject> Runner<'s, S> {
         Broken { promise, detail }
     }
 
-    fn recovery_moments(&self, moment: &Moment<S>, live: &Live<S>, moments: &mut Vec<Moment<S>>) {
+    fn recovery_moments(moment: &Moment<S>, live: &Live<S>, moments: &mut Vec<Moment<S>>) {
         let before = History::<S>::of(moment.allowed_by_power_loss.to_vec(), moment.next_n);
         let op = &moment.interrupted;
         for point in live.sim.take_points() {
@@ -580,9 +580,9 @@ pub(crate) fn expected<T: Debug>(allowed: &[T], seen: &T) -> String {
         text.push_str(&short(state));
     }
     if skipped > 0 {
-        text.push_str(&format!("\n      or one of {skipped} older ones"));
+        write!(text, "\n      or one of {skipped} older ones").expect("a string takes all");
     }
-    text.push_str(&format!("\n   found {}", short(seen)));
+    write!(text, "\n   found {}", short(seen)).expect("a string takes all");
     text
 }
 

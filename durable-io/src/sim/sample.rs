@@ -4,7 +4,7 @@
 //! effect and only one effect, for each; every pair of chains in all four corners; every choice of
 //! names with no, half and all data; then random states at five densities.
 
-use super::crash::{ChainRef, Choice, Fill, PendingChain, Visited};
+use super::crash::{ChainRef, Choice, Fill, PendingChain, Visit, Visited};
 use super::hash::mix;
 use super::world::World;
 
@@ -14,10 +14,7 @@ const RANDOM_STATES: u64 = 400;
 /// More choices of names than this are cut off.
 const NAME_CHOICES: u64 = 256;
 
-pub(crate) fn visit<E>(
-    world: &World,
-    visit: &mut dyn FnMut(u64, &dyn Fn() -> Choice) -> Result<(), E>,
-) -> Result<Visited, E> {
+pub(crate) fn visit<E>(world: &World, visit: &mut Visit<'_, E>) -> Result<Visited, E> {
     let chains = world.pending_chains();
     let full: Vec<usize> = chains.iter().map(|chain| chain.effects.len()).collect();
     let mut visited = Visited {

@@ -1,6 +1,6 @@
 //! [`Tape`]: one crash, as data. What the explorer tries, the shrinker changes, and `replay` repeats.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 
 use super::crash::{Choice, EVERYTHING, Fill};
 use super::run::Runner;
@@ -161,7 +161,7 @@ impl Cut {
                 Fill::Garbage => "garbage".to_owned(),
                 Fill::Stale(source) => format!("stale{source}"),
             };
-            text.push_str(&format!(" {ino}={fill}"));
+            write!(text, " {ino}={fill}").expect("a string takes all");
         }
         text
     }

@@ -407,7 +407,7 @@ impl World {
     }
 
     /// Applies `change` to every chain that a sync of `ino` covers.
-    pub(crate) fn for_covered(&mut self, ino: Ino, change: &ChainChange) {
+    pub(crate) fn for_covered(&mut self, ino: Ino, change: ChainChange) {
         let Some(node) = self.nodes.get_mut(ino) else {
             return;
         };
@@ -434,7 +434,7 @@ impl World {
     }
 
     /// As [`for_covered`](World::for_covered), for the units of one written range and the size.
-    pub(crate) fn for_range(&mut self, ino: Ino, offset: u64, len: usize, change: &ChainChange) {
+    pub(crate) fn for_range(&mut self, ino: Ino, offset: u64, len: usize, change: ChainChange) {
         let parts: Vec<Part> = self.parts(offset, len).collect();
         let Some(Node::File(file)) = self.nodes.get_mut(ino).map(Arc::make_mut) else {
             return;
