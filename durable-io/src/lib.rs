@@ -59,7 +59,7 @@
 //! | [`File::write_durable_at`] | the written range, and the length needed to read it; not the name |
 //! | [`Dir::sync`] | the names created, renamed and removed in the directory before the call; not what they hold |
 //! | [`Disk::create_dir`] | the directory and every parent that it had to make |
-//! | [`replace_file`], [`publish`], [`create_durably`] | the file: content and name |
+//! | [`replace_file`], [`replace_file_with`], [`publish`], [`create_durably`] | the file: content and name |
 //! | [`remove_durably`] | that the file is gone |
 //! | [`File::start_writeback`], [`File::advise`], dropping a handle | nothing |
 //!
@@ -78,7 +78,7 @@
 //! | where files come from; time, ids | [`Disk`] |
 //! | names: create, rename, link, remove, list, lock, sync | [`Dir`], [`Lock`] |
 //! | bytes: read, write, allocate, sync, map | [`File`], [`Map`], [`Synced`] |
-//! | procedures made of these | [`replace_file`], [`publish`], [`create_durably`], [`remove_durably`] |
+//! | procedures made of these | [`replace_file`], [`replace_file_with`], [`publish`], [`create_durably`], [`remove_durably`] |
 //! | many writers, one sync | [`GroupCommit`] |
 //! | the words all engines share | [`SyncMode`], [`Background`], [`Error`] |
 //! | bytes on disk | [`checksum`], [`codec`] |
@@ -111,7 +111,7 @@ pub use disk::Disk;
 pub use error::{Error, Op, Result};
 pub use file::{Advice, File, Map, Synced};
 pub use platform::{Capabilities, DurableWrite, SyncPrimitive};
-pub use replace::{create_durably, publish, remove_durably, replace_file};
+pub use replace::{create_durably, publish, remove_durably, replace_file, replace_file_with};
 pub use site::{Barrier, Site};
 pub use sync_mode::{Background, SyncMode};
 

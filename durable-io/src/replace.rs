@@ -25,25 +25,44 @@ use crate::site::{Barrier, Site};
 /// Two syncs: one of the file, one of the directory.
 #[track_caller]
 pub fn replace_file(dir: &Dir, name: &str, contents: &[u8]) -> Result<()> {
-    let location = Location::caller();
+    replace_at(dir, name, Location::caller(), |file| {
+        if contents.is_empty() {
+            return Ok(());
+        }
+        // A full disk is met here, before the file counts for anything.
+        file.allocate(0, contents.len() as u64)?;
+        file.write_all_at(contents, 0)
+    })
+}
+
+/// Like [`replace_file`], with what `fill` writes to the new, empty file: for a content that is not
+/// at hand as one piece, or that has holes.
+///
+/// # Errors
+/// What `fill` returns, and those of [`replace_file`].
+#[track_caller]
+pub fn replace_file_with(
+    dir: &Dir,
+    name: &str,
+    fill: impl FnOnce(&File) -> Result<()>,
+) -> Result<()> {
+    replace_at(dir, name, Location::caller(), fill)
+}
+
+fn replace_at(
+    dir: &Dir,
+    name: &str,
+    location: &'static Location<'static>,
+    fill: impl FnOnce(&File) -> Result<()>,
+) -> Result<()> {
     let temp = format!("{name}.tmp");
     let file = create_over(dir, &temp)?;
-    let written = fill(&file, contents);
-    let published = written.and_then(|()| publish_at(dir, &file, &temp, name, location));
+    let published = fill(&file).and_then(|()| publish_at(dir, &file, &temp, name, location));
     if published.is_err() {
         // Best effort: the error that is returned matters more, and the next call overwrites it.
         drop(dir.remove(&temp));
     }
     published
-}
-
-fn fill(file: &File, contents: &[u8]) -> Result<()> {
-    if contents.is_empty() {
-        return Ok(());
-    }
-    // A full disk is met here, before the file counts for anything.
-    file.allocate(0, contents.len() as u64)?;
-    file.write_all_at(contents, 0)
 }
 
 /// Creates `name`, or empties the left-over of that name. Only for temporary names, which nothing

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use durable_io::checksum::checksum_at;
 use durable_io::codec::{Decoder, Encoder};
-use durable_io::{Dir, File, replace_file};
+use durable_io::{Dir, File, replace_file_with};
 
 use crate::error::{Corruption, Error, Result};
 use crate::frame::{Epochs, place};
@@ -158,12 +158,14 @@ impl MarkFile {
     /// Writes a mark file with `mark` in both slots, durably, in place of any that stood there.
     #[track_caller]
     pub(crate) fn create(dir: &Dir, mark: &Mark) -> durable_io::Result<()> {
-        let mut bytes = vec![0; MARK_SIZE];
-        for sequence in [1, 2] {
-            let at = usize::try_from(slot_offset(sequence)).unwrap_or(0);
-            crate::frame::put(&mut bytes, at, &mark.encode(sequence));
-        }
-        replace_file(dir, names::MARK, &bytes)
+        replace_file_with(dir, names::MARK, |file| {
+            // A full disk is met here, before the file counts for anything.
+            file.allocate(0, MARK_SIZE as u64)?;
+            for sequence in [1, 2] {
+                file.write_all_at(&mark.encode(sequence), slot_offset(sequence))?;
+            }
+            Ok(())
+        })
     }
 
     /// Opens and reads the mark file; `None` if there is none.

@@ -56,7 +56,7 @@ impl<S: Subject> Explorer<'_, S> {
         let mut removals = Vec::new();
         let mut survivors = Vec::new();
         for site in sites {
-            let removal = remove(subject, bound, &[*site]);
+            let removal = Self::remove(subject, bound, &[*site]);
             if !removal.is_caught() {
                 survivors.push(*site);
             }
@@ -65,26 +65,28 @@ impl<S: Subject> Explorer<'_, S> {
         }
         for (nth, first) in survivors.iter().enumerate() {
             for second in survivors.iter().skip(nth + 1) {
-                let removal = remove(subject, bound, &[*first, *second]);
+                let removal = Self::remove(subject, bound, &[*first, *second]);
                 progress(&removal);
                 removals.push(removal);
             }
         }
         removals
     }
-}
 
-fn remove<S: Subject>(subject: &S, bound: &Bound, sites: &[Site]) -> Removal {
-    let explored = Explorer::new(subject)
-        .without(sites)
-        .explore(bound, &|_counts| {});
-    // With the barrier on again the same run must break nothing, or something else is wrong.
-    let counterexample = explored
-        .counterexample
-        .filter(|example| replay(subject, &[], &example.tape).is_none());
-    Removal {
-        sites: sites.to_vec(),
-        counts: explored.counts,
-        counterexample,
+    /// Switches `sites` off together and explores `bound`, which the complete store must have passed
+    /// before.
+    pub fn remove(subject: &S, bound: &Bound, sites: &[Site]) -> Removal {
+        let explored = Explorer::new(subject)
+            .without(sites)
+            .explore(bound, &|_counts| {});
+        // With the barrier on again the same run must break nothing, or something else is wrong.
+        let counterexample = explored
+            .counterexample
+            .filter(|example| replay(subject, &[], &example.tape).is_none());
+        Removal {
+            sites: sites.to_vec(),
+            counts: explored.counts,
+            counterexample,
+        }
     }
 }

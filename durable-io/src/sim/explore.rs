@@ -1,8 +1,8 @@
 //! The explorer: runs every short sequence of operations, ends each at every moment, in every way,
 //! and asks the store what is left.
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -62,8 +62,10 @@ pub struct Counts {
     pub sampled_points: u64,
     /// Crash states generated.
     pub states: u64,
-    /// Distinct ones (image, allowed answers, interrupted operation), each checked in full.
+    /// Distinct ones (image, allowed answers, what is done afterwards), each checked in full.
     pub unique_states: u64,
+    /// Distinct images of the disk among them.
+    pub images: u64,
     /// Of these, how many came from a crash during recovery or after a process death.
     pub nested_states: u64,
     /// Opens of the store.
@@ -115,7 +117,17 @@ impl<'s, S: Subject> Explorer<'s, S> {
             .len();
         let letters = self.subject.operations().len();
         let workloads = all_workloads(starts, letters, bound.length);
-        self.run(bound, progress, &|nth| workloads.get(nth).cloned())
+        let explored = self.run(bound, progress, &|nth| workloads.get(nth).cloned());
+        if explored.counterexample.is_none() || bound.threads == 1 {
+            return explored;
+        }
+        // Which thread was first decides what several threads find. One thread finds the first and
+        // shortest sequence, always the same.
+        let alone = Bound {
+            threads: 1,
+            ..bound.clone()
+        };
+        self.run(&alone, progress, &|nth| workloads.get(nth).cloned())
     }
 
     /// Tries random sequences of 5 to 12 operations, from random starting states, until the time of
@@ -186,6 +198,7 @@ impl<'s, S: Subject> Explorer<'s, S> {
             bound,
             shared,
             known_sites: BTreeSet::new(),
+            unique: 0,
         };
         loop {
             let nth = shared.next.fetch_add(1, Ordering::Relaxed);
@@ -195,13 +208,12 @@ impl<'s, S: Subject> Explorer<'s, S> {
             let Some(workload) = workload(nth) else {
                 return;
             };
-            let before = shared.totals.unique.load(Ordering::Relaxed);
+            search.unique = 0;
             if let Err(tape) = search.workload(&workload) {
                 shared.report(nth, tape);
             }
             let start = search.runner.start_name(workload.start);
-            let unique = shared.totals.unique.load(Ordering::Relaxed) - before;
-            *shared.lock_by_start().entry(start).or_default() += unique;
+            *shared.lock_by_start().entry(start).or_default() += search.unique;
             if nth.is_multiple_of(16) {
                 progress(&shared.totals.counts());
             }
@@ -222,6 +234,7 @@ impl<'s, S: Subject> Explorer<'s, S> {
             bound,
             shared: &shared,
             known_sites: BTreeSet::new(),
+            unique: 0,
         };
         search.workload(workload).err()
     }
@@ -278,13 +291,30 @@ struct Shared {
     /// Workloads from this one on need not be tried any more.
     stop_at: AtomicUsize,
     found: Mutex<Option<Found>>,
-    /// How deep each state was checked: by key, the number of further crashes that were tried.
-    seen: Vec<Mutex<HashMap<u64, u8>>>,
+    seen: Vec<Mutex<Seen>>,
     sites: Mutex<BTreeMap<Site, BTreeSet<String>>>,
     by_start: Mutex<BTreeMap<&'static str, u64>>,
     totals: Totals,
     deadline: Option<Instant>,
     timed_out: AtomicBool,
+}
+
+/// What was checked already; a part of it, by hash.
+#[derive(Default)]
+struct Seen {
+    /// How deep each state was checked: the number of further crashes that were tried, plus one.
+    states: HashMap<u64, u8>,
+    images: HashSet<u64>,
+}
+
+/// Whether a state must be checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Freshness {
+    /// It was, with as many further crashes or more.
+    Checked,
+    /// It was, but with fewer further crashes.
+    Deeper,
+    New,
 }
 
 #[derive(Default)]
@@ -294,6 +324,7 @@ struct Totals {
     sampled: AtomicU64,
     states: AtomicU64,
     unique: AtomicU64,
+    images: AtomicU64,
     nested: AtomicU64,
     opens: AtomicU64,
 }
@@ -307,6 +338,7 @@ impl Totals {
             sampled_points: get(&self.sampled),
             states: get(&self.states),
             unique_states: get(&self.unique),
+            images: get(&self.images),
             nested_states: get(&self.nested),
             opens: get(&self.opens),
         }
@@ -354,23 +386,25 @@ impl Shared {
         }
     }
 
-    /// True if the state was not checked before with at least this many further crashes.
-    fn first_time(&self, key: u64, depth: u8) -> bool {
-        let shard = usize::try_from(key >> 32).unwrap_or(0) % SEEN_SHARDS;
+    /// Whether the state of `image` and `key` was checked before with `depth` further crashes.
+    fn freshness(&self, image: u64, key: u64, depth: u8) -> Freshness {
+        let shard = usize::try_from(image >> 32).unwrap_or(0) % SEEN_SHARDS;
         let Some(shard) = self.seen.get(shard) else {
-            return true;
+            return Freshness::New;
         };
         let mut seen = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        match seen.get_mut(&key) {
-            Some(checked) if *checked > depth => false,
-            Some(checked) => {
-                *checked = depth + 1;
-                true
+        match seen.states.entry(mix(image, key)) {
+            Entry::Occupied(checked) if *checked.get() > depth => Freshness::Checked,
+            Entry::Occupied(mut checked) => {
+                checked.insert(depth + 1);
+                Freshness::Deeper
             }
-            None => {
-                seen.insert(key, depth + 1);
+            Entry::Vacant(state) => {
+                state.insert(depth + 1);
+                let image = u64::from(seen.images.insert(image));
+                self.totals.images.fetch_add(image, Ordering::Relaxed);
                 self.totals.unique.fetch_add(1, Ordering::Relaxed);
-                true
+                Freshness::New
             }
         }
     }
@@ -382,6 +416,8 @@ struct Search<'a, S: Subject> {
     bound: &'a Bound,
     shared: &'a Shared,
     known_sites: BTreeSet<(Site, String)>,
+    /// New states of the current workload.
+    unique: u64,
 }
 
 impl<S: Subject> Search<'_, S> {
@@ -398,19 +434,14 @@ impl<S: Subject> Search<'_, S> {
         };
         self.shared.totals.workloads.fetch_add(1, Ordering::Relaxed);
         let mut states = States::new(self.bound.states_per_point);
-        for (index, moment) in moments.iter().enumerate() {
-            if moment.until == Until::ProcessDeath {
-                if self.bound.process_deaths {
-                    self.process_death(&mut states, moment, &tape.then(Cut::kill(index)))?;
-                }
-            } else {
-                self.power_loss(
-                    &mut states,
-                    moment,
-                    index,
-                    &tape,
-                    u8::from(self.bound.nested),
-                )?;
+        // Power losses first: what one of them shows is told with a single crash.
+        for (index, moment) in of_kind(&moments, Until::PowerLoss) {
+            let depth = u8::from(self.bound.nested);
+            self.power_loss(&mut states, moment, index, &tape, depth)?;
+        }
+        if self.bound.process_deaths {
+            for (index, moment) in of_kind(&moments, Until::ProcessDeath) {
+                self.process_death(&mut states, moment, &tape.then(Cut::kill(index)))?;
             }
         }
         Ok(())
@@ -423,9 +454,12 @@ impl<S: Subject> Search<'_, S> {
         moment: &Moment<S>,
         tape: &Tape,
     ) -> Result<(), Tape> {
-        let key = mix(moment.world.full_hash(), mix(moment.key(), 0xDEAD));
-        if !self.shared.first_time(key, 0) {
-            return Ok(());
+        let image = mix(moment.world.full_hash(), 0xDEAD);
+        let key = self.runner.key(moment);
+        match self.shared.freshness(image, key, 0) {
+            Freshness::Checked => return Ok(()),
+            Freshness::Deeper => {}
+            Freshness::New => self.unique += 1,
         }
         self.shared.totals.points.fetch_add(1, Ordering::Relaxed);
         self.shared.totals.states.fetch_add(1, Ordering::Relaxed);
@@ -446,16 +480,21 @@ impl<S: Subject> Search<'_, S> {
         depth: u8,
     ) -> Result<(), Tape> {
         let mut work = Vec::new();
-        let mut queue = |hash: u64, choice: &dyn Fn() -> Choice| {
-            if self.shared.first_time(mix(hash, moment.key()), depth) {
+        let mut unique = 0;
+        let key = self.runner.key(moment);
+        let mut queue = |image: u64, choice: &dyn Fn() -> Choice| {
+            let freshness = self.shared.freshness(image, key, depth);
+            if freshness != Freshness::Checked {
                 work.push(choice());
             }
+            unique += u64::from(freshness == Freshness::New);
             Ok::<(), Tape>(())
         };
         let Visited {
             states: generated,
             sampled,
         } = states.visit(&moment.world, &mut queue)?;
+        self.unique += unique;
         let totals = &self.shared.totals;
         totals.points.fetch_add(1, Ordering::Relaxed);
         totals
@@ -512,6 +551,14 @@ impl<S: Subject> Search<'_, S> {
             }
         }
     }
+}
+
+fn of_kind<S: Subject>(
+    moments: &[Moment<S>],
+    kind: Until,
+) -> impl Iterator<Item = (usize, &Moment<S>)> {
+    let all = moments.iter().enumerate();
+    all.filter(move |(_, moment)| moment.until == kind)
 }
 
 /// A fixed hash of a value: the same on every run.

@@ -118,10 +118,11 @@ impl Telling {
             .cloned()
             .collect::<Vec<_>>()
             .join(", ");
-        self.summary = if shown.is_empty() {
-            "open".to_owned()
-        } else {
-            shown
+        self.summary = match (tape.start, shown.is_empty()) {
+            (0, true) => "open".to_owned(),
+            (0, false) => shown,
+            (start, true) => format!("({})", runner.start_name(start)),
+            (start, false) => format!("({}) {shown}", runner.start_name(start)),
         };
     }
 
