@@ -1,14 +1,20 @@
 //! `cargo xtask crashtest`: which layers run on which engine, and the report at the end.
 
 mod audit;
+mod barriers;
+mod controls;
+mod corruption;
+mod faults;
 pub(crate) mod kill;
 mod progress;
 mod report;
 mod scan;
 mod scratch;
+mod sim;
 pub(crate) mod trace;
+mod wal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -96,6 +102,10 @@ pub(crate) enum Outcome<T> {
 
 /// Runs what `args` ask for and prints the report; true if nothing is red.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+    if let Some(path) = &args.replay {
+        let (subject, tape) = sim::read_tape(path)?;
+        return wal::replay(&subject, &tape);
+    }
     let started = Instant::now();
     let context = Context {
         full: args.full,
@@ -113,6 +123,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         controls: None,
         skipped: Vec::new(),
     };
+    if args.wants(EngineName::Controls)
+        && args.runs(LayerName::Sim, "controls", &mut report.skipped)
+    {
+        report.controls = Some(controls::run(&context));
+    }
     if args.wants(EngineName::Wal) {
         let engine = judge_wal(args, &context, &mut report.skipped)?;
         report.engines.push(engine);
@@ -131,13 +146,13 @@ impl Args {
     }
 
     /// True if `layer` is to run; notes in `skipped` that nobody asked for it otherwise.
-    fn runs(&self, layer: LayerName, skipped: &mut Vec<Skipped>) -> bool {
+    fn runs(&self, layer: LayerName, engine: &str, skipped: &mut Vec<Skipped>) -> bool {
         let runs = self.layers.is_empty() || self.layers.contains(&layer);
         if !runs {
             let name = layer
                 .to_possible_value()
                 .map(|value| value.get_name().to_owned());
-            let layer = format!("wal {}", name.unwrap_or_default());
+            let layer = format!("{engine} {}", name.unwrap_or_default());
             skipped.push(Skipped {
                 layer,
                 reason: "not asked for".to_owned(),
@@ -148,14 +163,33 @@ impl Args {
 }
 
 fn judge_wal(args: &Args, context: &Context, skipped: &mut Vec<Skipped>) -> anyhow::Result<Engine> {
+    let name = "wal";
     let mut engine = Engine {
-        name: "wal",
+        name,
         ..Engine::default()
     };
-    if args.runs(LayerName::Kill, skipped) {
+    if args.runs(LayerName::Sim, name, skipped) {
+        let (sim, barriers) = wal::simulate(context, &workspace()?)?;
+        if barriers.is_none() {
+            let reason = "the complete engine breaks, so leaving out a barrier proves nothing";
+            skipped.push(Skipped {
+                layer: format!("{name} barriers"),
+                reason: reason.to_owned(),
+            });
+        }
+        engine.sim = Some(sim);
+        engine.barriers = barriers;
+    }
+    if args.runs(LayerName::Faults, name, skipped) {
+        engine.faults = Some(wal::inject());
+    }
+    if args.runs(LayerName::Corruption, name, skipped) {
+        engine.corruption = Some(corruption::run(context));
+    }
+    if args.runs(LayerName::Kill, name, skipped) {
         engine.kill = Some(kill::run(context)?);
     }
-    if args.runs(LayerName::Trace, skipped) {
+    if args.runs(LayerName::Trace, name, skipped) {
         match trace::run()? {
             Outcome::Ran(trace) => engine.trace = Some(trace),
             Outcome::Skipped(reason) => {
@@ -169,6 +203,13 @@ fn judge_wal(args: &Args, context: &Context, skipped: &mut Vec<Skipped>) -> anyh
     Ok(engine)
 }
 
+/// The root of the workspace that this program was built from.
+fn workspace() -> anyhow::Result<PathBuf> {
+    let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let root = built_from.context("the crate stands in the workspace's root")?;
+    Ok(root.to_owned())
+}
+
 /// The first line that `command` prints, or "unknown": for the report only.
 fn output_of(command: &mut Command) -> String {
     match command.output() {
@@ -179,7 +220,7 @@ fn output_of(command: &mut Command) -> String {
     }
 }
 
-fn write_json(path: &std::path::Path, report: &Report) -> anyhow::Result<()> {
+fn write_json(path: &Path, report: &Report) -> anyhow::Result<()> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
@@ -187,7 +228,7 @@ fn write_json(path: &std::path::Path, report: &Report) -> anyhow::Result<()> {
         .file_name()
         .and_then(|name| name.to_str())
         .context("--json needs a file name")?;
-    let dir = Disk::os().open_dir(parent.unwrap_or(std::path::Path::new(".")))?;
+    let dir = Disk::os().open_dir(parent.unwrap_or(Path::new(".")))?;
     let text = format!("{:#}\n", report.json());
     durable_io::replace_file(&dir, name, text.as_bytes())?;
     Ok(())

@@ -157,6 +157,7 @@ mod tests {
                 site("wal.rs:9:1", FileOrDir::Dir, &["create"], Verdict::Caught),
                 site("wal.rs:11:1", FileOrDir::Dir, &[], Verdict::Unreached),
             ],
+            ..Barriers::default()
         };
         assert_eq!(groups(&barriers), ["create", "append", "rotate", "(none)"]);
         let text = table(&barriers).to_string();

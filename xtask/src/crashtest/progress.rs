@@ -1,7 +1,8 @@
 //! How a layer shows that it is alive: a bar on a terminal, plain lines anywhere else.
 
-use std::cell::Cell;
 use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,9 +16,9 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) struct Progress {
     label: String,
     total: Option<u64>,
-    done: Cell<u64>,
+    done: AtomicU64,
     bar: Option<ProgressBar>,
-    last_line: Cell<Instant>,
+    last_line: Mutex<Instant>,
 }
 
 impl Progress {
@@ -27,24 +28,23 @@ impl Progress {
         Self {
             label: label.to_owned(),
             total,
-            done: Cell::new(0),
+            done: AtomicU64::new(0),
             bar,
-            last_line: Cell::new(Instant::now()),
+            last_line: Mutex::new(Instant::now()),
         }
     }
 
     /// Counts `steps` more steps as done.
     pub(crate) fn inc(&self, steps: u64) {
-        self.set(self.done.get() + steps);
+        self.set(self.done.load(Ordering::Relaxed) + steps);
     }
 
     /// Says that `done` steps are done.
     pub(crate) fn set(&self, done: u64) {
-        self.done.set(done);
+        self.done.store(done, Ordering::Relaxed);
         match &self.bar {
             Some(bar) => bar.set_position(done),
-            None if self.last_line.get().elapsed() >= PLAIN_INTERVAL => {
-                self.last_line.set(Instant::now());
+            None if self.is_line_due() => {
                 let of = self
                     .total
                     .map(|total| format!(" of {total}"))
@@ -54,6 +54,18 @@ impl Progress {
             }
             None => {}
         }
+    }
+
+    /// True once per interval.
+    fn is_line_due(&self) -> bool {
+        let Ok(mut last) = self.last_line.lock() else {
+            return false;
+        };
+        let is_due = last.elapsed() >= PLAIN_INTERVAL;
+        if is_due {
+            *last = Instant::now();
+        }
+        is_due
     }
 
     /// Ends the bar and prints the layer's line of figures.

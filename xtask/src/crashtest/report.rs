@@ -3,6 +3,9 @@
 //! A number that is red says so in `red()`, with what to do about it. The exit status is 0 only if
 //! nothing is red, and a layer that ran without checking anything is red.
 
+use std::collections::BTreeSet;
+
+use durable_io::sim::Counts;
 use serde_json::{Value, json};
 
 /// Everything one run found.
@@ -38,20 +41,24 @@ pub(crate) struct Engine {
 /// The simulated disk: crash states of recorded runs.
 #[derive(Debug, Default)]
 pub(crate) struct Sim {
-    pub(crate) workloads: u64,
-    pub(crate) starting_states: u64,
-    /// Every sequence of up to this many operations was run.
-    pub(crate) exhaustive_length: u64,
-    pub(crate) crash_points: u64,
-    /// Crash points whose states were too many to try all.
-    pub(crate) sampled_points: u64,
-    pub(crate) states: u64,
-    pub(crate) unique_states: u64,
-    pub(crate) nested_states: u64,
-    pub(crate) violations: u64,
-    pub(crate) states_per_second: u64,
-    /// The violations, as text: the shortest first.
+    pub(crate) runs: Vec<SimRun>,
+    /// The violations, as text.
     pub(crate) findings: Vec<String>,
+}
+
+/// One exploration.
+#[derive(Debug)]
+pub(crate) struct SimRun {
+    pub(crate) name: String,
+    /// Every sequence of up to this many operations was run; 0 if they were drawn.
+    pub(crate) length: u64,
+    /// The unit of tearing, in bytes.
+    pub(crate) unit: u64,
+    pub(crate) threads: u64,
+    pub(crate) seconds: f64,
+    pub(crate) counts: Counts,
+    /// Distinct states for each starting state.
+    pub(crate) by_start: Vec<(&'static str, u64)>,
 }
 
 /// Errors injected into calls of the simulated disk.
@@ -71,6 +78,8 @@ pub(crate) struct Corruption {
     pub(crate) detected: u64,
     /// Answered exactly as before.
     pub(crate) harmless: u64,
+    /// Records are gone without a word, where no witness of them can be left.
+    pub(crate) in_window: u64,
     /// Answered wrongly.
     pub(crate) wrong: u64,
     pub(crate) panics: u64,
@@ -82,6 +91,8 @@ pub(crate) struct Corruption {
 #[derive(Debug, Default)]
 pub(crate) struct Barriers {
     pub(crate) sites: Vec<SiteVerdict>,
+    /// Calls whose nature or place the scan of the sources could not tell.
+    pub(crate) findings: Vec<String>,
 }
 
 /// Which column of the audit table a barrier belongs to.
@@ -299,57 +310,96 @@ fn violated(checked: u64, what: &str, violations: u64, findings: &[String]) -> V
     red
 }
 
-impl Sim {
+impl SimRun {
+    /// Full checks per second: a check opens the store about seven times, and writes to it.
+    fn checks_per_second(&self) -> u64 {
+        rate(self.counts.unique_states, self.seconds)
+    }
+
     pub(crate) fn summary(&self) -> String {
+        let counts = &self.counts;
+        let bound = if self.length == 0 {
+            "drawn sequences".to_owned()
+        } else {
+            format!("every sequence of up to {} operations", self.length)
+        };
         format!(
-            "{} workloads from {} starting states (every sequence of up to {} operations), {} crash \
-             points ({} sampled), {} states ({} distinct, {} nested), {} states/s: {} violations",
-            self.workloads,
-            self.starting_states,
-            self.exhaustive_length,
-            self.crash_points,
-            self.sampled_points,
-            self.states,
-            self.unique_states,
-            self.nested_states,
-            self.states_per_second,
-            self.violations
+            "{bound}: {} workloads, {} crash points ({} sampled), {} states, {} distinct and fully \
+             checked ({} nested), {} checks/s on {} threads",
+            counts.workloads,
+            counts.crash_points,
+            counts.sampled_points,
+            counts.states,
+            counts.unique_states,
+            counts.nested_states,
+            self.checks_per_second(),
+            self.threads
         )
     }
 
     fn json(&self) -> Value {
+        let by_start = self.by_start.iter();
+        let by_start: serde_json::Map<String, Value> = by_start
+            .map(|&(start, unique)| (start.to_owned(), unique.into()))
+            .collect();
         json!({
-            "workloads": self.workloads,
-            "starting_states": self.starting_states,
-            "exhaustive_length": self.exhaustive_length,
-            "crash_points": self.crash_points,
-            "sampled_points": self.sampled_points,
-            "states": self.states,
-            "unique_states": self.unique_states,
-            "nested_states": self.nested_states,
-            "violations": self.violations,
-            "states_per_second": self.states_per_second,
+            "name": self.name,
+            "length": self.length,
+            "unit": self.unit,
+            "threads": self.threads,
+            "seconds": self.seconds,
+            "unique_states": self.counts.unique_states,
+            "images": self.counts.images,
+            "opens": self.counts.opens,
+            "checks_per_second": self.checks_per_second(),
+            "unique_states_by_start": by_start,
+        })
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate for the report"
+)]
+fn rate(n: u64, seconds: f64) -> u64 {
+    (n as f64 / seconds.max(0.001)) as u64
+}
+
+impl Sim {
+    fn total(&self, count: impl Fn(&Counts) -> u64) -> u64 {
+        self.runs.iter().map(|run| count(&run.counts)).sum()
+    }
+
+    fn json(&self) -> Value {
+        let starts: BTreeSet<_> = self.runs.iter().flat_map(|run| &run.by_start).collect();
+        let starts: BTreeSet<_> = starts.iter().map(|(start, _)| start).collect();
+        let seconds = self.runs.iter().map(|run| run.seconds).sum();
+        let unique = self.total(|counts| counts.unique_states);
+        json!({
+            "workloads": self.total(|counts| counts.workloads),
+            "starting_states": starts.len(),
+            "exhaustive_length": self.runs.iter().map(|run| run.length).max().unwrap_or(0),
+            "crash_points": self.total(|counts| counts.crash_points),
+            "sampled_points": self.total(|counts| counts.sampled_points),
+            "states": self.total(|counts| counts.states),
+            "unique_states": unique,
+            "images": self.total(|counts| counts.images),
+            "nested_states": self.total(|counts| counts.nested_states),
+            "violations": self.findings.len(),
+            "states_per_second": rate(unique, seconds),
+            "runs": self.runs.iter().map(SimRun::json).collect::<Vec<_>>(),
         })
     }
 
     fn red(&self) -> Vec<String> {
-        violated(
-            self.states,
-            "crash states were",
-            self.violations,
-            &self.findings,
-        )
+        let states = self.total(|counts| counts.unique_states);
+        violated(states, "crash states were", 0, &self.findings)
     }
 }
 
 impl Faults {
-    pub(crate) fn summary(&self) -> String {
-        format!(
-            "{} faults injected: {} violations",
-            self.injected, self.violations
-        )
-    }
-
     fn json(&self) -> Value {
         json!({"injected": self.injected, "violations": self.violations})
     }
@@ -367,8 +417,8 @@ impl Faults {
 impl Corruption {
     pub(crate) fn summary(&self) -> String {
         format!(
-            "{} changes: {} detected, {} harmless, {} wrong, {} panics",
-            self.changes, self.detected, self.harmless, self.wrong, self.panics
+            "{} changes: {} detected, {} harmless, {} in the documented window, {} wrong, {} panics",
+            self.changes, self.detected, self.harmless, self.in_window, self.wrong, self.panics
         )
     }
 
@@ -377,6 +427,7 @@ impl Corruption {
             "changes": self.changes,
             "detected": self.detected,
             "harmless": self.harmless,
+            "in_window": self.in_window,
             "wrong": self.wrong,
             "panics": self.panics,
         })
@@ -433,11 +484,8 @@ impl Barriers {
     }
 
     fn red(&self) -> Vec<String> {
-        let red = self
-            .sites
-            .iter()
-            .filter_map(SiteVerdict::red)
-            .collect::<Vec<_>>();
+        let red = self.sites.iter().filter_map(SiteVerdict::red);
+        let red: Vec<String> = red.chain(self.findings.iter().cloned()).collect();
         violated(self.sites.len() as u64, "barriers were", 0, &red)
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct SourceSite {
     /// In characters, from 1.
     pub(crate) column: u32,
     pub(crate) call: Call,
+    /// What the comment above it says behind "Redundant:".
+    pub(crate) proof: Option<String>,
 }
 
 /// What stands at a [`SourceSite`].
@@ -43,8 +45,9 @@ type Steps = BTreeSet<String>;
 const METHODS: [&str; 3] = ["sync_data", "sync_all", "write_durable_at"];
 
 /// The procedures of durable-io that hold barriers, and their steps.
-const FUNCTIONS: [(&str, &[&str]); 4] = [
+const FUNCTIONS: [(&str, &[&str]); 5] = [
     ("replace_file", &["contents", "name"]),
+    ("replace_file_with", &["contents", "name"]),
     ("create_durably", &["contents", "name"]),
     ("publish", &["contents", "name"]),
     ("remove_durably", &["name"]),
@@ -67,6 +70,7 @@ pub(crate) fn sites(workspace: &Path, name: &str) -> anyhow::Result<Vec<SourceSi
     let root = PathBuf::from(name).join("src");
     let mut queue = vec![(root.join("lib.rs"), root)];
     let mut sources = Vec::new();
+    let mut texts = BTreeMap::new();
     while let Some((file, children)) = queue.pop() {
         let path = workspace.join(&file);
         let text = std::fs::read_to_string(&path)
@@ -75,9 +79,30 @@ pub(crate) fn sites(workspace: &Path, name: &str) -> anyhow::Result<Vec<SourceSi
         for module in modules(&parsed.1) {
             queue.push(module_file(workspace, &children.join(module))?);
         }
+        texts.insert(parsed.0.clone(), text);
         sources.push(parsed);
     }
-    Ok(scan(&sources))
+    let mut sites = scan(&sources);
+    for site in &mut sites {
+        let text = texts.get(&site.file).map_or("", String::as_str);
+        site.proof = proof_above(text, site.line);
+    }
+    Ok(sites)
+}
+
+/// What the comment right above line `line` says behind "Redundant:": why nothing is lost without the
+/// barrier, and why it is there all the same.
+fn proof_above(text: &str, line: u32) -> Option<String> {
+    let above: Vec<&str> = text.lines().take(line.saturating_sub(1) as usize).collect();
+    let comment = above
+        .iter()
+        .rev()
+        .map_while(|line| line.trim().strip_prefix("//"));
+    let mut lines: Vec<&str> = comment.map(str::trim).collect();
+    lines.reverse();
+    let text = lines.join(" ");
+    let (_, proof) = text.split_once("Redundant: ")?;
+    Some(proof.to_owned())
 }
 
 /// A source file by the compiler's name for it.
@@ -160,6 +185,7 @@ impl<'a> Scan<'a> {
             line: u32::try_from(line).unwrap_or(u32::MAX),
             column: u32::try_from(column + 1).unwrap_or(u32::MAX),
             call,
+            proof: None,
         });
     }
 

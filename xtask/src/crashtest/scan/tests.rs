@@ -208,3 +208,13 @@ fn modules_are_followed_from_the_crates_root() {
             .all(|site| site.file.starts_with("durable-io/src/"))
     );
 }
+
+#[test]
+fn a_proof_is_the_comment_right_above() {
+    let text = "// Redundant: an open does\n// it again.\ndir.sync()?;\n// Durable: it.\nfile.sync_data()?;";
+    assert_eq!(
+        proof_above(text, 3).as_deref(),
+        Some("an open does it again.")
+    );
+    assert_eq!(proof_above(text, 5), None);
+}

@@ -1,4 +1,4 @@
-//! The write-ahead log under judgement: its alphabet, its starting states and its model.
+//! The log in each `SyncMode`: its alphabet, its starting states and its model.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use durable_io::{Background, Disk, SyncMode};
 use wal::{Lsn, Wal};
 
 /// Small enough that four operations fill and rotate segments.
-const SEGMENT_SIZE: u64 = 2048;
-const DIR: &str = "/wal";
+pub(crate) const SEGMENT_SIZE: u64 = 2048;
+pub(crate) const DIR: &str = "/wal";
 
 /// The log in one [`SyncMode`].
 #[derive(Clone, Copy, Debug)]
@@ -16,9 +16,12 @@ pub(crate) struct WalSubject {
     pub(crate) mode: SyncMode,
 }
 
-/// What a `Batch` log under test is opened with: the second unsynced write syncs.
-pub(crate) const BATCH: SyncMode =
-    SyncMode::Batch { writes: 2, interval: Duration::from_millis(10) };
+/// What a `Batch` log under test is opened with: the second unsynced write syncs, and so does the next
+/// background step after a single one, whose interval is over at once.
+pub(crate) const BATCH: SyncMode = SyncMode::Batch {
+    writes: 2,
+    interval: Duration::ZERO,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
@@ -41,19 +44,19 @@ pub(crate) enum Op {
 /// What a user sees of a log: which records are there, by the operation that wrote them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    first: u64,
+    pub(crate) first: u64,
     /// Operation and index within its batch, from `first` on.
-    records: Vec<(u64, usize)>,
+    pub(crate) records: Vec<(u64, usize)>,
     /// At least this much is proven durable by the mark alone.
     marked: u64,
 }
 
 pub(crate) struct Store {
-    disk: Disk,
-    mode: SyncMode,
-    wal: Option<Wal>,
+    pub(crate) disk: Disk,
+    pub(crate) mode: SyncMode,
+    pub(crate) wal: Option<Wal>,
     /// The last record of each write that the log does not call durable yet.
-    unsynced: Vec<Lsn>,
+    pub(crate) unsynced: Vec<Lsn>,
 }
 
 impl WalSubject {
@@ -79,27 +82,38 @@ impl Store {
 
     /// What the operation just acknowledged is promised: the log's own watermark says so, and every
     /// crash checks whether it speaks the truth. The mode's words bound how far it may lag.
-    fn promise(&mut self) -> Outcome<Survives> {
+    fn promise(&mut self, op: Op) -> Outcome<Survives> {
         let stats = self.wal()?.stats();
-        if self.unsynced.last().is_none_or(|last| *last < stats.last_lsn) {
+        if self
+            .unsynced
+            .last()
+            .is_none_or(|last| *last < stats.last_lsn)
+        {
             self.unsynced.push(stats.last_lsn);
         }
         self.unsynced.retain(|last| *last > stats.durable_lsn);
         let allowed = match self.mode {
             SyncMode::Always => 0,
+            // The interval is over when the background looks.
+            SyncMode::Batch { .. } if op == Op::Background => 0,
             SyncMode::Batch { writes, .. } => writes as usize - 1,
             SyncMode::Manual => usize::MAX,
         };
-        if self.unsynced.len() > allowed {
-            return Err(format!("{} writes are not durable in {:?}", self.unsynced.len(), self.mode).into());
+        let unsynced = self.unsynced.len();
+        if unsynced > allowed {
+            return Err(format!("{unsynced} writes are not durable after {op:?}").into());
         }
         let all = stats.durable_lsn >= stats.last_lsn;
-        Ok(if all { Survives::PowerLoss } else { Survives::ProcessDeath })
+        Ok(if all {
+            Survives::PowerLoss
+        } else {
+            Survives::ProcessDeath
+        })
     }
 }
 
 /// The records that operation `n` writes: their lengths.
-fn lengths(op: Op) -> &'static [usize] {
+pub(crate) fn lengths(op: Op) -> &'static [usize] {
     match op {
         Op::AppendSmall => &[20],
         Op::AppendLarge => &[1100],
@@ -109,11 +123,13 @@ fn lengths(op: Op) -> &'static [usize] {
 }
 
 /// A record's bytes: the operation, the index in the batch, the length, and a pattern of all three.
-fn payload(n: u64, index: usize, len: usize) -> Vec<u8> {
+pub(crate) fn payload(n: u64, index: usize, len: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len + 8);
     bytes.extend_from_slice(&n.to_le_bytes());
-    bytes.extend_from_slice(&(index as u32).to_le_bytes());
-    bytes.extend_from_slice(&(len as u32).to_le_bytes());
+    for small in [index, len] {
+        let small = u32::try_from(small).unwrap_or(u32::MAX);
+        bytes.extend_from_slice(&small.to_le_bytes());
+    }
     let mut word = n.wrapping_mul(31).wrapping_add(index as u64 + 7) | 1;
     while bytes.len() < len {
         word = word.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17) | 1;
@@ -164,27 +180,45 @@ impl Subject for WalSubject {
             },
             Start {
                 name: "a batch torn at a segment's end",
-                script: vec![Do(Op::AppendLarge), CutDuring(Op::AppendBatch, Keep::AllBut(0))],
+                script: vec![
+                    Do(Op::AppendLarge),
+                    CutDuring(Op::AppendBatch, Keep::AllBut(0)),
+                ],
             },
             Start {
                 name: "after a recovery that cut a tail",
-                script: vec![Do(Op::AppendSmall), CutDuring(Op::AppendLarge, Keep::AllBut(1))],
+                script: vec![
+                    Do(Op::AppendSmall),
+                    CutDuring(Op::AppendLarge, Keep::AllBut(1)),
+                ],
             },
         ]
     }
 
     fn empty(&self) -> State {
-        State { first: 1, records: Vec::new(), marked: 0 }
+        State {
+            first: 1,
+            records: Vec::new(),
+            marked: 0,
+        }
     }
 
     fn open(&self, disk: &Disk) -> Outcome<Store> {
         let wal = self.open_wal(disk)?;
-        Ok(Store { disk: disk.clone(), mode: self.mode, wal: Some(wal), unsynced: Vec::new() })
+        Ok(Store {
+            disk: disk.clone(),
+            mode: self.mode,
+            wal: Some(wal),
+            unsynced: Vec::new(),
+        })
     }
 
     fn apply(&self, store: &mut Store, op: &Op, n: u64) -> Outcome<Survives> {
-        let payloads: Vec<Vec<u8>> =
-            lengths(*op).iter().enumerate().map(|(i, len)| payload(n, i, *len)).collect();
+        let payloads: Vec<Vec<u8>> = lengths(*op)
+            .iter()
+            .enumerate()
+            .map(|(i, len)| payload(n, i, *len))
+            .collect();
         if *op == Op::Close {
             // The log is opened by whatever comes next, so that a crash can come before.
             if let Some(wal) = store.wal.take() {
@@ -212,7 +246,7 @@ impl Subject for WalSubject {
             }
             (Op::AppendSmall | Op::AppendLarge | Op::Close, _) => {}
         }
-        store.promise()
+        store.promise(*op)
     }
 
     fn observe(&self, store: &mut Store) -> Outcome<State> {
@@ -232,12 +266,18 @@ impl Subject for WalSubject {
         if bounds.end.0 != bounds.start.0 + records.len() as u64 {
             return Err(format!("bounds {bounds:?}, but {} records", records.len()).into());
         }
-        Ok(State { first: bounds.start.0, records, marked: wal.recovery().marked.0 })
+        Ok(State {
+            first: bounds.start.0,
+            records,
+            marked: wal.recovery().marked.0,
+        })
     }
 
     fn model(&self, before: &State, op: &Op, n: u64) -> State {
         let mut after = before.clone();
-        after.records.extend((0..lengths(*op).len()).map(|index| (n, index)));
+        after
+            .records
+            .extend((0..lengths(*op).len()).map(|index| (n, index)));
         match op {
             Op::Truncate if !after.records.is_empty() => {
                 after.first += after.records.len() as u64 - 1;
@@ -257,9 +297,19 @@ impl Subject for WalSubject {
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
         // As much as was lost, so that a left-over of it would fit behind; then over the border.
-        let again = if lengths(*interrupted).is_empty() { Op::AppendSmall } else { *interrupted };
+        let again = if lengths(*interrupted).is_empty() {
+            Op::AppendSmall
+        } else {
+            *interrupted
+        };
         // The spare of the next segment is made in between.
-        let mut ops = vec![again, Op::Rotate, Op::Background, Op::Background, Op::AppendSmall];
+        let mut ops = vec![
+            again,
+            Op::Rotate,
+            Op::Background,
+            Op::Background,
+            Op::AppendSmall,
+        ];
         if self.mode != SyncMode::Always {
             ops.push(Op::Sync);
         }

@@ -1,0 +1,291 @@
+//! The layer `corruption`: bytes that change behind the engine's back, on the simulated disk.
+//!
+//! Small logs are written by the engine ([`logs`]). Then one thing is changed ([`changes`]), the log
+//! is opened and asked everything ([`ask`]), and the answer is compared with what the bytes of the
+//! undamaged log allow ([`facts`], [`judge`]): the same answer, an error that names the place, or,
+//! only where every witness is gone too, a shorter log.
+
+mod ask;
+mod changes;
+mod facts;
+mod judge;
+mod logs;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::AddAssign;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use ask::{Answer, Seen};
+use changes::{Change, Kind};
+use durable_io::sim::World;
+use facts::FileFacts;
+use judge::{Case, Verdict};
+use logs::Log;
+
+use crate::crashtest::Context;
+use crate::crashtest::progress::Progress;
+use crate::crashtest::report::Corruption;
+
+/// The log's directory on the simulated disk.
+const DIR: &str = "/wal";
+
+/// How many findings are told; all are counted.
+const SHOWN: usize = 20;
+
+const THREADS: usize = 2;
+/// How many changes a thread takes at once.
+const PORTION: usize = 64;
+
+/// What became of some changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    changes: u64,
+    detected: u64,
+    harmless: u64,
+    /// Silent losses in the window of `wal/FORMAT.md`, section 8.
+    in_window: u64,
+    wrong: u64,
+    panics: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.changes += other.changes;
+        self.detected += other.detected;
+        self.harmless += other.harmless;
+        self.in_window += other.in_window;
+        self.wrong += other.wrong;
+        self.panics += other.panics;
+    }
+}
+
+/// What became of the changes to one log.
+#[derive(Debug, Default)]
+struct Counted {
+    kinds: BTreeMap<Kind, Tally>,
+    /// By what is wrong, without its numbers: one bug is told once.
+    findings: BTreeMap<String, Finding>,
+}
+
+/// All cases that are wrong in one way.
+#[derive(Debug)]
+struct Finding {
+    cases: u64,
+    /// The index of the first one's change.
+    index: usize,
+    /// The first one.
+    text: String,
+}
+
+impl Counted {
+    fn total(&self) -> Tally {
+        let mut total = Tally::default();
+        for tally in self.kinds.values() {
+            total += *tally;
+        }
+        total
+    }
+
+    /// The findings as text, in the order of their first cases.
+    fn told(self) -> impl Iterator<Item = String> {
+        let mut findings: Vec<Finding> = self.findings.into_values().collect();
+        findings.sort_by_key(|finding| finding.index);
+        findings.into_iter().map(|finding| match finding.cases {
+            1 => finding.text,
+            cases => format!("{} (the first of {cases} such cases)", finding.text),
+        })
+    }
+
+    fn find(&mut self, way: String, finding: Finding) {
+        match self.findings.entry(way) {
+            Entry::Vacant(entry) => {
+                entry.insert(finding);
+            }
+            Entry::Occupied(mut entry) => {
+                let known = entry.get_mut();
+                known.cases += finding.cases;
+                // The first one, however the threads shared the work.
+                if finding.index < known.index {
+                    known.index = finding.index;
+                    known.text = finding.text;
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        for (kind, tally) in other.kinds {
+            *self.kinds.entry(kind).or_default() += tally;
+        }
+        for (way, finding) in other.findings {
+            self.find(way, finding);
+        }
+    }
+}
+
+/// Damages every log in every way.
+pub(crate) fn run(context: &Context) -> Corruption {
+    let logs = match logs::all() {
+        Ok(logs) => logs,
+        Err(error) => return broken(format!("a log cannot be made: {error}")),
+    };
+    let plans: Vec<_> = logs
+        .iter()
+        .map(|log| (log, changes::all(log, context.full)))
+        .collect();
+    let steps: usize = plans.iter().map(|(_, changes)| changes.len()).sum();
+    let progress = Progress::new("wal corruption", Some(steps as u64));
+    let mut corruption = Corruption::default();
+    for (log, changes) in plans {
+        let counted = match damage(log, &changes, &ask::see) {
+            Ok(counted) => counted,
+            Err(error) => return broken(format!("{}: undamaged: {error}", log.facts.name)),
+        };
+        let total = counted.total();
+        corruption.changes += total.changes;
+        corruption.detected += total.detected;
+        corruption.harmless += total.harmless;
+        corruption.in_window += total.in_window;
+        corruption.wrong += total.wrong;
+        corruption.panics += total.panics;
+        let room = SHOWN - corruption.findings.len();
+        corruption.findings.extend(counted.told().take(room));
+        progress.inc(changes.len() as u64);
+    }
+    progress.finish(&corruption.summary());
+    corruption
+}
+
+/// A run that could not begin: red.
+fn broken(finding: String) -> Corruption {
+    Corruption {
+        wrong: 1,
+        findings: vec![finding],
+        ..Corruption::default()
+    }
+}
+
+/// Makes each of `changes` to `log` and judges what `see` sees then.
+fn damage(
+    log: &Log,
+    changes: &[Change],
+    see: &(dyn Fn(&World) -> Seen + Sync),
+) -> wal::Result<Counted> {
+    let (undamaged, unsettled) = ask::undamaged(&log.world)?;
+    let make = Make {
+        log,
+        undamaged: &undamaged,
+        unsettled: &unsettled,
+        see,
+    };
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut counted = Counted::default();
+        loop {
+            let start = next.fetch_add(PORTION, Ordering::Relaxed);
+            let portion = changes.iter().enumerate().skip(start).take(PORTION);
+            if portion.len() == 0 {
+                return counted;
+            }
+            for (index, change) in portion {
+                make.one(change, index, &mut counted);
+            }
+        }
+    };
+    let mut counted = Counted::default();
+    with_quiet_panics(|| {
+        thread::scope(|scope| {
+            let workers = [(); THREADS].map(|()| scope.spawn(work));
+            for worker in workers {
+                match worker.join() {
+                    Ok(found) => counted.add(found),
+                    // Not the engine: its panics do not come so far.
+                    Err(payload) => panic::resume_unwind(payload),
+                }
+            }
+        });
+    });
+    Ok(counted)
+}
+
+/// What every change to one log has in common.
+struct Make<'a> {
+    log: &'a Log,
+    undamaged: &'a Answer,
+    unsettled: &'a [String],
+    see: &'a (dyn Fn(&World) -> Seen + Sync),
+}
+
+impl Make<'_> {
+    /// Makes one change, and counts what became of it.
+    fn one(&self, change: &Change, index: usize, counted: &mut Counted) {
+        let facts = &self.log.facts;
+        // A change that changes nothing is none.
+        let Some(world) = change.apply(facts, &self.log.world) else {
+            return;
+        };
+        let now = facts.files.get(change.file).map(FileFacts::path);
+        let now = now.and_then(|path| world.file_bytes(&path));
+        let case = Case {
+            facts,
+            left: &facts.left(change.file, now.as_deref()),
+            undamaged: self.undamaged,
+            unsettled: self.unsettled,
+        };
+        let tally = counted.kinds.entry(change.kind).or_default();
+        tally.changes += 1;
+        let (count, finding) = match caught(|| case.judge(&(self.see)(&world))) {
+            Ok(Verdict::Detected) => (&mut tally.detected, None),
+            Ok(Verdict::Harmless) => (&mut tally.harmless, None),
+            Ok(Verdict::InWindow) => (&mut tally.in_window, None),
+            Ok(Verdict::Wrong(what)) => (&mut tally.wrong, Some(what)),
+            Err(what) => (&mut tally.panics, Some(format!("it panics: {what}"))),
+        };
+        *count += 1;
+        if let Some(wrong) = finding {
+            let what = change.describe(facts);
+            let way = wrong.replace(|c: char| c.is_ascii_digit(), "");
+            let text = format!("log \"{}\", {what}\n{wrong}", facts.name);
+            let cases = 1;
+            counted.find(way, Finding { cases, index, text });
+        }
+    }
+}
+
+thread_local! {
+    /// A panic of this thread is caught and counted, and not printed.
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `ask`; what it panics with, if it does.
+fn caught<T>(ask: impl FnOnce() -> T) -> Result<T, String> {
+    IS_QUIET.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(ask));
+    IS_QUIET.set(false);
+    result.map_err(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(payload.downcast_ref::<&str>().copied());
+        text.unwrap_or("something that is no text").to_owned()
+    })
+}
+
+/// Runs `work`, in which panics inside [`caught`] print nothing.
+fn with_quiet_panics(work: impl FnOnce()) {
+    let before: Arc<dyn Fn(&PanicHookInfo<'_>) + Send + Sync> = Arc::from(panic::take_hook());
+    let loud = Arc::clone(&before);
+    panic::set_hook(Box::new(move |info| {
+        if !IS_QUIET.get() {
+            loud(info);
+        }
+    }));
+    work();
+    panic::set_hook(Box::new(move |info| before(info)));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! The write-ahead log before the judge: which run each layer gets.
+
+mod repair;
+mod subject;
+
+use std::path::Path;
+
+use anyhow::bail;
+use durable_io::SyncMode;
+use durable_io::sim::{Bound, Subject};
+
+use crate::crashtest::barriers::Judge;
+use crate::crashtest::report::{Barriers, Faults, Sim};
+use crate::crashtest::{Context, faults, sim};
+use repair::RepairSubject;
+use subject::{BATCH, Op, WalSubject};
+
+const ALWAYS: WalSubject = WalSubject {
+    mode: SyncMode::Always,
+};
+const MODES: [(&str, WalSubject); 3] = [
+    ("wal always", ALWAYS),
+    ("wal batch", WalSubject { mode: BATCH }),
+    (
+        "wal manual",
+        WalSubject {
+            mode: SyncMode::Manual,
+        },
+    ),
+];
+const REPAIR: &str = "wal repair";
+
+/// The longest bound of barrier removal: two operations from each starting state reach every barrier.
+const REMOVAL_LENGTH: usize = 2;
+
+/// Everything once: the run that faults are injected into.
+const FAULTED: [Op; 10] = [
+    Op::AppendSmall,
+    Op::AppendLarge,
+    Op::AppendBatch,
+    Op::Background,
+    Op::Rotate,
+    Op::AppendSmall,
+    Op::Truncate,
+    Op::Close,
+    Op::AppendSmall,
+    Op::Sync,
+];
+
+/// The layer `sim`: crash states of every mode and of the repair, and each barrier left out. Barriers
+/// are not judged if the complete log breaks: then a removal would prove nothing.
+pub(crate) fn simulate(
+    context: &Context,
+    workspace: &Path,
+) -> anyhow::Result<(Sim, Option<Barriers>)> {
+    let longer = usize::from(context.full);
+    let mut run = Run {
+        sim: Sim::default(),
+        judge: Judge::new("wal", context.full),
+    };
+    for (name, subject) in MODES {
+        let shortest = if subject.mode == SyncMode::Always {
+            3
+        } else {
+            2
+        };
+        run.explore(name, &subject, shortest + longer)?;
+    }
+    run.explore(REPAIR, &RepairSubject, 1 + longer)?;
+    let large_sectors = Bound {
+        unit: 4096,
+        ..sim::bound(2 + longer)
+    };
+    sim::explore("wal 4 KiB", &ALWAYS, &large_sectors, &mut run.sim)?;
+    if !context.extra_time.is_zero() {
+        let time = context.extra_time / 3;
+        for (name, subject) in MODES {
+            sim::soak(name, &subject, time, context.seed, &mut run.sim)?;
+        }
+    }
+    let barriers = if run.sim.findings.is_empty() {
+        Some(run.judge.finish(workspace)?)
+    } else {
+        None
+    };
+    Ok((run.sim, barriers))
+}
+
+struct Run {
+    sim: Sim,
+    judge: Judge,
+}
+
+impl Run {
+    /// Explores, and leaves out what was reached.
+    fn explore<S: Subject>(
+        &mut self,
+        name: &str,
+        subject: &S,
+        length: usize,
+    ) -> anyhow::Result<()> {
+        let explored = sim::explore(name, subject, &sim::bound(length), &mut self.sim)?;
+        let bound = sim::bound(length.min(REMOVAL_LENGTH));
+        self.judge.run(name, subject, &bound, &explored);
+        Ok(())
+    }
+}
+
+/// The layer `faults`, in every mode.
+pub(crate) fn inject() -> Faults {
+    let mut faults = Faults::default();
+    for (name, subject) in MODES {
+        faults::run(&format!("{name} faults"), &subject, &FAULTED, &mut faults);
+    }
+    faults
+}
+
+/// Runs a tape of the subject called `name`; true if it breaks nothing.
+pub(crate) fn replay(name: &str, tape: &str) -> anyhow::Result<bool> {
+    if name == REPAIR {
+        return sim::replay(&RepairSubject, tape);
+    }
+    match MODES.iter().find(|(mode, _)| *mode == name) {
+        Some((_, subject)) => sim::replay(subject, tape),
+        None if name == "wal 4 KiB" => sim::replay(&ALWAYS, tape),
+        None => bail!("there is no subject called {name:?}"),
+    }
+}
