@@ -489,12 +489,23 @@ impl<'s, S: Subject> Runner<'s, S> {
         Ok(moments)
     }
 
+    /// Adds what the loss of everything pending in `before` took, if the story is to be told.
+    fn with_lost_effects(&self, broken: Broken, before: &World) -> Broken {
+        if self.machines.is_none() {
+            return broken;
+        }
+        let (lines, _) = super::story::effects(before, &[], &self.notes());
+        let Broken { promise, detail } = broken;
+        let detail = format!("{}\n   {detail}", lines.join("\n"));
+        Broken { promise, detail }
+    }
+
     /// Says what led from the recovery to the last crash.
     fn told(&self, broken: Broken, moment: &Moment<S>, opened: &str) -> Broken {
         let done = self.subject.continuation(&moment.interrupted);
         let Broken { promise, detail } = broken;
         let detail = format!(
-            "the store was {opened}, did {done:?}, and lost power with everything not yet synced\n   {detail}"
+            "the store was {opened}, did {done:?}, and lost power with everything not yet synced\n{detail}"
         );
         Broken { promise, detail }
     }
@@ -545,14 +556,13 @@ impl<'s, S: Subject> Runner<'s, S> {
         } = live;
         drop(store);
         let allowed = history.since(history.floor);
-        let sim = self.boot(sim.world().lose_unsynced());
-        let mut store = self.open(&sim)?;
-        self.observe(
-            &mut store,
-            &allowed,
-            "what a recovered store acknowledges survives",
-        )?;
-        drop(store);
+        let before = sim.world();
+        let sim = self.boot(before.lose_unsynced());
+        let survived = self.open(&sim).and_then(|mut store| {
+            const PROMISE: &str = "what a recovered store acknowledges survives";
+            self.observe(&mut store, &allowed, PROMISE)
+        });
+        survived.map_err(|broken| self.with_lost_effects(broken, &before))?;
         let after_once = sim.world().visible_hash();
         let mut store = self.open(&sim)?;
         self.observe(
@@ -577,12 +587,14 @@ const RECOVERED: &str = "what was acknowledged is there, whole, and nothing else
 pub(crate) fn expected<T: Debug>(allowed: &[T], seen: &T) -> String {
     const SHOWN: usize = 3;
     let mut text = String::from("expected ");
+    let mut allowed: Vec<String> = allowed.iter().map(short).collect();
+    allowed.dedup();
     let skipped = allowed.len().saturating_sub(SHOWN);
     for (nth, state) in allowed.iter().skip(skipped).enumerate() {
         if nth > 0 {
             text.push_str("\n      or ");
         }
-        text.push_str(&short(state));
+        text.push_str(state);
     }
     if skipped > 0 {
         write!(text, "\n      or one of {skipped} older ones").expect("a string takes all");
