@@ -101,7 +101,8 @@ pub enum Corruption {
         /// The first record of the group that is there.
         found: Lsn,
     },
-    /// Bytes that are never written are not zero.
+    /// Bytes that are never written are not zero. No record is lost by that;
+    /// [`Options::repair`](crate::Options::repair) zeroes them.
     #[error("unused bytes are not zero")]
     NotZero,
     /// A segment is missing.

@@ -34,7 +34,7 @@
 //! - What is lost is always a suffix: never a hole, and never half a batch.
 //! - What [`Wal::truncate_before`] gave up never comes back, and nothing else goes with it.
 //! - Positions ([`Lsn`]) have no gap and are never given twice, except for those that
-//!   [`Options::repair`] dropped.
+//!   [`Options::repair`] dropped, or of which it found nothing, neither a record nor the mark.
 //! - Every byte is checked before it is believed. A torn tail is cut; the loss of durable records is
 //!   [`Error::Corrupt`], which names them. When it can go unnoticed is said in [`mod@format`],
 //!   section 8; after a clean [`Wal::close`] it cannot.

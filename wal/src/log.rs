@@ -261,10 +261,20 @@ impl Log {
         Some(view.segments.get(after.checked_sub(1)?)?.number)
     }
 
-    /// First retained record and the one after the last acknowledged one.
+    /// First retained record and the one after the last that can be read.
     pub(crate) fn bounds(&self) -> (Lsn, Lsn) {
         let view = self.view();
-        (view.low, view.next)
+        (view.low, self.end_of(&view))
+    }
+
+    /// The record after the last acknowledged one; after a failure, after the last durable one: the
+    /// kernel may have dropped the others.
+    pub(crate) fn end_of(&self, view: &View) -> Lsn {
+        if self.is_poisoned() {
+            self.watermark.last().next().min(view.next)
+        } else {
+            view.next
+        }
     }
 
     /// Makes everything durable and says so in the mark.

@@ -155,13 +155,14 @@ pub(crate) struct MarkFile {
 }
 
 impl MarkFile {
-    /// Writes a mark file with `mark` in both slots, durably, in place of any that stood there.
+    /// Writes a mark file with `mark` in both slots, durably, in place of any that stood there, whose
+    /// sequence was `before`: 0 if there was none.
     #[track_caller]
-    pub(crate) fn create(dir: &Dir, mark: &Mark) -> durable_io::Result<()> {
+    pub(crate) fn create(dir: &Dir, mark: &Mark, before: u64) -> durable_io::Result<()> {
         replace_file_with(dir, names::MARK, |file| {
             // A full disk is met here, before the file counts for anything.
             file.allocate(0, MARK_SIZE as u64)?;
-            for sequence in [1, 2] {
+            for sequence in [before + 1, before + 2] {
                 file.write_all_at(&mark.encode(sequence), slot_offset(sequence))?;
             }
             Ok(())
@@ -205,6 +206,11 @@ impl MarkFile {
 
     pub(crate) fn mark(&self) -> &Mark {
         &self.mark
+    }
+
+    /// The sequence of the newest slot that can be read.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -6,15 +6,25 @@
 pub(crate) const LOCK: &str = "lock";
 /// The mark file.
 pub(crate) const MARK: &str = "mark";
-/// What a crash inside the replacement of the mark file leaves.
-pub(crate) const MARK_TEMP: &str = "mark.tmp";
 
 const SUFFIX: &str = ".wal";
+const TEMP_SUFFIX: &str = ".tmp";
 const DIGITS: usize = 16;
 
 /// The name of segment `number`.
 pub(crate) fn segment(number: u64) -> String {
     format!("{number:016x}{SUFFIX}")
+}
+
+/// The name under which a file is written that will replace the one called `name`.
+pub(crate) fn temp(name: &str) -> String {
+    format!("{name}{TEMP_SUFFIX}")
+}
+
+/// True if a crash while one of our files was replaced leaves the name `name`.
+pub(crate) fn is_temp(name: &str) -> bool {
+    name.strip_suffix(TEMP_SUFFIX)
+        .is_some_and(|name| name == MARK || parse_segment(name).is_some())
 }
 
 /// The number of the segment called `name`; `None` if that is not how we name segments.
@@ -38,6 +48,15 @@ mod tests {
         for number in [1, 2, 0xabc, u64::MAX] {
             assert_eq!(parse_segment(&segment(number)), Some(number));
         }
+    }
+
+    #[test]
+    fn only_a_left_over_of_ours_is_one() {
+        for name in [MARK, &segment(7)] {
+            assert!(is_temp(&temp(name)), "{name}");
+            assert!(!is_temp(name), "{name}");
+        }
+        assert!(!is_temp("notes.tmp"));
     }
 
     #[test]

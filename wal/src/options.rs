@@ -84,9 +84,13 @@ impl Options {
     /// Opens the log in `dir` like [`open`](Options::open), and reads all of it first: if something
     /// is damaged, the log is cut there. [`Wal::recovery`] says which records were `dropped`.
     ///
-    /// What is cut off is gone: copy the directory before, if it may still be of use. If the mark
-    /// file is lost, it is made again from the segments; records that were truncated, but not yet
-    /// removed with their segment, are then back.
+    /// What is cut off is gone: copy the directory before, if it may still be of use. Damage that
+    /// costs no record is mended: unused bytes that are not zero, a segment file that ends too early.
+    /// Damage of truncated records is left alone; it goes with its segment.
+    ///
+    /// If the mark file is lost, it is made again from the segments; records that were truncated, but
+    /// not yet removed with their segment, are then back. If no record is left either, nothing says
+    /// which positions were given: the log then begins at 1 again, and `dropped` is `1..1`.
     ///
     /// # Cost
     /// Reads every byte of the log.

@@ -114,6 +114,11 @@ impl SegmentReader {
         self.offset
     }
 
+    /// The epoch of the group before; 0 for none.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     /// What is read, and where it comes from.
     pub(crate) fn parts(&mut self) -> (&Identity, &mut Source) {
         (&self.identity, &mut self.source)
@@ -133,8 +138,8 @@ impl SegmentReader {
         })
     }
 
-    /// Enters the next group. Only between groups.
-    pub(crate) fn next_group(&mut self) -> Result<Next<GroupHeader>> {
+    /// The next group, if it may stand there. Only between groups.
+    pub(crate) fn look(&mut self) -> Result<Next<GroupHeader>> {
         let offset = self.offset;
         let header = match self.peek(offset)? {
             Found::Group(header) => header,
@@ -149,11 +154,31 @@ impl SegmentReader {
             };
             return Ok(Next::Bad { offset, reason });
         }
-        self.offset = offset + GROUP_HEADER;
-        self.expected = Some(header.first_lsn);
-        self.epoch = header.epoch;
-        self.group = Some((header, header.count, self.offset + u64::from(header.bytes)));
         Ok(Next::Some(header))
+    }
+
+    /// Enters the next group. Only between groups.
+    pub(crate) fn next_group(&mut self) -> Result<Next<GroupHeader>> {
+        let next = self.look()?;
+        if let Next::Some(header) = next {
+            self.offset += GROUP_HEADER;
+            self.expected = Some(header.first_lsn);
+            self.epoch = header.epoch;
+            self.group = Some((header, header.count, self.offset + u64::from(header.bytes)));
+        }
+        Ok(next)
+    }
+
+    /// Goes on at `offset`, where a group begins that was found by a search.
+    pub(crate) fn jump(&mut self, offset: u64, group: &GroupHeader) {
+        self.offset = offset;
+        self.left_at = offset;
+        self.expected = Some(group.first_lsn);
+    }
+
+    /// Makes `lsn` the record that must come next.
+    pub(crate) fn expect(&mut self, lsn: Lsn) {
+        self.expected = Some(lsn);
     }
 
     /// The next record of the group that was entered; [`Next::End`] behind its last.

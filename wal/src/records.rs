@@ -31,6 +31,8 @@ pub(crate) struct Snapshot {
     pub(crate) log_id: u64,
     pub(crate) epochs: Epochs,
     pub(crate) segment_size: u64,
+    /// The first retained record.
+    pub(crate) low: Lsn,
     /// The record after the last one.
     pub(crate) end: Lsn,
 }
@@ -58,7 +60,7 @@ impl Records {
                     return Ok(None);
                 };
                 let is_last = self.segments.as_slice().is_empty();
-                self.reader = Some(self.snapshot.reader(&segment, is_last)?);
+                self.reader = Some(self.snapshot.retained(&segment, is_last)?);
                 continue;
             };
             match reader.next_record()? {
@@ -141,8 +143,25 @@ impl Snapshot {
         }
     }
 
-    /// A reader of `segment`. A sealed one will never be written again, so it can be mapped.
-    fn reader(&self, segment: &Segment, is_active: bool) -> Result<SegmentReader> {
+    /// A reader of what is retained in `segment`: damage below that does not matter.
+    fn retained(&self, segment: &Segment, is_active: bool) -> Result<SegmentReader> {
+        if segment.first_lsn > self.low {
+            return self.reader(segment, is_active, Some(segment.first_lsn));
+        }
+        let mut reader = self.reader(segment, is_active, None)?;
+        // If the first retained record is not found, reading goes on to what stands in its place.
+        scan::pass_over(&mut reader, self.low)?;
+        Ok(reader)
+    }
+
+    /// A reader of `segment`, which begins with record `expected`, if that is known. A sealed one
+    /// will never be written again, so it can be mapped.
+    fn reader(
+        &self,
+        segment: &Segment,
+        is_active: bool,
+        expected: Option<Lsn>,
+    ) -> Result<SegmentReader> {
         let identity = self.identity(segment);
         let len = segment.file.len()?;
         if len != self.segment_size {
@@ -153,11 +172,7 @@ impl Snapshot {
         } else {
             Source::Map(segment.file.map(0..len)?)
         };
-        Ok(SegmentReader::new(
-            identity,
-            source,
-            Some(segment.first_lsn),
-        ))
+        Ok(SegmentReader::new(identity, source, expected))
     }
 
     /// Reads and checks every byte of `segment`; of the active one, up to the end of the snapshot.
@@ -168,13 +183,13 @@ impl Snapshot {
         verified: &mut Verified,
     ) -> Result<()> {
         let is_active = after.is_none();
-        let mut reader = self.reader(segment, is_active)?;
+        let mut reader = self.reader(segment, is_active, Some(segment.first_lsn))?;
         let header = reader.parts().1.get(0, FIRST_GROUP)?;
         SegmentHeader::decode(header, segment.number)
             .map_err(|bad| bad.into_error(segment.file.path()))?;
         let end = after.unwrap_or(self.end);
         while reader.expected().is_some_and(|expected| expected < end) {
-            verify_group(&mut reader, end, verified)?;
+            self.verify_group(&mut reader, end, verified)?;
         }
         verified.segments += 1;
         verified.bytes += reader.offset();
@@ -188,26 +203,36 @@ impl Snapshot {
         }
         Ok(())
     }
-}
 
-fn verify_group(reader: &mut SegmentReader, end: Lsn, verified: &mut Verified) -> Result<()> {
-    let corrupt = |reader: &SegmentReader, offset, reason| -> Result<()> {
-        Err(reader.identity().corrupt(offset, reason))
-    };
-    match reader.next_group()? {
-        Next::Some(_) => verified.groups += 1,
-        Next::End => return check_end(reader, end),
-        Next::Bad { offset, reason } => return corrupt(reader, offset, reason),
-    }
-    loop {
-        match reader.next_record()? {
-            Next::Some(_) => verified.records += 1,
-            Next::End => break,
+    fn verify_group(
+        &self,
+        reader: &mut SegmentReader,
+        end: Lsn,
+        verified: &mut Verified,
+    ) -> Result<()> {
+        let corrupt = |reader: &SegmentReader, offset, reason| -> Result<()> {
+            Err(reader.identity().corrupt(offset, reason))
+        };
+        let is_truncated = reader.expected().is_some_and(|lsn| lsn <= self.low);
+        match reader.next_group()? {
+            Next::Some(_) => verified.groups += 1,
+            // Zeros where a header was: no record that is retained is lost by that alone.
+            Next::End if is_truncated => {
+                return corrupt(reader, reader.offset(), Corruption::Checksum);
+            }
+            Next::End => return check_end(reader, end),
             Next::Bad { offset, reason } => return corrupt(reader, offset, reason),
         }
-    }
-    match reader.padding()? {
-        Some(offset) => corrupt(reader, offset, Corruption::NotZero),
-        None => Ok(()),
+        loop {
+            match reader.next_record()? {
+                Next::Some(_) => verified.records += 1,
+                Next::End => break,
+                Next::Bad { offset, reason } => return corrupt(reader, offset, reason),
+            }
+        }
+        match reader.padding()? {
+            Some(offset) => corrupt(reader, offset, Corruption::NotZero),
+            None => Ok(()),
+        }
     }
 }

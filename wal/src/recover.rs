@@ -1,7 +1,6 @@
 //! Opening a log: what is whole, what is torn, what is damaged ([format], section 8).
 //!
-//! Reading comes first and decides; nothing is changed before the verdict, except that files which
-//! the durable mark has given up are removed.
+//! Reading comes first and decides; nothing is changed before the verdict.
 //!
 //! [format]: crate::format
 
@@ -14,7 +13,7 @@ use crate::frame::Epochs;
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile, mark_lost};
 use crate::names;
-use crate::scan::{self, Behind};
+use crate::scan::Behind;
 use crate::segment::{FIRST_GROUP, Segment, SegmentHeader, write_blank};
 use crate::spare::Spare;
 use crate::stats::{Recovery, Tail};
@@ -55,13 +54,6 @@ pub(crate) fn recover(
         found = MarkFile::open(dir)?;
     }
     let mut mark = found.ok_or_else(|| mark_lost(&dir.path().join(names::MARK)))?;
-    if !created {
-        // Durable: the names as they were listed. Only now may they be relied on: a killed process
-        // may have left a new segment, or a removed one, in the page cache only.
-        dir.sync()?;
-        mark.settle()?;
-    }
-    let removed_files = remove_dead(dir, &mut listing, mark.mark().low_segment)?;
     let mut survey = survey(dir, &listing, &mark)?;
     if let Some(size) = wanted_size.filter(|&size| size != survey.header.size) {
         let rule = "a log keeps the segment size it was created with";
@@ -72,6 +64,13 @@ pub(crate) fn recover(
         });
     }
     let judged = judge(&mut survey, &mark)?;
+    if !created {
+        // Durable: the names as they were listed. Only now may they be relied on: a killed process
+        // may have left a new segment, or a removed one, in the page cache only.
+        dir.sync()?;
+        mark.settle()?;
+    }
+    let removed_files = remove_dead(dir, &listing, mark.mark().low_segment)?;
     let tail = clean(&mut survey, &judged)?;
     let recovery = Recovery {
         tail,
@@ -88,13 +87,10 @@ pub(crate) fn recover(
 /// Makes a new log: there is no mark, so either there never was one or its creation was cut short.
 fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64) -> Result<()> {
     for &number in &listing.segments {
-        if holds_group(dir, number)? {
-            // The mark is created before the first append, so it was there.
+        // The mark is created before the first append and the second segment, so it was there.
+        if number != 1 || holds_group(dir, number)? {
             return Err(mark_lost(&dir.path().join(names::MARK)));
         }
-    }
-    for &number in listing.segments.iter().filter(|&&number| number != 1) {
-        dir.remove(&names::segment(number))?;
     }
     let log_id = disk.unique_id()?;
     let file = write_blank(
@@ -123,7 +119,7 @@ fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64) -> Result<()> {
     };
     // Durable: the mark, by both barriers of the procedure. Only now does the log exist, and a group
     // without a mark is a loss of the mark.
-    Ok(MarkFile::create(dir, &mark)?)
+    Ok(MarkFile::create(dir, &mark, 0)?)
 }
 
 fn holds_group(dir: &Dir, number: u64) -> Result<bool> {
@@ -135,8 +131,8 @@ fn holds_group(dir: &Dir, number: u64) -> Result<bool> {
         .groups)
 }
 
-/// Removes what the mark has given up, and what a replacement of the mark left.
-fn remove_dead(dir: &Dir, listing: &mut Listing, low_segment: u64) -> Result<u64> {
+/// Removes what the mark has given up, and what replacements left.
+fn remove_dead(dir: &Dir, listing: &Listing, low_segment: u64) -> Result<u64> {
     let mut removed = 0;
     // No directory sync here: what comes back after a crash is removed by the next open.
     for &number in listing
@@ -147,9 +143,8 @@ fn remove_dead(dir: &Dir, listing: &mut Listing, low_segment: u64) -> Result<u64
         dir.remove(&names::segment(number))?;
         removed += 1;
     }
-    listing.segments.retain(|&number| number >= low_segment);
-    if listing.mark_temp {
-        dir.remove(names::MARK_TEMP)?;
+    for name in &listing.temps {
+        dir.remove(name)?;
         removed += 1;
     }
     Ok(removed)
@@ -189,9 +184,9 @@ fn judge(survey: &mut Survey, mark: &MarkFile) -> Result<Judged> {
         };
         return Err(active.reader.identity().corrupt(FIRST_GROUP, reason));
     }
-    let front = scan::front(&mut active.reader)?;
+    let front = active.front(mark.mark())?;
     // Without a first group the active segment is the lowest one, and the log is empty.
-    let last = front.last.unwrap_or(low.previous());
+    let last = front.last.unwrap_or_default().max(low.previous());
     let mut behind = active.behind(front.cut)?;
     let mut later = Vec::new();
     for segment in &mut survey.later {
@@ -287,20 +282,11 @@ fn clean(survey: &mut Survey, judged: &Judged) -> Result<Tail> {
 /// Writes the groups again that nothing proves durable. A sync is not enough: one that failed in an
 /// earlier process may have left pages that show what the disk does not have and count as written.
 fn write_again(active: &mut Loaded, judged: &Judged) -> Result<()> {
-    const CHUNK: u64 = 64 << 10;
-    let Some(mut at) = judged.unproven else {
+    let Some(from) = judged.unproven else {
         return Ok(());
     };
     let (_, source) = active.reader.parts();
-    while at < judged.cut {
-        let bytes = source.get(at, CHUNK.min(judged.cut - at))?;
-        if bytes.is_empty() {
-            break;
-        }
-        active.file.write_all_at(bytes, at)?;
-        at += bytes.len() as u64;
-    }
-    Ok(())
+    Ok(source.copy_to(&active.file, from..judged.cut)?)
 }
 
 fn zero(file: &File, from: u64, to: u64) -> Result<()> {
@@ -329,7 +315,12 @@ fn finish(
         header,
     } = survey;
     let next = judged.last.next();
-    let first_lsn = active.first_lsn().unwrap_or(next);
+    let first_lsn = match active.first_lsn() {
+        _ if judged.cut == FIRST_GROUP => next,
+        Some(first_lsn) => first_lsn,
+        // What stands before the first retained record is damaged.
+        None => mark.mark().low,
+    };
     let number = active.number;
     let spare_header = |number| SegmentHeader { number, ..header };
     let spare = match (incomplete, later.into_iter().next()) {

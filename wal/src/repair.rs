@@ -1,6 +1,7 @@
-//! Cutting a damaged log ([format], section 9).
+//! Mending and cutting a damaged log ([format], section 9).
 //!
-//! Everything is read, from the first retained segment on. At the first damage the log is cut: a
+//! Everything is read, from the first retained segment on. What is wrong where no record is, a file
+//! cut short or bytes that should be zero, is mended: a whole copy replaces it. At the first damage the log is cut: a
 //! mark with a new epoch, which begins at the cut, makes everything behind it stale, whatever is
 //! still there. What follows is the ordinary recovery. So a crash inside a repair leaves the old
 //! log, still damaged, or the cut one; segments that could not be removed yet are found by the next
@@ -10,49 +11,70 @@
 
 use std::ops::Range;
 
-use durable_io::Dir;
+use durable_io::{Dir, File};
 
 use crate::error::{Corruption, Error, Result};
 use crate::frame::Epochs;
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile};
 use crate::names;
-use crate::scan::{self, Behind};
+use crate::scan::Behind;
 use crate::segment::{BadHeader, FIRST_GROUP, SegmentHeader, write_blank};
+use crate::source::Source;
 use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
 
 /// Cuts the log in `dir`, which is locked, at its first damage. Returns the records that were
-/// dropped, as far as they are known; `None` if there is no damage, and nothing was changed.
-/// `size` is for a new segment if no header tells the log's segment size.
+/// dropped, as far as they are known; `None` if nothing had to be cut. `size` is for a new segment
+/// if no header tells the log's segment size.
 pub(crate) fn repair(dir: &Dir, size: u64) -> Result<Option<Range<Lsn>>> {
     let listing = Listing::read(dir)?;
     let found = match MarkFile::open(dir) {
         Ok(Some(file)) => Some(Basis {
             mark: *file.mark(),
             epoch: file.mark().epochs.current,
+            sequence: file.sequence(),
             is_lost: false,
         }),
         Ok(None) => rebuild(dir, &listing)?,
         Err(Error::Corrupt {
             reason: Corruption::MarkLost,
             ..
-        }) => {
-            let rebuilt = rebuild(dir, &listing)?;
-            if rebuilt.is_none() {
-                // No record is left, and no mark that would say that there was one.
-                dir.remove(names::MARK)?;
-                return Ok(Some(Lsn(1)..Lsn(1)));
-            }
-            rebuilt
-        }
+        }) => match rebuild(dir, &listing)? {
+            None => return clear(dir, &listing, true).map(Some),
+            rebuilt => rebuilt,
+        },
         Err(error) => return Err(error),
     };
-    let Some(basis) = found else { return Ok(None) };
+    let Some(basis) = found else {
+        // Segment 1 alone is a creation that was cut short.
+        let is_lost = listing.segments.iter().any(|&number| number > 1);
+        return is_lost.then(|| clear(dir, &listing, false)).transpose();
+    };
     let walk = walk(dir, &listing, &basis.mark)?;
+    if !walk.mends.is_empty() {
+        for name in &listing.temps {
+            dir.remove(name)?;
+        }
+    }
+    for mend in &walk.mends {
+        mend.apply(dir)?;
+    }
     if !basis.is_lost && !walk.is_damaged(&basis.mark) {
         return Ok(None);
     }
     cut(dir, &listing, &basis, &walk, size).map(Some)
+}
+
+/// Removes what is left of a log of which no record is left, and no mark that would say where it
+/// was: the recovery creates a new one. Until the last name is gone, a crash leaves a lost mark.
+fn clear(dir: &Dir, listing: &Listing, has_mark: bool) -> Result<Range<Lsn>> {
+    for &number in &listing.segments {
+        dir.remove(&names::segment(number))?;
+    }
+    if has_mark {
+        dir.remove(names::MARK)?;
+    }
+    Ok(Lsn(1)..Lsn(1))
 }
 
 /// What a repair starts from.
@@ -61,8 +83,50 @@ struct Basis {
     mark: Mark,
     /// The highest epoch so far.
     epoch: u32,
+    /// The sequence of the newest slot; 0 if none can be read.
+    sequence: u64,
     /// The mark was made up from the segments.
     is_lost: bool,
+}
+
+/// What has to be made zero in a segment that is kept.
+#[derive(Debug)]
+struct Mend {
+    number: u64,
+    file: File,
+    size: u64,
+    zero: Vec<Range<u64>>,
+}
+
+impl Mend {
+    /// Replaces the segment by a copy that is whole. Not in place: if the process was killed, the
+    /// next one would see a whole segment that a power loss still takes back.
+    fn apply(&self, dir: &Dir) -> Result<()> {
+        let name = names::segment(self.number);
+        let temp = names::temp(&name);
+        let copy = dir.create_new(&temp)?;
+        let replaced = self.fill(&copy).and_then(|()| {
+            // Durable: a whole segment. Only now may the name point at it: a retained segment must
+            // be complete.
+            drop(copy.sync_data()?);
+            // The recovery that follows makes the name durable before it relies on it.
+            dir.rename(&temp, &name)
+        });
+        if replaced.is_err() {
+            // Best effort: the next open removes it.
+            drop(dir.remove(&temp));
+        }
+        Ok(replaced?)
+    }
+
+    fn fill(&self, copy: &File) -> durable_io::Result<()> {
+        // What the file does not have reads as zeros.
+        Source::buffered(self.file.clone(), self.size).copy_to(copy, 0..self.size)?;
+        for range in self.zero.iter().filter(|range| !range.is_empty()) {
+            copy.write_zeros(range.start, range.end - range.start)?;
+        }
+        Ok(())
+    }
 }
 
 /// A mark made from what the segments say; `None` if none holds a group.
@@ -74,7 +138,7 @@ fn rebuild(dir: &Dir, listing: &Listing) -> Result<Option<Basis>> {
             continue;
         };
         let mut loaded = Loaded::open(dir, number, log_id, ANY_EPOCH)?;
-        if let (None, Ok(_), Some(low)) = (&lowest, &loaded.header, loaded.first_lsn()) {
+        if let (None, Some(_), Some(low)) = (&lowest, loaded.size, loaded.first_lsn()) {
             let durable = low.previous();
             let epochs = ANY_EPOCH;
             lowest = Some(Mark {
@@ -90,6 +154,7 @@ fn rebuild(dir: &Dir, listing: &Listing) -> Result<Option<Basis>> {
     Ok(lowest.map(|mark| Basis {
         mark,
         epoch,
+        sequence: 0,
         is_lost: true,
     }))
 }
@@ -99,6 +164,8 @@ fn rebuild(dir: &Dir, listing: &Listing) -> Result<Option<Basis>> {
 struct Walk {
     /// The last record before the first damage, or of the log.
     last: Lsn,
+    /// Where the next group would begin in the last segment that was read.
+    cut: u64,
     /// The highest segment that can be kept; `None` if not even the lowest.
     keep: Option<u64>,
     /// What stands behind.
@@ -107,6 +174,8 @@ struct Walk {
     is_broken: bool,
     /// The segment size, if a header tells.
     size: Option<u64>,
+    /// What the kept segments need.
+    mends: Vec<Mend>,
 }
 
 impl Walk {
@@ -120,10 +189,12 @@ impl Walk {
 fn walk(dir: &Dir, listing: &Listing, mark: &Mark) -> Result<Walk> {
     let mut walk = Walk {
         last: mark.low.previous(),
+        cut: FIRST_GROUP,
         keep: None,
         behind: Behind::default(),
         is_broken: false,
         size: None,
+        mends: Vec::new(),
     };
     // Segments below the mark's are dead, and removed by the recovery.
     let numbers = listing
@@ -140,14 +211,11 @@ fn walk(dir: &Dir, listing: &Listing, mark: &Mark) -> Result<Walk> {
             return Err(bad.into_error(loaded.file.path()));
         }
         let is_complete = loaded.header.is_ok();
-        walk.size = walk.size.or(loaded.header.ok().map(|header| header.size));
-        let is_next = number == expected && is_complete;
-        if is_reading && is_next && walk.continues_in(&loaded, mark) {
-            let front = scan::front(&mut loaded.reader)?;
-            walk.last = front.last.unwrap_or(walk.last);
-            // What stood behind the segment before is not the log's end: this one follows it.
-            walk.behind = loaded.behind(front.cut)?;
-            walk.keep = Some(number);
+        walk.size = walk.size.or(loaded.size);
+        is_reading &= number == expected && walk.continues_in(&loaded, mark);
+        if let Some(size) = loaded.size.filter(|_| is_reading) {
+            walk.is_broken |= !is_complete;
+            walk.read(&mut loaded, mark, size)?;
         } else {
             is_reading = false;
             let behind = loaded.behind(FIRST_GROUP)?;
@@ -165,10 +233,36 @@ fn walk(dir: &Dir, listing: &Listing, mark: &Mark) -> Result<Walk> {
         expected = number.saturating_add(1);
     }
     walk.is_broken |= walk.keep.is_none();
+    walk.mends.retain(|mend| !mend.zero.is_empty());
     Ok(walk)
 }
 
 impl Walk {
+    /// Reads the groups of the segment `loaded`, which is `size` bytes long if it is whole.
+    fn read(&mut self, loaded: &mut Loaded, mark: &Mark, size: u64) -> Result<()> {
+        // What stood behind the segment before is not the log's end, and no record: this one follows.
+        if let (Some(before), Some(end)) = (self.mends.last_mut(), self.behind.nonzero_end) {
+            before.zero.push(self.cut..end);
+        }
+        let front = loaded.front(mark)?;
+        self.last = front.last.unwrap_or(self.last);
+        self.cut = front.cut;
+        self.behind = loaded.behind(front.cut)?;
+        self.keep = Some(loaded.number);
+        let len = loaded.file.len()?;
+        let mut zero = front.unclean;
+        if len != size {
+            zero.push(len.min(size)..size);
+        }
+        self.mends.push(Mend {
+            number: loaded.number,
+            file: loaded.file.clone(),
+            size,
+            zero,
+        });
+        Ok(())
+    }
+
     /// True if the segment `loaded` goes on where the log was read to.
     fn continues_in(&self, loaded: &Loaded, mark: &Mark) -> bool {
         let first = loaded.first_lsn();
@@ -202,7 +296,7 @@ fn cut(dir: &Dir, listing: &Listing, basis: &Basis, walk: &Walk, size: u64) -> R
     };
     // Durable: the new epoch. Only now may anything behind the cut be removed or overwritten: until
     // here the damage can still be seen.
-    MarkFile::create(dir, &mark)?;
+    MarkFile::create(dir, &mark, basis.sequence)?;
     // From the top, so that what a crash leaves has no hole if the file system keeps the order. The
     // recovery that follows makes the removals durable before a name is used again.
     for &number in listing
@@ -221,8 +315,8 @@ fn cut(dir: &Dir, listing: &Listing, basis: &Basis, walk: &Walk, size: u64) -> R
     Ok(last.next()..known.max(last).next())
 }
 
-/// Makes an empty segment above all others, durably, for a log whose lowest segment cannot go on;
-/// returns its number.
+/// Makes an empty segment above all others, for a log whose lowest segment cannot go on; returns its
+/// number.
 fn begin_anew(dir: &Dir, listing: &Listing, mark: &Mark, size: u64) -> Result<u64> {
     let top = listing.segments.last().copied().unwrap_or(0);
     let number = top.max(mark.low_segment).saturating_add(1);
@@ -233,9 +327,10 @@ fn begin_anew(dir: &Dir, listing: &Listing, mark: &Mark, size: u64) -> Result<u6
         size,
     };
     let file = write_blank(dir, &header)?;
-    // Durable: the new segment. Only now may the mark name it: the lowest segment must be complete.
+    // Redundant: if a crash left the mark without it, the log would be damaged as before, without a
+    // record, and the next repair would make another one. It spares the user that repair.
     drop(file.sync_data()?);
-    // Durable: its name. Only now may the mark name it: a missing segment is a loss.
+    // Redundant: as above, for the name.
     dir.sync()?;
     Ok(number)
 }

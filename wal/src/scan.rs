@@ -1,6 +1,7 @@
 //! What recovery sees in a segment: how far it is whole, and what stands behind that.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::error::{Corruption, Result};
 use crate::frame::{GROUP_ALIGN, GROUP_HEADER_SIZE, GroupHeader, place};
@@ -26,6 +27,8 @@ pub(crate) struct Front {
     /// What keeps the next group from being one, and where; `None` if there are only zeros.
     pub(crate) bad: Option<(u64, Corruption)>,
     pub(crate) unproven: Unproven,
+    /// Bytes between the groups that are not zero as they should be.
+    pub(crate) unclean: Vec<Range<u64>>,
 }
 
 /// The groups at the end of a segment that no group behind them states to be durable.
@@ -67,13 +70,55 @@ impl Unproven {
     }
 }
 
-/// Reads the whole groups of `reader`'s segment, from the first one on.
+/// Passes over the groups wholly below `low`, the first retained record, in the segment that holds
+/// it: nothing but their headers is looked at. If even a header is damaged, goes on at the group
+/// that holds `low`, or ends right before it, wherever that is found: a header that can be read is
+/// at its place. Returns false if there is none; then nothing in the segment can be read, and `low`
+/// is what must come next.
+pub(crate) fn pass_over(reader: &mut SegmentReader, low: Lsn) -> Result<bool> {
+    while reader.expected() != Some(low) {
+        match reader.look()? {
+            Next::Some(group) if group.last_lsn() < low => {
+                reader.next_group()?;
+                reader.skip_group();
+            }
+            Next::Some(group) if group.first_lsn <= low => {
+                reader.expect(group.first_lsn);
+                break;
+            }
+            _ => {
+                let Some((offset, group)) = find(reader, low)? else {
+                    reader.expect(low);
+                    return Ok(false);
+                };
+                reader.jump(offset, &group);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Searches for the group that holds `low` or ends right before it.
+fn find(reader: &mut SegmentReader, low: Lsn) -> Result<Option<(u64, GroupHeader)>> {
+    let (from, epoch, epochs) = (reader.offset(), reader.epoch(), reader.identity().epochs);
+    let mut found = None;
+    each_header(reader, from, |offset, header| {
+        let is_near = header.first_lsn <= low && low <= header.last_lsn().next();
+        if is_near && epochs.accept(header, epoch) {
+            found.get_or_insert((offset, *header));
+        }
+    })?;
+    Ok(found)
+}
+
+/// Reads the whole groups of `reader`'s segment, from where it stands on.
 pub(crate) fn front(reader: &mut SegmentReader) -> Result<Front> {
     let mut front = Front {
         last: reader.expected().map(Lsn::previous),
         cut: reader.offset(),
         bad: None,
         unproven: Unproven::default(),
+        unclean: Vec::new(),
     };
     loop {
         let header = match reader.next_group()? {
@@ -98,6 +143,9 @@ pub(crate) fn front(reader: &mut SegmentReader) -> Result<Front> {
         front.unproven.see(&header, front.cut);
         front.last = Some(header.last_lsn());
         front.cut = reader.offset();
+        if let Some(offset) = reader.padding()? {
+            front.unclean.push(offset..front.cut);
+        }
     }
 }
 
@@ -121,8 +169,20 @@ pub(crate) struct Behind {
 ///
 /// The header alone is a witness: its check holds, so it was written, and what it says was true then.
 pub(crate) fn behind(reader: &mut SegmentReader, from: u64) -> Result<Behind> {
-    let (identity, source) = reader.parts();
     let mut found = Behind::default();
+    found.nonzero_end = each_header(reader, from, |_, header| found.see(header))?;
+    Ok(found)
+}
+
+/// Shows every group header from byte `from` on that no cut removed to `see`, with its offset.
+/// Returns the end of what is not zero.
+fn each_header(
+    reader: &mut SegmentReader,
+    from: u64,
+    mut see: impl FnMut(u64, &GroupHeader),
+) -> Result<Option<u64>> {
+    let (identity, source) = reader.parts();
+    let mut end_of_all = None;
     let len = source.len();
     let mut offset = from;
     while offset < len {
@@ -132,8 +192,8 @@ pub(crate) fn behind(reader: &mut SegmentReader, from: u64) -> Result<Behind> {
         }
         let read = bytes.len() as u64;
         if let Some(end) = nonzero_end(bytes) {
-            found.nonzero_end = Some(offset + end as u64);
-            search(bytes, offset, len, identity, &mut found);
+            end_of_all = Some(offset + end as u64);
+            search(bytes, offset, len, identity, &mut see);
         }
         offset += if offset + read < len {
             read.saturating_sub(OVERLAP).max(1)
@@ -141,17 +201,24 @@ pub(crate) fn behind(reader: &mut SegmentReader, from: u64) -> Result<Behind> {
             read
         };
     }
-    Ok(found)
+    Ok(end_of_all)
 }
 
-fn search(bytes: &[u8], start: u64, len: u64, identity: &Identity, found: &mut Behind) {
+fn search(
+    bytes: &[u8],
+    start: u64,
+    len: u64,
+    identity: &Identity,
+    see: &mut impl FnMut(u64, &GroupHeader),
+) {
     let mut rest = bytes;
     let mut offset = start;
     while rest.len() >= GROUP_HEADER_SIZE {
         let room = len.saturating_sub(offset + GROUP_HEADER_SIZE as u64);
         let at = place(identity.log_id, identity.number, offset);
-        if let Some(header) = GroupHeader::decode(rest, at, room) {
-            found.see(&header, identity);
+        let header = GroupHeader::decode(rest, at, room);
+        if let Some(header) = header.filter(|header| !identity.epochs.is_stale(header)) {
+            see(offset, &header);
         }
         rest = rest.split_at_checked(STEP).map_or(&[], |(_, rest)| rest);
         offset += GROUP_ALIGN;
@@ -159,10 +226,7 @@ fn search(bytes: &[u8], start: u64, len: u64, identity: &Identity, found: &mut B
 }
 
 impl Behind {
-    fn see(&mut self, header: &GroupHeader, identity: &Identity) {
-        if identity.epochs.is_stale(header) {
-            return;
-        }
+    fn see(&mut self, header: &GroupHeader) {
         self.groups = true;
         self.durable = self.durable.max(header.durable_lsn);
         self.last = self.last.max(header.last_lsn());

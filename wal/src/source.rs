@@ -1,5 +1,7 @@
 //! Bytes of a segment, by offset: from a map if they will never change, else through a buffer.
 
+use std::ops::Range;
+
 use durable_io::{File, Map};
 
 /// The first read of a segment: enough for its header and its first group header, and for the whole
@@ -23,13 +25,13 @@ pub(crate) struct Buffer {
     bytes: Vec<u8>,
     /// Where in the file `bytes` begins.
     start: u64,
-    /// How many of `bytes` are the file's.
+    /// How many of `bytes` are valid.
     filled: usize,
 }
 
 impl Source {
-    /// The first `len` bytes of `file`, through a buffer. `len` must not be above the file's length,
-    /// since it bounds what is allocated.
+    /// The first `len` bytes of `file`, through a buffer; those that the file does not have read as
+    /// zeros. `len` bounds what is allocated: it must be the file's length, or have been checked.
     pub(crate) fn buffered(file: File, len: u64) -> Self {
         Self::Buffer(Buffer {
             file,
@@ -38,6 +40,15 @@ impl Source {
             start: 0,
             filled: 0,
         })
+    }
+
+    /// Makes a buffered source `len` bytes long.
+    pub(crate) fn resize(&mut self, len: u64) {
+        if let Self::Buffer(buffer) = self {
+            buffer.len = len;
+            // What was read may end with the old length.
+            buffer.filled = 0;
+        }
     }
 
     /// How many bytes there are.
@@ -62,6 +73,21 @@ impl Source {
             }
             Self::Buffer(buffer) => buffer.get(offset, len),
         }
+    }
+
+    /// Writes the bytes of `range` to the same place in `file`.
+    pub(crate) fn copy_to(&mut self, file: &File, range: Range<u64>) -> durable_io::Result<()> {
+        const CHUNK: u64 = 64 << 10;
+        let mut at = range.start;
+        while at < range.end {
+            let bytes = self.get(at, CHUNK.min(range.end - at))?;
+            if bytes.is_empty() {
+                break;
+            }
+            file.write_all_at(bytes, at)?;
+            at += bytes.len() as u64;
+        }
+        Ok(())
     }
 }
 
@@ -91,9 +117,10 @@ impl Buffer {
         // If the read fails the buffer holds nothing.
         self.filled = 0;
         self.start = offset;
-        self.filled = self
-            .file
-            .read_at(self.bytes.get_mut(..want).unwrap_or_default(), offset)?;
+        let bytes = self.bytes.get_mut(..want).unwrap_or_default();
+        let read = self.file.read_at(bytes, offset)?;
+        bytes.get_mut(read..).unwrap_or_default().fill(0);
+        self.filled = want;
         Ok(())
     }
 }

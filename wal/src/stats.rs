@@ -36,7 +36,8 @@ pub struct Recovery {
     /// True if there was no log and one was created.
     pub created: bool,
     /// By [`Options::repair`](crate::Options::repair) only: the records that it cut off, as far as
-    /// their numbers are known; `None` if nothing was damaged.
+    /// their numbers are known; empty if it had to cut but no record is missing; `None` if nothing had
+    /// to be cut.
     pub dropped: Option<Range<Lsn>>,
 }
 

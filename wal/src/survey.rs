@@ -1,5 +1,5 @@
 //! Looking at a log's directory without changing it: which segments there are, and what each is
-//! ([format], section 8, steps 4 and 5).
+//! ([format], section 8, steps 2 and 3).
 //!
 //! [format]: crate::format
 
@@ -12,7 +12,7 @@ use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile};
 use crate::names;
 use crate::reader::{Found, Identity, SegmentReader};
-use crate::scan::{self, Behind};
+use crate::scan::{self, Behind, Front};
 use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, Segment, SegmentHeader};
 use crate::source::Source;
 
@@ -21,8 +21,8 @@ use crate::source::Source;
 pub(crate) struct Listing {
     /// Numbers of segments, ascending.
     pub(crate) segments: Vec<u64>,
-    /// Whether a replacement of the mark was cut short.
-    pub(crate) mark_temp: bool,
+    /// What a replacement that was cut short left; nothing relies on it.
+    pub(crate) temps: Vec<String>,
 }
 
 impl Listing {
@@ -31,7 +31,8 @@ impl Listing {
         for entry in dir.list()? {
             match names::parse_segment(&entry.name) {
                 Some(number) => listing.segments.push(number),
-                None => listing.mark_temp |= entry.name == names::MARK_TEMP,
+                None if names::is_temp(&entry.name) => listing.temps.push(entry.name),
+                None => {}
             }
         }
         // The order of a listing is the file system's; nothing may depend on it.
@@ -48,6 +49,8 @@ pub(crate) struct Loaded {
     pub(crate) reader: SegmentReader,
     /// The header of a complete segment; else what is wrong, and where.
     pub(crate) header: Result<SegmentHeader, (u64, BadHeader)>,
+    /// The size by the header, also if the file has another one.
+    pub(crate) size: Option<u64>,
     /// What stands where the first group belongs.
     pub(crate) first: Found,
 }
@@ -66,12 +69,22 @@ impl Loaded {
         };
         // No segment is longer, whatever the file is: this bounds what is searched.
         let mut source = Source::buffered(file.clone(), len.min(MAX_SEGMENT_SIZE));
+        let mut size = None;
         let header = match SegmentHeader::decode(source.get(0, FIRST_GROUP)?, number) {
             Ok(header) if header.log_id != log_id => {
                 Err((0, BadHeader::Corrupt(Corruption::ForeignLog)))
             }
-            Ok(header) if header.size != len => Err((len, BadHeader::Corrupt(Corruption::Length))),
-            other => other.map_err(|bad| (0, bad)),
+            Ok(header) => {
+                size = Some(header.size);
+                // A file that was cut short is looked at as a repair will make it.
+                if header.size != len {
+                    source.resize(header.size);
+                }
+                let is_whole = header.size == len;
+                let bad = (len.min(header.size), BadHeader::Corrupt(Corruption::Length));
+                is_whole.then_some(header).ok_or(bad)
+            }
+            Err(bad) => Err((0, bad)),
         };
         let mut reader = SegmentReader::new(identity, source, None);
         let first = reader.peek(FIRST_GROUP)?;
@@ -80,8 +93,21 @@ impl Loaded {
             file,
             reader,
             header,
+            size,
             first,
         })
+    }
+
+    /// The whole groups at the front of the segment; of the one that holds the first retained record,
+    /// from that one on. If nothing that is retained can be read there, all of it is behind the cut.
+    pub(crate) fn front(&mut self, mark: &Mark) -> Result<Front> {
+        let reached =
+            self.number != mark.low_segment || scan::pass_over(&mut self.reader, mark.low)?;
+        let mut front = scan::front(&mut self.reader)?;
+        if !reached {
+            front.cut = FIRST_GROUP;
+        }
+        Ok(front)
     }
 
     /// The first record, if the header of the first group says one.
@@ -115,9 +141,13 @@ pub(crate) const ANY_EPOCH: Epochs = Epochs {
 /// The log id in the header of segment `number`, if that can be read.
 pub(crate) fn log_id_of(dir: &Dir, number: u64) -> Result<Option<u64>> {
     let mut bytes = [0; SEGMENT_HEADER_SIZE];
-    let read = dir.open(&names::segment(number))?.read_at(&mut bytes, 0)?;
-    let header = SegmentHeader::decode(bytes.get(..read).unwrap_or_default(), number);
-    Ok(header.ok().map(|header| header.log_id))
+    let file = dir.open(&names::segment(number))?;
+    let read = file.read_at(&mut bytes, 0)?;
+    match SegmentHeader::decode(bytes.get(..read).unwrap_or_default(), number) {
+        Ok(header) => Ok(Some(header.log_id)),
+        Err(bad @ BadHeader::Newer(_)) => Err(bad.into_error(file.path())),
+        Err(BadHeader::Corrupt(_)) => Ok(None),
+    }
 }
 
 /// The retained segments, looked at from the newest down.
@@ -134,11 +164,12 @@ pub(crate) struct Survey {
     pub(crate) header: SegmentHeader,
 }
 
-/// Opens every segment that `mark` retains.
+/// Opens every segment that `mark` retains. Nothing is changed.
 pub(crate) fn survey(dir: &Dir, listing: &Listing, mark: &MarkFile) -> Result<Survey> {
     let Mark {
         log_id,
         low_segment,
+        low,
         epochs,
         ..
     } = *mark.mark();
@@ -169,7 +200,8 @@ pub(crate) fn survey(dir: &Dir, listing: &Listing, mark: &MarkFile) -> Result<Su
         let first_lsn = loaded.first_lsn();
         if let Some(active) = &active {
             let after = sealed.last().map(|s| s.first_lsn).or(active.first_lsn());
-            let first_lsn = sealed_first(&loaded, after)?;
+            let low = (number == low_segment).then_some(low);
+            let first_lsn = sealed_first(&mut loaded, after, low)?;
             sealed.push(Segment {
                 number,
                 first_lsn,
@@ -193,19 +225,17 @@ pub(crate) fn survey(dir: &Dir, listing: &Listing, mark: &MarkFile) -> Result<Su
     }
 }
 
-/// The highest segment number; every number from `low` up to it must be there.
+/// The highest segment number; every number from `low` up to it must be there. Those below are dead.
 fn check_numbers(dir: &Dir, listing: &Listing, low: u64) -> Result<u64> {
     let mut expected = low;
-    for &number in &listing.segments {
+    for &number in listing.segments.iter().filter(|&&number| number >= low) {
         if number != expected {
             return Err(missing(dir, expected));
         }
         expected = expected.saturating_add(1);
     }
-    listing
-        .segments
-        .last()
-        .copied()
+    let top = listing.segments.last().copied();
+    top.filter(|&top| top >= low)
         .ok_or_else(|| missing(dir, low))
 }
 
@@ -218,13 +248,20 @@ fn missing(dir: &Dir, number: u64) -> Error {
     }
 }
 
-/// The first record of a sealed segment, which must be below `after`, that of the next one.
-fn sealed_first(loaded: &Loaded, after: Option<Lsn>) -> Result<Lsn> {
-    let identity = loaded.reader.identity();
-    let Some(first_lsn) = loaded.first_lsn() else {
+/// The first record of a sealed segment, which must be below `after`, that of the next one. `low` is
+/// the first retained record if that is in this segment: damage before it does not matter.
+fn sealed_first(loaded: &mut Loaded, after: Option<Lsn>, low: Option<Lsn>) -> Result<Lsn> {
+    let first_lsn = match (loaded.first_lsn(), low) {
+        (Some(first_lsn), _) => first_lsn,
+        (None, Some(low)) if after == Some(low) => return Ok(low),
+        (None, Some(low)) if scan::pass_over(&mut loaded.reader, low)? => low,
         // It was synced before the next segment was written to, so its first group was whole.
-        return Err(identity.corrupt(FIRST_GROUP, Corruption::Checksum));
+        (None, _) => {
+            let identity = loaded.reader.identity();
+            return Err(identity.corrupt(FIRST_GROUP, Corruption::Checksum));
+        }
     };
+    let identity = loaded.reader.identity();
     match after {
         Some(after) if first_lsn >= after => {
             let reason = Corruption::Order {

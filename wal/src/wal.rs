@@ -156,21 +156,19 @@ impl Wal {
     fn snapshot(&self) -> (Snapshot, Lsn, Vec<Arc<crate::segment::Segment>>) {
         let log = &self.log;
         let view = log.view();
-        let end = if log.is_poisoned() {
-            log.watermark.last().next().min(view.next)
-        } else {
-            view.next
-        };
+        let end = log.end_of(&view);
         let snapshot = Snapshot {
             log_id: log.id,
             epochs: log.epochs,
             segment_size: log.segment_size,
+            low: view.low,
             end,
         };
         (snapshot, view.low, view.segments.clone())
     }
 
-    /// The first retained position, and the one that the next record will get.
+    /// The first retained position, and the one that the next record will get. After a failure (see
+    /// [`Error::Poisoned`](crate::Error::Poisoned)), the one after the last durable record.
     pub fn bounds(&self) -> Range<Lsn> {
         let (low, next) = self.log.bounds();
         low..next

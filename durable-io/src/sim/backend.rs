@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::chain::Chain;
+use super::chain::{Chain, EffectId};
 use super::disk::{SimDisk, State, Struck, sync_name};
 use super::fault::{CallClass, FaultKind, ShortBy, SyncFailure};
 use super::hash::mix;
@@ -117,35 +117,23 @@ fn sync(
         Struck::Yes(FaultKind::Sync(failure)) => Some(failure),
         _ => None,
     };
-    if let Some(limit) = covered {
-        match failure {
-            None | Some(SyncFailure::HappenedAnyway) => {
-                apply(&mut state, ChainChange::Promote(limit));
-            }
-            Some(SyncFailure::CacheKeeps) => {
-                apply(
-                    &mut state,
-                    ChainChange::Lose {
-                        limit,
-                        cache_keeps: true,
-                    },
-                );
-            }
-            Some(SyncFailure::CacheReverts) => {
-                apply(
-                    &mut state,
-                    ChainChange::Lose {
-                        limit,
-                        cache_keeps: false,
-                    },
-                );
-            }
-            Some(SyncFailure::StillDirty) => {}
-        }
+    if let Some(change) = covered.and_then(|limit| outcome(failure, limit)) {
+        apply(&mut state, change);
     }
     match failure {
         None => Ok(()),
         Some(_) => Err(rustix::io::Errno::IO.into()),
+    }
+}
+
+/// What a sync that began before effect `limit` does to what it covers.
+fn outcome(failure: Option<SyncFailure>, limit: EffectId) -> Option<ChainChange> {
+    let lose = |cache_keeps| ChainChange::Lose { limit, cache_keeps };
+    match failure {
+        None | Some(SyncFailure::HappenedAnyway) => Some(ChainChange::Promote(limit)),
+        Some(SyncFailure::CacheKeeps) => Some(lose(true)),
+        Some(SyncFailure::CacheReverts) => Some(lose(false)),
+        Some(SyncFailure::StillDirty) => None,
     }
 }
 
@@ -326,11 +314,17 @@ struct SimFile {
 }
 
 impl SimFile {
-    /// Writes as much of `buf` as the planned fault allows.
-    fn write(&self, op: &'static str, buf: &[u8], offset: u64) -> io::Result<usize> {
+    /// Writes as much of `buf` as the planned fault allows; a fault of the sync in a durable write is
+    /// passed on.
+    fn write(
+        &self,
+        (op, class): (&'static str, CallClass),
+        buf: &[u8],
+        offset: u64,
+    ) -> io::Result<(usize, Option<SyncFailure>)> {
         let mut state = self.machine.lock();
         state.trace(op, &self.path, None, (offset, buf.len() as u64));
-        let struck = state.begin(CallClass::Write);
+        let struck = state.begin(class);
         let len = match struck {
             Struck::Yes(FaultKind::Errno(code)) => return Err(io::Error::from_raw_os_error(code)),
             Struck::Yes(FaultKind::Short(by)) => short(by, buf.len(), state.world.unit),
@@ -345,10 +339,11 @@ impl SimFile {
             )
         };
         state.change(describe, |world| world.write(self.ino, part, offset))?;
-        if let Struck::Yes(FaultKind::ErrnoAfter(code)) = struck {
-            return Err(io::Error::from_raw_os_error(code));
+        match struck {
+            Struck::Yes(FaultKind::ErrnoAfter(code)) => Err(io::Error::from_raw_os_error(code)),
+            Struck::Yes(FaultKind::Sync(failure)) => Ok((len, Some(failure))),
+            _ => Ok((len, None)),
         }
-        Ok(len)
     }
 }
 
@@ -385,27 +380,34 @@ impl FileBackend for SimFile {
     }
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        match bufs {
-            [one] => self.write("write", one, offset),
+        const WRITE: (&str, CallClass) = ("write", CallClass::Write);
+        let (n, _) = match bufs {
+            [one] => self.write(WRITE, one, offset)?,
             many => {
                 let whole: Vec<u8> = many
                     .iter()
                     .flat_map(|slice| slice.iter().copied())
                     .collect();
-                self.write("write", &whole, offset)
+                self.write(WRITE, &whole, offset)?
             }
-        }
+        };
+        Ok(n)
     }
 
     fn write_durable_at(&self, buf: &[u8], offset: u64, site: &Site) -> io::Result<usize> {
-        let n = self.write("write_durable", buf, offset)?;
-        let mut state = self.machine.lock();
-        if let Some(limit) = state.begin_sync(site) {
-            state
-                .world
-                .for_range(self.ino, offset, n, ChainChange::Promote(limit));
-        }
-        Ok(n)
+        self.syncs.run(|| {
+            let call = ("write_durable", CallClass::DurableWrite);
+            let (n, failure) = self.write(call, buf, offset)?;
+            let mut state = self.machine.lock();
+            let covered = state.begin_sync(site);
+            if let Some(change) = covered.and_then(|limit| outcome(failure, limit)) {
+                state.world.for_range(self.ino, offset, n, change);
+            }
+            match failure {
+                None => Ok(n),
+                Some(_) => Err(rustix::io::Errno::IO.into()),
+            }
+        })
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

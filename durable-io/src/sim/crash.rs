@@ -5,6 +5,7 @@
 //! are expanded once and shared by every instant at which the file was the same. The hash of a state
 //! is a sum, so that most duplicates are recognised before any image is built.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -192,15 +193,7 @@ impl World {
     fn fill(&self, fill: Fill, index: usize) -> Arc<Block> {
         match fill {
             Fill::Zero => Arc::clone(self.zero_block()),
-            Fill::Garbage => {
-                let mut word = mix(index as u64, 0x6A4B);
-                let mut bytes = Vec::with_capacity(self.unit);
-                while bytes.len() < self.unit {
-                    word = mix(word, 1);
-                    bytes.extend_from_slice(&word.to_le_bytes());
-                }
-                Block::new(bytes.into_boxed_slice())
-            }
+            Fill::Garbage => garbage(self.unit, index),
             Fill::Stale(source) => {
                 let unit = self
                     .stale
@@ -211,6 +204,25 @@ impl World {
             }
         }
     }
+}
+
+thread_local! {
+    /// By unit and index. Enumeration asks for the same few again and again.
+    static GARBAGE: RefCell<HashMap<(usize, usize), Arc<Block>>> = RefCell::default();
+}
+
+/// The garbage in unit `index`: the same in every run.
+fn garbage(unit: usize, index: usize) -> Arc<Block> {
+    let make = || {
+        let mut word = mix(index as u64, 0x6A4B);
+        let mut bytes = Vec::with_capacity(unit);
+        while bytes.len() < unit {
+            word = mix(word, 1);
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        Block::new(bytes.into_boxed_slice())
+    };
+    GARBAGE.with_borrow_mut(|known| Arc::clone(known.entry((unit, index)).or_insert_with(make)))
 }
 
 fn effects<T: Clone>(chain: &Chain<T>) -> Vec<EffectId> {
@@ -269,6 +281,7 @@ pub(crate) struct States {
     files: HashMap<(usize, usize), Expanded>,
     /// Keeps the nodes alive whose addresses are keys of `files`.
     held: Vec<Arc<Node>>,
+    held_stale: Vec<Arc<Vec<Unit>>>,
 }
 
 /// A file's states, or `None` if there are too many.
@@ -281,6 +294,7 @@ impl States {
             limit,
             files: HashMap::new(),
             held: Vec::new(),
+            held_stale: Vec::new(),
         }
     }
 
@@ -330,18 +344,18 @@ impl States {
     ) -> Result<u64, E> {
         // Files with a single state only add to the base.
         let mut base = named.dirs_hash;
-        let mut open: Vec<(u64, Ino, Rc<[FileState]>)> = Vec::new();
+        let mut open = Vec::new();
         let mut single: Vec<(Ino, FileState)> = Vec::new();
-        for (path, ino) in &named.files {
+        for (paths, ino) in &named.files {
             let Some(states) = self.expand(world, *ino) else {
                 continue;
             };
             match states.as_ref() {
                 [one] => {
-                    base = base.wrapping_add(mix(*path, one.hash));
+                    base = base.wrapping_add(hash_at(paths, one.hash));
                     single.push((*ino, *one));
                 }
-                _ => open.push((*path, *ino, states)),
+                _ => open.push((paths.as_slice(), *ino, states)),
             }
         }
         let mut digits = vec![0_usize; open.len()];
@@ -349,11 +363,11 @@ impl States {
         loop {
             let mut hash = base;
             let mut chosen = Vec::with_capacity(open.len());
-            for ((path, ino, states), digit) in open.iter().zip(&digits) {
+            for ((paths, ino, states), digit) in open.iter().zip(&digits) {
                 let Some(state) = states.get(*digit) else {
                     continue;
                 };
-                hash = hash.wrapping_add(mix(*path, state.hash));
+                hash = hash.wrapping_add(hash_at(paths, state.hash));
                 chosen.push((*ino, *state));
             }
             count += 1;
@@ -393,9 +407,16 @@ impl States {
         };
         let states = expand_file(world, file, self.limit).map(Rc::from);
         self.held.push(Arc::clone(node));
+        self.held_stale.extend(world.stale.last().cloned());
         self.files.insert(key, states.clone());
         states
     }
+}
+
+/// What a file of content `hash` adds to the hash of an image, under all its names.
+fn hash_at(paths: &[u64], hash: u64) -> u64 {
+    let paths = paths.iter().map(|path| mix(*path, hash));
+    paths.fold(0, u64::wrapping_add)
 }
 
 /// Every distinct state of `file`, the one that keeps most first; `None` if there are too many.
@@ -503,8 +524,8 @@ struct NameChain {
 /// Which files have a name under one choice of names.
 struct Named {
     dirs_hash: u64,
-    /// Hash of the path, and the file.
-    files: Vec<(u64, Ino)>,
+    /// Each file, with the hashes of its paths.
+    files: Vec<(Vec<u64>, Ino)>,
 }
 
 impl Names {
@@ -610,7 +631,12 @@ impl Names {
             };
             let path = mix(path, mix_bytes(name.as_bytes()));
             match world.nodes.get(ino).map(Arc::as_ref) {
-                Some(Node::File(_)) => named.files.push((path, ino)),
+                Some(Node::File(_)) => {
+                    match named.files.iter_mut().find(|(_, known)| *known == ino) {
+                        Some((paths, _)) => paths.push(path),
+                        None => named.files.push((vec![path], ino)),
+                    }
+                }
                 Some(Node::Dir(_)) => {
                     named.dirs_hash = named.dirs_hash.wrapping_add(mix(path, 1));
                     self.walk(world, kept, (ino, path), named);
@@ -670,3 +696,6 @@ impl Names {
         choice
     }
 }
+
+#[cfg(test)]
+mod tests;

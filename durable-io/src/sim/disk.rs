@@ -55,6 +55,8 @@ pub(crate) struct State {
     /// The class of each call, when a plan of faults is to be made.
     classes: Option<Vec<CallClass>>,
     budget: Option<u64>,
+    /// The most bytes in use at any time, while there is a budget.
+    most_used: u64,
     sites: BTreeMap<Site, u64>,
     ignored: Vec<Site>,
     recording: Option<Recording>,
@@ -130,6 +132,7 @@ impl SimDisk {
                 fault_hits: 0,
                 classes: None,
                 budget: None,
+                most_used: 0,
                 sites: BTreeMap::new(),
                 ignored: Vec::new(),
                 recording: None,
@@ -180,6 +183,11 @@ impl SimDisk {
     /// Bytes of names and contents on the disk, as the budget counts them.
     pub fn used_bytes(&self) -> u64 {
         self.lock().world.used_bytes()
+    }
+
+    /// The most that was in use at any time since a budget was set.
+    pub(crate) fn most_used_bytes(&self) -> u64 {
+        self.lock().most_used
     }
 
     /// Moves the clock that [`Disk::now`] reads.
@@ -304,11 +312,13 @@ impl State {
         let first = self.world.next_effect;
         let used = self.budget.map(|_| self.world.clone());
         let result = call(&mut self.world);
-        if let (Some(budget), Some(before)) = (self.budget, used)
-            && self.world.used_bytes() > budget.max(before.used_bytes())
-        {
-            self.world = before;
-            return Err(rustix::io::Errno::NOSPC.into());
+        if let (Some(budget), Some(before)) = (self.budget, used) {
+            let used = self.world.used_bytes();
+            if used > budget.max(before.used_bytes()) {
+                self.world = before;
+                return Err(rustix::io::Errno::NOSPC.into());
+            }
+            self.most_used = self.most_used.max(used);
         }
         let changed = first..self.world.next_effect;
         if let Some(notes) = &mut self.effects {

@@ -71,6 +71,7 @@ pub(crate) enum CallClass {
     List,
     Read,
     Write,
+    DurableWrite,
     Allocate,
     Length,
     Sync,
@@ -97,7 +98,7 @@ impl CallClass {
             Self::Change => &[EIO, ENOSPC, EDQUOT, EROFS],
             Self::List => &[EIO, EINTR, ENOMEM],
             Self::Read => &[EIO, EINTR, EAGAIN],
-            Self::Write => &[EIO, EINTR, EAGAIN, ENOSPC, EDQUOT, EROFS],
+            Self::Write | Self::DurableWrite => &[EIO, EINTR, EAGAIN, ENOSPC, EDQUOT, EROFS],
             Self::Allocate => &[EIO, EINTR, ENOSPC, EDQUOT],
             Self::Length | Self::Lock => &[EIO],
             Self::Sync => &[EIO, EINTR, ENOSPC],
@@ -105,11 +106,15 @@ impl CallClass {
         };
         let mut faults: Vec<FaultKind> = errnos.iter().copied().map(FaultKind::Errno).collect();
         match self {
-            Self::Create | Self::Change | Self::Write => faults.push(FaultKind::ErrnoAfter(EIO)),
-            Self::Sync => faults.extend(SyncFailure::ALL.map(FaultKind::Sync)),
+            Self::Create | Self::Change | Self::Write | Self::DurableWrite => {
+                faults.push(FaultKind::ErrnoAfter(EIO));
+            }
             _ => {}
         }
-        if matches!(self, Self::Read | Self::Write) {
+        if matches!(self, Self::Sync | Self::DurableWrite) {
+            faults.extend(SyncFailure::ALL.map(FaultKind::Sync));
+        }
+        if matches!(self, Self::Read | Self::Write | Self::DurableWrite) {
             let shorts = [ShortBy::OneByte, ShortBy::WholeSectors, ShortBy::AllButOne];
             faults.extend(shorts.map(FaultKind::Short));
         }

@@ -2,7 +2,7 @@
 //! call can fail, and each time the store must end up healthy or poisoned, and recover.
 
 use super::disk::SimDisk;
-use super::fault::{CallClass, Fault};
+use super::fault::{CallClass, Fault, FaultKind, SyncFailure};
 use super::run::{Broken, Moment, Runner, Until};
 use super::subject::{Subject, Survives};
 use super::world::World;
@@ -69,6 +69,7 @@ pub fn inject_everywhere<S: Subject>(
                     &sim,
                     &mut report,
                     &format!("{fault:?} ({class:?})"),
+                    kind == FaultKind::Sync(SyncFailure::CacheReverts),
                 );
             }
         }
@@ -86,13 +87,13 @@ pub fn fill_the_disk<S: Subject>(
     const STEP: u64 = 512;
     let mut report = Injection::default();
     let full = SimDisk::new();
-    let mut most = 0;
+    full.set_budget(Some(u64::MAX));
     if let Ok(mut store) = subject.open(&full.disk()) {
         for (n, op) in ops.iter().enumerate() {
             drop(subject.apply(&mut store, op, n as u64));
-            most = most.max(full.used_bytes());
         }
     }
+    let most = full.most_used_bytes();
     for budget in (0..=most).step_by(512) {
         let sim = SimDisk::new();
         sim.set_budget(Some(budget));
@@ -102,6 +103,7 @@ pub fn fill_the_disk<S: Subject>(
             &sim,
             &mut report,
             &format!("a disk of {budget} bytes"),
+            false,
         );
         progress(&report);
     }
@@ -127,9 +129,10 @@ fn run_with<S: Subject>(
     sim: &SimDisk,
     report: &mut Injection,
     fault: &str,
+    reverts: bool,
 ) {
     report.injected += 1;
-    if let Err(broken) = one_run(subject, ops, sim, report) {
+    if let Err(broken) = one_run(subject, ops, sim, report, reverts) {
         report
             .violations
             .push(format!("{fault}: {}: {}", broken.promise, broken.detail));
@@ -141,6 +144,7 @@ fn one_run<S: Subject>(
     ops: &[S::Op],
     sim: &SimDisk,
     report: &mut Injection,
+    reverts: bool,
 ) -> Result<(), Broken> {
     let empty = vec![subject.empty()];
     let mut candidates = Candidates {
@@ -154,17 +158,24 @@ fn one_run<S: Subject>(
         for op in ops {
             interrupted = Some(op);
             let applied = subject.apply(&mut store, op, next_n);
-            failures += usize::from(applied.is_err());
+            let failed = applied.is_err();
+            failures += usize::from(failed);
             candidates.after(subject, op, next_n, applied.ok());
+            if failed && reverts {
+                // The kernel itself has dropped what it had: no store can keep it.
+                candidates.now.clone_from(&candidates.durable);
+            }
             next_n += 1;
             if failures == FAILURES {
                 break;
             }
         }
         if let Ok(seen) = subject.observe(&mut store) {
-            candidates.must_contain(
+            candidates.must_explain(
                 subject,
+                &mut store,
                 &seen,
+                (interrupted, next_n),
                 "a store that met a fault shows no wrong data",
             )?;
         }
@@ -175,7 +186,13 @@ fn one_run<S: Subject>(
             promise: "reads go on after a failed write or sync",
             detail: format!("reading answered: {error}"),
         })?;
-        candidates.must_contain(subject, &seen, "a poisoned store shows no wrong data")?;
+        candidates.must_explain(
+            subject,
+            &mut store,
+            &seen,
+            (interrupted, next_n),
+            "a poisoned store shows no wrong data",
+        )?;
     } else {
         sim.clear_fault();
         sim.set_budget(None);
@@ -236,16 +253,24 @@ impl<State: Clone + PartialEq> Candidates<State> {
         }
     }
 
-    fn must_contain<S: Subject<State = State>>(
+    /// What is seen is one of the states now; or, if the store refuses all further writes, one that
+    /// is durable: a poisoned store need not show what it cannot vouch for.
+    fn must_explain<S: Subject<State = State>>(
         &self,
         subject: &S,
+        store: &mut S::Store,
         seen: &State,
+        (op, n): (Option<&S::Op>, u64),
         promise: &'static str,
     ) -> Result<(), Broken>
     where
         State: std::fmt::Debug,
     {
-        if self.now.iter().any(|state| subject.matches(state, seen)) {
+        let among = |states: &[State]| states.iter().any(|state| subject.matches(state, seen));
+        if among(&self.now) {
+            return Ok(());
+        }
+        if among(&self.durable) && op.is_some_and(|op| subject.apply(store, op, n).is_err()) {
             return Ok(());
         }
         Err(Broken {

@@ -190,11 +190,7 @@ impl Telling {
 }
 
 /// One line for each call whose effects were pending, with what was kept and what was lost of it.
-pub(crate) fn effects(
-    world: &World,
-    kept: &[usize],
-    notes: &[EffectNote],
-) -> (Vec<String>, usize) {
+pub(crate) fn effects(world: &World, kept: &[usize], notes: &[EffectNote]) -> (Vec<String>, usize) {
     let texts: HashMap<u32, &str> = notes
         .iter()
         .map(|note| (note.id, note.text.as_str()))

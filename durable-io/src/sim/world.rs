@@ -1,6 +1,6 @@
 //! Everything a simulated disk holds, durable and pending, as a value that is cheap to clone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,7 +191,8 @@ impl World {
 
     pub(crate) fn rename(&mut self, dir: Ino, from: &str, to: &str) -> io::Result<()> {
         let ino = self.lookup(dir, from)?;
-        if from == to {
+        // Two names of one file stay as they are: so says POSIX.
+        if self.lookup(dir, to).is_ok_and(|there| there == ino) {
             return Ok(());
         }
         if let Ok(replaced) = self.lookup(dir, to) {
@@ -433,13 +434,23 @@ impl World {
         self.forget_settled_edges();
     }
 
-    /// As [`for_covered`](World::for_covered), for the units of one written range and the size.
+    /// As [`for_covered`](World::for_covered), for the units of one written range and, where lengths
+    /// are struck at all, the changes of length without which the range could not be read.
     pub(crate) fn for_range(&mut self, ino: Ino, offset: u64, len: usize, change: ChainChange) {
+        let end = offset + len as u64;
         let parts: Vec<Part> = self.parts(offset, len).collect();
         let Some(Node::File(file)) = self.nodes.get_mut(ino).map(Arc::make_mut) else {
             return;
         };
-        change.apply(&mut file.size);
+        if change.strikes_metadata() {
+            let too_short = (0..file.size.choices())
+                .rev()
+                .find(|&kept| file.size.version(kept).value < end);
+            if let Some(needed) = too_short.and_then(|kept| file.size.pending().get(kept)) {
+                let needed = needed.effect + 1;
+                change.up_to(needed).apply(&mut file.size);
+            }
+        }
         for part in parts {
             if let Some(unit) = file.units.get_mut(part.unit) {
                 change.apply(unit);
@@ -462,9 +473,12 @@ impl World {
     /// Bytes that files and names occupy, for the space budget.
     pub(crate) fn used_bytes(&self) -> u64 {
         let mut used = 0;
+        let mut counted = BTreeSet::new();
         self.for_each_path(&mut |_, node| {
             used += self.unit as u64;
-            if let Node::File(file) = node {
+            if let Node::File(file) = node
+                && counted.insert(std::ptr::from_ref(node))
+            {
                 let units = file
                     .units
                     .iter()
@@ -526,6 +540,20 @@ impl World {
             if node.has_pending() {
                 sum = sum.wrapping_add(mix(ino as u64, node.pending_hash()));
             }
+        }
+        for edge in &self.edges {
+            let [removed, added] = [&edge.removed, &edge.added].map(|(name, effect)| {
+                let place = self.dir(edge.dir).ok().and_then(|dir| {
+                    let pending = dir.names.get(name)?.pending();
+                    pending.iter().position(|version| version.effect == *effect)
+                });
+                // Effects have other numbers on another way to the same world.
+                mix(
+                    mix_bytes(name.as_bytes()),
+                    place.map_or(0, |place| place as u64 + 1),
+                )
+            });
+            sum = sum.wrapping_add(mix(mix(edge.dir as u64, removed), added));
         }
         sum
     }
@@ -621,6 +649,17 @@ impl ChainChange {
                 ..
             }
         )
+    }
+
+    /// The same change of effects below `bound` only.
+    fn up_to(self, bound: EffectId) -> Self {
+        match self {
+            Self::Promote(limit) => Self::Promote(limit.min(bound)),
+            Self::Lose { limit, cache_keeps } => Self::Lose {
+                limit: limit.min(bound),
+                cache_keeps,
+            },
+        }
     }
 
     fn apply<T: Clone>(self, chain: &mut Chain<T>) {

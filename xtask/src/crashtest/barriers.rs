@@ -12,7 +12,10 @@ use durable_io::{Barrier, Site};
 
 use crate::crashtest::progress::Progress;
 use crate::crashtest::report::{Barriers, FileOrDir, SiteVerdict, Verdict};
-use crate::crashtest::scan::{self, Call};
+use crate::crashtest::scan::{self, Call, SourceSite};
+
+/// A crash point of a removal with more states than this is sampled.
+const STATES_PER_POINT: u64 = 1 << 12;
 
 /// What opening a store is called by the explorer.
 const OPEN: &str = "open";
@@ -20,6 +23,8 @@ const OPEN: &str = "open";
 /// The removal of the barriers of one engine, run by run.
 pub(crate) struct Judge {
     engine: &'static str,
+    /// What stands in the sources.
+    sources: Vec<SourceSite>,
     full: bool,
     progress: Progress,
     sites: BTreeMap<Site, SiteVerdict>,
@@ -27,14 +32,26 @@ pub(crate) struct Judge {
 
 impl Judge {
     /// A judge of the crate in the folder `engine`.
-    pub(crate) fn new(engine: &'static str, full: bool) -> Self {
+    ///
+    /// # Errors
+    /// Sources that cannot be read.
+    pub(crate) fn new(engine: &'static str, full: bool, workspace: &Path) -> anyhow::Result<Self> {
         let progress = Progress::new(&format!("{engine} barriers"), None);
-        Self {
+        Ok(Self {
             engine,
+            sources: scan::sites(workspace, engine)?,
             full,
             progress,
             sites: BTreeMap::new(),
-        }
+        })
+    }
+
+    /// The proof in the sources that nothing is lost without `site`.
+    fn proof(&self, site: &Site) -> Option<String> {
+        let source = self.sources.iter().find(|source| {
+            (&*source.file, source.line, source.column) == (site.file, site.line, site.column)
+        });
+        source?.proof.clone()
     }
 
     /// Leaves out what `explored` has reached, and which still needs a verdict. The complete store
@@ -50,25 +67,31 @@ impl Judge {
             return;
         }
         let ours = format!("{}/", self.engine);
+        // A removal can leave very much pending; a sample of that is enough to find what is lost.
+        let bound = Bound {
+            states_per_point: STATES_PER_POINT,
+            ..bound.clone()
+        };
         let mut survivors = Vec::new();
         let reached = explored.sites.iter();
         for (site, operations) in reached.filter(|(site, _)| site.file.starts_with(&ours)) {
+            let proof = self.proof(site);
             let verdict = self
                 .sites
                 .entry(*site)
-                .or_insert_with(|| SiteVerdict::of(site));
+                .or_insert_with(|| SiteVerdict::of(site, proof));
             verdict.reached_by(operations);
-            if verdict.verdict == Verdict::Caught && !self.full {
+            if verdict.verdict != Verdict::Survived && !self.full {
                 continue;
             }
-            let removal = Explorer::remove(subject, bound, &[*site]);
+            let removal = Explorer::remove(subject, &bound, &[*site]);
             self.progress.inc(1);
             verdict.add(name, &removal, Verdict::Caught);
-            if verdict.verdict == Verdict::Survived {
+            if matches!(verdict.verdict, Verdict::Survived | Verdict::Redundant) {
                 survivors.push(*site);
             }
         }
-        self.pairs(name, subject, bound, &survivors);
+        self.pairs(name, subject, &bound, &survivors);
     }
 
     fn pairs<S: Subject>(&mut self, name: &str, subject: &S, bound: &Bound, survivors: &[Site]) {
@@ -88,11 +111,11 @@ impl Judge {
         }
     }
 
-    /// Compares with the sources below `workspace`: what no run has reached, and what a run has
-    /// reached that the sources do not seem to hold.
-    pub(crate) fn finish(mut self, workspace: &Path) -> anyhow::Result<Barriers> {
+    /// Compares with the sources: what no run has reached, and what a run has reached that the
+    /// sources do not seem to hold.
+    pub(crate) fn finish(mut self) -> Barriers {
         let mut barriers = Barriers::default();
-        for source in scan::sites(workspace, self.engine)? {
+        for source in self.sources {
             let place = format!("{}:{}:{}", source.file, source.line, source.column);
             let (name, steps) = match source.call {
                 Call::Barrier { name, steps } => (name, steps),
@@ -108,10 +131,7 @@ impl Judge {
                 };
                 let site = self.sites.keys().find(same).copied();
                 let verdict = match site.and_then(|site| self.sites.remove(&site)) {
-                    Some(mut verdict) => {
-                        verdict.prove(source.proof.as_deref());
-                        verdict
-                    }
+                    Some(verdict) => verdict,
                     None => SiteVerdict::unreached(format!("{place} {step}"), &name),
                 };
                 barriers.sites.push(verdict);
@@ -122,12 +142,13 @@ impl Judge {
             barriers.findings.push(finding);
         }
         self.progress.finish(&barriers.summary());
-        Ok(barriers)
+        barriers
     }
 }
 
 impl SiteVerdict {
-    fn of(site: &Site) -> Self {
+    /// Survived, until something is lost; or redundant, if there is a proof.
+    fn of(site: &Site, proof: Option<String>) -> Self {
         Self {
             site: site.to_string(),
             kind: match site.barrier {
@@ -135,11 +156,15 @@ impl SiteVerdict {
                 Barrier::Data | Barrier::All | Barrier::Write => FileOrDir::File,
             },
             operations: Vec::new(),
-            verdict: Verdict::Survived,
+            verdict: if proof.is_some() {
+                Verdict::Redundant
+            } else {
+                Verdict::Survived
+            },
             states: 0,
             length: 0,
             counterexample: String::new(),
-            reason: String::new(),
+            reason: proof.unwrap_or_default(),
         }
     }
 
@@ -176,17 +201,11 @@ impl SiteVerdict {
         let Some(example) = &removal.counterexample else {
             return;
         };
-        if self.verdict == Verdict::Survived {
+        if matches!(self.verdict, Verdict::Survived | Verdict::Redundant) {
             self.verdict = caught;
+            self.reason.clear();
             self.length = example.tape.operations();
             self.counterexample = format!("{run}: {}: {}", example.summary, example.promise);
-        }
-    }
-
-    fn prove(&mut self, proof: Option<&str>) {
-        if let (Verdict::Survived, Some(proof)) = (self.verdict, proof) {
-            self.verdict = Verdict::Redundant;
-            proof.clone_into(&mut self.reason);
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::crashtest::report::{Sim, SimRun};
 const TAPES: &str = "target/crashtest";
 /// The first word of a tape file; the subject's name follows, and the tape from the next line on.
 const SUBJECT: &str = "subject";
+/// What the name of a run with drawn sequences ends with.
+const SOAK: &str = " soak";
 
 /// A bound on all of this machine's cores.
 pub(crate) fn bound(length: usize) -> Bound {
@@ -48,7 +50,7 @@ pub(crate) fn soak<S: Subject>(
         time: Some(time),
         ..bound(0)
     };
-    let label = format!("{name} soak");
+    let label = format!("{name}{SOAK}");
     run(&label, subject, &bound, sim, |explorer, progress| {
         explorer.soak(&bound, seed, progress)
     })?;
@@ -87,16 +89,20 @@ fn run<S: Subject>(
 /// Writes the tape of `example` to a file, and tells its story with the command that replays it.
 fn keep<S: Subject>(name: &str, subject: &S, example: &Counterexample) -> anyhow::Result<String> {
     let file = format!("{}.tape", name.replace(' ', "-"));
-    let text = example.tape.to_text(subject, &[]);
-    let text = format!("{SUBJECT} {}\n{text}", name.trim_end_matches(" soak"));
-    let dir = Disk::os().create_dir(TAPES)?;
+    let text = tape_file(name.trim_end_matches(SOAK), subject, &example.tape, &[]);
+    let dir = Disk::os().create_dir(crate::crashtest::workspace()?.join(TAPES))?;
     durable_io::replace_file(&dir, &file, text.as_bytes())?;
     Ok(format!(
         "{name}:\n{example}replay: cargo xtask crashtest --replay {TAPES}/{file}"
     ))
 }
 
-/// A tape file: the subject's name, and the text of the tape.
+/// The text of a tape file.
+fn tape_file<S: Subject>(name: &str, subject: &S, tape: &Tape, without: &[Site]) -> String {
+    format!("{SUBJECT} {name}\n{}", tape.to_text(subject, without))
+}
+
+/// Reads a tape file: the subject's name, and the text of the tape.
 pub(crate) fn read_tape(path: &Path) -> anyhow::Result<(String, String)> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the tape {}", path.display()))?;
@@ -117,4 +123,30 @@ pub(crate) fn replay<S: Subject>(subject: &S, tape: &str) -> anyhow::Result<bool
         None => print("the tape breaks nothing"),
     }
     Ok(broken.is_none())
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a file of a test")]
+mod tests {
+    use super::*;
+    use crate::crashtest::wal::{self, ALWAYS};
+
+    #[test]
+    fn a_tape_file_is_replayed() {
+        let explored = Explorer::new(&ALWAYS).explore(&Bound::of_length(0), &|_| {});
+        assert!(explored.counterexample.is_none());
+        let mut sites = explored.sites.into_keys();
+        let acknowledgement = sites.find(|site| site.step == "group commit").unwrap();
+        let removal = Explorer::remove(&ALWAYS, &Bound::of_length(0), &[acknowledgement]);
+        let tape = removal.counterexample.unwrap().tape;
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("tape");
+        for (without, passes) in [(&[acknowledgement][..], false), (&[], true)] {
+            std::fs::write(&path, tape_file("wal always", &ALWAYS, &tape, without)).unwrap();
+            let (name, tape) = read_tape(&path).unwrap();
+            assert_eq!(wal::replay(&name, &tape).unwrap(), passes);
+        }
+        std::fs::write(&path, "nothing of the kind").unwrap();
+        assert!(read_tape(&path).is_err());
+    }
 }

@@ -15,7 +15,7 @@ use crate::crashtest::{Context, faults, sim};
 use repair::RepairSubject;
 use subject::{BATCH, Op, WalSubject};
 
-const ALWAYS: WalSubject = WalSubject {
+pub(crate) const ALWAYS: WalSubject = WalSubject {
     mode: SyncMode::Always,
 };
 const MODES: [(&str, WalSubject); 3] = [
@@ -56,7 +56,7 @@ pub(crate) fn simulate(
     let longer = usize::from(context.full);
     let mut run = Run {
         sim: Sim::default(),
-        judge: Judge::new("wal", context.full),
+        judge: Judge::new("wal", context.full, workspace)?,
     };
     for (name, subject) in MODES {
         let shortest = if subject.mode == SyncMode::Always {
@@ -79,7 +79,7 @@ pub(crate) fn simulate(
         }
     }
     let barriers = if run.sim.findings.is_empty() {
-        Some(run.judge.finish(workspace)?)
+        Some(run.judge.finish())
     } else {
         None
     };
@@ -124,5 +124,34 @@ pub(crate) fn replay(name: &str, tape: &str) -> anyhow::Result<bool> {
         Some((_, subject)) => sim::replay(subject, tape),
         None if name == "wal 4 KiB" => sim::replay(&ALWAYS, tape),
         None => bail!("there is no subject called {name:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use durable_io::sim::Explorer;
+
+    #[test]
+    fn every_mode_survives_every_single_operation() {
+        for (name, subject) in MODES {
+            let explored = Explorer::new(&subject).explore(&Bound::of_length(1), &|_| {});
+            if let Some(example) = explored.counterexample {
+                panic!("{name}:\n{example}");
+            }
+            assert!(
+                explored.counts.unique_states > 1000,
+                "{:?}",
+                explored.counts
+            );
+            assert_eq!(explored.counts.sampled_points, 0);
+        }
+    }
+
+    #[test]
+    fn d30_every_failing_call_leaves_a_healthy_or_a_poisoned_log() {
+        let faults = inject();
+        assert_eq!(faults.findings, Vec::<String>::new());
+        assert!(faults.injected > 1000, "{}", faults.injected);
     }
 }

@@ -77,6 +77,8 @@ pub(super) struct Left {
     pub(super) witness: u64,
     /// The first record by the newest slot that is unchanged; `None` if no slot is.
     pub(super) low: Option<u64>,
+    /// Only bytes of groups that are truncated already were changed.
+    pub(super) is_given_up: bool,
 }
 
 impl Facts {
@@ -123,6 +125,11 @@ impl Facts {
             .map_or(self.last() + 1, |group| group.first)
     }
 
+    /// True if some bytes are there that say which records there were.
+    pub(super) fn has_groups(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
     /// True if byte `at` of file `index` was ever written to: a header, a group or a slot.
     pub(super) fn is_used(&self, index: usize, at: usize) -> bool {
         if self.files.get(index).is_some_and(FileFacts::is_mark) {
@@ -167,6 +174,9 @@ impl Facts {
             .filter(|slot| !is_mark || same(slot.at..slot.at + SLOT))
             .copied()
             .collect();
+        let mut changed =
+            (0..before.len().max(bytes.len())).filter(|at| before.get(*at) != bytes.get(*at));
+        let given_up = self.given_up(index);
         let none_before = self.low - 1;
         Left {
             file: index,
@@ -183,7 +193,18 @@ impl Facts {
                 .max()
                 .unwrap_or(0),
             low: slots.first().map(|slot| slot.low),
+            is_given_up: before.len() == bytes.len() && changed.all(|at| given_up.contains(&at)),
         }
+    }
+
+    /// Where the groups stand in file `index` that hold nothing but truncated records.
+    fn given_up(&self, index: usize) -> Range<usize> {
+        let groups = self.groups.iter().filter(|group| group.file == index);
+        let end = groups
+            .take_while(|group| group.last < self.low)
+            .last()
+            .map_or(SEGMENT_HEADER, |group| group.bytes.end.next_multiple_of(8));
+        SEGMENT_HEADER..end
     }
 }
 

@@ -47,6 +47,9 @@ impl Case<'_> {
                 repaired,
             } => {
                 self.check_told(told)?;
+                if self.left.is_given_up {
+                    return Err("refused for damage of what is truncated".to_owned());
+                }
                 let mut touched = touched.iter();
                 if let Some(file) = touched.find(|file| !self.unsettled.contains(file)) {
                     return Err(format!("refused, but {file} was changed"));
@@ -62,6 +65,9 @@ impl Case<'_> {
                 self.check_complaint(answer)?;
                 if newest.as_deref() != self.facts.payload(self.facts.last()) {
                     return Err("damage withholds the newest record, which has none".to_owned());
+                }
+                if self.left.is_given_up && answer.broken.is_some() {
+                    return Err("damage of what is truncated withholds records".to_owned());
                 }
                 // Bytes that mean nothing are no reason to cut.
                 self.check_repaired(repaired, answer.broken.is_some())?;
@@ -133,13 +139,16 @@ impl Case<'_> {
         if answer == self.undamaged {
             return Ok(Verdict::Harmless);
         }
-        if answer.bounds.start != self.undamaged.bounds.start {
-            let start = answer.bounds.start;
+        let start = answer.bounds.start;
+        // Between a truncation and the next open or close a power loss leaves the older slot as it was
+        // before: then damage of the newest one looks as if it had never been written.
+        let is_before_truncation = start < self.facts.low && self.left.low == Some(start);
+        if start != self.undamaged.bounds.start && !is_before_truncation {
             return Err(format!("without a word, the log begins at record {start}"));
         }
         self.check_whole(answer)?;
         let last = answer.bounds.end.saturating_sub(1);
-        if last == self.facts.last() {
+        if last == self.facts.last() && !is_before_truncation {
             return Err(format!(
                 "without a word, verify reads {:?}",
                 answer.verified
@@ -166,10 +175,12 @@ impl Case<'_> {
             self.check_kept(&repaired.answer)?;
             if is_cut {
                 self.check_cut(repaired)
-            } else if repaired.answer.records == self.undamaged.records {
-                Ok(())
-            } else {
+            } else if repaired.answer.records != self.undamaged.records {
                 Err("records are gone that could be read".to_owned())
+            } else if let (Err(told), false) = (&repaired.answer.verified, self.left.is_given_up) {
+                Err(format!("verify still says {told:?}"))
+            } else {
+                Ok(())
             }
         };
         match repaired {
@@ -180,6 +191,10 @@ impl Case<'_> {
 
     fn check_kept(&self, answer: &Answer) -> Judged<()> {
         let (start, end) = (answer.bounds.start, answer.bounds.end);
+        if self.left.low.is_none() && !self.facts.has_groups() && (start, end) == (1, 1) {
+            // Nothing is left that holds a position: they begin again.
+            return Ok(());
+        }
         // Without a mark nothing says where the log began: what is still there is back.
         let low = self.facts.low;
         let lowest = self.left.low.unwrap_or(self.facts.lowest()).min(low);

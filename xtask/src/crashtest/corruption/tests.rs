@@ -13,8 +13,7 @@ fn run_on(log: &Log, is_wanted: impl Fn(&Change) -> bool) -> Counted {
 #[test]
 fn small_logs_pass() {
     for log in [logs::short().unwrap(), logs::created().unwrap()] {
-        // A repair drops what stands before the end of a segment that is cut short.
-        let counted = run_on(&log, |change| change.kind != Kind::Cut);
+        let counted = run_on(&log, |_| true);
         let total = counted.total();
         assert_eq!(
             (total.wrong, total.panics),
@@ -72,6 +71,7 @@ impl Judge {
             before: 5,
             witness: 5,
             low: Some(3),
+            is_given_up: false,
         };
         Self {
             log,
@@ -211,6 +211,56 @@ fn a_refusal_must_change_nothing_and_a_repair_must_keep_what_is_whole() {
         repaired.dropped = None;
     }
     assert!(judge.is_wrong(&seen));
+}
+
+#[test]
+fn damage_of_what_is_truncated_must_not_matter() {
+    let mut judge = Judge::new();
+    judge.left.is_given_up = true;
+    // A repair that loses nothing does not make the refusal right.
+    assert!(judge.is_wrong(&refused(told(SEGMENT, 64), &judge.undamaged)));
+    let facts = &judge.log.facts;
+    let mut bytes = facts.files[0].bytes.clone();
+    bytes[70] ^= 1;
+    assert!(facts.left(0, Some(&bytes)).is_given_up);
+    // The next group holds records 2 to 4, of which 3 and 4 are retained.
+    bytes[130] ^= 1;
+    assert!(!facts.left(0, Some(&bytes)).is_given_up);
+    assert!(!facts.left(0, Some(&bytes[..2000])).is_given_up);
+}
+
+#[test]
+fn positions_begin_again_only_if_nothing_is_left() {
+    let mut judge = Judge::new();
+    judge.left.low = None;
+    let mut nothing = judge.undamaged.clone();
+    nothing.bounds = 1..1;
+    nothing.records.clear();
+    assert!(judge.is_wrong(&refused(told("mark", 0), &nothing)));
+    let logs = logs::all().unwrap();
+    let mut emptied = logs.into_iter();
+    judge.log = emptied.find(|log| log.facts.name == "emptied").unwrap();
+    let mut seen = refused(told("mark", 0), &nothing);
+    if let Seen::Refused {
+        repaired: Ok(repaired),
+        ..
+    } = &mut seen
+    {
+        repaired.dropped = Some(1..1);
+    }
+    assert_eq!(judge.judge(&seen), Verdict::Detected);
+}
+
+#[test]
+fn what_was_truncated_may_be_back_only_by_the_older_slot() {
+    let mut judge = Judge::new();
+    let mut back = judge.undamaged.clone();
+    back.bounds.start = 1;
+    let payloads = (1..).zip(judge.log.facts.payloads.iter().cloned());
+    back.records = payloads.collect();
+    assert!(judge.is_wrong(&quiet(&back)));
+    judge.left.low = Some(1);
+    assert_eq!(judge.judge(&quiet(&back)), Verdict::InWindow);
 }
 
 #[test]

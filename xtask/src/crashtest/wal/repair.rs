@@ -1,19 +1,21 @@
 //! A log that is damaged on purpose, and repaired: the repair must survive every crash too.
 
-use durable_io::codec::Decoder;
 use durable_io::sim::{Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Dir, Disk, SyncMode};
 
 use super::subject::{DIR, Op as LogOp, SEGMENT_SIZE, State, Store, WalSubject, lengths, payload};
 
-/// The log in `SyncMode::Always`, always opened by `Options::repair`, which must leave alone what a
-/// mere crash left.
+/// The log in `SyncMode::Always`, verified when it is opened, and repaired if it is damaged. What a mere crash left must
+/// open without: a state's `marked` tells whether a repair was needed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RepairSubject;
 
 const LOG: WalSubject = WalSubject {
     mode: SyncMode::Always,
 };
+
+/// Bytes that [`Op::CutOldest`] takes.
+const CUT: u64 = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
@@ -24,23 +26,40 @@ pub(crate) enum Op {
     DamageOldest,
     /// The same in the header of the oldest segment: the log must begin anew in another one.
     DamageHeader,
+    /// The process dies, the oldest segment loses its last bytes, and the log is repaired: nothing
+    /// is lost.
+    CutOldest,
 }
 
-fn repair(disk: &Disk) -> Outcome<Store> {
-    let wal = wal::Options::new()
+fn options(disk: &Disk) -> wal::Options {
+    wal::Options::new()
         .segment_size(SEGMENT_SIZE)
         .background(Background::Inline)
         .disk(disk.clone())
-        .repair(DIR)?;
-    Ok(Store {
+}
+
+fn open(disk: &Disk) -> Outcome<(Store, bool)> {
+    let whole = options(disk)
+        .open(DIR)
+        .and_then(|wal| wal.verify().map(|_| wal));
+    match whole {
+        Ok(wal) => Ok((store(disk, wal), false)),
+        Err(wal::Error::Corrupt { .. }) => Ok((store(disk, options(disk).repair(DIR)?), true)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn store(disk: &Disk, wal: wal::Wal) -> Store {
+    Store {
         disk: disk.clone(),
         mode: LOG.mode,
         wal: Some(wal),
         unsynced: Vec::new(),
-    })
+    }
 }
 
-/// Changes one byte of the file in the log's directory at which `find` points, durably.
+/// Changes, durably, the oldest segment in which `find` finds something: the byte there, or the
+/// length if that is beyond.
 fn damage(disk: &Disk, find: impl Fn(&[u8]) -> Option<usize>) -> Outcome<()> {
     let dir = disk.open_dir(DIR)?;
     for name in segments(&dir)? {
@@ -49,8 +68,10 @@ fn damage(disk: &Disk, find: impl Fn(&[u8]) -> Option<usize>) -> Outcome<()> {
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
         let Some(at) = find(&bytes) else { continue };
-        let changed = bytes.get(at).map_or(0, |byte| byte ^ 1);
-        file.write_all_at(&[changed], at as u64)?;
+        match bytes.get(at) {
+            Some(byte) => file.write_all_at(&[byte ^ 1], at as u64)?,
+            None => file.set_len(bytes.len() as u64 - CUT)?,
+        }
         drop(file.sync_data()?);
         return Ok(());
     }
@@ -67,20 +88,21 @@ fn segments(dir: &Dir) -> Outcome<Vec<String>> {
 
 /// Where the record is that operation `n` wrote.
 fn position(bytes: &[u8], n: u64) -> Option<usize> {
-    let mut windows = bytes.windows(16);
-    windows.position(|window| {
-        let mut decoder = Decoder::new(window);
-        let head = (decoder.u64(), decoder.u32(), decoder.u32());
-        matches!(head, (Some(found), Some(0), Some(len))
-            if found == n && window == payload(n, 0, len as usize).get(..16).unwrap_or_default()
-                && matches!(len, 20 | 1100))
-    })
+    let lengths = [LogOp::AppendSmall, LogOp::AppendLarge].map(lengths);
+    let starts = lengths.concat().into_iter().filter_map(|len| {
+        let record = payload(n, 0, len);
+        bytes
+            .windows(len)
+            .position(|window| window == record.as_slice())
+    });
+    starts.min()
 }
 
 impl Subject for RepairSubject {
     type Op = Op;
     type State = State;
-    type Store = Store;
+    /// The log, and whether it was repaired when it was last opened.
+    type Store = (Store, bool);
 
     fn operations(&self) -> Vec<Op> {
         vec![
@@ -91,6 +113,7 @@ impl Subject for RepairSubject {
             Op::DamageNewest,
             Op::DamageOldest,
             Op::DamageHeader,
+            Op::CutOldest,
         ]
     }
 
@@ -112,12 +135,13 @@ impl Subject for RepairSubject {
         LOG.empty()
     }
 
-    fn open(&self, disk: &Disk) -> Outcome<Store> {
-        repair(disk)
+    fn open(&self, disk: &Disk) -> Outcome<Self::Store> {
+        open(disk)
     }
 
-    fn apply(&self, store: &mut Store, op: &Op, n: u64) -> Outcome<Survives> {
+    fn apply(&self, (store, repaired): &mut Self::Store, op: &Op, n: u64) -> Outcome<Survives> {
         if let Op::Log(op) = op {
+            *repaired = false;
             return LOG.apply(store, op, n);
         }
         let records = LOG.observe(store)?.records;
@@ -128,23 +152,34 @@ impl Subject for RepairSubject {
         };
         match (op, record) {
             (Op::DamageHeader, _) => damage(&store.disk, |_| Some(16))?,
+            (Op::CutOldest, _) => damage(&store.disk, |bytes| Some(bytes.len()))?,
             (_, Some((written_by, _))) => {
                 damage(&store.disk, |bytes| position(bytes, *written_by))?;
             }
             (_, None) => {}
         }
-        *store = repair(&store.disk)?;
+        (*store, *repaired) = open(&store.disk)?;
         Ok(Survives::PowerLoss)
     }
 
-    fn observe(&self, store: &mut Store) -> Outcome<State> {
-        LOG.observe(store)
+    fn observe(&self, (store, repaired): &mut Self::Store) -> Outcome<State> {
+        let marked = u64::from(*repaired);
+        Ok(State {
+            marked,
+            ..LOG.observe(store)?
+        })
     }
 
     fn model(&self, before: &State, op: &Op, n: u64) -> State {
+        if let Op::Log(op) = op {
+            let after = LOG.model(before, op, n);
+            return State { marked: 0, ..after };
+        }
+        // From here on, and until something else is done, a repair may be needed.
         let mut after = before.clone();
+        after.marked = 1;
         match op {
-            Op::Log(op) => return LOG.model(before, op, n),
+            Op::Log(_) | Op::CutOldest => {}
             Op::DamageNewest => drop(after.records.pop()),
             Op::DamageOldest | Op::DamageHeader => after.records.clear(),
         }
@@ -152,8 +187,8 @@ impl Subject for RepairSubject {
     }
 
     fn matches(&self, expected: &State, observed: &State) -> bool {
-        // What a repair drops, the mark has to give up too.
-        expected.first == observed.first && expected.records == observed.records
+        let same = expected.first == observed.first && expected.records == observed.records;
+        same && observed.marked <= expected.marked
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
@@ -169,7 +204,9 @@ impl Subject for RepairSubject {
     fn label(&self, op: &Op) -> String {
         match op {
             Op::Log(op) => LOG.label(op),
-            Op::DamageNewest | Op::DamageOldest | Op::DamageHeader => "repair".to_owned(),
+            Op::DamageNewest | Op::DamageOldest | Op::DamageHeader | Op::CutOldest => {
+                "repair".to_owned()
+            }
         }
     }
 }

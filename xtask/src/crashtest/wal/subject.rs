@@ -48,7 +48,7 @@ pub(crate) struct State {
     /// Operation and index within its batch, from `first` on.
     pub(crate) records: Vec<(u64, usize)>,
     /// At least this much is proven durable by the mark alone.
-    marked: u64,
+    pub(crate) marked: u64,
 }
 
 pub(crate) struct Store {
