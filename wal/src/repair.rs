@@ -19,7 +19,7 @@ use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile};
 use crate::names;
 use crate::scan::Behind;
-use crate::segment::{BadHeader, FIRST_GROUP, SegmentHeader, write_blank};
+use crate::segment::{BadHeader, FIRST_GROUP, SegmentHeader, open_or_create, write_blank};
 use crate::source::Source;
 use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
 
@@ -51,11 +51,6 @@ pub(crate) fn repair(dir: &Dir, size: u64) -> Result<Option<Range<Lsn>>> {
         return is_lost.then(|| clear(dir, &listing, false)).transpose();
     };
     let walk = walk(dir, &listing, &basis.mark)?;
-    if !walk.mends.is_empty() {
-        for name in &listing.temps {
-            dir.remove(name)?;
-        }
-    }
     for mend in &walk.mends {
         mend.apply(dir)?;
     }
@@ -89,12 +84,15 @@ struct Basis {
     is_lost: bool,
 }
 
-/// What has to be made zero in a segment that is kept.
+/// What is wrong with a segment that is kept, but costs no record.
 #[derive(Debug)]
 struct Mend {
     number: u64,
     file: File,
+    /// Its length, if it were whole.
     size: u64,
+    is_whole: bool,
+    /// What has to be made zero.
     zero: Vec<Range<u64>>,
 }
 
@@ -104,7 +102,7 @@ impl Mend {
     fn apply(&self, dir: &Dir) -> Result<()> {
         let name = names::segment(self.number);
         let temp = names::temp(&name);
-        let copy = dir.create_new(&temp)?;
+        let copy = open_or_create(dir, &temp)?;
         let replaced = self.fill(&copy).and_then(|()| {
             // Durable: a whole segment. Only now may the name point at it: a retained segment must
             // be complete.
@@ -122,7 +120,10 @@ impl Mend {
     fn fill(&self, copy: &File) -> durable_io::Result<()> {
         // What the file does not have reads as zeros.
         Source::buffered(self.file.clone(), self.size).copy_to(copy, 0..self.size)?;
-        for range in self.zero.iter().filter(|range| !range.is_empty()) {
+        if copy.len()? > self.size {
+            copy.set_len(self.size)?;
+        }
+        for range in &self.zero {
             copy.write_zeros(range.start, range.end - range.start)?;
         }
         Ok(())
@@ -233,7 +234,8 @@ fn walk(dir: &Dir, listing: &Listing, mark: &Mark) -> Result<Walk> {
         expected = number.saturating_add(1);
     }
     walk.is_broken |= walk.keep.is_none();
-    walk.mends.retain(|mend| !mend.zero.is_empty());
+    walk.mends
+        .retain(|mend| !(mend.is_whole && mend.zero.is_empty()));
     Ok(walk)
 }
 
@@ -250,15 +252,12 @@ impl Walk {
         self.behind = loaded.behind(front.cut)?;
         self.keep = Some(loaded.number);
         let len = loaded.file.len()?;
-        let mut zero = front.unclean;
-        if len != size {
-            zero.push(len.min(size)..size);
-        }
         self.mends.push(Mend {
             number: loaded.number,
             file: loaded.file.clone(),
             size,
-            zero,
+            is_whole: len == size,
+            zero: front.unclean,
         });
         Ok(())
     }

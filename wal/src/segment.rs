@@ -127,11 +127,7 @@ pub(crate) fn is_segment_size(size: u64) -> bool {
 /// A left-over is rewritten in place: names reach the disk in any order, so a segment that was
 /// unlinked and created again could be gone while a later one is there, and look like a loss.
 pub(crate) fn write_blank(dir: &Dir, header: &SegmentHeader) -> durable_io::Result<File> {
-    let name = names::segment(header.number);
-    let file = match dir.create_new(&name) {
-        Err(error) if error.is_already_exists() => dir.open(&name)?,
-        other => other?,
-    };
+    let file = open_or_create(dir, &names::segment(header.number))?;
     if file.len()? > header.size {
         file.set_len(header.size)?;
     }
@@ -140,6 +136,14 @@ pub(crate) fn write_blank(dir: &Dir, header: &SegmentHeader) -> durable_io::Resu
     file.write_zeros(0, header.size)?;
     file.write_all_at(&header.encode(), 0)?;
     Ok(file)
+}
+
+/// The file `name`, with whatever a left-over holds.
+pub(crate) fn open_or_create(dir: &Dir, name: &str) -> durable_io::Result<File> {
+    match dir.create_new(name) {
+        Err(error) if error.is_already_exists() => dir.open(name),
+        other => other,
+    }
 }
 
 #[cfg(test)]
