@@ -100,7 +100,11 @@ impl Run {
         length: usize,
     ) -> anyhow::Result<()> {
         let explored = sim::explore(name, subject, &sim::bound(length), &mut self.sim)?;
-        let bound = sim::bound(length.min(REMOVAL_LENGTH));
+        let bound = Bound {
+            // A repair that is cut short is repaired again: very many states, and none needed here.
+            nested: name != REPAIR,
+            ..sim::bound(length.min(REMOVAL_LENGTH))
+        };
         self.judge.run(name, subject, &bound, &explored);
         Ok(())
     }

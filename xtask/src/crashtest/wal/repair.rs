@@ -118,15 +118,9 @@ impl Subject for RepairSubject {
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
-        let ops = [
-            LogOp::AppendSmall,
-            LogOp::Rotate,
-            LogOp::AppendLarge,
-            LogOp::Rotate,
-            LogOp::AppendSmall,
-        ];
+        let ops = [LogOp::AppendLarge, LogOp::Rotate, LogOp::AppendSmall];
         vec![Start {
-            name: "three segments",
+            name: "two segments",
             script: ops.map(|op| StartStep::Do(Op::Log(op))).into(),
         }]
     }
