@@ -176,11 +176,10 @@ fn damage(
     changes: &[Change],
     see: &(dyn Fn(&World) -> Seen + Sync),
 ) -> wal::Result<Counted> {
-    let (undamaged, unsettled) = ask::undamaged(&log.world)?;
+    let undamaged = ask::undamaged(&log.world)?;
     let make = Make {
         log,
         undamaged: &undamaged,
-        unsettled: &unsettled,
         see,
     };
     let next = AtomicUsize::new(0);
@@ -217,7 +216,6 @@ fn damage(
 struct Make<'a> {
     log: &'a Log,
     undamaged: &'a Answer,
-    unsettled: &'a [String],
     see: &'a (dyn Fn(&World) -> Seen + Sync),
 }
 
@@ -235,7 +233,6 @@ impl Make<'_> {
             facts,
             left: &facts.left(change.file, now.as_deref()),
             undamaged: self.undamaged,
-            unsettled: self.unsettled,
         };
         let tally = counted.kinds.entry(change.kind).or_default();
         tally.changes += 1;

@@ -64,7 +64,7 @@ struct Judge {
 impl Judge {
     fn new() -> Self {
         let log = logs::short().unwrap();
-        let (undamaged, _) = ask::undamaged(&log.world).unwrap();
+        let undamaged = ask::undamaged(&log.world).unwrap();
         let left = Left {
             file: 0,
             len: Some(2048),
@@ -85,7 +85,6 @@ impl Judge {
             facts: &self.log.facts,
             left: &self.left,
             undamaged: &self.undamaged,
-            unsettled: &[],
         };
         case.judge(seen)
     }
