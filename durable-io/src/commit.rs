@@ -1,16 +1,27 @@
 //! Group commit: many writers, one write and one sync. The first who finds nobody leading leads.
 //!
-//! Source: the leader/follower scheme of `LevelDB`'s and `RocksDB`'s write queue.
+//! Sources: the leader/follower scheme of `LevelDB`'s and `RocksDB`'s write queue; the gather step is
+//! `PostgreSQL`'s `commit_delay`, ended by who may come, and bounded by the time that a commit takes.
 
 use std::panic::{self, AssertUnwindSafe, Location};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::site::{Barrier, Site};
+
+/// A leader waits for company for at most this part of the time that the last commit took.
+const PATIENCE: u32 = 2;
+/// After it has waited in vain it does not wait for a while: for one group, two, four, up to this many.
+const MAX_SKIPPED: u32 = 1024;
 
 /// Collects what concurrent writers bring (`T`) into groups; one of them, the leader, commits the
 /// whole group and gives every member the result (`R`).
 ///
-/// While a leader works, the next group fills; its first member to wake leads it.
+/// While a leader works, the next group fills; one of its members leads it. A member that does not
+/// wait ([`submit`](GroupCommit::submit)) is committed with the first one that does, or by a thread
+/// that serves the queue ([`wait_for_group`](GroupCommit::wait_for_group)).
 ///
 /// The barrier that the leader takes is counted at the place where the `GroupCommit` was made, so
 /// that it does not depend on which thread happened to lead: pass [`site`](GroupCommit::site) to
@@ -21,6 +32,13 @@ pub struct GroupCommit<T, R> {
     /// Members of odd and of even groups wait apart, so that a finished group wakes only its own:
     /// when group `n` is finished, nobody waits but its members and those of `n + 1`.
     finished: [Condvar; 2],
+    /// Where the thread that serves waits.
+    wanted: Condvar,
+    /// Where those wait who only want the leader to be done.
+    led: Condvar,
+    gathers: bool,
+    /// How many are in the group that is filling, for the leader that waits for them.
+    filled: AtomicUsize,
     site: Site,
 }
 
@@ -28,21 +46,56 @@ pub struct GroupCommit<T, R> {
 struct State<T, R> {
     /// What the group that is filling holds.
     filling: Vec<T>,
-    /// The number of the group that is filling.
+    /// The number of the group that is filling, and where its result will be.
     group: u64,
-    /// True while a leader works, and for ever after one has panicked.
-    leading: bool,
-    /// A leader panicked: its group has no result.
-    abandoned: bool,
-    /// Results of finished groups that members have still to fetch.
-    results: Vec<Finished<R>>,
+    result: Arc<OnceLock<R>>,
+    /// How many of its members wait.
+    waiting: usize,
+    /// How many members of the group that is being committed wait.
+    following: usize,
+    /// How many wait for the leader to be done.
+    outside: usize,
+    /// How many may come into the group that is filling: as many as the last one let go, and those
+    /// who had come by then.
+    expected: usize,
+    /// How long the last commit took.
+    took: Duration,
+    /// How many groups are not waited for any more, and how many will not be after the next time that
+    /// was in vain.
+    skipping: u32,
+    skip_next: u32,
+    leader: Leader,
+    /// A thread serves, and has nothing to do.
+    idle: bool,
+    stopped: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leader {
+    Free,
+    Works,
+    /// Its group has no result, and there will be no other one.
+    Panicked,
+}
+
+/// The place of one item in its group, from [`GroupCommit::submit`].
 #[derive(Debug)]
-struct Finished<R> {
+pub struct Member<R> {
     group: u64,
-    result: R,
-    unfetched: usize,
+    index: usize,
+    result: Arc<OnceLock<R>>,
+}
+
+impl<R> Member<R> {
+    /// The index of the item within its group.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The result of the group, if it has been committed.
+    pub fn result(&self) -> Option<&R> {
+        self.result.get()
+    }
 }
 
 impl<T, R: Clone> GroupCommit<T, R> {
@@ -53,13 +106,35 @@ impl<T, R: Clone> GroupCommit<T, R> {
             state: Mutex::new(State {
                 filling: Vec::new(),
                 group: 0,
-                leading: false,
-                abandoned: false,
-                results: Vec::new(),
+                result: Arc::default(),
+                waiting: 0,
+                following: 0,
+                outside: 0,
+                expected: 0,
+                took: Duration::ZERO,
+                skipping: 0,
+                skip_next: 1,
+                leader: Leader::Free,
+                idle: false,
+                stopped: false,
             }),
             finished: [Condvar::new(), Condvar::new()],
+            wanted: Condvar::new(),
+            led: Condvar::new(),
+            gathers: true,
+            filled: AtomicUsize::new(0),
             site: Site::new(Location::caller(), Barrier::Data, "group commit"),
         }
+    }
+
+    /// Whether a leader waits for company: before it closes the group it lets other threads run, for at
+    /// most half the time that the last commit took, until as many have come as the last group let go,
+    /// beside those who had come by then. They are about to come back; without this, half of them come
+    /// just too late. If they do not come in time it is tried more rarely. Default: true.
+    #[must_use]
+    pub fn gather(mut self, gathers: bool) -> Self {
+        self.gathers = gathers;
+        self
     }
 
     /// The site of the group's barrier: where this queue was made.
@@ -80,65 +155,212 @@ impl<T, R: Clone> GroupCommit<T, R> {
     /// later, panic too rather than wait for a result that never comes.
     pub fn commit(&self, item: T, lead: impl FnOnce(Vec<T>) -> R) -> (R, usize) {
         let mut state = self.lock();
-        let group = state.group;
-        let index = state.filling.len();
-        state.filling.push(item);
-        // The group that filled while another was committed is led by whichever of its members runs
-        // first: the one that was woken, or a new one.
-        while state.leading && state.group == group {
-            state = self.wait(group, state);
-        }
-        let result = if state.group == group {
-            self.lead(state, lead)
-        } else {
-            self.follow(group, state)
-        };
-        (result, index)
+        let member = self.join(&mut state, item);
+        (self.finish(state, &member, lead), member.index)
     }
 
-    /// Commits the group that is filling, and hands its result to the other members.
+    /// Adds `item` to the group that is filling, and returns without waiting for it.
+    pub fn submit(&self, item: T) -> Member<R> {
+        let mut state = self.lock();
+        let member = self.join(&mut state, item);
+        self.call_server(state);
+        member
+    }
+
+    /// Returns the result of `member`'s group when that has been committed; leads it if no other
+    /// thread does, as [`commit`](GroupCommit::commit).
+    ///
+    /// # Panics
+    /// As [`commit`](GroupCommit::commit).
+    pub fn wait(&self, member: &Member<R>, lead: impl FnOnce(Vec<T>) -> R) -> R {
+        match member.result() {
+            Some(result) => result.clone(),
+            None => self.finish(self.lock(), member, lead),
+        }
+    }
+
+    /// Leads the group that is filling, if it has a member and no other thread leads; returns whether
+    /// it did. For members that nobody waits for.
+    ///
+    /// # Panics
+    /// As [`commit`](GroupCommit::commit).
+    pub fn lead_once(&self, lead: impl FnOnce(Vec<T>) -> R) -> bool {
+        let state = self.lock();
+        let leads = state.leader == Leader::Free && !state.filling.is_empty();
+        if leads {
+            self.lead(state, lead);
+        }
+        leads
+    }
+
+    /// Waits until no thread leads, for the end of a queue's life; returns false if none did. The
+    /// group that fills may have members then: see [`lead_once`](GroupCommit::lead_once).
+    pub fn wait_for_leader(&self) -> bool {
+        let mut state = self.lock();
+        let mut has_waited = false;
+        while state.leader == Leader::Works {
+            has_waited = true;
+            state.outside += 1;
+            let woken = self.led.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+            state.outside -= 1;
+        }
+        has_waited
+    }
+
+    /// Waits until there is a group to lead of which no member waits, or until
+    /// [`stop`](GroupCommit::stop) is called and no member is left: then it returns false. For a
+    /// thread of its own, one per queue, that calls [`lead_once`](GroupCommit::lead_once).
+    ///
+    /// # Panics
+    /// As [`commit`](GroupCommit::commit).
+    pub fn wait_for_group(&self) -> bool {
+        let mut state = self.lock();
+        loop {
+            state.check();
+            if state.needs_server() {
+                return true;
+            }
+            if state.is_served() {
+                return false;
+            }
+            state.idle = true;
+            let woken = self.wanted.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+            state.idle = false;
+        }
+    }
+
+    /// Makes [`wait_for_group`](GroupCommit::wait_for_group) return false as soon as no member is
+    /// left.
+    pub fn stop(&self) {
+        self.lock().stopped = true;
+        self.wanted.notify_one();
+    }
+
+    fn join(&self, state: &mut State<T, R>, item: T) -> Member<R> {
+        let index = state.filling.len();
+        state.filling.push(item);
+        self.filled.store(index + 1, Ordering::Relaxed);
+        Member {
+            group: state.group,
+            index,
+            result: Arc::clone(&state.result),
+        }
+    }
+
+    /// Leads `member`'s group, or waits until another thread has.
+    fn finish(
+        &self,
+        mut state: MutexGuard<'_, State<T, R>>,
+        member: &Member<R>,
+        lead: impl FnOnce(Vec<T>) -> R,
+    ) -> R {
+        loop {
+            if let Some(result) = member.result() {
+                return result.clone();
+            }
+            // The group that filled while another was committed is led by whichever of its members
+            // runs first: the one that was woken, or a new one.
+            if state.leader == Leader::Free && state.group == member.group {
+                return self.lead(state, lead);
+            }
+            state.check();
+            *state.count(member.group) += 1;
+            state = self
+                .finished(member.group)
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            if member.result().is_none() {
+                // Woken to lead, or for nothing.
+                *state.count(member.group) -= 1;
+            }
+        }
+    }
+
+    /// Commits the group that is filling, and hands its result to all members.
     fn lead(&self, mut state: MutexGuard<'_, State<T, R>>, lead: impl FnOnce(Vec<T>) -> R) -> R {
+        state.leader = Leader::Works;
+        let mut state = self.gathered(state);
         let group = state.group;
         let items = std::mem::take(&mut state.filling);
-        let followers = items.len() - 1;
+        let slot = std::mem::take(&mut state.result);
+        let members = items.len();
+        state.following = std::mem::take(&mut state.waiting);
         state.group += 1;
-        state.leading = true;
         drop(state);
+        let begin = Instant::now();
         let result = panic::catch_unwind(AssertUnwindSafe(|| lead(items)));
+        let took = begin.elapsed();
         let mut state = self.lock();
         let result = match result {
             Ok(result) => result,
             Err(panic) => {
-                state.abandoned = true;
+                state.leader = Leader::Panicked;
                 drop(state);
                 self.finished.iter().for_each(Condvar::notify_all);
+                self.led.notify_all();
+                self.wanted.notify_one();
                 panic::resume_unwind(panic)
             }
         };
-        state.leading = false;
-        if followers > 0 {
-            state.results.push(Finished {
-                group,
-                result: result.clone(),
-                unfetched: followers,
-            });
-            self.condvar(group).notify_all();
+        // Nobody else sets it: a group is led once.
+        let result = slot.get_or_init(|| result).clone();
+        state.leader = Leader::Free;
+        state.took = took;
+        state.expected = members + state.filling.len();
+        if std::mem::take(&mut state.following) > 0 {
+            self.finished(group).notify_all();
+        }
+        if state.outside > 0 {
+            self.led.notify_all();
         }
         // All members of the next group sleep: one must come and lead it. It is enough to wake one,
         // since a new one that is faster leads it, and the woken one with it, and then wakes all.
-        if !state.filling.is_empty() {
-            self.condvar(group + 1).notify_one();
+        if state.waiting > 0 {
+            self.finished(group + 1).notify_one();
+        } else {
+            self.call_server(state);
         }
         result
     }
 
-    /// Waits for the result of `group`, which another thread leads.
-    fn follow(&self, group: u64, mut state: MutexGuard<'_, State<T, R>>) -> R {
-        loop {
-            if let Some(result) = state.fetch(group) {
-                return result;
-            }
-            state = self.wait(group, state);
+    /// Lets other threads come into the group that is filling, as many as may be about to.
+    fn gathered<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<T, R>>,
+    ) -> MutexGuard<'a, State<T, R>> {
+        if !self.gathers || state.filling.len() >= state.expected {
+            return state;
+        }
+        if state.skipping > 0 {
+            state.skipping -= 1;
+            return state;
+        }
+        let (expected, patience) = (state.expected, state.took / PATIENCE);
+        drop(state);
+        let begin = Instant::now();
+        // Not through the lock, which those who come need.
+        while self.filled.load(Ordering::Relaxed) < expected && begin.elapsed() < patience {
+            thread::yield_now();
+        }
+        let mut state = self.lock();
+        // Where there are more threads than the processors can bring back in time, it is better to
+        // commit those who are there, and let the others come meanwhile.
+        if state.filling.len() >= expected {
+            state.skip_next = (state.skip_next / 2).max(1);
+        } else {
+            state.skipping = state.skip_next;
+            state.skip_next = MAX_SKIPPED.min(state.skip_next * 2);
+        }
+        state
+    }
+
+    /// Wakes the thread that serves, if it has something to do, or nothing any more.
+    fn call_server(&self, state: MutexGuard<'_, State<T, R>>) {
+        if state.idle && (state.needs_server() || state.is_served()) {
+            drop(state);
+            self.wanted.notify_one();
         }
     }
 
@@ -147,18 +369,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(
-        &self,
-        group: u64,
-        state: MutexGuard<'a, State<T, R>>,
-    ) -> MutexGuard<'a, State<T, R>> {
-        assert!(!state.abandoned, "the leader of a group commit panicked");
-        self.condvar(group)
-            .wait(state)
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn condvar(&self, group: u64) -> &Condvar {
+    fn finished(&self, group: u64) -> &Condvar {
         let [even, odd] = &self.finished;
         if group.is_multiple_of(2) { even } else { odd }
     }
@@ -171,98 +382,34 @@ impl<T, R: Clone> Default for GroupCommit<T, R> {
     }
 }
 
-impl<T, R: Clone> State<T, R> {
-    fn fetch(&mut self, group: u64) -> Option<R> {
-        let at = self
-            .results
-            .iter()
-            .position(|finished| finished.group == group)?;
-        let finished = self.results.get_mut(at)?;
-        finished.unfetched -= 1;
-        if finished.unfetched == 0 {
-            return Some(self.results.swap_remove(at).result);
+impl<T, R> State<T, R> {
+    /// No group is finished any more after a leader panicked.
+    fn check(&self) {
+        assert!(
+            self.leader != Leader::Panicked,
+            "the leader of a group commit panicked"
+        );
+    }
+
+    /// True if there is something to lead, and nobody else will.
+    fn needs_server(&self) -> bool {
+        self.leader == Leader::Free && !self.filling.is_empty() && self.waiting == 0
+    }
+
+    /// True if nothing is left for the thread that serves, and nothing will come.
+    fn is_served(&self) -> bool {
+        self.stopped && self.filling.is_empty()
+    }
+
+    /// The count of those who wait in `group`, which has no result yet.
+    fn count(&mut self, group: u64) -> &mut usize {
+        if group == self.group {
+            &mut self.waiting
+        } else {
+            &mut self.following
         }
-        Some(finished.result.clone())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-    use std::thread::{self, ScopedJoinHandle};
-
-    use super::*;
-
-    type Queue = GroupCommit<u32, Vec<u32>>;
-
-    /// Until `n` members are in the group that is filling.
-    fn until_filled(queue: &Queue, n: usize) {
-        while queue.lock().filling.len() < n {
-            thread::yield_now();
-        }
-    }
-
-    /// Joins all, and returns what was committed together with each.
-    fn groups(threads: Vec<ScopedJoinHandle<'_, Vec<u32>>>) -> Vec<Vec<u32>> {
-        let joined = threads.into_iter().map(|thread| thread.join().unwrap());
-        joined.collect()
-    }
-
-    #[test]
-    fn all_who_come_while_a_leader_works_form_the_next_group() {
-        let queue = &Queue::new();
-        let (work, leader_works) = mpsc::channel::<()>();
-        thread::scope(|scope| {
-            let first = scope.spawn(move || {
-                let wait = |items| {
-                    leader_works.recv().unwrap();
-                    items
-                };
-                queue.commit(0, wait).0
-            });
-            while !queue.lock().leading {
-                thread::yield_now();
-            }
-            let mut others = Vec::new();
-            for n in 1..=5 {
-                others.push(scope.spawn(move || queue.commit(n, |items| items).0));
-                until_filled(queue, n as usize);
-            }
-            work.send(()).unwrap();
-            assert_eq!(first.join().unwrap(), [0]);
-            assert_eq!(groups(others), vec![vec![1, 2, 3, 4, 5]; 5]);
-        });
-        assert!(queue.lock().results.is_empty(), "every result was fetched");
-    }
-
-    #[test]
-    fn a_panic_of_the_leader_is_a_panic_of_its_followers_and_of_all_later_ones() {
-        let queue = &Queue::new();
-        let (work, leader_works) = mpsc::channel::<()>();
-        thread::scope(|scope| {
-            let first = scope.spawn(move || {
-                queue.commit(0, |_| {
-                    leader_works.recv().unwrap();
-                    panic!("planted");
-                })
-            });
-            while !queue.lock().leading {
-                thread::yield_now();
-            }
-            let waiting = scope.spawn(|| queue.commit(1, |items| items));
-            until_filled(queue, 1);
-            work.send(()).unwrap();
-            assert!(first.join().is_err());
-            assert!(waiting.join().is_err());
-            let later = scope.spawn(|| queue.commit(2, |items| items));
-            assert!(later.join().is_err());
-        });
-    }
-
-    #[test]
-    fn the_site_is_where_the_queue_was_made() {
-        let (queue, line) = (Queue::default(), line!());
-        assert_eq!((queue.site().file, queue.site().line), (file!(), line));
-        assert_eq!(queue.site().barrier, Barrier::Data);
-    }
-}
+mod tests;

@@ -105,7 +105,7 @@ pub mod sim;
 mod site;
 mod sync_mode;
 
-pub use commit::GroupCommit;
+pub use commit::{GroupCommit, Member};
 pub use dir::{Dir, Entry, Lock};
 pub use disk::Disk;
 pub use error::{Error, Op, Result};

@@ -1,0 +1,278 @@
+use std::sync::mpsc;
+use std::thread::{self, ScopedJoinHandle};
+
+use super::*;
+
+type Queue = GroupCommit<u32, Vec<u32>>;
+
+/// Until `n` members are in the group that is filling.
+fn until_filled(queue: &Queue, n: usize) {
+    while queue.lock().filling.len() < n {
+        thread::yield_now();
+    }
+}
+
+/// Joins all, and returns what was committed together with each.
+fn groups(threads: Vec<ScopedJoinHandle<'_, Vec<u32>>>) -> Vec<Vec<u32>> {
+    let joined = threads.into_iter().map(|thread| thread.join().unwrap());
+    joined.collect()
+}
+
+#[test]
+fn all_who_come_while_a_leader_works_form_the_next_group() {
+    let queue = &Queue::new();
+    let (work, leader_works) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let first = scope.spawn(move || {
+            let wait = |items| {
+                leader_works.recv().unwrap();
+                items
+            };
+            queue.commit(0, wait).0
+        });
+        while queue.lock().leader == Leader::Free {
+            thread::yield_now();
+        }
+        let mut others = Vec::new();
+        for n in 1..=5 {
+            others.push(scope.spawn(move || queue.commit(n, |items| items).0));
+            until_filled(queue, n as usize);
+        }
+        work.send(()).unwrap();
+        assert_eq!(first.join().unwrap(), [0]);
+        assert_eq!(groups(others), vec![vec![1, 2, 3, 4, 5]; 5]);
+    });
+}
+
+#[test]
+fn a_panic_of_the_leader_is_a_panic_of_its_followers_and_of_all_later_ones() {
+    let queue = &Queue::new();
+    let (work, leader_works) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let first = scope.spawn(move || {
+            queue.commit(0, |_| {
+                leader_works.recv().unwrap();
+                panic!("planted");
+            })
+        });
+        while queue.lock().leader == Leader::Free {
+            thread::yield_now();
+        }
+        let waiting = scope.spawn(|| queue.commit(1, |items| items));
+        until_filled(queue, 1);
+        work.send(()).unwrap();
+        assert!(first.join().is_err());
+        assert!(waiting.join().is_err());
+        let later = scope.spawn(|| queue.commit(2, |items| items));
+        assert!(later.join().is_err());
+    });
+}
+
+/// A thread that serves was told to stop while others led what was left, and was not told again.
+#[test]
+fn a_thread_that_serves_ends_when_others_lead_what_is_left() {
+    let queue = &Queue::new();
+    let (work, leader_works) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let server = scope.spawn(|| while queue.wait_for_group() {});
+        scope.spawn(move || {
+            let wait = |items| {
+                leader_works.recv().unwrap();
+                items
+            };
+            queue.commit(0, wait)
+        });
+        while queue.lock().leader == Leader::Free {
+            thread::yield_now();
+        }
+        scope.spawn(|| queue.commit(1, |items| items));
+        while queue.lock().waiting == 0 {
+            thread::yield_now();
+        }
+        queue.stop();
+        // Until it has seen that it is to stop, and that something is left.
+        while !queue.lock().idle {
+            thread::yield_now();
+        }
+        work.send(()).unwrap();
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn whoever_waits_for_the_leader_is_told_that_it_is_done_or_that_it_panicked() {
+    for panics in [false, true] {
+        let queue = &Queue::new();
+        assert!(!queue.wait_for_leader(), "nobody leads");
+        let (work, leader_works) = mpsc::channel::<()>();
+        let is_done = &Mutex::new(false);
+        thread::scope(|scope| {
+            let leader = scope.spawn(move || {
+                queue.commit(0, |items| {
+                    leader_works.recv().unwrap();
+                    *is_done.lock().unwrap() = true;
+                    assert!(!panics, "planted");
+                    items
+                })
+            });
+            while queue.lock().leader == Leader::Free {
+                thread::yield_now();
+            }
+            let outside = scope.spawn(|| {
+                assert!(queue.wait_for_leader());
+                assert!(*is_done.lock().unwrap());
+            });
+            while queue.lock().outside == 0 {
+                thread::yield_now();
+            }
+            work.send(()).unwrap();
+            assert_eq!(leader.join().is_err(), panics);
+            outside.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn the_site_is_where_the_queue_was_made() {
+    let (queue, line) = (Queue::default(), line!());
+    assert_eq!((queue.site().file, queue.site().line), (file!(), line));
+    assert_eq!(queue.site().barrier, Barrier::Data);
+}
+
+#[test]
+fn members_that_do_not_wait_are_led_by_the_first_that_does() {
+    let queue = Queue::new();
+    let members: Vec<_> = (0..3).map(|n| queue.submit(n)).collect();
+    assert!(members.iter().all(|member| member.result().is_none()));
+    assert_eq!(queue.commit(3, |items| items), (vec![0, 1, 2, 3], 3));
+    for (index, member) in members.iter().enumerate() {
+        assert_eq!(member.index(), index);
+        assert_eq!(queue.wait(member, |_| unreachable!()), [0, 1, 2, 3]);
+    }
+    assert!(!queue.lead_once(|_| unreachable!()));
+    let member = queue.submit(4);
+    assert!(queue.lead_once(|items| items));
+    assert_eq!(member.result(), Some(&vec![4]));
+}
+
+#[test]
+fn a_thread_that_serves_leads_what_nobody_waits_for() {
+    let queue = &Queue::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while queue.wait_for_group() {
+                queue.lead_once(|items| items);
+            }
+        });
+        for n in 0..1000 {
+            let member = queue.submit(n);
+            // Waited for in every other round only, so that both ways of leading take turns.
+            if n % 2 == 0 {
+                assert!(queue.wait(&member, |items| items).contains(&n));
+            }
+            while member.result().is_none() {
+                thread::yield_now();
+            }
+        }
+        // Left behind, and led before the thread ends.
+        let last = queue.submit(1000);
+        queue.stop();
+        while last.result().is_none() {
+            thread::yield_now();
+        }
+    });
+}
+
+#[test]
+fn those_who_wait_and_those_who_do_not_are_all_committed_once() {
+    let queue = &Queue::new();
+    let committed = &Mutex::new(Vec::new());
+    let lead = &|items: Vec<u32>| {
+        committed.lock().unwrap().extend_from_slice(&items);
+        items
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while queue.wait_for_group() {
+                queue.lead_once(lead);
+            }
+        });
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                scope.spawn(move || {
+                    for n in 0..2000 {
+                        let item = writer * 2000 + n;
+                        let member = queue.submit(item);
+                        let (result, index) = match n % 3 {
+                            0 => (queue.wait(&member, lead), member.index()),
+                            1 => queue.commit(item + 100_000, lead),
+                            _ => continue,
+                        };
+                        let own = [item, item + 100_000];
+                        assert!(own.contains(&result[index]));
+                    }
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        queue.stop();
+    });
+    let mut committed = committed.lock().unwrap().clone();
+    committed.sort_unstable();
+    let mut expected: Vec<u32> = (0..8000).collect();
+    expected.extend((0..8000).filter(|n| n % 2000 % 3 == 1).map(|n| n + 100_000));
+    assert_eq!(committed, expected);
+}
+
+#[test]
+fn a_leader_waits_for_those_who_are_about_to_come() {
+    for gathers in [true, false] {
+        let queue = &Queue::new().gather(gathers);
+        queue.lock().expected = 2;
+        queue.lock().took = Duration::from_secs(3600);
+        let (done, is_done) = mpsc::channel();
+        thread::scope(|scope| {
+            let first = scope.spawn(move || {
+                let group = queue.commit(0, |items| items).0;
+                done.send(()).unwrap();
+                group
+            });
+            if gathers {
+                until_filled(queue, 1);
+            } else {
+                is_done.recv().unwrap();
+            }
+            assert_eq!(
+                queue.commit(1, |items| items).0.len(),
+                1 + usize::from(gathers)
+            );
+            assert_eq!(first.join().unwrap().len(), 1 + usize::from(gathers));
+        });
+    }
+}
+
+#[test]
+fn a_leader_that_waited_in_vain_waits_more_rarely() {
+    let queue = Queue::new();
+    for skipped in [1, 2, 4, 8] {
+        queue.lock().expected = 2;
+        queue.lock().took = Duration::from_nanos(1);
+        assert_eq!(queue.commit(0, |items| items).0, [0]);
+        assert_eq!(queue.lock().skipping, skipped);
+        queue.lock().skipping = 0;
+    }
+    // And again more often when they do come.
+    queue.lock().expected = 2;
+    queue.submit(1);
+    queue.lock().expected = 3;
+    queue.lock().took = Duration::from_secs(3600);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| queue.commit(2, |items| items).0);
+        until_filled(&queue, 2);
+        queue.commit(3, |items| items);
+        assert_eq!(first.join().unwrap(), [1, 2, 3]);
+    });
+    assert_eq!(queue.lock().skip_next, 8);
+}
