@@ -120,6 +120,52 @@ impl Log {
     }
 }
 
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<Option<JoinHandle<()>>> {
+    let thread = thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|source| Error::Thread {
+            source: Arc::new(source),
+        })?;
+    Ok(Some(thread))
+}
+
+/// The thread that commits what nobody waits for; stopped, when all is committed, and joined when
+/// dropped. Not the background thread, which may be busy with a segment.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    log: Arc<Log>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Committer {
+    pub(crate) fn start(log: &Arc<Log>) -> Result<Self> {
+        let shared = Arc::clone(log);
+        let serve = move || {
+            while shared.queue.wait_for_group() {
+                shared.commit_submitted();
+            }
+        };
+        Ok(Self {
+            log: Arc::clone(log),
+            thread: spawn("wal-commit", serve)?,
+        })
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.log.queue.stop();
+        // The handle may be dropped by the last callback that held it, in that thread: it then ends
+        // when the callback returns.
+        let is_other = |thread: &JoinHandle<()>| thread.thread().id() != thread::current().id();
+        if let Some(thread) = self.thread.take().filter(is_other) {
+            // As below.
+            drop(thread.join());
+        }
+    }
+}
+
 /// The background thread; stopped and joined when dropped.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -130,15 +176,9 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn start(log: &Arc<Log>) -> Result<Self> {
         let shared = Arc::clone(log);
-        let thread = thread::Builder::new()
-            .name("wal".to_owned())
-            .spawn(move || shared.run())
-            .map_err(|source| Error::Thread {
-                source: Arc::new(source),
-            })?;
         Ok(Self {
             log: Arc::clone(log),
-            thread: Some(thread),
+            thread: spawn("wal", move || shared.run())?,
         })
     }
 }

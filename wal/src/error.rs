@@ -36,6 +36,12 @@ pub enum Error {
         /// The failure.
         source: Arc<durable_io::Error>,
     },
+    /// What was to be read next was given up in the meantime: by
+    /// [`Wal::truncate_after`](crate::Wal::truncate_after), or, for [`Follow`](crate::Follow), by
+    /// [`Wal::truncate_before`](crate::Wal::truncate_before). Read again from a position in
+    /// [`Wal::bounds`](crate::Wal::bounds).
+    #[error("what was to be read next was truncated in the meantime")]
+    Truncated,
     /// A record or batch does not fit into one segment. Nothing was written.
     #[error(
         "a {what} of {size} bytes is over the limit of {limit} bytes; split it or use larger segments"
@@ -68,10 +74,17 @@ pub enum Error {
         /// What is allowed.
         rule: &'static str,
     },
-    /// The system refused a thread for the background work. The log was not opened.
+    /// The system refused a thread for the background work. The log was not opened, or nothing was
+    /// submitted.
     #[error("cannot start the log's background thread")]
     Thread {
         /// What the system answered.
+        source: Arc<std::io::Error>,
+    },
+    /// The text of [`dump()`](crate::dump()) could not be written to where it goes.
+    #[error("cannot write the text of a dump")]
+    Output {
+        /// What the writer answered.
         source: Arc<std::io::Error>,
     },
 }

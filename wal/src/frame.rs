@@ -6,6 +6,7 @@ use durable_io::checksum::{Place, checksum, checksum_at};
 use durable_io::codec::Decoder;
 
 use crate::lsn::Lsn;
+use crate::ticket::Callback;
 
 /// Bytes of a group header.
 pub(crate) const GROUP_HEADER_SIZE: usize = 32;
@@ -103,6 +104,8 @@ pub(crate) fn align_group(end: u64) -> u64 {
 pub(crate) struct Item {
     bytes: Vec<u8>,
     count: u32,
+    is_submitted: bool,
+    callback: Option<Callback>,
 }
 
 impl Item {
@@ -127,7 +130,31 @@ impl Item {
             bytes.extend_from_slice(&checksum(payload).to_le_bytes());
             bytes.extend_from_slice(payload);
         }
-        Ok(Self { bytes, count })
+        Ok(Self {
+            bytes,
+            count,
+            is_submitted: false,
+            callback: None,
+        })
+    }
+
+    /// Nobody waits for it.
+    pub(crate) fn submitted(mut self) -> Self {
+        self.is_submitted = true;
+        self
+    }
+
+    pub(crate) fn is_submitted(&self) -> bool {
+        self.is_submitted
+    }
+
+    pub(crate) fn with_callback(mut self, callback: Callback) -> Self {
+        self.callback = Some(callback);
+        self
+    }
+
+    pub(crate) fn take_callback(&mut self) -> Option<Callback> {
+        self.callback.take()
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -193,21 +220,24 @@ pub(crate) struct Epochs {
     pub(crate) current: u32,
     /// The first record of that epoch: where the last cut was.
     pub(crate) first_lsn: Lsn,
+    /// The last segment that may hold groups of earlier epochs. The numbers above it are given again
+    /// after a cut, and a new file can show what stood in an old one.
+    pub(crate) segment: u64,
 }
 
 impl Epochs {
-    /// True if a group may follow one of epoch `previous` (0 for none).
-    pub(crate) fn accept(&self, group: &GroupHeader, previous: u32) -> bool {
+    /// True if a group of segment `number` may follow one of epoch `previous` (0 for none).
+    pub(crate) fn accept(&self, group: &GroupHeader, number: u64, previous: u32) -> bool {
         if group.first_lsn >= self.first_lsn {
             group.epoch == self.current
         } else {
-            group.epoch < self.current && group.epoch >= previous
+            number <= self.segment && group.epoch < self.current && group.epoch >= previous
         }
     }
 
-    /// True for a group that a cut removed.
-    pub(crate) fn is_stale(&self, group: &GroupHeader) -> bool {
-        group.epoch < self.current && group.first_lsn >= self.first_lsn
+    /// True for a group of segment `number` that a cut removed.
+    pub(crate) fn is_stale(&self, group: &GroupHeader, number: u64) -> bool {
+        group.epoch < self.current && (group.first_lsn >= self.first_lsn || number > self.segment)
     }
 }
 
@@ -257,6 +287,7 @@ mod tests {
         let epochs = Epochs {
             current: 3,
             first_lsn: Lsn(10),
+            segment: 4,
         };
         let cases = [
             (header(3, 10), 0, true, false),
@@ -267,8 +298,12 @@ mod tests {
             (header(1, 9), 2, false, false),
         ];
         for (group, previous, accepted, stale) in cases {
-            assert_eq!(epochs.accept(&group, previous), accepted, "{group:?}");
-            assert_eq!(epochs.is_stale(&group), stale, "{group:?}");
+            assert_eq!(epochs.accept(&group, 4, previous), accepted, "{group:?}");
+            assert_eq!(epochs.is_stale(&group, 4), stale, "{group:?}");
+            // Behind the segment of the cut there is nothing older.
+            let is_current = group == header(3, 10);
+            assert_eq!(epochs.accept(&group, 5, previous), is_current, "{group:?}");
+            assert_eq!(epochs.is_stale(&group, 5), group.epoch < 3, "{group:?}");
         }
     }
 }

@@ -15,7 +15,12 @@
 //!     let record = record?; // checked, or an error that names file and byte
 //!     println!("{}: {}", record.lsn, String::from_utf8_lossy(&record.payload));
 //! }
-//! log.truncate_before(Lsn(3))?; // applied elsewhere
+//! log.checkpoint(Lsn(2))?; // applied elsewhere, up to here
+//! assert_eq!(log.replay().count(), 1); // what is not
+//! log.truncate_before(Lsn(3))?; // and these records are not needed any more
+//!
+//! let ticket = log.submit(&[b"put fig 2"])?; // does not wait: many can be in flight
+//! assert_eq!(ticket.wait()?, Lsn(4)..Lsn(5));
 //! log.close()?;
 //! # Ok(())
 //! # }
@@ -32,9 +37,12 @@
 //! | [`Manual`](SyncMode::Manual) | the kernel has it | nothing | the appends since the last [`Wal::sync`] |
 //!
 //! - What is lost is always a suffix: never a hole, and never half a batch.
-//! - What [`Wal::truncate_before`] gave up never comes back, and nothing else goes with it.
-//! - Positions ([`Lsn`]) have no gap and are never given twice, except for those that
-//!   [`Options::repair`] dropped, or of which it found nothing, neither a record nor the mark.
+//! - What [`Wal::truncate_before`] and [`Wal::truncate_after`] gave up never comes back, and nothing
+//!   else goes with it. A [`checkpoint`](Wal::checkpoint) never moves back, except with the end of the
+//!   log.
+//! - Positions ([`Lsn`]) have no gap. One that was durable is never given again, except for those that
+//!   [`Wal::truncate_after`] gave up, that [`Options::repair`] dropped, or of which it found nothing,
+//!   neither a record nor the mark. One that a crash took back is given again.
 //! - Every byte is checked before it is believed. A torn tail is cut; the loss of durable records is
 //!   [`Error::Corrupt`], which names them. When it can go unnoticed is said in [`mod@format`],
 //!   section 8; after a clean [`Wal::close`] it cannot.
@@ -44,8 +52,13 @@
 //!
 //! # What it does not do
 //!
-//! No compression, no encryption, no reading from another process while it is open. One thread, named
-//! `wal`, unless [`Options::background`] says [`Background::Inline`].
+//! No compression, no encryption, no reading from another process while it is open.
+//!
+//! # Threads
+//!
+//! One, named `wal`, makes the next segment ready and keeps the interval of [`SyncMode::Batch`]. A
+//! second one, named `wal-commit`, is started by the first [`Wal::submit`] or [`Wal::submit_then`]. With
+//! [`Background::Inline`] there is none of them: see [`Wal::run_background`].
 //!
 //! # What it assumes of the disk
 //!
@@ -54,7 +67,10 @@
 //! a rename is atomic.
 
 mod background;
+mod cut;
+mod dump;
 mod error;
+mod follow;
 mod frame;
 mod limits;
 mod log;
@@ -66,12 +82,15 @@ mod reader;
 mod records;
 mod recover;
 mod repair;
+mod salvage;
 mod scan;
 mod segment;
 mod source;
 mod spare;
 mod stats;
 mod survey;
+mod ticket;
+mod truncate;
 mod wal;
 mod watermark;
 mod writer;
@@ -79,14 +98,23 @@ mod writer;
 #[doc = include_str!("../FORMAT.md")]
 pub mod format {}
 
+pub use dump::{Detail, dump};
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Result};
+pub use follow::Follow;
 pub use limits::{
-    DEFAULT_SEGMENT_SIZE, MAX_RECORD_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN,
-    max_batch_size, max_record_size,
+    DEFAULT_SEGMENT_SIZE, MAX_IN_FLIGHT, MAX_RECORD_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE,
+    SEGMENT_ALIGN, max_batch_size, max_record_size,
 };
 pub use lsn::{Lsn, Record};
 pub use options::Options;
 pub use records::Records;
+pub use salvage::Salvage;
 pub use stats::{Recovery, Stats, Tail, Verified};
+pub use ticket::Ticket;
 pub use wal::Wal;
+
+/// Compiles the examples of the read-me.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

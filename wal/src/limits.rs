@@ -22,6 +22,10 @@ pub const SEGMENT_ALIGN: u64 = 512;
 /// one segment, so smaller segments allow less: see [`max_record_size`].
 pub const MAX_RECORD_SIZE: u64 = max_record_size(MAX_SEGMENT_SIZE);
 
+/// The most that is in flight at a time by [`Wal::submit`](crate::Wal::submit), in bytes: 16 MiB, and
+/// one batch of each thread that waits because of it. It bounds the memory that a thread takes which submits faster than the disk.
+pub const MAX_IN_FLIGHT: u64 = 16 << 20;
+
 /// What a segment of `segment_size` bytes spends before the first byte of its first group's records.
 const OVERHEAD: u64 = (SEGMENT_HEADER_SIZE + GROUP_HEADER_SIZE) as u64;
 

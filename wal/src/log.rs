@@ -1,7 +1,8 @@
 //! The open log behind the handle: what is shared between callers and the background thread.
 //!
-//! Locks, in the order in which they may be taken: `mark`, `writer`, then `spare` or `sync_turn`,
-//! then `view`. All but `view` are held across I/O, and say why where they are taken.
+//! Locks, in the order in which they may be taken: `mark`, `writer`, `spare`, `sync_turn`, then that of
+//! the bell or of the watermark, then `view`. The first four are held across I/O, and say why where
+//! they are taken.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::frame::{Epochs, Item};
 use crate::lsn::Lsn;
 use crate::mark::{MARK_SIZE, Mark, MarkFile};
+use crate::records::{Cuts, Records, Snapshot};
 use crate::recover::Recovered;
 use crate::segment::Segment;
 use crate::spare::Spare;
@@ -30,21 +32,22 @@ pub(crate) struct Log {
     pub(crate) sync_mode: SyncMode,
     /// The log's id.
     pub(crate) id: u64,
-    pub(crate) epochs: Epochs,
     pub(crate) segment_size: u64,
     pub(crate) queue: GroupCommit<Item, Results>,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) spare: Mutex<Spare>,
     pub(crate) mark: Mutex<MarkFile>,
-    sync_turn: Mutex<()>,
+    pub(crate) sync_turn: Mutex<()>,
     view: Mutex<View>,
     pub(crate) watermark: Watermark,
     pub(crate) bell: Bell,
+    pub(crate) cuts: Cuts,
     poison: OnceLock<Arc<durable_io::Error>>,
     pub(crate) counters: Counters,
-    dir: durable_io::Dir,
-    /// Last, so that it is let go when everything else is gone.
-    _lock: Lock,
+    /// Bytes of what was submitted and is not committed yet.
+    pub(crate) submitted: AtomicU64,
+    pub(crate) dir: durable_io::Dir,
+    lock: Mutex<Option<Lock>>,
 }
 
 /// What readers may see: only what was acknowledged. Never locked across I/O.
@@ -55,6 +58,9 @@ pub(crate) struct View {
     pub(crate) low: Lsn,
     /// The record after the last acknowledged one.
     pub(crate) next: Lsn,
+    pub(crate) epochs: Epochs,
+    /// The last record that the user says is applied elsewhere.
+    pub(crate) checkpoint: Lsn,
     /// Acknowledged appends of this handle, whole calls.
     pub(crate) writes: u64,
     /// When the oldest append was acknowledged that no sync has begun to cover; only in
@@ -83,7 +89,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Log {
-    pub(crate) fn new(disk: Disk, lock: Lock, sync_mode: SyncMode, recovered: Recovered) -> Self {
+    pub(crate) fn new(
+        disk: Disk,
+        lock: Lock,
+        sync_mode: SyncMode,
+        gathers: bool,
+        recovered: Recovered,
+    ) -> Self {
         let Recovered {
             log_id,
             epochs,
@@ -104,26 +116,34 @@ impl Log {
             disk,
             sync_mode,
             id: log_id,
-            epochs,
             segment_size,
-            queue: GroupCommit::new(),
-            writer: Mutex::new(Writer::new(active, recovered.offset, next)),
+            queue: GroupCommit::new().gather(gathers),
+            writer: Mutex::new(Writer::new(active, recovered.offset, next, epochs, 0)),
             spare: Mutex::new(recovered.spare),
-            mark: Mutex::new(recovered.mark),
+            cuts: Cuts::default(),
+            submitted: AtomicU64::new(0),
             sync_turn: Mutex::new(()),
             view: Mutex::new(View {
                 segments,
                 low,
                 next,
+                epochs,
+                checkpoint: recovered.mark.mark().checkpoint,
                 writes: 0,
                 waiting_since: None,
             }),
+            mark: Mutex::new(recovered.mark),
             watermark: Watermark::new(next.previous()),
             bell: Bell::default(),
             poison: OnceLock::new(),
             counters,
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         }
+    }
+
+    /// Lets another handle open the log: nothing may be written any more.
+    pub(crate) fn unlock(&self) {
+        *lock(&self.lock) = None;
     }
 
     pub(crate) fn view(&self) -> MutexGuard<'_, View> {
@@ -147,6 +167,7 @@ impl Log {
     /// Records the failure that ends this handle's writing; the first one stays.
     pub(crate) fn poison(&self, error: durable_io::Error) -> Error {
         self.poison.get_or_init(|| Arc::new(error.clone()));
+        self.watermark.end();
         Error::Disk(error)
     }
 
@@ -206,61 +227,6 @@ impl Log {
         Ok(())
     }
 
-    /// Gives up the records below `lsn`.
-    pub(crate) fn truncate_before(&self, lsn: Lsn) -> Result<()> {
-        let (low, next) = self.bounds();
-        let target = lsn.min(next);
-        if target <= low {
-            return Ok(());
-        }
-        self.check_healthy()?;
-        if next.previous() > self.watermark.last() {
-            // Durable: all that was acknowledged before. Only now may the mark give records up: what
-            // a power loss takes back is a suffix of everything that was done, so it may not take an
-            // append and leave the truncation that came after it.
-            self.sync()?;
-        }
-        // Held across I/O: marks are written one at a time, in the order of their sequence.
-        let mut mark = lock(&self.mark);
-        let Some(low_segment) = self.segment_of(target) else {
-            return Ok(());
-        };
-        let old = *mark.mark();
-        if target <= old.low {
-            return Ok(());
-        }
-        let new = Mark {
-            durable: self.watermark.last(),
-            low_segment,
-            low: target,
-            ..old
-        };
-        mark.advance(new).map_err(|error| self.poison(error))?;
-        let dead = {
-            let mut view = self.view();
-            view.low = target;
-            let retained = view
-                .segments
-                .partition_point(|segment| segment.number < low_segment);
-            view.segments.drain(..retained).collect::<Vec<_>>()
-        };
-        for segment in dead {
-            // No directory sync: the mark is durable, so a name that comes back is removed by the
-            // next open.
-            self.dir.remove(&crate::names::segment(segment.number))?;
-        }
-        Ok(())
-    }
-
-    /// The number of the segment that holds `lsn`, or will.
-    fn segment_of(&self, lsn: Lsn) -> Option<u64> {
-        let view = self.view();
-        let after = view
-            .segments
-            .partition_point(|segment| segment.first_lsn <= lsn);
-        Some(view.segments.get(after.checked_sub(1)?)?.number)
-    }
-
     /// First retained record and the one after the last that can be read.
     pub(crate) fn bounds(&self) -> (Lsn, Lsn) {
         let view = self.view();
@@ -271,10 +237,50 @@ impl Log {
     /// kernel may have dropped the others.
     pub(crate) fn end_of(&self, view: &View) -> Lsn {
         if self.is_poisoned() {
-            self.watermark.last().next().min(view.next)
+            self.durable_end(view)
         } else {
             view.next
         }
+    }
+
+    /// The record after the last durable one that readers may see.
+    pub(crate) fn durable_end(&self, view: &View) -> Lsn {
+        self.watermark.last().next().min(view.next)
+    }
+
+    /// What there is to read below `end`.
+    pub(crate) fn snapshot(&self, view: &View, end: Lsn) -> Snapshot {
+        Snapshot {
+            cut: self.cuts.load(Ordering::Acquire),
+            cuts: Arc::clone(&self.cuts),
+            log_id: self.id,
+            epochs: view.epochs,
+            segment_size: self.segment_size,
+            low: view.low,
+            end,
+        }
+    }
+
+    /// The records from `from` on, all that can be read.
+    pub(crate) fn records(&self, from: Lsn) -> Records {
+        let view = self.view();
+        self.records_below(&view, from, self.end_of(&view))
+    }
+
+    /// The durable records from `from` on.
+    pub(crate) fn durable_records(&self, from: Lsn) -> Records {
+        let view = self.view();
+        self.records_below(&view, from, self.durable_end(&view))
+    }
+
+    fn records_below(&self, view: &View, from: Lsn, end: Lsn) -> Records {
+        let from = from.max(view.low);
+        let at = view
+            .segments
+            .partition_point(|segment| segment.first_lsn <= from)
+            .saturating_sub(1);
+        let segments = view.segments.iter().skip(at).cloned().collect();
+        Records::new(self.snapshot(view, end), segments, from)
     }
 
     /// Makes everything durable and says so in the mark.

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-/// The position of a record in its log: 1, 2, 3, … without a gap, never given twice. `Lsn(0)` stands
-/// before the first record.
+/// The position of a record in its log: 1, 2, 3, … without a gap. `Lsn(0)` stands before the first
+/// record. A position is given again only if its record was taken back: by
+/// [`Wal::truncate_after`](crate::Wal::truncate_after), by a repair, or by a crash before it was
+/// durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Lsn(pub u64);
@@ -16,18 +18,20 @@ impl fmt::Display for Lsn {
 
 impl Lsn {
     /// The position after this one.
-    pub(crate) fn next(self) -> Self {
+    #[must_use]
+    pub const fn next(self) -> Self {
         self.plus(1)
     }
 
     /// The position before this one; of `Lsn(0)`, itself.
-    pub(crate) fn previous(self) -> Self {
+    #[must_use]
+    pub const fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 
     /// `count` positions on. A log of 2^64 records cannot exist; numbers read from a disk are
     /// bounded when they are decoded.
-    pub(crate) fn plus(self, count: u64) -> Self {
+    pub(crate) const fn plus(self, count: u64) -> Self {
         Self(self.0.saturating_add(count))
     }
 }

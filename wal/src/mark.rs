@@ -14,17 +14,18 @@ use durable_io::codec::{Decoder, Encoder};
 use durable_io::{Dir, File, replace_file_with};
 
 use crate::error::{Corruption, Error, Result};
-use crate::frame::{Epochs, place};
+use crate::frame::{Epochs, GROUP_ALIGN, GROUP_HEADER_SIZE, place};
+use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::names;
-use crate::segment::VERSION;
+use crate::segment::{FIRST_GROUP, VERSION};
 
 /// Bytes of the mark file: the second slot ends with its sector.
 pub(crate) const MARK_SIZE: usize = SLOT_STRIDE + 512;
 /// From one slot to the other: far enough for the largest sector.
 const SLOT_STRIDE: usize = 4096;
 /// Bytes of a slot that mean something.
-pub(crate) const SLOT_SIZE: usize = 64;
+pub(crate) const SLOT_SIZE: usize = 128;
 
 /// What a slot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,17 +38,53 @@ pub(crate) struct Mark {
     /// The first retained record.
     pub(crate) low: Lsn,
     pub(crate) epochs: Epochs,
+    /// Everything up to here is applied elsewhere, says the user.
+    pub(crate) checkpoint: Lsn,
+    /// What the truncation that began the epoch has still to do.
+    pub(crate) cut: Option<Cut>,
 }
+
+/// How a log is cut at its end: everything behind `segment` goes, and in it everything from `offset`
+/// on gives way to `header`, the records that it holds, and zeros. Written down before it is done,
+/// since a group that loses only some of its records cannot be changed in one atomic step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// That of the mark's epochs.
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    /// The header of a group of which only the first records stay; zeros if whole groups go.
+    pub(crate) header: [u8; GROUP_HEADER_SIZE],
+}
+
+impl Cut {
+    /// True if a group may begin there in some segment.
+    fn is_in_a_segment(&self) -> bool {
+        (FIRST_GROUP..=MAX_SEGMENT_SIZE).contains(&self.offset)
+            && self.offset.is_multiple_of(GROUP_ALIGN)
+    }
+}
+
+/// No log writes as many slots; it bounds what is added to a sequence that was read.
+const MAX_SEQUENCE: u64 = 1 << 62;
 
 /// One slot as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
-    Valid { sequence: u64, mark: Mark },
-    Invalid,
+    Valid {
+        sequence: u64,
+        mark: Mark,
+    },
+    /// Void, and why.
+    Invalid(&'static str),
     Newer(u32),
 }
 
 impl Mark {
+    /// True if record `lsn`, of a group of `epoch`, was cut off together with the rest of its group.
+    pub(crate) fn has_cut(&self, lsn: Lsn, epoch: u32) -> bool {
+        epoch < self.epochs.current && lsn >= self.epochs.first_lsn
+    }
+
     /// The bytes of the slot that `sequence` goes to.
     pub(crate) fn encode(&self, sequence: u64) -> Vec<u8> {
         let mut body = Encoder::with_capacity(SLOT_SIZE);
@@ -59,7 +96,12 @@ impl Mark {
             .u64(self.low.0)
             .u32(self.epochs.current)
             .u32(0)
-            .u64(self.epochs.first_lsn.0);
+            .u64(self.epochs.first_lsn.0)
+            .u64(self.checkpoint.0)
+            .u64(self.epochs.segment)
+            .u64(self.cut.map_or(0, |cut| cut.offset))
+            .bytes(&self.cut.map_or([0; GROUP_HEADER_SIZE], |cut| cut.header))
+            .u64(0);
         let check = checksum_at(
             place(self.log_id, 0, slot_offset(sequence)),
             body.as_slice(),
@@ -73,17 +115,18 @@ impl Mark {
 impl Slot {
     /// The slot whose bytes are `bytes`, found at `offset`.
     pub(crate) fn decode(bytes: &[u8], offset: u64) -> Self {
-        Self::decode_checked(bytes, offset).unwrap_or(Self::Invalid)
+        Self::decode_whole(bytes, offset).unwrap_or(Self::Invalid("the file ends before it does"))
     }
 
-    fn decode_checked(bytes: &[u8], offset: u64) -> Option<Self> {
+    /// `None` if `bytes` are too few.
+    fn decode_whole(bytes: &[u8], offset: u64) -> Option<Self> {
         let mut decoder = Decoder::new(bytes.get(..SLOT_SIZE)?);
         let check = decoder.u32()?;
         let body = decoder.rest();
         let version = decoder.u32()?;
         let log_id = decoder.u64()?;
         if checksum_at(place(log_id, 0, offset), body) != check {
-            return None;
+            return Some(Self::Invalid("its check does not match"));
         }
         if version > VERSION {
             return Some(Self::Newer(version));
@@ -94,39 +137,78 @@ impl Slot {
         let low = Lsn(decoder.u64()?);
         let current = decoder.u32()?;
         let padding = decoder.u32()?;
+        let first_lsn = Lsn(decoder.u64()?);
+        let checkpoint = Lsn(decoder.u64()?);
         let epochs = Epochs {
             current,
-            first_lsn: Lsn(decoder.u64()?),
+            first_lsn,
+            segment: decoder.u64()?,
         };
-        let sound = version > 0
-            && slot_offset(sequence) == offset
-            && low_segment > 0
-            && low.0 > 0
-            && durable >= low.previous()
-            && current > 0
-            && padding == 0;
+        let cut = Cut {
+            segment: epochs.segment,
+            offset: decoder.u64()?,
+            header: decoder.bytes(GROUP_HEADER_SIZE)?.try_into().ok()?,
+        };
+        let end = decoder.u64()?;
+        let rules = [
+            (version > 0, "its version is 0"),
+            (
+                slot_offset(sequence) == offset,
+                "its sequence belongs to the other slot",
+            ),
+            (low_segment > 0, "its low segment is 0"),
+            (low.0 > 0, "its low LSN is 0"),
+            (
+                durable >= low.previous(),
+                "its durable LSN is below the low one",
+            ),
+            (current > 0, "its epoch is 0"),
+            (padding == 0 && end == 0, "its unused bytes are not zero"),
+            (
+                checkpoint <= durable,
+                "its checkpoint is above the durable LSN",
+            ),
+            (sequence < MAX_SEQUENCE, "its sequence is too high"),
+            (
+                cut.offset == 0 || (cut.segment >= low_segment && cut.is_in_a_segment()),
+                "its cut is where no group begins",
+            ),
+        ];
+        if let Some((_, why)) = rules.iter().find(|(holds, _)| !holds) {
+            return Some(Self::Invalid(why));
+        }
         let mark = Mark {
             log_id,
             durable,
             low_segment,
             low,
             epochs,
+            checkpoint,
+            cut: (cut.offset > 0).then_some(cut),
         };
-        sound.then_some(Self::Valid { sequence, mark })
+        Some(Self::Valid { sequence, mark })
     }
 }
 
 /// Where the slot of `sequence` stands in the file.
-fn slot_offset(sequence: u64) -> u64 {
+pub(crate) fn slot_offset(sequence: u64) -> u64 {
     (sequence % 2) * SLOT_STRIDE as u64
+}
+
+/// Both slots of the mark file `file`, in their order there.
+pub(crate) fn read_slots(file: &File) -> durable_io::Result<[Slot; 2]> {
+    let mut bytes = [0; SLOT_STRIDE + SLOT_SIZE];
+    let read = file.read_at(&mut bytes, 0)?;
+    let bytes = bytes.get(..read).unwrap_or_default();
+    Ok([0, SLOT_STRIDE].map(|at| Slot::decode(bytes.get(at..).unwrap_or_default(), at as u64)))
 }
 
 /// What both slots together say: the sequence and the mark that hold, and whether both slots say the
 /// same. `None` if neither is valid.
-fn merge(slots: [Slot; 2]) -> Option<(u64, Mark, bool)> {
+pub(crate) fn merge(slots: [Slot; 2]) -> Option<(u64, Mark, bool)> {
     let valid = |slot| match slot {
         Slot::Valid { sequence, mark } => Some((sequence, mark)),
-        Slot::Invalid | Slot::Newer(_) => None,
+        Slot::Invalid(_) | Slot::Newer(_) => None,
     };
     let [even, odd] = slots.map(valid);
     let (newer, older) = if odd.map(|s| s.0) > even.map(|s| s.0) {
@@ -178,11 +260,7 @@ impl MarkFile {
             Err(error) if error.is_not_found() => return Ok(None),
             other => other?,
         };
-        let mut bytes = [0; SLOT_STRIDE + SLOT_SIZE];
-        let read = file.read_at(&mut bytes, 0)?;
-        let bytes = bytes.get(..read).unwrap_or_default();
-        let slots =
-            [0, SLOT_STRIDE].map(|at| Slot::decode(bytes.get(at..).unwrap_or_default(), at as u64));
+        let slots = read_slots(&file)?;
         for slot in slots {
             if let Slot::Newer(version) = slot {
                 let path = file.path().to_owned();
@@ -238,7 +316,8 @@ impl MarkFile {
 
     /// Moves the mark to `mark`, durably.
     pub(crate) fn advance(&mut self, mark: Mark) -> durable_io::Result<()> {
-        self.sequence += 1;
+        // Not over the only slot that is durable: the newest one is a copy that may not be.
+        self.sequence += if self.settled { 1 } else { 2 };
         self.mark = mark;
         let bytes = mark.encode(self.sequence);
         // Durable: what is given up. Only now may segments be unlinked: a recovery that still
@@ -289,10 +368,13 @@ pub(crate) fn mark_lost(path: &Path) -> Error {
 mod tests {
     use super::*;
 
+    const WRONG_CHECK: Slot = Slot::Invalid("its check does not match");
+
     fn mark(durable: u64, low: u64, epoch: u32) -> Mark {
         let epochs = Epochs {
             current: epoch,
             first_lsn: Lsn(1),
+            segment: 2,
         };
         Mark {
             log_id: 7,
@@ -300,6 +382,8 @@ mod tests {
             low_segment: 1,
             low: Lsn(low),
             epochs,
+            checkpoint: Lsn(3),
+            cut: None,
         }
     }
 
@@ -312,7 +396,21 @@ mod tests {
         let bytes = mark(9, 5, 1).encode(3);
         assert_eq!(bytes.len(), SLOT_SIZE);
         assert_eq!(Slot::decode(&bytes, 4096), slot(3, mark(9, 5, 1)));
-        assert_eq!(Slot::decode(&bytes, 0), Slot::Invalid);
+        assert_eq!(Slot::decode(&bytes, 0), WRONG_CHECK);
+    }
+
+    #[test]
+    fn a_cut_is_read_back() {
+        let cut = Some(Cut {
+            segment: 2,
+            offset: 64,
+            header: [7; GROUP_HEADER_SIZE],
+        });
+        let mark = Mark {
+            cut,
+            ..mark(9, 5, 1)
+        };
+        assert_eq!(Slot::decode(&mark.encode(2), 0), slot(2, mark));
     }
 
     #[test]
@@ -320,7 +418,7 @@ mod tests {
         for bit in 0..SLOT_SIZE * 8 {
             let mut bytes = mark(9, 5, 1).encode(2);
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Slot::decode(&bytes, 0), Slot::Invalid, "bit {bit}");
+            assert_eq!(Slot::decode(&bytes, 0), WRONG_CHECK, "bit {bit}");
         }
     }
 
@@ -339,9 +437,9 @@ mod tests {
     #[test]
     fn one_slot_is_enough() {
         assert_eq!(
-            merge([Slot::Invalid, slot(3, mark(9, 5, 1))]),
+            merge([WRONG_CHECK, slot(3, mark(9, 5, 1))]),
             Some((3, mark(9, 5, 1), false))
         );
-        assert_eq!(merge([Slot::Invalid, Slot::Invalid]), None);
+        assert_eq!(merge([WRONG_CHECK, WRONG_CHECK]), None);
     }
 }

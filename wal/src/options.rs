@@ -4,11 +4,14 @@ use std::path::Path;
 
 use durable_io::{Background, Disk, SyncMode};
 
+use crate::cut;
 use crate::error::{Error, Result};
 use crate::limits::{DEFAULT_SEGMENT_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
+use crate::log::Log;
 use crate::names;
 use crate::recover::recover;
 use crate::repair::repair;
+use crate::salvage::Salvage;
 use crate::segment::is_segment_size;
 use crate::wal::Wal;
 
@@ -19,6 +22,7 @@ pub struct Options {
     segment_size: Option<u64>,
     background: Background,
     disk: Disk,
+    leaves_early: bool,
 }
 
 impl Options {
@@ -41,6 +45,16 @@ impl Options {
     #[must_use]
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.segment_size = Some(bytes);
+        self
+    }
+
+    /// Whether concurrent appends wait briefly for company. The one that commits a group lets other
+    /// threads run, for at most half the time that the last commit took, until as many have come as may
+    /// be about to: those that the last group woke. Where that is in vain it is tried rarely. A thread
+    /// that appends alone never waits. Default: true.
+    #[must_use]
+    pub fn gather(mut self, gathers: bool) -> Self {
+        self.leaves_early = !gathers;
         self
     }
 
@@ -86,7 +100,9 @@ impl Options {
     ///
     /// What is cut off is gone: copy the directory before, if it may still be of use. Damage that
     /// costs no record is mended: unused bytes that are not zero, a segment file that ends too early.
-    /// Damage of truncated records is left alone; it goes with its segment.
+    /// Damage of truncated records is left alone; it goes with its segment. The checkpoint moves back
+    /// with the end of the log; a store that keeps its own position in the log must look whether it is
+    /// still within [`Wal::bounds`].
     ///
     /// If the mark file is lost, it is made again from the segments; records that were truncated, but
     /// not yet removed with their segment, are then back. If no record is left either, nothing says
@@ -102,16 +118,38 @@ impl Options {
         self.open_with(dir.as_ref(), true)
     }
 
+    /// Reads everything that can be read of the log in `dir`, whatever is damaged, and changes nothing:
+    /// for a log that [`open`](Options::open) refuses, before [`repair`](Options::repair) cuts it.
+    ///
+    /// Records of a group whose header is damaged cannot be read; all others can, one by one. If the
+    /// mark file is lost, records that were truncated, but not yet removed with their segment, come
+    /// back.
+    ///
+    /// # Cost
+    /// Reads every segment twice, as the records are asked for.
+    ///
+    /// # Errors
+    /// [`Error::Disk`] with [`Locked`](durable_io::Error::Locked) if the log is open, in any process;
+    /// [`Error::Corrupt`] if there is neither a mark nor a record; [`Error::UnsupportedVersion`].
+    pub fn salvage(self, dir: impl AsRef<Path>) -> Result<Salvage> {
+        let dir = self.disk.open_dir(dir)?;
+        let lock = dir.try_lock(names::LOCK)?;
+        Salvage::open(dir, lock)
+    }
+
     fn open_with(self, path: &Path, repairing: bool) -> Result<Wal> {
         self.check()?;
         // Durable: the directory's own name. Only now may anything in it be relied on.
         let dir = self.disk.create_dir(path)?;
         let lock = dir.try_lock(names::LOCK)?;
         let size = self.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
+        cut::finish(&dir, repairing)?;
         let dropped = if repairing { repair(&dir, size)? } else { None };
         let mut recovered = recover(&self.disk, &dir, self.segment_size, DEFAULT_SEGMENT_SIZE)?;
         recovered.recovery.dropped = dropped;
-        Wal::start(self.disk, lock, self.sync, self.background, recovered)
+        let recovery = recovered.recovery.clone();
+        let log = Log::new(self.disk, lock, self.sync, !self.leaves_early, recovered);
+        Wal::start(log, self.background, recovery)
     }
 
     fn check(&self) -> Result<()> {

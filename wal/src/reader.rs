@@ -29,6 +29,16 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// True if `group` may stand in this segment behind one of epoch `previous`, 0 for none.
+    pub(crate) fn accepts(&self, group: &GroupHeader, previous: u32) -> bool {
+        self.epochs.accept(group, self.number, previous)
+    }
+
+    /// True if a cut removed `group`.
+    pub(crate) fn has_cut(&self, group: &GroupHeader) -> bool {
+        self.epochs.is_stale(group, self.number)
+    }
+
     pub(crate) fn corrupt(&self, offset: u64, reason: Corruption) -> Error {
         Error::Corrupt {
             path: self.path.clone(),
@@ -147,7 +157,7 @@ impl SegmentReader {
             Found::Bad(reason) => return Ok(Next::Bad { offset, reason }),
         };
         let expected = self.expected.unwrap_or(header.first_lsn);
-        if header.first_lsn != expected || !self.identity.epochs.accept(&header, self.epoch) {
+        if header.first_lsn != expected || !self.identity.accepts(&header, self.epoch) {
             let reason = Corruption::Order {
                 expected,
                 found: header.first_lsn,
@@ -161,16 +171,23 @@ impl SegmentReader {
     pub(crate) fn next_group(&mut self) -> Result<Next<GroupHeader>> {
         let next = self.look()?;
         if let Next::Some(header) = next {
-            self.offset += GROUP_HEADER;
-            self.expected = Some(header.first_lsn);
-            self.epoch = header.epoch;
-            self.group = Some((header, header.count, self.offset + u64::from(header.bytes)));
+            self.enter(header);
         }
         Ok(next)
     }
 
+    /// Enters the group `header`, which comes next, whether or not it may stand there. Only between
+    /// groups.
+    pub(crate) fn enter(&mut self, header: GroupHeader) {
+        self.offset += GROUP_HEADER;
+        self.expected = Some(header.first_lsn);
+        self.epoch = header.epoch;
+        self.group = Some((header, header.count, self.offset + u64::from(header.bytes)));
+    }
+
     /// Goes on at `offset`, where a group begins that was found by a search.
     pub(crate) fn jump(&mut self, offset: u64, group: &GroupHeader) {
+        self.group = None;
         self.offset = offset;
         self.left_at = offset;
         self.expected = Some(group.first_lsn);
@@ -222,6 +239,25 @@ impl SegmentReader {
             offset: payload_at,
             len,
         }))
+    }
+
+    /// Passes over the next record of the group that was entered, as far as its length can be
+    /// believed; false if it cannot.
+    pub(crate) fn skip_record(&mut self) -> Result<bool> {
+        let Some((header, left, end)) = self.group.filter(|&(_, left, _)| left > 0) else {
+            return Ok(false);
+        };
+        let bytes = self.source.get(self.offset, RECORD_HEADER)?;
+        let Some((len, _)) = decode_record_header(bytes) else {
+            return Ok(false);
+        };
+        let next = self.offset + RECORD_HEADER + u64::from(len);
+        if next > end {
+            return Ok(false);
+        }
+        self.offset = next;
+        self.group = Some((header, left - 1, end));
+        Ok(true)
     }
 
     /// Passes over the records of the group that was entered, unread.

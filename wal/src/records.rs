@@ -1,11 +1,12 @@
 //! [`Records`]: reading the log from a position on, and `verify`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::vec;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::{Corruption, Result};
+use crate::error::{Corruption, Error, Result};
 use crate::lsn::{Lsn, Record};
-use crate::reader::{Identity, Next, SegmentReader};
+use crate::reader::{Checked, Identity, Next, SegmentReader};
 use crate::segment::{FIRST_GROUP, Segment, SegmentHeader};
 use crate::source::Source;
 use crate::stats::Verified;
@@ -14,20 +15,34 @@ use crate::{frame::Epochs, scan};
 /// The records of a log in order, as of the call of [`Wal::records`](crate::Wal::records). Each is
 /// checked before it is given out; the iterator ends after the first error.
 ///
-/// It holds open what it reads, so truncation does not disturb it, and no lock.
+/// It holds no lock, and holds open what it reads, so that
+/// [`Wal::truncate_before`](crate::Wal::truncate_before) does not disturb it;
+/// [`Wal::truncate_after`](crate::Wal::truncate_after) ends it with [`Error::Truncated`].
 #[derive(Debug)]
 pub struct Records {
     /// The segments not yet entered.
-    segments: vec::IntoIter<Arc<Segment>>,
+    segments: VecDeque<Arc<Segment>>,
+    /// The highest segment that is or was among them.
+    top: u64,
     reader: Option<SegmentReader>,
     snapshot: Snapshot,
     /// The record to give out next.
     next: Lsn,
+    /// Nothing behind damage can be believed to be next.
+    has_failed: bool,
 }
 
+/// How often a cut of the log's end began or ended since it was opened: odd while one is being done.
+/// What was read counts only if that has not changed, and was not odd: a cut writes to segments while
+/// others read them.
+pub(crate) type Cuts = Arc<AtomicU64>;
+
 /// The part of the log that is read, and what all its segments share.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
+    pub(crate) cuts: Cuts,
+    /// Their number when this was taken.
+    pub(crate) cut: u64,
     pub(crate) log_id: u64,
     pub(crate) epochs: Epochs,
     pub(crate) segment_size: u64,
@@ -40,50 +55,87 @@ pub(crate) struct Snapshot {
 impl Records {
     /// The records from `from` on. `segments` are the ones to read, the first of which holds `from`;
     /// the last of them may still be written to.
-    pub(crate) fn new(snapshot: Snapshot, segments: Vec<Arc<Segment>>, from: Lsn) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, segments: VecDeque<Arc<Segment>>, from: Lsn) -> Self {
         Self {
-            segments: segments.into_iter(),
+            top: segments.back().map_or(0, |segment| segment.number),
+            segments,
             reader: None,
             snapshot,
             next: from,
+            has_failed: false,
         }
     }
 
-    fn read_next(&mut self) -> Result<Option<Record>> {
-        if self.next >= self.snapshot.end {
+    /// The record to give out next.
+    pub(crate) fn position(&self) -> Lsn {
+        self.next
+    }
+
+    /// What was to be read was cut off, or may have been.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.snapshot.is_cut()
+    }
+
+    /// Goes on to the end of `later`, a later snapshot of the same log, whose segments are `segments`.
+    pub(crate) fn extend(&mut self, later: Snapshot, segments: &[Arc<Segment>]) -> Result<()> {
+        self.snapshot.check_uncut()?;
+        self.snapshot = later;
+        let top = self.top;
+        let new = segments.iter().filter(|segment| segment.number > top);
+        self.segments.extend(new.cloned());
+        self.top = self.segments.back().map_or(top, |segment| segment.number);
+        if let Some(reader) = &mut self.reader {
+            reader.parts().1.forget();
+        }
+        Ok(())
+    }
+
+    /// The next record, its payload where it was read: the fast way through a log, without a copy.
+    /// `None` behind the last one.
+    ///
+    /// # Errors
+    /// As the iterator's; `None` follows an error.
+    pub fn read(&mut self) -> Result<Option<(Lsn, &[u8])>> {
+        if self.has_failed || self.next >= self.snapshot.end {
             return Ok(None);
         }
+        let found = self.find_next();
+        // What was read counts only if it is still what is there.
+        let found = self.snapshot.check_uncut().and(found);
+        self.has_failed = found.is_err();
+        match (found?, &mut self.reader) {
+            (Some(record), Some(reader)) => Ok(Some((record.lsn, reader.payload(record)?))),
+            _ => Ok(None),
+        }
+    }
+
+    fn find_next(&mut self) -> Result<Option<Checked>> {
         loop {
             let Some(reader) = &mut self.reader else {
                 // The first record that must be there is in the next segment.
-                let Some(segment) = self.segments.next() else {
+                let Some(segment) = self.segments.pop_front() else {
                     return Ok(None);
                 };
-                let is_last = self.segments.as_slice().is_empty();
-                self.reader = Some(self.snapshot.retained(&segment, is_last)?);
+                self.reader = Some(self.snapshot.retained(&segment)?);
                 continue;
             };
             match reader.next_record()? {
                 Next::Some(record) if record.lsn < self.next => {}
                 Next::Some(record) => {
                     self.next = record.lsn.next();
-                    let payload = reader.payload(record)?.to_vec();
-                    return Ok(Some(Record {
-                        lsn: record.lsn,
-                        payload,
-                    }));
+                    return Ok(Some(record));
                 }
                 Next::Bad { offset, reason } => {
                     return Err(reader.identity().corrupt(offset, reason));
                 }
                 Next::End => {
-                    let after = self
-                        .segments
-                        .as_slice()
-                        .first()
-                        .map(|segment| segment.first_lsn);
-                    if enter_group(reader, after.unwrap_or(self.snapshot.end), self.next)? {
-                        self.reader = None;
+                    let after = self.segments.front().map(|segment| segment.first_lsn);
+                    let is_read =
+                        enter_group(reader, after.unwrap_or(self.snapshot.end), self.next)?;
+                    match after {
+                        Some(_) if is_read => self.reader = None,
+                        None if is_read => return Ok(None),
+                        _ => {}
                     }
                 }
             }
@@ -124,16 +176,26 @@ impl Iterator for Records {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.read_next();
-        if next.is_err() {
-            // Nothing behind damage can be believed to be next.
-            self.next = self.snapshot.end;
-        }
-        next.transpose()
+        let next = self.read().transpose()?;
+        Some(next.map(|(lsn, payload)| Record {
+            lsn,
+            payload: payload.to_vec(),
+        }))
     }
 }
 
 impl Snapshot {
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut % 2 == 1 || self.cuts.load(Ordering::Acquire) != self.cut
+    }
+
+    fn check_uncut(&self) -> Result<()> {
+        if self.is_cut() {
+            return Err(Error::Truncated);
+        }
+        Ok(())
+    }
+
     fn identity(&self, segment: &Segment) -> Identity {
         Identity {
             path: segment.file.path().to_owned(),
@@ -144,46 +206,41 @@ impl Snapshot {
     }
 
     /// A reader of what is retained in `segment`: damage below that does not matter.
-    fn retained(&self, segment: &Segment, is_active: bool) -> Result<SegmentReader> {
+    pub(crate) fn retained(&self, segment: &Segment) -> Result<SegmentReader> {
         if segment.first_lsn > self.low {
-            return self.reader(segment, is_active, Some(segment.first_lsn));
+            return self.reader(segment, Some(segment.first_lsn));
         }
-        let mut reader = self.reader(segment, is_active, None)?;
+        let mut reader = self.reader(segment, None)?;
         // If the first retained record is not found, reading goes on to what stands in its place.
         scan::pass_over(&mut reader, self.low)?;
         Ok(reader)
     }
 
-    /// A reader of `segment`, which begins with record `expected`, if that is known. A sealed one
-    /// will never be written again, so it can be mapped.
-    fn reader(
-        &self,
-        segment: &Segment,
-        is_active: bool,
-        expected: Option<Lsn>,
-    ) -> Result<SegmentReader> {
+    /// A reader of `segment`, which begins with record `expected`, if that is known.
+    fn reader(&self, segment: &Segment, expected: Option<Lsn>) -> Result<SegmentReader> {
         let identity = self.identity(segment);
         let len = segment.file.len()?;
         if len != self.segment_size {
             return Err(identity.corrupt(len, Corruption::Length));
         }
-        let source = if is_active {
-            Source::buffered(segment.file.clone(), len)
-        } else {
-            Source::Map(segment.file.map(0..len)?)
-        };
+        let source = Source::new(segment.file.clone(), len);
         Ok(SegmentReader::new(identity, source, expected))
     }
 
+    /// Reads and checks every byte of `segments`, which are all that are retained.
+    pub(crate) fn verify_all(&self, segments: &[Arc<Segment>]) -> Result<Verified> {
+        let mut verified = Verified::default();
+        let next = segments.iter().skip(1);
+        let after = next.map(|next| Some(next.first_lsn)).chain([None]);
+        for (segment, after) in segments.iter().zip(after) {
+            self.verify(segment, after, &mut verified)?;
+        }
+        Ok(verified)
+    }
+
     /// Reads and checks every byte of `segment`; of the active one, up to the end of the snapshot.
-    pub(crate) fn verify(
-        &self,
-        segment: &Segment,
-        after: Option<Lsn>,
-        verified: &mut Verified,
-    ) -> Result<()> {
-        let is_active = after.is_none();
-        let mut reader = self.reader(segment, is_active, Some(segment.first_lsn))?;
+    fn verify(&self, segment: &Segment, after: Option<Lsn>, verified: &mut Verified) -> Result<()> {
+        let mut reader = self.reader(segment, Some(segment.first_lsn))?;
         let header = reader.parts().1.get(0, FIRST_GROUP)?;
         SegmentHeader::decode(header, segment.number)
             .map_err(|bad| bad.into_error(segment.file.path()))?;
@@ -193,7 +250,7 @@ impl Snapshot {
         }
         verified.segments += 1;
         verified.bytes += reader.offset();
-        if !is_active {
+        if after.is_some() {
             let from = reader.offset();
             let rest = scan::behind(&mut reader, from)?;
             if rest.nonzero_end.is_some() {

@@ -4,6 +4,7 @@
 //!
 //! [format]: crate::format
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use durable_io::{Dir, Disk, File};
@@ -71,9 +72,9 @@ pub(crate) fn recover(
         mark.settle()?;
     }
     let removed_files = remove_dead(dir, &listing, mark.mark().low_segment)?;
-    let tail = clean(&mut survey, &judged)?;
+    clean(&mut survey, &judged)?;
     let recovery = Recovery {
-        tail,
+        tail: judged.tail(),
         records: judged.last.next().0.saturating_sub(mark.mark().low.0),
         durable_at_open: judged.last,
         marked: mark.mark().durable,
@@ -84,14 +85,41 @@ pub(crate) fn recover(
     Ok(finish(dir, survey, &judged, mark, recovery))
 }
 
+/// What opening a log would do.
+#[derive(Debug)]
+pub(crate) enum Outlook {
+    /// There is none, or one whose creation was cut short.
+    Create,
+    /// A cut is to be finished first; what that leaves is not known before it is done.
+    FinishCut,
+    /// There is one, with these records.
+    Recover { records: Range<Lsn>, tail: Tail },
+}
+
+/// What opening the log in `dir` would do, without doing it: nothing is changed.
+///
+/// # Errors
+/// What opening it would say.
+pub(crate) fn foresee(dir: &Dir) -> Result<Outlook> {
+    let listing = Listing::read(dir)?;
+    let Some(file) = MarkFile::open(dir)? else {
+        check_unmarked(dir, &listing)?;
+        return Ok(Outlook::Create);
+    };
+    if file.mark().cut.is_some() {
+        return Ok(Outlook::FinishCut);
+    }
+    let mut survey = survey(dir, &listing, &file)?;
+    let judged = judge(&mut survey, &file)?;
+    Ok(Outlook::Recover {
+        records: file.mark().low..judged.last.next(),
+        tail: judged.tail(),
+    })
+}
+
 /// Makes a new log: there is no mark, so either there never was one or its creation was cut short.
 fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64) -> Result<()> {
-    for &number in &listing.segments {
-        // The mark is created before the first append and the second segment, so it was there.
-        if number != 1 || holds_group(dir, number)? {
-            return Err(mark_lost(&dir.path().join(names::MARK)));
-        }
-    }
+    check_unmarked(dir, listing)?;
     let log_id = disk.unique_id()?;
     let file = write_blank(
         dir,
@@ -109,6 +137,7 @@ fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64) -> Result<()> {
     let epochs = Epochs {
         current: 1,
         first_lsn: Lsn(1),
+        segment: 0,
     };
     let mark = Mark {
         log_id,
@@ -116,10 +145,23 @@ fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64) -> Result<()> {
         low_segment: 1,
         low: Lsn(1),
         epochs,
+        checkpoint: Lsn(0),
+        cut: None,
     };
     // Durable: the mark, by both barriers of the procedure. Only now does the log exist, and a group
     // without a mark is a loss of the mark.
     Ok(MarkFile::create(dir, &mark, 0)?)
+}
+
+/// Refuses a log that had a mark.
+fn check_unmarked(dir: &Dir, listing: &Listing) -> Result<()> {
+    for &number in &listing.segments {
+        // The mark is created before the first append and the second segment, so it was there.
+        if number != 1 || holds_group(dir, number)? {
+            return Err(mark_lost(&dir.path().join(names::MARK)));
+        }
+    }
+    Ok(())
 }
 
 fn holds_group(dir: &Dir, number: u64) -> Result<bool> {
@@ -163,6 +205,23 @@ struct Judged {
     nonzero_end: Option<u64>,
     /// What stands in the later segments, in their order.
     later: Vec<Behind>,
+}
+
+impl Judged {
+    /// What stands behind the last record.
+    fn tail(&self) -> Tail {
+        let behind = |end: Option<u64>, from| end.map_or(0, |end| end.saturating_sub(from));
+        let later = self.later.iter();
+        let bytes = behind(self.nonzero_end, self.cut)
+            + later
+                .map(|found| behind(found.nonzero_end, FIRST_GROUP))
+                .sum::<u64>();
+        if bytes > 0 {
+            Tail::Torn { bytes }
+        } else {
+            Tail::Clean
+        }
+    }
 }
 
 fn judge(survey: &mut Survey, mark: &MarkFile) -> Result<Judged> {
@@ -239,8 +298,7 @@ fn first_unclean<'a>(survey: &'a Survey, later: &[Behind]) -> Option<(u64, &'a L
 }
 
 /// Zeroes what is behind the cut, and makes durable what was read.
-fn clean(survey: &mut Survey, judged: &Judged) -> Result<Tail> {
-    let mut torn_bytes = 0;
+fn clean(survey: &mut Survey, judged: &Judged) -> Result<()> {
     write_again(&mut survey.active, judged)?;
     if let Some(spare) = survey.later.first() {
         // Written again for the same reason, before the sync below.
@@ -254,7 +312,6 @@ fn clean(survey: &mut Survey, judged: &Judged) -> Result<Tail> {
         )?;
     }
     if let Some(end) = judged.nonzero_end {
-        torn_bytes += end.saturating_sub(judged.cut);
         zero(&survey.active.file, judged.cut, end)?;
     }
     // Durable: the records that were read, which a killed process may have left in the page cache
@@ -263,7 +320,6 @@ fn clean(survey: &mut Survey, judged: &Judged) -> Result<Tail> {
     drop(survey.active.file.sync_data()?);
     for (later, found) in survey.later.iter().zip(&judged.later) {
         if let Some(end) = found.nonzero_end {
-            torn_bytes += end.saturating_sub(FIRST_GROUP);
             zero(&later.file, FIRST_GROUP, end)?;
         }
         // Durable: an empty segment. Only now may a new group be written, here or in the active one:
@@ -272,11 +328,7 @@ fn clean(survey: &mut Survey, judged: &Judged) -> Result<Tail> {
         // killed process may have left the zeros, or all of the segment, in the page cache only.
         drop(later.file.sync_data()?);
     }
-    Ok(if torn_bytes > 0 {
-        Tail::Torn { bytes: torn_bytes }
-    } else {
-        Tail::Clean
-    })
+    Ok(())
 }
 
 /// Writes the groups again that nothing proves durable. A sync is not enough: one that failed in an

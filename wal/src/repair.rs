@@ -119,7 +119,7 @@ impl Mend {
 
     fn fill(&self, copy: &File) -> durable_io::Result<()> {
         // What the file does not have reads as zeros.
-        Source::buffered(self.file.clone(), self.size).copy_to(copy, 0..self.size)?;
+        Source::new(self.file.clone(), self.size).copy_to(copy, 0..self.size)?;
         if copy.len()? > self.size {
             copy.set_len(self.size)?;
         }
@@ -127,6 +127,15 @@ impl Mend {
             copy.write_zeros(range.start, range.end - range.start)?;
         }
         Ok(())
+    }
+}
+
+/// The mark, or one made up if it cannot be read; `None` if nothing can be.
+pub(crate) fn mark_or_guess(dir: &Dir, listing: &Listing) -> Result<Option<Mark>> {
+    match MarkFile::open(dir) {
+        Ok(Some(file)) => Ok(Some(*file.mark())),
+        Ok(None) | Err(Error::Corrupt { .. }) => Ok(rebuild(dir, listing)?.map(|basis| basis.mark)),
+        Err(error) => Err(error),
     }
 }
 
@@ -141,13 +150,14 @@ fn rebuild(dir: &Dir, listing: &Listing) -> Result<Option<Basis>> {
         let mut loaded = Loaded::open(dir, number, log_id, ANY_EPOCH)?;
         if let (None, Some(_), Some(low)) = (&lowest, loaded.size, loaded.first_lsn()) {
             let durable = low.previous();
-            let epochs = ANY_EPOCH;
             lowest = Some(Mark {
                 log_id,
                 durable,
                 low_segment: number,
                 low,
-                epochs,
+                epochs: ANY_EPOCH,
+                checkpoint: Lsn(0),
+                cut: None,
             });
         }
         epoch = epoch.max(loaded.behind(FIRST_GROUP)?.epoch);
@@ -278,16 +288,21 @@ fn cut(dir: &Dir, listing: &Listing, basis: &Basis, walk: &Walk, size: u64) -> R
     let low = basis.mark.low;
     let is_usable = walk.last >= low.previous();
     let last = walk.last.max(low.previous());
+    let keep = walk.keep.filter(|_| is_usable);
     let epochs = Epochs {
         current: basis.epoch.max(walk.behind.epoch).saturating_add(1),
         first_lsn: last.next(),
+        segment: keep.unwrap_or(0),
     };
     let mut mark = Mark {
         durable: last,
         epochs,
+        checkpoint: basis.mark.checkpoint.min(last),
+        // One that could not be finished: what it was to cut is behind this one.
+        cut: None,
         ..basis.mark
     };
-    let keep = if let Some(keep) = walk.keep.filter(|_| is_usable) {
+    let keep = if let Some(keep) = keep {
         keep
     } else {
         mark.low_segment = begin_anew(dir, listing, &mark, walk.size.unwrap_or(size))?;

@@ -1,7 +1,7 @@
 //! What recovery sees in a segment: how far it is whole, and what stands behind that.
 
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use crate::error::{Corruption, Result};
 use crate::frame::{GROUP_ALIGN, GROUP_HEADER_SIZE, GroupHeader, place};
@@ -100,13 +100,38 @@ pub(crate) fn pass_over(reader: &mut SegmentReader, low: Lsn) -> Result<bool> {
 
 /// Searches for the group that holds `low` or ends right before it.
 fn find(reader: &mut SegmentReader, low: Lsn) -> Result<Option<(u64, GroupHeader)>> {
-    let (from, epoch, epochs) = (reader.offset(), reader.epoch(), reader.identity().epochs);
+    let from = reader.offset();
+    first_header(reader, from, |header| {
+        header.first_lsn <= low && low <= header.last_lsn().next()
+    })
+}
+
+/// Searches from byte `from` on for the first group that holds a record from `lsn` on.
+pub(crate) fn find_from(
+    reader: &mut SegmentReader,
+    from: u64,
+    lsn: Lsn,
+) -> Result<Option<(u64, GroupHeader)>> {
+    first_header(reader, from, |header| header.last_lsn() >= lsn)
+}
+
+/// The first group header from byte `from` on that may come next and `is_wanted`, with its offset.
+fn first_header(
+    reader: &mut SegmentReader,
+    from: u64,
+    is_wanted: impl Fn(&GroupHeader) -> bool,
+) -> Result<Option<(u64, GroupHeader)>> {
+    let (number, epoch, epochs) = {
+        let identity = reader.identity();
+        (identity.number, reader.epoch(), identity.epochs)
+    };
     let mut found = None;
-    each_header(reader, from, |offset, header| {
-        let is_near = header.first_lsn <= low && low <= header.last_lsn().next();
-        if is_near && epochs.accept(header, epoch) {
-            found.get_or_insert((offset, *header));
+    headers_until(reader, from, |offset, header| {
+        if is_wanted(header) && epochs.accept(header, number, epoch) {
+            found = Some((offset, *header));
+            return ControlFlow::Break(());
         }
+        ControlFlow::Continue(())
     })?;
     Ok(found)
 }
@@ -181,6 +206,18 @@ fn each_header(
     from: u64,
     mut see: impl FnMut(u64, &GroupHeader),
 ) -> Result<Option<u64>> {
+    headers_until(reader, from, |offset, header| {
+        see(offset, header);
+        ControlFlow::Continue(())
+    })
+}
+
+/// As [`each_header`], until `see` breaks off; what is returned is then of what was read so far.
+pub(crate) fn headers_until(
+    reader: &mut SegmentReader,
+    from: u64,
+    mut see: impl FnMut(u64, &GroupHeader) -> ControlFlow<()>,
+) -> Result<Option<u64>> {
     let (identity, source) = reader.parts();
     let mut end_of_all = None;
     let len = source.len();
@@ -193,7 +230,9 @@ fn each_header(
         let read = bytes.len() as u64;
         if let Some(end) = nonzero_end(bytes) {
             end_of_all = Some(offset + end as u64);
-            search(bytes, offset, len, identity, &mut see);
+            if search(bytes, offset, len, identity, &mut see).is_break() {
+                break;
+            }
         }
         offset += if offset + read < len {
             read.saturating_sub(OVERLAP).max(1)
@@ -209,20 +248,21 @@ fn search(
     start: u64,
     len: u64,
     identity: &Identity,
-    see: &mut impl FnMut(u64, &GroupHeader),
-) {
+    see: &mut impl FnMut(u64, &GroupHeader) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     let mut rest = bytes;
     let mut offset = start;
     while rest.len() >= GROUP_HEADER_SIZE {
         let room = len.saturating_sub(offset + GROUP_HEADER_SIZE as u64);
         let at = place(identity.log_id, identity.number, offset);
         let header = GroupHeader::decode(rest, at, room);
-        if let Some(header) = header.filter(|header| !identity.epochs.is_stale(header)) {
-            see(offset, &header);
+        if let Some(header) = header.filter(|header| !identity.has_cut(header)) {
+            see(offset, &header)?;
         }
         rest = rest.split_at_checked(STEP).map_or(&[], |(_, rest)| rest);
         offset += GROUP_ALIGN;
     }
+    ControlFlow::Continue(())
 }
 
 impl Behind {

@@ -1,25 +1,20 @@
-//! Bytes of a segment, by offset: from a map if they will never change, else through a buffer.
+//! Bytes of a segment, by offset, through a buffer.
+//!
+//! Not through a map: a truncation of the log's end writes to segments that were sealed.
 
 use std::ops::Range;
 
-use durable_io::{File, Map};
+use durable_io::File;
 
 /// The first read of a segment: enough for its header and its first group header, and for the whole
 /// of a tiny segment.
 const FIRST_READ: u64 = 4 << 10;
-/// Later reads.
+/// The largest one.
 const READ: u64 = 256 << 10;
-
-/// Where the bytes of a segment come from.
-#[derive(Debug)]
-pub(crate) enum Source {
-    Map(Map),
-    Buffer(Buffer),
-}
 
 /// A window on a file, moved by `read_at`.
 #[derive(Debug)]
-pub(crate) struct Buffer {
+pub(crate) struct Source {
     file: File,
     len: u64,
     bytes: Vec<u8>,
@@ -27,52 +22,54 @@ pub(crate) struct Buffer {
     start: u64,
     /// How many of `bytes` are valid.
     filled: usize,
+    /// How much to read next.
+    ahead: u64,
 }
 
 impl Source {
-    /// The first `len` bytes of `file`, through a buffer; those that the file does not have read as
-    /// zeros. `len` bounds what is allocated: it must be the file's length, or have been checked.
-    pub(crate) fn buffered(file: File, len: u64) -> Self {
-        Self::Buffer(Buffer {
+    /// The first `len` bytes of `file`; those that the file does not have read as zeros. `len` bounds
+    /// what is allocated: it must be the file's length, or have been checked.
+    pub(crate) fn new(file: File, len: u64) -> Self {
+        Self {
             file,
             len,
             bytes: Vec::new(),
             start: 0,
             filled: 0,
-        })
+            ahead: FIRST_READ,
+        }
     }
 
-    /// Makes a buffered source `len` bytes long.
+    /// Makes the source `len` bytes long.
     pub(crate) fn resize(&mut self, len: u64) {
-        if let Self::Buffer(buffer) = self {
-            buffer.len = len;
-            // What was read may end with the old length.
-            buffer.filled = 0;
-        }
+        self.len = len;
+        // What was read may end with the old length.
+        self.forget();
+    }
+
+    /// Forgets what was read, which may have been written to since.
+    pub(crate) fn forget(&mut self) {
+        self.filled = 0;
+        self.ahead = FIRST_READ;
     }
 
     /// How many bytes there are.
     pub(crate) fn len(&self) -> u64 {
-        match self {
-            Self::Map(map) => map.len() as u64,
-            Self::Buffer(buffer) => buffer.len,
-        }
+        self.len
     }
 
     /// `len` bytes from `offset` on, or fewer if the source ends before.
     pub(crate) fn get(&mut self, offset: u64, len: u64) -> durable_io::Result<&[u8]> {
-        let rest = self.len().saturating_sub(offset);
+        let rest = self.len.saturating_sub(offset);
         let len = usize::try_from(len.min(rest)).unwrap_or(usize::MAX);
-        match self {
-            Self::Map(map) => {
-                let at = usize::try_from(offset).unwrap_or(usize::MAX);
-                Ok(map
-                    .get(at..)
-                    .and_then(|bytes| bytes.get(..len))
-                    .unwrap_or_default())
-            }
-            Self::Buffer(buffer) => buffer.get(offset, len),
+        let end = offset.saturating_add(len as u64);
+        if offset < self.start || end > self.start + self.filled as u64 {
+            self.fill(offset, len)?;
         }
+        let at = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
+        let bytes = self.bytes.get(..self.filled).unwrap_or_default();
+        let rest = bytes.get(at..).unwrap_or_default();
+        Ok(rest.get(..len).unwrap_or(rest))
     }
 
     /// Writes the bytes of `range` to the same place in `file`.
@@ -89,28 +86,10 @@ impl Source {
         }
         Ok(())
     }
-}
-
-impl Buffer {
-    fn get(&mut self, offset: u64, len: usize) -> durable_io::Result<&[u8]> {
-        let end = offset + len as u64;
-        if offset < self.start || end > self.start + self.filled as u64 {
-            self.fill(offset, len)?;
-        }
-        let at = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
-        let bytes = self.bytes.get(..self.filled).unwrap_or_default();
-        let rest = bytes.get(at..).unwrap_or_default();
-        Ok(rest.get(..len).unwrap_or(rest))
-    }
 
     fn fill(&mut self, offset: u64, len: usize) -> durable_io::Result<()> {
-        let ahead = if self.bytes.is_empty() {
-            FIRST_READ
-        } else {
-            READ
-        };
         let rest = self.len.saturating_sub(offset);
-        let want = usize::try_from(ahead.max(len as u64).min(rest)).unwrap_or(len);
+        let want = usize::try_from(self.ahead.max(len as u64).min(rest)).unwrap_or(len);
         if self.bytes.len() < want {
             self.bytes.resize(want, 0);
         }
@@ -121,6 +100,7 @@ impl Buffer {
         let read = self.file.read_at(bytes, offset)?;
         bytes.get_mut(read..).unwrap_or_default().fill(0);
         self.filled = want;
+        self.ahead = READ.min(self.ahead * 8);
         Ok(())
     }
 }

@@ -51,6 +51,14 @@ impl Spare {
         &self.dir
     }
 
+    /// What the header of segment `number` says.
+    pub(crate) fn header(&self, number: u64) -> SegmentHeader {
+        SegmentHeader {
+            number,
+            ..self.header
+        }
+    }
+
     pub(crate) fn number(&self) -> u64 {
         self.header.number
     }

@@ -68,7 +68,7 @@ impl Loaded {
             epochs,
         };
         // No segment is longer, whatever the file is: this bounds what is searched.
-        let mut source = Source::buffered(file.clone(), len.min(MAX_SEGMENT_SIZE));
+        let mut source = Source::new(file.clone(), len.min(MAX_SEGMENT_SIZE));
         let mut size = None;
         let header = match SegmentHeader::decode(source.get(0, FIRST_GROUP)?, number) {
             Ok(header) if header.log_id != log_id => {
@@ -113,7 +113,7 @@ impl Loaded {
     /// The first record, if the header of the first group says one.
     pub(crate) fn first_lsn(&self) -> Option<Lsn> {
         match self.first {
-            Found::Group(group) if self.reader.identity().epochs.accept(&group, 0) => {
+            Found::Group(group) if self.reader.identity().accepts(&group, 0) => {
                 Some(group.first_lsn)
             }
             _ => None,
@@ -124,7 +124,7 @@ impl Loaded {
         scan::behind(&mut self.reader, from)
     }
 
-    fn damaged(&self, offset: u64, bad: BadHeader) -> Error {
+    pub(crate) fn damaged(&self, offset: u64, bad: BadHeader) -> Error {
         match bad {
             BadHeader::Corrupt(reason) => self.reader.identity().corrupt(offset, reason),
             BadHeader::Newer(_) => bad.into_error(self.file.path()),
@@ -136,6 +136,7 @@ impl Loaded {
 pub(crate) const ANY_EPOCH: Epochs = Epochs {
     current: u32::MAX,
     first_lsn: Lsn(u64::MAX),
+    segment: u64::MAX,
 };
 
 /// The log id in the header of segment `number`, if that can be read.
@@ -239,7 +240,7 @@ fn check_numbers(dir: &Dir, listing: &Listing, low: u64) -> Result<u64> {
         .ok_or_else(|| missing(dir, low))
 }
 
-fn missing(dir: &Dir, number: u64) -> Error {
+pub(crate) fn missing(dir: &Dir, number: u64) -> Error {
     let path = dir.path().join(names::segment(number));
     Error::Corrupt {
         path,

@@ -1,19 +1,20 @@
 //! [`Wal`]: the handle.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use durable_io::{Background, Disk, Lock, SyncMode};
+use durable_io::Background;
 
-use crate::background::Worker;
+use crate::background::{Committer, Worker};
 use crate::error::Result;
+use crate::follow::Follow;
 use crate::frame::Item;
 use crate::limits::{max_batch_size, max_record_size};
-use crate::log::Log;
+use crate::log::{Log, lock};
 use crate::lsn::Lsn;
-use crate::records::{Records, Snapshot};
-use crate::recover::Recovered;
+use crate::records::Records;
 use crate::stats::{Recovery, Stats, Verified};
+use crate::ticket::{Callback, Ticket};
 use crate::writer::too_large;
 
 /// An open log. Made by [`Options::open`](crate::Options::open).
@@ -21,27 +22,22 @@ use crate::writer::too_large;
 /// `Send + Sync`; every method takes `&self`. Share it in an [`Arc`].
 ///
 /// # Drop
-/// Dropping it joins the background thread and releases the lock. It syncs nothing: what a mode
-/// acknowledges without a sync stays as safe as that mode says. [`close`](Wal::close) makes
-/// everything durable, and says whether that worked.
+/// Dropping it commits what is in flight, joins its threads and releases the lock. It syncs nothing
+/// else: what a mode acknowledges without a sync stays as safe as that mode says.
+/// [`close`](Wal::close) makes everything durable, and says whether that worked.
 #[derive(Debug)]
 pub struct Wal {
-    /// Before `log`: the thread is joined before the lock can be released.
     worker: Option<Worker>,
+    /// Started by the first append that is not waited for.
+    committer: Mutex<Option<Committer>>,
+    background: Background,
     log: Arc<Log>,
     recovery: Recovery,
 }
 
 impl Wal {
-    pub(crate) fn start(
-        disk: Disk,
-        lock: Lock,
-        sync: SyncMode,
-        background: Background,
-        recovered: Recovered,
-    ) -> Result<Self> {
-        let recovery = recovered.recovery.clone();
-        let log = Arc::new(Log::new(disk, lock, sync, recovered));
+    pub(crate) fn start(log: Log, background: Background, recovery: Recovery) -> Result<Self> {
+        let log = Arc::new(log);
         log.bell.ask_for_spare();
         let worker = match background {
             Background::Threads => Some(Worker::start(&log)?),
@@ -49,6 +45,8 @@ impl Wal {
         };
         Ok(Self {
             worker,
+            committer: Mutex::new(None),
+            background,
             log,
             recovery,
         })
@@ -59,8 +57,8 @@ impl Wal {
     /// Concurrent callers share one write and one sync.
     ///
     /// # Durability
-    /// As the [`SyncMode`] says; under [`SyncMode::Always`] the record survives power loss once this
-    /// returns.
+    /// As the [`SyncMode`](crate::SyncMode) says; under [`Always`](crate::SyncMode::Always) the record
+    /// survives power loss once this returns.
     ///
     /// # Cost
     /// One copy of the payload, one write, and in `Always` one `fdatasync`, both shared.
@@ -72,10 +70,18 @@ impl Wal {
     /// `Error::Disk`: the log is poisoned, and the record may or may not survive.
     /// [`Error::Poisoned`](crate::Error::Poisoned): nothing was written.
     pub fn append(&self, payload: &[u8]) -> Result<Lsn> {
+        self.log.append(self.record(payload)?)
+    }
+
+    fn record(&self, payload: &[u8]) -> Result<Item> {
         let size = self.log.segment_size;
-        let item = Item::new(&[payload], max_batch_size(size))
-            .map_err(|_size| too_large("record", payload.len() as u64, max_record_size(size)))?;
-        self.log.append(item)
+        Item::new(&[payload], max_batch_size(size))
+            .map_err(|_size| too_large("record", payload.len() as u64, max_record_size(size)))
+    }
+
+    fn batch(&self, payloads: &[&[u8]]) -> Result<Item> {
+        let limit = max_batch_size(self.log.segment_size);
+        Item::new(payloads, limit).map_err(|size| too_large("batch", size, limit))
     }
 
     /// Appends `payloads` as one record each, all or nothing, and returns their positions. After any
@@ -94,11 +100,77 @@ impl Wal {
             let (_, next) = self.log.bounds();
             return Ok(next..next);
         }
-        let limit = max_batch_size(self.log.segment_size);
-        let item = Item::new(payloads, limit).map_err(|size| too_large("batch", size, limit))?;
+        let item = self.batch(payloads)?;
         let count = item.count();
         let first = self.log.append(item)?;
         Ok(first..first.plus(count))
+    }
+
+    /// Appends `payloads` as one batch, as [`append_batch`](Wal::append_batch), without waiting: the
+    /// ticket tells when it is acknowledged. One thread can so keep many appends in flight, and they
+    /// share writes and syncs like those of many threads.
+    ///
+    /// The records stand in the log in the order of the calls of one thread. If more than
+    /// [`MAX_IN_FLIGHT`](crate::MAX_IN_FLIGHT) bytes are in flight, this waits until they are
+    /// acknowledged.
+    ///
+    /// # Durability
+    /// None yet. When the ticket says so, as [`append`](Wal::append).
+    ///
+    /// # Cost
+    /// As [`append`](Wal::append). The first call starts a thread, named `wal-commit`; under
+    /// [`Background::Inline`] there is none, and what is in flight is committed by
+    /// [`Ticket::wait`], by an append that waits, or by [`run_background`](Wal::run_background).
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::Thread`](crate::Error::Thread): nothing
+    /// was submitted. All others come with the ticket.
+    pub fn submit(&self, payloads: &[&[u8]]) -> Result<Ticket> {
+        if payloads.is_empty() {
+            return Ok(Ticket::empty(self.bounds().end));
+        }
+        let item = self.batch(payloads)?;
+        let count = item.count();
+        self.start_committer()?;
+        let member = self.log.submit(item);
+        Ok(Ticket::new(Arc::downgrade(&self.log), member, count))
+    }
+
+    /// Like [`submit`](Wal::submit), and calls `done` with what a ticket would tell, exactly once. An
+    /// empty batch is told at once.
+    ///
+    /// `done` runs in the thread that committed the group; the appends that it committed meanwhile
+    /// are not held up by it, later ones of that thread are. It may use the log, and drop it; what
+    /// becomes due by that is called when it has returned. It must not panic: a panic is caught and
+    /// dropped.
+    ///
+    /// # Errors
+    /// As [`submit`](Wal::submit); `done` is then not called.
+    pub fn submit_then(
+        &self,
+        payloads: &[&[u8]],
+        done: impl FnOnce(Result<Range<Lsn>>) + Send + 'static,
+    ) -> Result<()> {
+        if payloads.is_empty() {
+            let next = self.bounds().end;
+            done(Ok(next..next));
+            return Ok(());
+        }
+        let item = self.batch(payloads)?.with_callback(Callback::new(done));
+        self.start_committer()?;
+        self.log.submit(item);
+        Ok(())
+    }
+
+    fn start_committer(&self) -> Result<()> {
+        if self.background == Background::Inline {
+            return Ok(());
+        }
+        let mut committer = lock(&self.committer);
+        if committer.is_none() {
+            *committer = Some(Committer::start(&self.log)?);
+        }
+        Ok(())
     }
 
     /// Makes everything acknowledged so far durable, and returns the last durable position;
@@ -134,37 +206,31 @@ impl Wal {
     /// read: the kernel may have dropped the others.
     ///
     /// # Cost
-    /// None now. Sealed segments are mapped when they are reached; the active one is read through a
-    /// buffer of 256 KiB, or of one record if that is larger.
+    /// None now. Segments are read one after the other, through a buffer of 256 KiB, or of one record
+    /// if that is larger.
     ///
     /// # Errors
     /// The items are [`Error::Corrupt`](crate::Error::Corrupt) or
-    /// [`Error::Disk`](crate::Error::Disk); nothing follows an error.
+    /// [`Error::Disk`](crate::Error::Disk), or [`Error::Truncated`](crate::Error::Truncated) if
+    /// [`truncate_after`](Wal::truncate_after) was called meanwhile; nothing follows an error.
     pub fn records(&self, from: Lsn) -> Records {
-        let (snapshot, low, segments) = self.snapshot();
-        let from = from.max(low);
-        let at = segments
-            .partition_point(|segment| segment.first_lsn <= from)
-            .saturating_sub(1);
-        Records::new(
-            snapshot,
-            segments.get(at..).unwrap_or_default().to_vec(),
-            from,
-        )
+        self.log.records(from)
     }
 
-    fn snapshot(&self) -> (Snapshot, Lsn, Vec<Arc<crate::segment::Segment>>) {
-        let log = &self.log;
-        let view = log.view();
-        let end = log.end_of(&view);
-        let snapshot = Snapshot {
-            log_id: log.id,
-            epochs: log.epochs,
-            segment_size: log.segment_size,
-            low: view.low,
-            end,
-        };
-        (snapshot, view.low, view.segments.clone())
+    /// The records that are not marked as applied elsewhere: those behind the
+    /// [`checkpointed`](Wal::checkpointed) one. As [`records`](Wal::records).
+    ///
+    /// What a store has applied can be ahead of the checkpoint, if a crash came between the two: it
+    /// must pass over what it has, or apply records so that twice does not matter.
+    pub fn replay(&self) -> Records {
+        self.records(self.checkpointed().next())
+    }
+
+    /// Reads durable records from `from` on, or from the first retained one if that is later, and
+    /// waits for more: for replication, and for stores that apply the log as it grows. What it gives
+    /// out no crash takes back.
+    pub fn follow(&self, from: Lsn) -> Follow<'_> {
+        Follow::new(&self.log, from)
     }
 
     /// The first retained position, and the one that the next record will get. After a failure (see
@@ -183,8 +249,8 @@ impl Wal {
     /// When this returns, no crash brings the records back.
     ///
     /// # Cost
-    /// One durable write of 64 bytes; unlinks the segments that hold nothing else; a sync before if
-    /// what is given up is not durable yet.
+    /// One durable write of 128 bytes, and a copy of it; unlinks the segments that hold nothing else;
+    /// a sync before if something is not durable yet.
     ///
     /// # Errors
     /// [`Error::Disk`](crate::Error::Disk): if the mark could not be written, the log is poisoned
@@ -193,6 +259,55 @@ impl Wal {
     /// [`Error::Poisoned`](crate::Error::Poisoned): nothing was changed.
     pub fn truncate_before(&self, lsn: Lsn) -> Result<()> {
         self.log.truncate_before(lsn)
+    }
+
+    /// Gives up every record above `lsn`, and the next one gets the position behind it; does nothing
+    /// if there is none. With an `lsn` below the first retained one the log is empty. For logs in which
+    /// what was appended can still be overruled, as in a consensus group.
+    ///
+    /// The checkpoint moves back with the end of the log. [`Records`] that are being read end with
+    /// [`Error::Truncated`](crate::Error::Truncated).
+    ///
+    /// Works on a full disk.
+    ///
+    /// # Durability
+    /// When this returns, everything up to `lsn` is durable, and no crash brings a later record back.
+    ///
+    /// # Cost
+    /// Two durable writes and a sync, and one directory sync for each segment that goes. Zeroes what
+    /// was used of the segment with `lsn`. Appends wait.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if the place of `lsn` cannot be read,
+    /// [`Error::Poisoned`](crate::Error::Poisoned): nothing was changed.
+    /// [`Error::Disk`](crate::Error::Disk): the log is poisoned, and the records may or may not be
+    /// back after reopening, all of them.
+    pub fn truncate_after(&self, lsn: Lsn) -> Result<()> {
+        self.log.truncate_after(lsn)
+    }
+
+    /// Marks every record up to `lsn`, or to the end of the log if that is earlier, as applied
+    /// elsewhere: [`replay`](Wal::replay) begins behind it. Does nothing if it was there already. The
+    /// records stay until [`truncate_before`](Wal::truncate_before).
+    ///
+    /// Works on a full disk.
+    ///
+    /// # Durability
+    /// When this returns, no crash takes the mark back, nor a record below it.
+    ///
+    /// # Cost
+    /// One durable write of 128 bytes, and a copy of it; a sync before if something is not durable yet.
+    ///
+    /// # Errors
+    /// [`Error::Disk`](crate::Error::Disk): the log is poisoned, and the mark may or may not have
+    /// moved. [`Error::Poisoned`](crate::Error::Poisoned): nothing was changed.
+    pub fn checkpoint(&self, lsn: Lsn) -> Result<()> {
+        self.log.checkpoint(lsn)
+    }
+
+    /// The last record that is marked as applied elsewhere; `Lsn(0)` if none ever was.
+    pub fn checkpointed(&self) -> Lsn {
+        self.log.view().checkpoint
     }
 
     /// What opening the log found and did.
@@ -211,17 +326,18 @@ impl Wal {
     /// [`Error::Corrupt`](crate::Error::Corrupt) for the first damage,
     /// [`Error::Disk`](crate::Error::Disk). Nothing is changed.
     pub fn verify(&self) -> Result<Verified> {
-        let (snapshot, _, segments) = self.snapshot();
-        let mut verified = Verified::default();
-        let after = segments
-            .iter()
-            .skip(1)
-            .map(|next| Some(next.first_lsn))
-            .chain([None]);
-        for (segment, after) in segments.iter().zip(after) {
-            snapshot.verify(segment, after, &mut verified)?;
+        loop {
+            let (snapshot, segments) = {
+                let view = self.log.view();
+                let end = self.log.end_of(&view);
+                (self.log.snapshot(&view, end), view.segments.clone())
+            };
+            let verified = snapshot.verify_all(&segments);
+            // A cut wrote to what was being read: again.
+            if !snapshot.is_cut() {
+                return verified;
+            }
         }
-        Ok(verified)
     }
 
     /// What this handle has done since it was opened, and how large the log is. Cheap.
@@ -239,18 +355,38 @@ impl Wal {
         if self.worker.is_some() {
             return Ok(false);
         }
-        self.log.run_one_step()
+        Ok(self.log.commit_submitted() || self.log.run_one_step()?)
     }
 
     /// Makes everything durable, states so in the mark file, so that any later loss will be noticed,
-    /// joins the background thread and releases the lock.
+    /// joins the threads and releases the lock.
+    ///
+    /// # Cost
+    /// One sync and two writes of 128 bytes, and one sync more if something is not durable yet.
     ///
     /// # Errors
     /// [`Error::Disk`](crate::Error::Disk), [`Error::Poisoned`](crate::Error::Poisoned): the handle
     /// is gone, the lock is released, and what was not durable may or may not survive.
     pub fn close(mut self) -> Result<()> {
         // Joined first: nothing is written behind the last sync.
-        self.worker = None;
+        self.settle();
         self.log.seal()
+    }
+
+    /// Commits what is in flight and joins the threads.
+    fn settle(&mut self) {
+        self.worker = None;
+        *lock(&self.committer) = None;
+        // Also what a thread commits that waits for a ticket.
+        while self.log.commit_submitted() || self.log.queue.wait_for_leader() {}
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        self.settle();
+        // Only now: nothing is written any more. Not left to the last reference, which a thread that
+        // has just waited for a ticket may hold for a moment.
+        self.log.unlock();
     }
 }

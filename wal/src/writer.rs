@@ -4,13 +4,15 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use durable_io::{Barrier, Site, SyncMode};
+use durable_io::{Barrier, Member, Site, SyncMode};
 
 use crate::error::{Error, Result};
-use crate::frame::{GROUP_HEADER_SIZE, GroupHeader, Item, align_group, place};
+use crate::frame::{Epochs, GROUP_HEADER_SIZE, GroupHeader, Item, align_group, place};
+use crate::limits::MAX_IN_FLIGHT;
 use crate::log::{Log, Results, add, lock};
 use crate::lsn::Lsn;
 use crate::segment::{FIRST_GROUP, Segment};
+use crate::ticket::Acknowledged;
 use crate::watermark::Written;
 
 const GROUP_HEADER: u64 = GROUP_HEADER_SIZE as u64;
@@ -21,21 +23,37 @@ pub(crate) struct Writer {
     active: Arc<Segment>,
     offset: u64,
     next: Lsn,
+    epochs: Epochs,
     /// Appends written so far, whole calls.
     writes: u64,
 }
 
 impl Writer {
-    pub(crate) fn new(active: Arc<Segment>, offset: u64, next: Lsn) -> Self {
+    pub(crate) fn new(
+        active: Arc<Segment>,
+        offset: u64,
+        next: Lsn,
+        epochs: Epochs,
+        writes: u64,
+    ) -> Self {
         Self {
             active,
             offset,
             next,
-            writes: 0,
+            epochs,
+            writes,
         }
     }
 
-    fn written(&self) -> Written {
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    pub(crate) fn written(&self) -> Written {
         let segment = Arc::clone(&self.active);
         Written {
             segment,
@@ -61,13 +79,43 @@ impl Writer {
 impl Log {
     /// Appends `item` and returns its first LSN, together with whatever other threads append.
     pub(crate) fn append(&self, item: Item) -> Result<Lsn> {
-        let (results, index) = self.queue.commit(item, |items| self.lead(items));
+        let (results, index) = self.leading(|lead| self.queue.commit(item, lead));
         let own = results.get(index).cloned();
         own.expect("the leader gives one result for each item")
     }
 
+    /// Appends `item` without waiting for it, unless too much is in flight.
+    pub(crate) fn submit(&self, item: Item) -> Member<Results> {
+        let size = item.size();
+        let before = self.submitted.fetch_add(size, Ordering::Relaxed);
+        let member = self.queue.submit(item.submitted());
+        if before + size > MAX_IN_FLIGHT {
+            self.wait(&member);
+        }
+        member
+    }
+
+    /// Waits for what `member` is part of.
+    pub(crate) fn wait(&self, member: &Member<Results>) -> Results {
+        self.leading(|lead| self.queue.wait(member, lead))
+    }
+
+    /// Commits what nobody waits for; returns whether there was something.
+    pub(crate) fn commit_submitted(&self) -> bool {
+        self.leading(|lead| self.queue.lead_once(lead))
+    }
+
+    /// Calls `commit` with what leads a group, and then the callbacks of the group, if it led one:
+    /// only when the next group can be led, so that a callback may append.
+    fn leading<T>(&self, commit: impl FnOnce(&mut dyn FnMut(Vec<Item>) -> Results) -> T) -> T {
+        let mut callbacks = Vec::new();
+        let committed = commit(&mut |items| self.lead(items, &mut callbacks));
+        Acknowledged::call_all(callbacks);
+        committed
+    }
+
     /// Commits a group of callers: the results in the order of `items`.
-    fn lead(&self, mut items: Vec<Item>) -> Results {
+    fn lead(&self, mut items: Vec<Item>, callbacks: &mut Vec<Acknowledged>) -> Results {
         // Held across the writes and the sync: this is the order of the log.
         let mut writer = lock(&self.writer);
         let mut firsts = Vec::with_capacity(items.len());
@@ -93,6 +141,16 @@ impl Log {
             results.resize(items.len(), Err(error));
         }
         self.publish(last.next(), acknowledged as u64);
+        let submitted = items.iter().filter(|item| item.is_submitted());
+        let size = submitted.map(Item::size).sum();
+        self.submitted.fetch_sub(size, Ordering::Relaxed);
+        for (item, result) in items.iter_mut().zip(&results) {
+            if let Some(callback) = item.take_callback() {
+                let count = item.count();
+                let result = result.clone().map(|first| first..first.plus(count));
+                callbacks.push(Acknowledged { callback, result });
+            }
+        }
         results.into()
     }
 
@@ -131,7 +189,7 @@ impl Log {
         let mut offset = writer.offset + GROUP_HEADER;
         let mut lsn = writer.next;
         for item in items.iter_mut() {
-            item.bind(place(self.id, number, offset), self.epochs.current, lsn);
+            item.bind(place(self.id, number, offset), writer.epochs.current, lsn);
             offset += item.size();
             lsn = lsn.plus(item.count());
         }
@@ -140,7 +198,7 @@ impl Log {
         let header = GroupHeader {
             bytes: fits(offset - writer.offset - GROUP_HEADER),
             count: fits(lsn.0 - writer.next.0),
-            epoch: self.epochs.current,
+            epoch: writer.epochs.current,
             first_lsn: writer.next,
             durable_lsn: self.watermark.last(),
         };
@@ -178,17 +236,20 @@ impl Log {
         let mut view = self.view();
         view.next = view.next.max(next);
         view.writes += acknowledged;
-        let SyncMode::Batch { .. } = self.sync_mode else {
-            return;
-        };
         let is_waiting = next.previous() > self.watermark.last();
+        let mut begins_to_wait = false;
         if !is_waiting {
             view.waiting_since = None;
-        } else if view.waiting_since.is_none() {
+        } else if matches!(self.sync_mode, SyncMode::Batch { .. }) && view.waiting_since.is_none() {
             view.waiting_since = Some(self.disk.now());
-            drop(view);
+            begins_to_wait = true;
+        }
+        drop(view);
+        if begins_to_wait {
             self.bell.ring();
         }
+        // A sync may have covered what nobody could see yet.
+        self.watermark.wake();
     }
 
     /// Continues in the next segment, unless nothing was written to this one.

@@ -133,6 +133,33 @@ fn d30_a_failed_sync_poisons_the_log_and_reopening_recovers() {
     }
 }
 
+/// Opening read the whole log, to find the position that the next record gets.
+#[test]
+fn d32_opening_reads_no_more_than_a_block_of_a_sealed_segment() {
+    let large = |sim: &SimDisk| options(sim).segment_size(64 << 10).sync(SyncMode::Manual);
+    let sim = SimDisk::new();
+    let log = large(&sim).open("/wal").unwrap();
+    while log.stats().rotation_count < 12 {
+        log.append(&[7; 900]).unwrap();
+    }
+    let last = log.bounds().end;
+    log.close().unwrap();
+    let sim = SimDisk::boot(sim.world().lose_unsynced());
+    sim.start_trace();
+    let log = large(&sim).open("/wal").unwrap();
+    assert_eq!(log.bounds(), Lsn(1)..last);
+    let trace = sim.trace();
+    assert!(trace.iter().all(|call| call.op != "map"));
+    for number in 1..=12 {
+        let path = format!("wal/{number:016x}.wal");
+        let reads = trace
+            .iter()
+            .filter(|call| call.op == "read" && call.path == path);
+        let lens: Vec<u64> = reads.map(|call| call.len).collect();
+        assert_eq!(lens, [4096], "of {path}");
+    }
+}
+
 /// Found by the judge: after a failed sync the page cache showed a record that no later sync wrote,
 /// and recovery believed it.
 #[test]

@@ -120,7 +120,7 @@ fn every_sync_of_the_write_order_says_what_it_protects() {
         .iter()
         .filter(|step| step.contains("durable"))
         .collect();
-    assert_eq!((steps.len(), syncs.len()), (19, 12));
+    assert_eq!((steps.len(), syncs.len()), (27, 18));
     for step in syncs
         .iter()
         .filter(|step| !step.contains("slots of the mark are written"))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use durable_io::{Background, SyncMode};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use wal::{Error, Lsn, Options, Wal};
+use wal::{Error, Lsn, Options, Ticket, Wal};
 
 const SEEDS: u64 = 24;
 const OPERATIONS: usize = 300;
@@ -17,15 +17,57 @@ const OPERATIONS: usize = 300;
 struct Model {
     low: u64,
     payloads: Vec<Vec<u8>>,
+    checkpoint: u64,
+    /// What was submitted and not waited for, and the position that it should get.
+    tickets: Vec<(u64, u64, Ticket)>,
 }
 
 impl Model {
+    fn new() -> Self {
+        Self {
+            low: 1,
+            payloads: Vec::new(),
+            checkpoint: 0,
+            tickets: Vec::new(),
+        }
+    }
+
+    /// Waits for all tickets, in some order.
+    fn wait(&mut self, rng: &mut StdRng) {
+        while !self.tickets.is_empty() {
+            let any = rng.random_range(0..self.tickets.len());
+            let (first, count, ticket) = self.tickets.swap_remove(any);
+            assert_eq!(ticket.wait().unwrap(), Lsn(first)..Lsn(first + count));
+        }
+    }
+
+    fn truncate_before(&mut self, lsn: u64) {
+        let low = lsn.clamp(self.low, self.next());
+        let dead = usize::try_from(low - self.low).unwrap();
+        self.payloads.drain(..dead);
+        self.low = low;
+    }
+
+    fn truncate_after(&mut self, lsn: u64) {
+        let next = (lsn + 1).clamp(self.low, self.next());
+        self.payloads
+            .truncate(usize::try_from(next - self.low).unwrap());
+        self.checkpoint = self.checkpoint.min(next - 1);
+    }
+
+    fn checkpoint(&mut self, lsn: u64) {
+        self.checkpoint = self.checkpoint.max(lsn.min(self.next() - 1));
+    }
+
     fn next(&self) -> u64 {
         self.low + self.payloads.len() as u64
     }
 
     fn check(&self, log: &Wal, from: u64) {
         assert_eq!(log.bounds(), Lsn(self.low)..Lsn(self.next()));
+        assert_eq!(log.checkpointed(), Lsn(self.checkpoint));
+        let replayed = self.next() - self.low.max(self.checkpoint + 1).min(self.next());
+        assert_eq!(log.replay().count() as u64, replayed);
         let from = from.max(self.low);
         let expected: Vec<_> = (from..self.next())
             .map(|lsn| {
@@ -54,38 +96,60 @@ fn payload(rng: &mut StdRng) -> Vec<u8> {
     (0..len).map(|_| rng.random()).collect()
 }
 
+/// Appends a few records as a batch, waiting or not.
+fn step_batch(log: &Wal, model: &mut Model, rng: &mut StdRng) {
+    let batch: Vec<_> = (0..rng.random_range(0..5)).map(|_| payload(rng)).collect();
+    let slices: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+    let count = batch.len() as u64;
+    let appended = if rng.random() && count > 0 {
+        let submitted = log.submit(&slices);
+        submitted.map(|ticket| model.tickets.push((model.next(), count, ticket)))
+    } else {
+        // An empty one is told where the log ends, which may be before what is in flight.
+        if count == 0 {
+            model.wait(rng);
+        }
+        log.append_batch(&slices)
+            .map(|range| assert_eq!(range, Lsn(model.next())..Lsn(model.next() + count)))
+    };
+    match appended {
+        Ok(()) => model.payloads.extend(batch),
+        Err(error) => assert!(matches!(error, Error::TooLarge { .. }), "{error}"),
+    }
+}
+
 fn step(log: &Wal, model: &mut Model, rng: &mut StdRng) {
+    let any = |rng: &mut StdRng, model: &Model| rng.random_range(0..model.next() + 3);
     match rng.random_range(0..100) {
-        0..50 => {
+        0..35 => {
             let payload = payload(rng);
             assert_eq!(log.append(&payload).unwrap(), Lsn(model.next()));
             model.payloads.push(payload);
+            return;
         }
-        50..65 => {
-            let batch: Vec<_> = (0..rng.random_range(0..5)).map(|_| payload(rng)).collect();
-            let slices: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
-            match log.append_batch(&slices) {
-                Ok(range) => {
-                    assert_eq!(range.start, Lsn(model.next()));
-                    assert_eq!(range.end.0 - range.start.0, batch.len() as u64);
-                    model.payloads.extend(batch);
-                }
-                Err(error) => assert!(matches!(error, Error::TooLarge { .. }), "{error}"),
-            }
-        }
-        65..72 => log.rotate().unwrap(),
-        72..80 => {
-            let lsn = rng.random_range(0..model.next() + 3);
+        35..60 => return step_batch(log, model, rng),
+        _ => model.wait(rng),
+    }
+    match rng.random_range(0..40) {
+        0..6 => log.rotate().unwrap(),
+        6..12 => {
+            let lsn = any(rng, model);
             log.truncate_before(Lsn(lsn)).unwrap();
-            let low = lsn.clamp(model.low, model.next());
-            model
-                .payloads
-                .drain(..usize::try_from(low - model.low).unwrap());
-            model.low = low;
+            model.truncate_before(lsn);
         }
-        80..85 => assert_eq!(log.sync().unwrap(), Lsn(model.next() - 1)),
-        85..90 => assert!(log.verify().unwrap().records >= model.payloads.len() as u64),
-        90..95 => {
+        12..18 => {
+            let lsn = any(rng, model);
+            log.truncate_after(Lsn(lsn)).unwrap();
+            model.truncate_after(lsn);
+        }
+        18..22 => {
+            let lsn = any(rng, model);
+            log.checkpoint(Lsn(lsn)).unwrap();
+            model.checkpoint(lsn);
+        }
+        22..26 => assert_eq!(log.sync().unwrap(), Lsn(model.next() - 1)),
+        26..30 => assert!(log.verify().unwrap().records >= model.payloads.len() as u64),
+        30..35 => {
             log.run_background().unwrap();
         }
         _ => {
@@ -115,10 +179,7 @@ fn run(seed: u64) {
         .sync(mode)
         .background(background);
     let dir = tempfile::tempdir().unwrap();
-    let mut model = Model {
-        low: 1,
-        payloads: Vec::new(),
-    };
+    let mut model = Model::new();
     let mut log = options.clone().open(dir.path()).unwrap();
     for _ in 0..OPERATIONS {
         if rng.random_range(0..20) == 0 {
@@ -134,10 +195,14 @@ fn run(seed: u64) {
             };
             assert_eq!(log.recovery().records, model.payloads.len() as u64);
             assert_eq!(log.recovery().dropped, None);
+            // Committed before the log was let go.
+            assert!(model.tickets.iter().all(|(_, _, own)| own.poll().is_some()));
+            model.wait(&mut rng);
             model.check(&log, 0);
         }
         step(&log, &mut model, &mut rng);
     }
+    model.wait(&mut rng);
     model.check(&log, 0);
     log.close().unwrap();
 }

@@ -13,27 +13,38 @@ use crate::crashtest::barriers::Judge;
 use crate::crashtest::report::{Barriers, Faults, Sim};
 use crate::crashtest::{Context, faults, sim};
 use repair::RepairSubject;
-use subject::{BATCH, Op, WalSubject};
+use subject::{Alphabet, BATCH, Op, WalSubject};
 
-pub(crate) const ALWAYS: WalSubject = WalSubject {
-    mode: SyncMode::Always,
-};
+pub(crate) const ALWAYS: WalSubject = log(SyncMode::Always);
 const MODES: [(&str, WalSubject); 3] = [
     ("wal always", ALWAYS),
-    ("wal batch", WalSubject { mode: BATCH }),
-    (
-        "wal manual",
-        WalSubject {
-            mode: SyncMode::Manual,
-        },
-    ),
+    ("wal batch", log(BATCH)),
+    ("wal manual", log(SyncMode::Manual)),
+];
+const CUTS: [(&str, WalSubject); 2] = [
+    ("wal cut", cut(SyncMode::Always)),
+    ("wal cut manual", cut(SyncMode::Manual)),
 ];
 const REPAIR: &str = "wal repair";
+
+const fn log(mode: SyncMode) -> WalSubject {
+    WalSubject {
+        mode,
+        alphabet: Alphabet::Log,
+    }
+}
+
+const fn cut(mode: SyncMode) -> WalSubject {
+    WalSubject {
+        mode,
+        alphabet: Alphabet::Cut,
+    }
+}
 
 /// The longest bound of barrier removal: two operations from each starting state reach every barrier.
 const REMOVAL_LENGTH: usize = 2;
 
-/// Everything once: the run that faults are injected into.
+/// Everything once: the runs that faults are injected into.
 const FAULTED: [Op; 10] = [
     Op::AppendSmall,
     Op::AppendLarge,
@@ -45,6 +56,19 @@ const FAULTED: [Op; 10] = [
     Op::Close,
     Op::AppendSmall,
     Op::Sync,
+];
+
+const FAULTED_CUTS: [Op; 10] = [
+    Op::AppendBatch,
+    Op::Checkpoint,
+    Op::CutNewest,
+    Op::Rotate,
+    Op::Submit,
+    Op::AppendBatch,
+    Op::Close,
+    Op::CutNewest,
+    Op::CutAll,
+    Op::Submit,
 ];
 
 /// The layer `sim`: crash states of every mode and of the repair, and each barrier left out. Barriers
@@ -66,6 +90,9 @@ pub(crate) fn simulate(
         };
         run.explore(name, &subject, shortest + longer)?;
     }
+    for (name, subject) in CUTS {
+        run.explore(name, &subject, 2 + longer)?;
+    }
     // One damage and its repair reach far: longer sequences would take most of an hour.
     run.explore(REPAIR, &RepairSubject, 1)?;
     let large_sectors = Bound {
@@ -74,8 +101,8 @@ pub(crate) fn simulate(
     };
     sim::explore("wal 4 KiB", &ALWAYS, &large_sectors, &mut run.sim)?;
     if !context.extra_time.is_zero() {
-        let time = context.extra_time / 3;
-        for (name, subject) in MODES {
+        let time = context.extra_time / 5;
+        for (name, subject) in MODES.into_iter().chain(CUTS) {
             sim::soak(name, &subject, time, context.seed, &mut run.sim)?;
         }
     }
@@ -117,6 +144,10 @@ pub(crate) fn inject() -> Faults {
     for (name, subject) in MODES {
         faults::run(&format!("{name} faults"), &subject, &FAULTED, &mut faults);
     }
+    for (name, subject) in CUTS {
+        let name = format!("{name} faults");
+        faults::run(&name, &subject, &FAULTED_CUTS, &mut faults);
+    }
     faults
 }
 
@@ -125,7 +156,7 @@ pub(crate) fn replay(name: &str, tape: &str) -> anyhow::Result<bool> {
     if name == REPAIR {
         return sim::replay(&RepairSubject, tape);
     }
-    match MODES.iter().find(|(mode, _)| *mode == name) {
+    match MODES.iter().chain(&CUTS).find(|(mode, _)| *mode == name) {
         Some((_, subject)) => sim::replay(subject, tape),
         None if name == "wal 4 KiB" => sim::replay(&ALWAYS, tape),
         None => bail!("there is no subject called {name:?}"),
@@ -139,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_mode_survives_every_single_operation() {
-        for (name, subject) in MODES {
+        for (name, subject) in MODES.into_iter().chain(CUTS) {
             let explored = Explorer::new(&subject).explore(&Bound::of_length(1), &|_| {});
             if let Some(example) = explored.counterexample {
                 panic!("{name}:\n{example}");

@@ -10,7 +10,7 @@ use super::DIR;
 
 const SEGMENT_HEADER: usize = 64;
 const GROUP_HEADER: usize = 32;
-const SLOT: usize = 64;
+const SLOT: usize = 128;
 const SLOTS: [usize; 2] = [0, 4096];
 
 /// The undamaged log.

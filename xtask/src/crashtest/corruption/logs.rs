@@ -89,6 +89,13 @@ impl Scribe {
         Ok(())
     }
 
+    fn truncate_after(&mut self, lsn: usize) -> wal::Result<()> {
+        self.wal.truncate_after(Lsn(lsn as u64))?;
+        self.payloads.truncate(lsn);
+        self.remember();
+        Ok(())
+    }
+
     /// Makes the spare.
     fn settle(&mut self) -> wal::Result<()> {
         while self.wal.run_background()? {}
@@ -146,6 +153,7 @@ pub(super) fn all() -> wal::Result<Vec<Log>> {
         short()?,
         unsynced()?,
         repaired()?,
+        cut()?,
         emptied()?,
         truncated_at_power_loss()?,
     ])
@@ -239,6 +247,25 @@ fn repaired() -> wal::Result<Log> {
     log.append(&[25])?;
     log.append(&[26])?;
     log.end("repaired", &End::Kill)
+}
+
+/// A log whose end was cut off twice: inside a batch of a sealed segment, and behind a whole group.
+fn cut() -> wal::Result<Log> {
+    let mut log = Scribe::new(SyncMode::Always)?;
+    log.append(&[20])?;
+    log.append(&[30, 300, 50])?;
+    log.rotate()?;
+    log.append(&[60])?;
+    log.settle()?;
+    log.wal.checkpoint(Lsn(2))?;
+    log.truncate_after(3)?;
+    log.append(&[35, 600])?;
+    log.append(&[40])?;
+    log.append(&[41])?;
+    log.truncate_after(6)?;
+    log.append(&[50])?;
+    log.append(&[22])?;
+    log.end("cut", &End::Kill)
 }
 
 /// A log that had records and gave all of them up: no group is left.

@@ -3,7 +3,9 @@
 use durable_io::sim::{Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Dir, Disk, SyncMode};
 
-use super::subject::{DIR, Op as LogOp, SEGMENT_SIZE, State, Store, WalSubject, lengths, payload};
+use super::subject::{
+    Alphabet, DIR, Op as LogOp, SEGMENT_SIZE, State, Store, WalSubject, lengths, payload,
+};
 
 /// The log in `SyncMode::Always`, verified when it is opened, and repaired if it is damaged. What a mere crash left must
 /// open without: a state's `marked` tells whether a repair was needed.
@@ -12,6 +14,7 @@ pub(crate) struct RepairSubject;
 
 const LOG: WalSubject = WalSubject {
     mode: SyncMode::Always,
+    alphabet: Alphabet::Log,
 };
 
 /// Bytes that [`Op::CutOldest`] takes.
@@ -52,7 +55,7 @@ fn open(disk: &Disk) -> Outcome<(Store, bool)> {
 fn store(disk: &Disk, wal: wal::Wal) -> Store {
     Store {
         disk: disk.clone(),
-        mode: LOG.mode,
+        subject: LOG,
         wal: Some(wal),
         unsynced: Vec::new(),
     }

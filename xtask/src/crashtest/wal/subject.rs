@@ -14,6 +14,17 @@ pub(crate) const DIR: &str = "/wal";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WalSubject {
     pub(crate) mode: SyncMode,
+    pub(crate) alphabet: Alphabet,
+}
+
+/// What is done to a log. Two alphabets, since the number of sequences is that of the letters to the
+/// power of the length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alphabet {
+    /// Writing and giving up the oldest.
+    Log,
+    /// Giving up the newest, checkpoints, and appends in flight.
+    Cut,
 }
 
 /// What a `Batch` log under test is opened with: the second unsynced write syncs, and so does the next
@@ -31,9 +42,19 @@ pub(crate) enum Op {
     AppendLarge,
     /// Append two records as one batch, which together span two sectors.
     AppendBatch,
+    /// Submit two records, and wait for the second: one group of two appends.
+    Submit,
     Rotate,
     /// Give up every record but the newest.
     Truncate,
+    /// Give up every record, from the oldest on.
+    Empty,
+    /// Mark every record as applied.
+    Checkpoint,
+    /// Give up the newest record, which may be half a batch or half a group.
+    CutNewest,
+    /// Give up every record, from the newest on.
+    CutAll,
     Sync,
     /// Close; the next operation opens again.
     Close,
@@ -49,11 +70,19 @@ pub(crate) struct State {
     pub(crate) records: Vec<(u64, usize)>,
     /// At least this much is proven durable by the mark alone.
     pub(crate) marked: u64,
+    pub(crate) checkpoint: u64,
+}
+
+impl State {
+    /// The newest record; the one before the first if there is none.
+    fn last(&self) -> u64 {
+        self.first + self.records.len() as u64 - 1
+    }
 }
 
 pub(crate) struct Store {
     pub(crate) disk: Disk,
-    pub(crate) mode: SyncMode,
+    pub(crate) subject: WalSubject,
     pub(crate) wal: Option<Wal>,
     /// The last record of each write that the log does not call durable yet.
     pub(crate) unsynced: Vec<Lsn>,
@@ -75,7 +104,7 @@ impl Store {
     fn wal(&mut self) -> Outcome<&Wal> {
         let wal = match self.wal.take() {
             Some(wal) => wal,
-            None => WalSubject { mode: self.mode }.open_wal(&self.disk)?,
+            None => self.subject.open_wal(&self.disk)?,
         };
         Ok(self.wal.insert(wal))
     }
@@ -84,6 +113,8 @@ impl Store {
     /// crash checks whether it speaks the truth. The mode's words bound how far it may lag.
     fn promise(&mut self, op: Op) -> Outcome<Survives> {
         let stats = self.wal()?.stats();
+        // What was given up is promised to nobody.
+        self.unsynced.retain(|last| *last <= stats.last_lsn);
         if self
             .unsynced
             .last()
@@ -92,7 +123,7 @@ impl Store {
             self.unsynced.push(stats.last_lsn);
         }
         self.unsynced.retain(|last| *last > stats.durable_lsn);
-        let allowed = match self.mode {
+        let allowed = match self.subject.mode {
             SyncMode::Always => 0,
             // The interval is over when the background looks.
             SyncMode::Batch { .. } if op == Op::Background => 0,
@@ -118,6 +149,7 @@ pub(crate) fn lengths(op: Op) -> &'static [usize] {
         Op::AppendSmall => &[20],
         Op::AppendLarge => &[1100],
         Op::AppendBatch => &[380, 376],
+        Op::Submit => &[20, 20],
         _ => &[],
     }
 }
@@ -148,26 +180,82 @@ fn identify(bytes: &[u8]) -> Option<(u64, usize)> {
     (len == bytes.len() && payload(n, index, len) == bytes).then_some((n, index))
 }
 
+/// A reader that waits must see the durable ones among `records`, from `first` on, and no other.
+fn follow(wal: &Wal, first: Lsn, records: &[(u64, usize)]) -> Outcome<()> {
+    let mut follow = wal.follow(Lsn(0));
+    let mut seen = Vec::new();
+    loop {
+        match follow.next(Duration::ZERO) {
+            Ok(Some(record)) => seen.extend(identify(&record.payload)),
+            // After a failure it says so, when it has given out every durable record.
+            Ok(None) | Err(wal::Error::Poisoned { .. }) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let durable = wal.stats().durable_lsn.0 + 1 - first.0;
+    if Some(seen.as_slice()) != records.get(..usize::try_from(durable)?) {
+        return Err(format!("{durable} records are durable, but {} follow", seen.len()).into());
+    }
+    Ok(())
+}
+
 impl Subject for WalSubject {
     type Op = Op;
     type State = State;
     type Store = Store;
 
     fn operations(&self) -> Vec<Op> {
-        vec![
-            Op::AppendSmall,
-            Op::AppendLarge,
-            Op::AppendBatch,
-            Op::Rotate,
-            Op::Truncate,
-            Op::Sync,
-            Op::Close,
-            Op::Background,
-        ]
+        match self.alphabet {
+            Alphabet::Log => vec![
+                Op::AppendSmall,
+                Op::AppendLarge,
+                Op::AppendBatch,
+                Op::Rotate,
+                Op::Truncate,
+                Op::Sync,
+                Op::Close,
+                Op::Background,
+            ],
+            Alphabet::Cut => vec![
+                Op::AppendBatch,
+                Op::Submit,
+                Op::Rotate,
+                Op::Empty,
+                Op::Checkpoint,
+                Op::CutNewest,
+                Op::CutAll,
+                Op::Close,
+            ],
+        }
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
         use StartStep::{CutDuring, Do};
+        if self.alphabet == Alphabet::Cut {
+            let scripts: [(_, &[Op]); 4] = [
+                ("just checkpointed", &[Op::AppendBatch, Op::Checkpoint]),
+                ("truncated to empty", &[Op::AppendBatch, Op::Empty]),
+                (
+                    "two segments, the newer one cut",
+                    &[Op::AppendBatch, Op::Rotate, Op::Submit, Op::CutNewest],
+                ),
+                (
+                    "a segment with records cut off",
+                    &[
+                        Op::AppendBatch,
+                        Op::Rotate,
+                        Op::Submit,
+                        Op::CutNewest,
+                        Op::CutNewest,
+                    ],
+                ),
+            ];
+            let start = |(name, ops): (_, &[Op])| Start {
+                name,
+                script: ops.iter().copied().map(Do).collect(),
+            };
+            return scripts.into_iter().map(start).collect();
+        }
         vec![
             Start {
                 name: "two segments, the older one dead",
@@ -200,6 +288,7 @@ impl Subject for WalSubject {
             first: 1,
             records: Vec::new(),
             marked: 0,
+            checkpoint: 0,
         }
     }
 
@@ -207,7 +296,7 @@ impl Subject for WalSubject {
         let wal = self.open_wal(disk)?;
         Ok(Store {
             disk: disk.clone(),
-            mode: self.mode,
+            subject: *self,
             wal: Some(wal),
             unsynced: Vec::new(),
         })
@@ -236,7 +325,19 @@ impl Subject for WalSubject {
                 let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
                 wal.append_batch(&payloads)?;
             }
+            (Op::Submit, payloads) => {
+                let submit = |payload: &Vec<u8>| wal.submit(&[payload]);
+                let tickets = payloads.iter().map(submit).collect::<Result<Vec<_>, _>>()?;
+                for ticket in tickets.into_iter().rev() {
+                    ticket.wait()?;
+                }
+            }
             (Op::Rotate, _) => wal.rotate()?,
+            (Op::Empty, _) => wal.truncate_before(wal.bounds().end)?,
+            (Op::Checkpoint, _) => wal.checkpoint(Lsn(wal.bounds().end.0 - 1))?,
+            // Of an empty log this is below the first record, too.
+            (Op::CutNewest, _) => wal.truncate_after(Lsn(wal.bounds().end.0.saturating_sub(2)))?,
+            (Op::CutAll, _) => wal.truncate_after(Lsn(0))?,
             (Op::Truncate, _) => wal.truncate_before(Lsn(wal.bounds().end.0 - 1))?,
             (Op::Sync, _) => {
                 wal.sync()?;
@@ -266,10 +367,14 @@ impl Subject for WalSubject {
         if bounds.end.0 != bounds.start.0 + records.len() as u64 {
             return Err(format!("bounds {bounds:?}, but {} records", records.len()).into());
         }
+        if self.alphabet == Alphabet::Cut {
+            follow(wal, bounds.start, &records)?;
+        }
         Ok(State {
             first: bounds.start.0,
             records,
             marked: wal.recovery().marked.0,
+            checkpoint: wal.checkpointed().0,
         })
     }
 
@@ -283,15 +388,32 @@ impl Subject for WalSubject {
                 after.first += after.records.len() as u64 - 1;
                 after.records.drain(..after.records.len() - 1);
             }
+            Op::Empty => {
+                after.first += after.records.len() as u64;
+                after.records.clear();
+            }
+            Op::Checkpoint => after.checkpoint = after.last(),
+            Op::CutNewest | Op::CutAll => {
+                let left = if *op == Op::CutAll {
+                    0
+                } else {
+                    after.records.len().saturating_sub(1)
+                };
+                after.records.truncate(left);
+                after.checkpoint = after.checkpoint.min(after.last());
+                after.marked = after.marked.min(after.last());
+            }
             // A clean close leaves a mark that covers everything.
-            Op::Close => after.marked = after.first + after.records.len() as u64 - 1,
+            Op::Close => after.marked = after.last(),
             _ => {}
         }
         after
     }
 
     fn matches(&self, expected: &State, observed: &State) -> bool {
-        let same = expected.first == observed.first && expected.records == observed.records;
+        let same = expected.first == observed.first
+            && expected.records == observed.records
+            && expected.checkpoint == observed.checkpoint;
         same && observed.marked >= expected.marked
     }
 
@@ -319,8 +441,11 @@ impl Subject for WalSubject {
     fn label(&self, op: &Op) -> String {
         match op {
             Op::AppendSmall | Op::AppendLarge | Op::AppendBatch => "append",
+            Op::Submit => "submit",
             Op::Rotate => "rotate",
-            Op::Truncate => "truncate",
+            Op::Truncate | Op::Empty => "truncate",
+            Op::Checkpoint => "checkpoint",
+            Op::CutNewest | Op::CutAll => "cut",
             Op::Sync => "sync",
             Op::Close => "close",
             Op::Background => "background",

@@ -1,0 +1,190 @@
+//! Cutting off the end of a log ([format], section 7): how it is planned, written down and done.
+//!
+//! [format]: crate::format
+
+use durable_io::{Dir, File};
+
+use crate::error::{Corruption, Error, Result};
+use crate::frame::{GROUP_HEADER_SIZE, GroupHeader, align_group, place};
+use crate::lsn::Lsn;
+use crate::mark::{Cut, Mark, MarkFile, mark_lost};
+use crate::names;
+use crate::reader::{Next, SegmentReader};
+use crate::survey::{Listing, Loaded, missing};
+
+/// How the segment of `reader`, which stands at its beginning, is cut so that `first_gone` is the
+/// first record that is not in it.
+pub(crate) fn plan(reader: &mut SegmentReader, first_gone: Lsn) -> Result<Cut> {
+    let segment = reader.identity().number;
+    while reader.expected() != Some(first_gone) {
+        match reader.look()? {
+            Next::Some(group) if group.last_lsn() < first_gone => {
+                reader.next_group()?;
+                reader.skip_group();
+            }
+            Next::Some(group) => return shorten(reader, &group, first_gone),
+            Next::Bad { offset, reason } => return Err(reader.identity().corrupt(offset, reason)),
+            Next::End => return Err(ends_early(reader)),
+        }
+    }
+    Ok(Cut {
+        segment,
+        offset: reader.offset(),
+        header: [0; GROUP_HEADER_SIZE],
+    })
+}
+
+/// The cut inside `group`, which comes next.
+fn shorten(reader: &mut SegmentReader, group: &GroupHeader, first_gone: Lsn) -> Result<Cut> {
+    let offset = reader.offset();
+    let records_at = offset + GROUP_HEADER_SIZE as u64;
+    reader.next_group()?;
+    while reader.expected() != Some(first_gone) {
+        match reader.next_record()? {
+            Next::Some(_) => {}
+            Next::Bad { offset, reason } => return Err(reader.identity().corrupt(offset, reason)),
+            Next::End => return Err(ends_early(reader)),
+        }
+    }
+    let fits = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    let header = GroupHeader {
+        bytes: fits(reader.offset() - records_at),
+        count: fits(first_gone.0 - group.first_lsn.0),
+        ..*group
+    };
+    let identity = reader.identity();
+    let place = place(identity.log_id, identity.number, offset);
+    Ok(Cut {
+        segment: identity.number,
+        offset,
+        header: header.encode(place),
+    })
+}
+
+fn ends_early(reader: &SegmentReader) -> Error {
+    reader
+        .identity()
+        .corrupt(reader.offset(), Corruption::Length)
+}
+
+/// Where the records end that `cut` leaves in its segment, of log `log_id`.
+pub(crate) fn end(cut: &Cut, log_id: u64) -> u64 {
+    let place = place(log_id, cut.segment, cut.offset);
+    match GroupHeader::decode(&cut.header, place, u64::MAX) {
+        Some(header) => cut.offset + GROUP_HEADER_SIZE as u64 + u64::from(header.bytes),
+        None => cut.offset,
+    }
+}
+
+/// Does what `cut` says, as often as it takes; the mark says so, durably. `used` is where the bytes
+/// of `file`, its segment, end that are not zero, and `above` are the segments behind it, ascending.
+pub(crate) fn apply(
+    dir: &Dir,
+    cut: &Cut,
+    log_id: u64,
+    file: &File,
+    used: u64,
+    above: &[u64],
+) -> durable_io::Result<()> {
+    let end = end(cut, log_id);
+    // Without a header, what stands there is zeroed below; or the segment ends there.
+    if end > cut.offset {
+        file.write_all_at(&cut.header, cut.offset)?;
+    }
+    if used > end {
+        file.write_zeros(end, used - end)?;
+    }
+    // Durable: the shorter segment. Only now may the mark forget the cut, and a group be written
+    // behind it: what was cut off must not come back there.
+    drop(file.sync_data()?);
+    for &number in above.iter().rev() {
+        dir.remove(&names::segment(number))?;
+        // Durable: the removal. Only now may the one below be removed, since a hole in the numbers is
+        // a loss, and the mark forget the cut: the number is given again.
+        dir.sync()?;
+    }
+    Ok(())
+}
+
+/// Finishes a cut that a crash or an error interrupted, if the mark in `dir` says so. A mark that is
+/// missing or damaged is for the recovery to report. When `repairing`, a segment that is too short is
+/// cut all the same, and one that is missing, or of which not even the header can be read, is left to
+/// the repair, which drops it with all behind it.
+///
+/// # Errors
+/// [`Error::Corrupt`] if the segment is missing or damaged; nothing was changed.
+pub(crate) fn finish(dir: &Dir, repairing: bool) -> Result<()> {
+    let mut file = match MarkFile::open(dir) {
+        Ok(Some(file)) => file,
+        Ok(None) | Err(Error::Corrupt { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mark = *file.mark();
+    let Some(cut) = mark.cut else {
+        return Ok(());
+    };
+    let listing = Listing::read(dir)?;
+    if !listing.segments.contains(&cut.segment) {
+        return if repairing {
+            Ok(())
+        } else {
+            Err(missing(dir, cut.segment))
+        };
+    }
+    let mut loaded = Loaded::open(dir, cut.segment, mark.log_id, mark.epochs)?;
+    match loaded.header {
+        Ok(header) if end(&cut, mark.log_id) <= header.size => {}
+        // The check of the slot holds, and yet no log can have written it.
+        Ok(_) => return Err(mark_lost(file.path())),
+        Err((offset, bad)) if !repairing => return Err(loaded.damaged(offset, bad)),
+        Err(_) if loaded.size.is_none() => return Ok(()),
+        Err(_) => {}
+    }
+    let from = align_group(end(&cut, mark.log_id));
+    let used = loaded.behind(from)?.nonzero_end.unwrap_or(from);
+    let above: Vec<u64> = listing
+        .segments
+        .into_iter()
+        .filter(|&number| number > cut.segment)
+        .collect();
+    // The mark first: a killed process may have left it in the page cache only.
+    file.settle()?;
+    apply(dir, &cut, mark.log_id, &loaded.file, used, &above)?;
+    forget(&mut file)
+}
+
+/// Writes down that the cut is done.
+pub(crate) fn forget(file: &mut MarkFile) -> Result<()> {
+    let mark = Mark {
+        cut: None,
+        ..*file.mark()
+    };
+    Ok(file.seal(mark)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_ends_behind_the_records_of_its_header() {
+        let whole_groups = Cut {
+            segment: 2,
+            offset: 128,
+            header: [0; GROUP_HEADER_SIZE],
+        };
+        assert_eq!(end(&whole_groups, 7), 128);
+        let header = GroupHeader {
+            bytes: 21,
+            count: 2,
+            epoch: 1,
+            first_lsn: Lsn(5),
+            durable_lsn: Lsn(4),
+        };
+        let inside = Cut {
+            header: header.encode(place(7, 2, 128)),
+            ..whole_groups
+        };
+        assert_eq!(end(&inside, 7), 128 + 32 + 21);
+    }
+}

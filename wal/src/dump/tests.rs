@@ -1,0 +1,114 @@
+use super::*;
+use crate::frame::{GROUP_HEADER_SIZE, put};
+use crate::segment::{FIRST_GROUP, SegmentHeader};
+
+const GROUP: GroupHeader = GroupHeader {
+    bytes: 8,
+    count: 1,
+    epoch: 1,
+    first_lsn: Lsn(1),
+    durable_lsn: Lsn(0),
+};
+
+fn mark(cut: Option<Cut>) -> Mark {
+    Mark {
+        log_id: 7,
+        durable: Lsn(1),
+        low_segment: 1,
+        low: Lsn(1),
+        epochs: Epochs {
+            current: 1,
+            first_lsn: Lsn(1),
+            segment: cut.map_or(0, |cut| cut.segment),
+        },
+        checkpoint: Lsn(0),
+        cut,
+    }
+}
+
+/// The text of a log that has one segment with `group`, and `mark` in a slot.
+fn text(mark: Mark, group: GroupHeader) -> String {
+    let path = tempfile::tempdir().unwrap();
+    let dir = Disk::os().open_dir(path.path()).unwrap();
+    let file = dir.create_new(names::MARK).unwrap();
+    file.write_all_at(&mark.encode(2), 0).unwrap();
+    let number = mark.low_segment;
+    let size = 1024;
+    let header = SegmentHeader {
+        log_id: 7,
+        number,
+        size,
+    };
+    let mut bytes = [0; 1024];
+    put(&mut bytes, 0, &header.encode());
+    put(&mut bytes, 64, &group.encode(place(7, number, FIRST_GROUP)));
+    let file = dir.create_new(&names::segment(number)).unwrap();
+    file.write_all_at(&bytes, 0).unwrap();
+    let mut out = Vec::new();
+    dump(&Disk::os(), path.path(), Detail::Records, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_cut_that_is_to_be_finished_is_shown() {
+    let mut cut = Cut {
+        segment: 1,
+        offset: 64,
+        header: [0; GROUP_HEADER_SIZE],
+    };
+    let shown = text(mark(Some(cut)), GROUP);
+    assert!(shown.contains("\n    a cut is to be finished: of segment 1, at 64\n"));
+    assert!(
+        shown.ends_with("\nopen: finishes the cut first\n"),
+        "{shown}"
+    );
+    cut.header = GROUP.encode(place(7, 1, 64));
+    let shown = text(mark(Some(cut)), GROUP);
+    let stay = "\n    a cut is to be finished: of segment 1, at 64, where LSN 1..=1 stay\n";
+    assert!(shown.contains(stay), "{shown}");
+}
+
+#[test]
+fn a_void_slot_says_why() {
+    let mut mark = mark(None);
+    mark.checkpoint = Lsn(2);
+    let shown = text(mark, GROUP);
+    assert!(shown.contains("! 0: void slot: its checkpoint is above the durable LSN"));
+    assert!(shown.contains("! 4096: void slot: the file ends before it does"));
+    assert!(shown.contains("! 0: the mark file is lost"));
+}
+
+#[test]
+fn numbers_at_their_limits_are_shown() {
+    let max = Lsn(u64::MAX);
+    let cut = Cut {
+        segment: u64::MAX,
+        offset: u64::MAX,
+        header: GROUP.encode(place(7, u64::MAX, u64::MAX)),
+    };
+    let mut mark = mark(None);
+    for (durable, low, epoch) in [(1, 1, 1), (u64::MAX, u64::MAX, u32::MAX)] {
+        for (number, cut) in [(1, None), (u64::MAX, None), (u64::MAX, Some(cut))] {
+            mark.durable = Lsn(durable);
+            mark.low = Lsn(low);
+            mark.low_segment = number;
+            mark.epochs = Epochs {
+                current: epoch,
+                first_lsn: max,
+                segment: number,
+            };
+            mark.cut = cut;
+            let group = GroupHeader {
+                first_lsn: Lsn(u64::MAX - 1),
+                durable_lsn: Lsn(u64::MAX - 2),
+                ..GROUP
+            };
+            let shown = text(mark, group);
+            assert!(
+                shown.contains("  64: group, LSN 18446744073709551614"),
+                "{shown}"
+            );
+            assert!(shown.contains("\nopen: "), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! [`Salvage`]: everything that can still be read of a damaged log.
+
+use std::path::PathBuf;
+use std::vec;
+
+use durable_io::{Dir, Lock};
+
+use crate::error::{Corruption, Error, Result};
+use crate::lsn::{Lsn, Record};
+use crate::mark::{Mark, mark_lost};
+use crate::names;
+use crate::reader::{Next, SegmentReader};
+use crate::repair::mark_or_guess;
+use crate::scan;
+use crate::segment::FIRST_GROUP;
+use crate::survey::{Listing, Loaded};
+
+/// The records of a log that can be read, whatever is damaged. Made by
+/// [`Options::salvage`](crate::Options::salvage).
+///
+/// Records come in order, each checked. Where some are missing, an [`Error::Corrupt`] with
+/// [`Corruption::LostRecords`] names them and the place of the damage, and reading goes on behind
+/// it. After any other error nothing follows.
+#[derive(Debug)]
+pub struct Salvage {
+    dir: Dir,
+    mark: Mark,
+    segments: vec::IntoIter<u64>,
+    reader: Option<SegmentReader>,
+    /// The record that comes next if nothing is missing.
+    next: Lsn,
+    /// A record behind a gap that was just told.
+    behind_gap: Option<Record>,
+    /// Where the first damage since the last record is.
+    damage: Option<(PathBuf, u64)>,
+    /// The last record that was durable, as far as anything says so.
+    durable: Lsn,
+    has_ended: bool,
+    /// Nobody may write meanwhile.
+    _lock: Lock,
+}
+
+impl Salvage {
+    pub(crate) fn open(dir: Dir, lock: Lock) -> Result<Self> {
+        let listing = Listing::read(&dir)?;
+        let Some(mark) = mark_or_guess(&dir, &listing)? else {
+            return Err(mark_lost(&dir.path().join(names::MARK)));
+        };
+        let mut segments = listing.segments;
+        segments.retain(|&number| number >= mark.low_segment);
+        Ok(Self {
+            dir,
+            mark,
+            segments: segments.into_iter(),
+            reader: None,
+            next: mark.low,
+            behind_gap: None,
+            damage: None,
+            durable: mark.durable,
+            has_ended: false,
+            _lock: lock,
+        })
+    }
+
+    fn read_next(&mut self) -> Result<Option<Record>> {
+        if let Some(record) = self.behind_gap.take() {
+            return Ok(Some(self.give(record)));
+        }
+        match self.find()? {
+            Some(record) if record.lsn > self.next => {
+                let gap = self.gap(record.lsn.previous());
+                self.behind_gap = Some(record);
+                Err(gap)
+            }
+            Some(record) => Ok(Some(self.give(record))),
+            None if self.durable >= self.next => {
+                let gap = self.gap(self.durable);
+                self.next = self.durable.next();
+                Err(gap)
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn give(&mut self, record: Record) -> Record {
+        self.next = record.lsn.next();
+        self.damage = None;
+        record
+    }
+
+    /// The error that says that the records up to `last` are missing.
+    fn gap(&mut self, last: Lsn) -> Error {
+        let nowhere = || (self.dir.path().to_owned(), 0);
+        let (path, offset) = self.damage.take().unwrap_or_else(nowhere);
+        let first = self.next;
+        Error::Corrupt {
+            path,
+            offset,
+            reason: Corruption::LostRecords { first, last },
+        }
+    }
+
+    /// The next record that can be read, from `next` on.
+    fn find(&mut self) -> Result<Option<Record>> {
+        loop {
+            let Some(reader) = &mut self.reader else {
+                if !self.enter_segment()? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            match reader.next_record()? {
+                // Truncated; or cut off, by a cut that a crash interrupted.
+                Next::Some(record)
+                    if record.lsn < self.next || self.mark.has_cut(record.lsn, reader.epoch()) => {}
+                Next::Some(record) => {
+                    let payload = reader.payload(record)?.to_vec();
+                    let lsn = record.lsn;
+                    return Ok(Some(Record { lsn, payload }));
+                }
+                Next::Bad { offset, .. } => {
+                    let path = reader.identity().path.clone();
+                    self.damage.get_or_insert((path, offset));
+                    if !reader.skip_record()? {
+                        reader.skip_group();
+                    }
+                }
+                Next::End => self.enter_group()?,
+            }
+        }
+    }
+
+    /// Enters the next group that can be read, or leaves the segment.
+    fn enter_group(&mut self) -> Result<()> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(());
+        };
+        if let Next::Some(_) = reader.next_group()? {
+            return Ok(());
+        }
+        let from = reader.offset();
+        let found = scan::find_from(reader, from, self.next)?;
+        if found.is_some() || self.next <= self.durable {
+            let path = reader.identity().path.clone();
+            self.damage.get_or_insert((path, from));
+        }
+        match found {
+            Some((offset, group)) => {
+                reader.jump(offset, &group);
+                reader.next_group()?;
+            }
+            None => self.reader = None,
+        }
+        Ok(())
+    }
+
+    /// Enters the next segment; false if there is none.
+    fn enter_segment(&mut self) -> Result<bool> {
+        let Some(number) = self.segments.next() else {
+            return Ok(false);
+        };
+        let mut loaded = Loaded::open(&self.dir, number, self.mark.log_id, self.mark.epochs)?;
+        if let Err((offset, _)) = loaded.header {
+            self.damage
+                .get_or_insert((loaded.file.path().to_owned(), offset));
+        }
+        let witness = loaded.behind(FIRST_GROUP)?.durable;
+        self.durable = self.durable.max(witness);
+        self.reader = Some(loaded.reader);
+        Ok(true)
+    }
+}
+
+impl Iterator for Salvage {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.has_ended {
+            return None;
+        }
+        let next = self.read_next().transpose();
+        let goes_on = matches!(
+            next,
+            Some(
+                Ok(_)
+                    | Err(Error::Corrupt {
+                        reason: Corruption::LostRecords { .. },
+                        ..
+                    })
+            )
+        );
+        self.has_ended = !goes_on;
+        next
+    }
+}

@@ -1,0 +1,211 @@
+//! Giving records up, at either end, and marking them as applied elsewhere.
+
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use durable_io::{Barrier, Site};
+
+use crate::cut;
+use crate::error::{Error, Result};
+use crate::frame::{Epochs, align_group};
+use crate::log::{Log, lock};
+use crate::lsn::Lsn;
+use crate::mark::Mark;
+use crate::names;
+use crate::segment::Segment;
+use crate::spare::Spare;
+use crate::survey::Listing;
+use crate::writer::Writer;
+
+impl Log {
+    /// Gives up the records below `lsn`.
+    pub(crate) fn truncate_before(&self, lsn: Lsn) -> Result<()> {
+        // Held across I/O: marks are written one at a time, in the order of their sequence.
+        let mut mark = lock(&self.mark);
+        // First: after a failure the bounds are narrower, and nothing to do would be no answer.
+        self.check_healthy()?;
+        let old = *mark.mark();
+        let (low, next) = self.bounds();
+        let target = lsn.min(next);
+        if target <= low.max(old.low) {
+            return Ok(());
+        }
+        self.sync_before_mark(next)?;
+        let Some(low_segment) = self.segment_of(target) else {
+            return Ok(());
+        };
+        let new = Mark {
+            durable: self.watermark.last(),
+            low_segment,
+            low: target,
+            ..old
+        };
+        mark.advance(new).map_err(|error| self.poison(error))?;
+        let dead = {
+            let mut view = self.view();
+            view.low = target;
+            let retained = view
+                .segments
+                .partition_point(|segment| segment.number < low_segment);
+            view.segments.drain(..retained).collect::<Vec<_>>()
+        };
+        for segment in dead {
+            // No directory sync: the mark is durable, so a name that comes back is removed by the
+            // next open.
+            self.dir.remove(&names::segment(segment.number))?;
+        }
+        Ok(())
+    }
+
+    /// Marks the records up to `lsn` as applied elsewhere.
+    pub(crate) fn checkpoint(&self, lsn: Lsn) -> Result<()> {
+        // Held across I/O: as above.
+        let mut mark = lock(&self.mark);
+        // First: after a failure the bounds are narrower, and nothing to do would be no answer.
+        self.check_healthy()?;
+        let old = *mark.mark();
+        let (_, next) = self.bounds();
+        let checkpoint = lsn.min(next.previous());
+        if checkpoint <= old.checkpoint {
+            return Ok(());
+        }
+        self.sync_before_mark(next)?;
+        let new = Mark {
+            durable: self.watermark.last(),
+            checkpoint,
+            ..old
+        };
+        mark.advance(new).map_err(|error| self.poison(error))?;
+        self.view().checkpoint = checkpoint;
+        Ok(())
+    }
+
+    fn sync_before_mark(&self, next: Lsn) -> Result<()> {
+        if next.previous() > self.watermark.last() {
+            // Durable: all that was acknowledged before. Only now may the mark change: what a power
+            // loss takes back is a suffix of everything that was done, so it may not take an append
+            // and leave the mark that came after it.
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// The number of the segment that holds `lsn`, or will.
+    fn segment_of(&self, lsn: Lsn) -> Option<u64> {
+        let view = self.view();
+        let after = view
+            .segments
+            .partition_point(|segment| segment.first_lsn <= lsn);
+        Some(view.segments.get(after.checked_sub(1)?)?.number)
+    }
+
+    /// Gives up the records above `lsn`.
+    pub(crate) fn truncate_after(&self, lsn: Lsn) -> Result<()> {
+        // All held across I/O: no mark and no group is written, and no segment made, while the end
+        // of the log moves.
+        let mut mark = lock(&self.mark);
+        let mut writer = lock(&self.writer);
+        let mut spare = lock(&self.spare);
+        self.check_healthy()?;
+        let old = *mark.mark();
+        let last = lsn.max(old.low.previous());
+        let written = writer.written();
+        if last >= written.last {
+            return Ok(());
+        }
+        let site = Site::new(Location::caller(), Barrier::Data, "cut");
+        // Durable: everything. Only now may the mark change, for the reason above; and it states that
+        // what stays is durable.
+        self.sync_written(site, || Some(written))?;
+        // Held across I/O: a sync that began before must not move the watermark afterwards.
+        let _turn = lock(&self.sync_turn);
+        let Some((active, is_active)) = self.segment_to_cut(last) else {
+            return Ok(());
+        };
+        let snapshot = {
+            let view = self.view();
+            self.snapshot(&view, view.next)
+        };
+        let cut = cut::plan(&mut snapshot.retained(&active)?, last.next())?;
+        let epochs = Epochs {
+            current: next_epoch(old.epochs)?,
+            first_lsn: last.next(),
+            segment: active.number,
+        };
+        let mut above = Vec::new();
+        if !is_active {
+            // As listed, and not as known: a full disk may have left a spare that is not complete.
+            above = Listing::read(&self.dir)?.segments;
+            above.retain(|&number| number > active.number);
+        }
+        let new = Mark {
+            durable: last,
+            epochs,
+            checkpoint: old.checkpoint.min(last),
+            cut: Some(cut),
+            ..old
+        };
+        // Durable, by the barrier in it: the cut. Only now may any of it be done, and from now on
+        // recovery does the rest.
+        mark.advance(new).map_err(|error| self.poison(error))?;
+        self.show_cut(&new);
+        let used = if is_active {
+            writer.offset()
+        } else {
+            self.segment_size
+        };
+        let applied = cut::apply(&self.dir, &cut, self.id, &active.file, used, &above);
+        self.cuts.fetch_add(1, Ordering::AcqRel);
+        applied.map_err(|error| self.poison(error))?;
+        mark.seal(Mark { cut: None, ..new })
+            .map_err(|error| self.poison(error))?;
+        if !is_active {
+            self.counters.top.store(active.number, Ordering::Relaxed);
+            *spare = Spare::absent(self.dir.clone(), spare.header(active.number + 1));
+        }
+        let offset = align_group(cut::end(&cut, self.id));
+        let writes = writer.writes();
+        *writer = Writer::new(active, offset, last.next(), epochs, writes);
+        drop(spare);
+        self.bell.ask_for_spare();
+        Ok(())
+    }
+
+    /// The segment in which the record `last` ends the log, and whether it is the active one.
+    fn segment_to_cut(&self, last: Lsn) -> Option<(Arc<Segment>, bool)> {
+        let view = self.view();
+        let end = last.max(view.low);
+        let kept = view
+            .segments
+            .partition_point(|segment| segment.first_lsn <= end);
+        let (kept, above) = view.segments.split_at(kept);
+        Some((kept.last().cloned()?, above.is_empty()))
+    }
+
+    /// Shows readers the end that `mark` has cut.
+    fn show_cut(&self, mark: &Mark) {
+        self.watermark.cut(mark.durable);
+        {
+            let mut view = self.view();
+            view.next = mark.durable.next();
+            view.epochs = mark.epochs;
+            view.checkpoint = mark.checkpoint;
+            view.segments
+                .retain(|segment| segment.number <= mark.epochs.segment);
+            // Together with the view: whoever sees the log of before also sees that this began, and
+            // whoever sees that it began is not to read what is written now.
+            self.cuts.fetch_add(1, Ordering::AcqRel);
+        }
+        // Those who wait for what comes behind the old end.
+        self.watermark.wake();
+    }
+}
+
+fn next_epoch(epochs: Epochs) -> Result<u32> {
+    epochs.current.checked_add(1).ok_or(Error::TooLarge {
+        what: "number of cuts",
+        size: u64::from(u32::MAX),
+        limit: u64::from(u32::MAX) - 1,
+    })
+}
