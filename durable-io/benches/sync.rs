@@ -5,169 +5,22 @@
 //! of them meet the same noise; a sample is the median of many appends. Compare figures of one run
 //! only: the ratios stand when the disk's own speed changes.
 
+#[path = "sync/appender.rs"]
+mod appender;
+
+use std::cell::OnceCell;
 use std::env;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, SamplingMode, Throughput};
-use durable_io::{Dir, Disk, File};
-use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags};
+use durable_io::Disk;
 
-/// Bytes of each file. At its end an append goes on at the start, in a new file where the old one
-/// would no longer be what it shall be.
-const FILE_SIZE: u64 = 16 << 20;
-/// What `O_DIRECT` asks of offsets, lengths and buffers.
-const BLOCK_SIZE: u64 = 4096;
-const RECORD_SIZE_MAX: usize = 16 << 10;
+use appender::{Appender, Error, METHODS};
 
 /// How many samples are taken of each method, and of how many appends each.
 const SAMPLES: usize = 10;
 const ROUNDS: usize = 500;
-
-type Error = Box<dyn std::error::Error>;
-
-/// How the file has its space before an append comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Space {
-    Growing,
-    Allocated,
-    Zeroed,
-}
-
-/// How an append becomes durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    Fdatasync,
-    RwfDsync,
-    DirectDsync,
-    DirectFdatasync,
-}
-
-const METHODS: [(&str, Space, How); 8] = [
-    ("growing, write + fdatasync", Space::Growing, How::Fdatasync),
-    ("growing, RWF_DSYNC", Space::Growing, How::RwfDsync),
-    (
-        "allocated, write + fdatasync",
-        Space::Allocated,
-        How::Fdatasync,
-    ),
-    ("allocated, RWF_DSYNC", Space::Allocated, How::RwfDsync),
-    ("zeroed, write + fdatasync", Space::Zeroed, How::Fdatasync),
-    ("zeroed, RWF_DSYNC", Space::Zeroed, How::RwfDsync),
-    (
-        "zeroed, O_DIRECT | O_DSYNC",
-        Space::Zeroed,
-        How::DirectDsync,
-    ),
-    (
-        "zeroed, O_DIRECT + fdatasync",
-        Space::Zeroed,
-        How::DirectFdatasync,
-    ),
-];
-
-/// A buffer as `O_DIRECT` wants it.
-#[repr(align(4096))]
-struct Aligned([u8; RECORD_SIZE_MAX]);
-
-struct Appender {
-    dir: Dir,
-    name: &'static str,
-    space: Space,
-    how: How,
-    file: File,
-    /// The same file, past the page cache.
-    direct: Option<OwnedFd>,
-    record: Box<Aligned>,
-    size: u64,
-    offset: u64,
-}
-
-impl Appender {
-    fn new(dir: &Dir, method: (&'static str, Space, How), size: u64) -> Result<Self, Error> {
-        let (name, space, how) = method;
-        let file = dir.create_new(name)?;
-        let flags = match how {
-            How::Fdatasync | How::RwfDsync => None,
-            How::DirectDsync => Some(OFlags::DIRECT | OFlags::DSYNC),
-            How::DirectFdatasync => Some(OFlags::DIRECT),
-        };
-        let open = |flags| rustix::fs::open(file.path(), flags | OFlags::RDWR, Mode::empty());
-        let direct = flags.map(open).transpose()?;
-        let mut appender = Self {
-            dir: dir.clone(),
-            name,
-            space,
-            how,
-            file,
-            direct,
-            record: Box::new(Aligned([7; RECORD_SIZE_MAX])),
-            size,
-            offset: 0,
-        };
-        appender.prepare()?;
-        appender.append()?;
-        Ok(appender)
-    }
-
-    /// Gives the file its space, and settles everything that is not the append's own.
-    fn prepare(&self) -> Result<(), Error> {
-        match self.space {
-            Space::Growing => {}
-            Space::Allocated => self.file.allocate(0, FILE_SIZE)?,
-            Space::Zeroed => self.file.write_zeros(0, FILE_SIZE)?,
-        }
-        drop(self.file.sync_all()?);
-        Ok(self.dir.sync()?)
-    }
-
-    /// Makes sure that there is room for one more append.
-    fn make_room(&mut self) -> Result<(), Error> {
-        if self.offset + self.size <= FILE_SIZE {
-            return Ok(());
-        }
-        self.offset = 0;
-        // What was zeroed is as good when it was written before; the others need a new file.
-        if self.space != Space::Zeroed {
-            self.dir.remove(self.name)?;
-            self.file = self.dir.create_new(self.name)?;
-            self.prepare()?;
-        }
-        Ok(())
-    }
-
-    fn append(&mut self) -> Result<(), Error> {
-        let size = usize::try_from(self.size)?;
-        let record = self.record.0.get(..size).unwrap_or_default();
-        match (self.how, &self.direct) {
-            (How::Fdatasync, _) => {
-                self.file.write_all_at(record, self.offset)?;
-                drop(self.file.sync_data()?);
-            }
-            (How::RwfDsync, _) => drop(self.file.write_durable_at(record, self.offset)?),
-            (_, None) => return Err("no O_DIRECT descriptor".into()),
-            (how, Some(direct)) => {
-                // Whole blocks: a record smaller than one rewrites the block at the log's end.
-                let start = self.offset / BLOCK_SIZE * BLOCK_SIZE;
-                let len = self.size.next_multiple_of(BLOCK_SIZE);
-                let blocks = self
-                    .record
-                    .0
-                    .get(..usize::try_from(len)?)
-                    .unwrap_or_default();
-                if rustix::io::pwrite(direct, blocks, start)? != blocks.len() {
-                    return Err("short write".into());
-                }
-                if how == How::DirectFdatasync {
-                    rustix::fs::fdatasync(direct)?;
-                }
-            }
-        }
-        self.offset += self.size;
-        Ok(())
-    }
-}
 
 /// The time of one append by each method, `SAMPLES` times.
 type Samples = Vec<[Duration; METHODS.len()]>;
@@ -194,7 +47,16 @@ fn measure(appenders: &mut [Appender], rounds: usize) -> Result<Samples, Error> 
     Ok(samples)
 }
 
-fn main() -> Result<(), Error> {
+/// The samples of appends of `size` bytes to files below `parent`.
+fn sample(parent: &Path, size: u64, rounds: usize) -> Result<Samples, Error> {
+    let temp = tempfile::tempdir_in(parent)?;
+    let dir = Disk::os().open_dir(temp.path())?;
+    let appenders = METHODS.map(|method| Appender::new(&dir, method, size));
+    let mut appenders = appenders.into_iter().collect::<Result<Vec<_>, _>>()?;
+    measure(&mut appenders, rounds)
+}
+
+fn main() {
     // Warming up has no use here: every call gives one of the samples taken before.
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_nanos(1))
@@ -206,28 +68,25 @@ fn main() -> Result<(), Error> {
     let parent = env::var_os("BENCH_DIR");
     let parent = parent.unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
     for size in [128, 4 << 10, 16 << 10] {
-        let temp = tempfile::tempdir_in(PathBuf::from(&parent))?;
-        let dir = Disk::os().open_dir(temp.path())?;
-        let new = |method| Appender::new(&dir, method, size);
-        let mut appenders = METHODS
-            .into_iter()
-            .map(new)
-            .collect::<Result<Vec<_>, _>>()?;
-        let samples = measure(&mut appenders, rounds)?;
+        let samples = OnceCell::new();
         let mut group = criterion.benchmark_group(format!("durable append of {size} B"));
         group.throughput(Throughput::Bytes(size));
         group.sampling_mode(SamplingMode::Flat);
         for (at, (name, ..)) in METHODS.iter().enumerate() {
-            let mut samples = samples.iter().filter_map(|methods| methods.get(at)).cycle();
+            let mut next = 0;
             group.bench_function(*name, |bencher| {
+                // Only here: a filter that matches no method must not have any measured.
+                let samples = samples.get_or_init(|| {
+                    sample(parent.as_ref(), size, rounds).expect("the disk can be measured")
+                });
                 bencher.iter_custom(|n| {
-                    let sample = samples.next().copied().unwrap_or_default();
-                    sample * u32::try_from(n).unwrap_or(u32::MAX)
+                    let sample = samples.get(next % SAMPLES).and_then(|all| all.get(at));
+                    next += 1;
+                    sample.copied().unwrap_or_default() * u32::try_from(n).unwrap_or(u32::MAX)
                 });
             });
         }
         group.finish();
     }
     criterion.final_summary();
-    Ok(())
 }

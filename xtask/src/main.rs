@@ -1,6 +1,8 @@
-//! The developer's verbs. `cargo xtask crashtest` judges the engines.
+//! The developer's verbs. `cargo xtask crashtest` judges the engines; `cargo xtask dump` shows what
+//! stands in a log's files.
 
 mod crashtest;
+mod dump;
 
 use std::process::ExitCode;
 
@@ -12,6 +14,11 @@ use clap::Parser;
 enum Verb {
     /// Crash the engines everywhere, on a simulated disk and on this one, and check what survives.
     Crashtest(crashtest::Args),
+    /// Print what stands in the files of a write-ahead log, damage included, as text.
+    ///
+    /// Lines that begin with `!` are what is wrong. Nothing is changed and no lock is taken: if the
+    /// log is open elsewhere, what is printed may be in motion.
+    Dump(dump::Args),
     /// The process that the layer `kill` kills.
     #[command(hide = true)]
     KillChild(crashtest::kill::ChildArgs),
@@ -23,6 +30,7 @@ enum Verb {
 fn main() -> anyhow::Result<ExitCode> {
     let passed = match Verb::parse() {
         Verb::Crashtest(args) => crashtest::run(&args)?,
+        Verb::Dump(args) => dump::run(&args).map(|()| true)?,
         Verb::KillChild(args) => {
             crashtest::kill::child(&args);
             false

@@ -1,0 +1,119 @@
+//! The log beside the raw methods of the disk and, with `--features peers`, beside other logs.
+//!
+//! `cargo bench comparisons` prints one table and writes `comparisons.json` below `target/`. Every
+//! round runs every contender once, for a short time, in its own fresh directory, and begins with
+//! another one: all meet the same noise. A ratio is the median of the ratios of single rounds, so it
+//! stands when the machine's speed changes; compare absolute figures within one run only.
+//!
+//! | variable | default | |
+//! |---|---|---|
+//! | `BENCH_ROUNDS` | 7 | |
+//! | `BENCH_SECONDS` | 0.2 | of one contender in one round |
+//! | `BENCH_DIR` | below `target/` | a directory on the disk in question |
+//! | `BENCH_ONLY` | | only contenders whose workload or name contains this |
+//!
+//! On a busy machine an append measures the scheduler as much as the disk. Where the process may, all
+//! appends are therefore measured once more under `SCHED_FIFO`, against a floor that was measured in
+//! the same way.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
+
+#[path = "comparisons/contender.rs"]
+mod contender;
+#[path = "comparisons/log.rs"]
+mod log;
+#[path = "comparisons/measure.rs"]
+mod measure;
+#[cfg(feature = "peers")]
+#[path = "comparisons/peers.rs"]
+mod peers;
+#[path = "comparisons/raw.rs"]
+mod raw;
+#[path = "comparisons/report.rs"]
+mod report;
+#[path = "comparisons/scheduler.rs"]
+mod scheduler;
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::ProgressIterator as _;
+
+use contender::{Contender, Measured};
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let mut filters = args.iter().filter(|arg| !arg.starts_with('-'));
+    let is_bench = args.iter().any(|arg| arg == "--bench");
+    if !is_bench || filters.any(|filter| !"comparisons".contains(filter.as_str())) {
+        return Ok(());
+    }
+    let rounds = variable("BENCH_ROUNDS", 7_u32)?.max(1);
+    let time = Duration::try_from_secs_f64(variable("BENCH_SECONDS", 0.2)?)?;
+    let temp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let parent = env::var_os("BENCH_DIR").map_or_else(|| temp.to_owned(), PathBuf::from);
+
+    let contenders = contenders();
+    let mut measured = Vec::new();
+    for round in (0..rounds).progress() {
+        measured.push(run_round(&contenders, round as usize, &parent, time)?);
+    }
+    report::print(&contenders, &measured);
+    let target = temp.parent().context("the target directory")?;
+    report::write_json(target, &contenders, &measured)
+}
+
+fn variable<T: FromStr>(name: &str, default: T) -> anyhow::Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    match env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
+        Err(_unset) => Ok(default),
+    }
+}
+
+fn contenders() -> Vec<Contender> {
+    let mut all = raw::contenders();
+    all.extend(log::contenders());
+    #[cfg(feature = "peers")]
+    all.extend(peers::contenders());
+    if let Err(error) = scheduler::RealTime::enter() {
+        println!("Real-time workloads are skipped: {error}.");
+        all.retain(|contender| !contender.real_time);
+    }
+    let only = env::var("BENCH_ONLY").unwrap_or_default();
+    all.retain(|contender| contender.workload.contains(&only) || contender.name.contains(&only));
+    // Peers beside what they are compared with.
+    let order: Vec<String> = all.iter().map(|one| one.workload.clone()).collect();
+    all.sort_by_key(|one| order.iter().position(|workload| *workload == one.workload));
+    all
+}
+
+/// Runs every contender once; returns what was measured in the order of `contenders`.
+fn run_round(
+    contenders: &[Contender],
+    round: usize,
+    parent: &Path,
+    time: Duration,
+) -> anyhow::Result<Vec<Measured>> {
+    let mut order: Vec<usize> = (0..contenders.len()).collect();
+    // A step that has no simple relation to the number of contenders, so that neighbours change too.
+    let start = round * 17 % contenders.len().max(1);
+    order.rotate_left(start);
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    let mut measured = vec![Measured::default(); contenders.len()];
+    for at in order {
+        if let (Some(contender), Some(place)) = (contenders.get(at), measured.get_mut(at)) {
+            *place = contender
+                .measure(parent, time)
+                .with_context(|| format!("{}: {}", contender.workload, contender.name))?;
+        }
+    }
+    Ok(measured)
+}
