@@ -106,60 +106,53 @@ pub(crate) fn apply(
     Ok(())
 }
 
-/// Finishes a cut that a crash or an error interrupted, if the mark in `dir` says so. A mark that is
-/// missing or damaged is for the recovery to report. When `repairing`, a segment that is too short is
+/// Finishes a cut that a crash or an error interrupted, if the mark in `file` says so; returns whether
+/// it did, which changes what `listing` has listed. When `repairing`, a segment that is too short is
 /// cut all the same, and one that is missing, or of which not even the header can be read, is left to
 /// the repair, which drops it with all behind it.
 ///
 /// # Errors
 /// [`Error::Corrupt`] if the segment is missing or damaged; nothing was changed.
-pub(crate) fn finish(dir: &Dir, repairing: bool) -> Result<()> {
-    let mut file = match MarkFile::open(dir) {
-        Ok(Some(file)) => file,
-        Ok(None) | Err(Error::Corrupt { .. }) => return Ok(()),
-        Err(error) => return Err(error),
-    };
+pub(crate) fn finish(
+    dir: &Dir,
+    listing: &Listing,
+    file: &mut MarkFile,
+    repairing: bool,
+) -> Result<bool> {
     let mark = *file.mark();
     let Some(cut) = mark.cut else {
-        return Ok(());
+        return Ok(false);
     };
-    let listing = Listing::read(dir)?;
     if !listing.segments.contains(&cut.segment) {
         return if repairing {
-            Ok(())
+            Ok(false)
         } else {
             Err(missing(dir, cut.segment))
         };
     }
     let mut loaded = Loaded::open(dir, cut.segment, mark.log_id, mark.epochs)?;
+    let end = end(&cut, mark.log_id);
     match loaded.header {
-        Ok(header) if end(&cut, mark.log_id) <= header.size => {}
+        Ok(header) if end <= header.size => {}
         // The check of the slot holds, and yet no log can have written it.
         Ok(_) => return Err(mark_lost(file.path())),
         Err((offset, bad)) if !repairing => return Err(loaded.damaged(offset, bad)),
-        Err(_) if loaded.size.is_none() => return Ok(()),
+        Err(_) if loaded.size.is_none() => return Ok(false),
         Err(_) => {}
     }
-    let from = align_group(end(&cut, mark.log_id));
+    let from = align_group(end);
     let used = loaded.behind(from)?.nonzero_end.unwrap_or(from);
     let above: Vec<u64> = listing
         .segments
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|&number| number > cut.segment)
         .collect();
     // The mark first: a killed process may have left it in the page cache only.
     file.settle()?;
     apply(dir, &cut, mark.log_id, &loaded.file, used, &above)?;
-    forget(&mut file)
-}
-
-/// Writes down that the cut is done.
-pub(crate) fn forget(file: &mut MarkFile) -> Result<()> {
-    let mark = Mark {
-        cut: None,
-        ..*file.mark()
-    };
-    Ok(file.seal(mark)?)
+    file.seal(Mark { cut: None, ..mark })?;
+    Ok(true)
 }
 
 #[cfg(test)]

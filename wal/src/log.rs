@@ -68,6 +68,16 @@ pub(crate) struct View {
     pub(crate) waiting_since: Option<Duration>,
 }
 
+impl View {
+    /// The index of the segment that holds `lsn`, or will; `None` if it is below all of them.
+    pub(crate) fn segment_of(&self, lsn: Lsn) -> Option<usize> {
+        let after = self
+            .segments
+            .partition_point(|segment| segment.first_lsn <= lsn);
+        after.checked_sub(1)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) records: AtomicU64,
@@ -275,10 +285,7 @@ impl Log {
 
     fn records_below(&self, view: &View, from: Lsn, end: Lsn) -> Records {
         let from = from.max(view.low);
-        let at = view
-            .segments
-            .partition_point(|segment| segment.first_lsn <= from)
-            .saturating_sub(1);
+        let at = view.segment_of(from).unwrap_or(0);
         let segments = view.segments.iter().skip(at).cloned().collect();
         Records::new(self.snapshot(view, end), segments, from)
     }

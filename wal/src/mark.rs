@@ -331,8 +331,8 @@ impl MarkFile {
         self.write_next()
     }
 
-    /// Moves the mark to `mark`, which changes nothing but the durable LSN, in both slots, durably.
-    /// For the end of a handle's life.
+    /// Moves the mark to `mark`, which takes nothing back that the last one said, in both slots,
+    /// durably: for the end of a handle's life, and of a cut.
     pub(crate) fn seal(&mut self, mark: Mark) -> durable_io::Result<()> {
         if self.settled && self.mark == mark {
             return Ok(());

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use durable_io::{Background, Disk, SyncMode};
 
-use crate::cut;
 use crate::error::{Error, Result};
 use crate::limits::{DEFAULT_SEGMENT_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
 use crate::log::Log;
@@ -143,7 +142,6 @@ impl Options {
         let dir = self.disk.create_dir(path)?;
         let lock = dir.try_lock(names::LOCK)?;
         let size = self.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
-        cut::finish(&dir, repairing)?;
         let dropped = if repairing { repair(&dir, size)? } else { None };
         let mut recovered = recover(&self.disk, &dir, self.segment_size, DEFAULT_SEGMENT_SIZE)?;
         recovered.recovery.dropped = dropped;

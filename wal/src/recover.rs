@@ -7,8 +7,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use durable_io::{Dir, Disk, File};
+use durable_io::{Dir, Disk};
 
+use crate::cut;
 use crate::error::{Corruption, Error, Result};
 use crate::frame::Epochs;
 use crate::lsn::Lsn;
@@ -55,6 +56,9 @@ pub(crate) fn recover(
         found = MarkFile::open(dir)?;
     }
     let mut mark = found.ok_or_else(|| mark_lost(&dir.path().join(names::MARK)))?;
+    if cut::finish(dir, &listing, &mut mark, false)? {
+        listing = Listing::read(dir)?;
+    }
     let mut survey = survey(dir, &listing, &mark)?;
     if let Some(size) = wanted_size.filter(|&size| size != survey.header.size) {
         let rule = "a log keeps the segment size it was created with";
@@ -312,7 +316,8 @@ fn clean(survey: &mut Survey, judged: &Judged) -> Result<()> {
         )?;
     }
     if let Some(end) = judged.nonzero_end {
-        zero(&survey.active.file, judged.cut, end)?;
+        let cut = judged.cut;
+        survey.active.file.write_zeros(cut, end - cut)?;
     }
     // Durable: the records that were read, which a killed process may have left in the page cache
     // only, and the zeros behind them. Only now may a watermark claim the records, and only now may
@@ -320,7 +325,7 @@ fn clean(survey: &mut Survey, judged: &Judged) -> Result<()> {
     drop(survey.active.file.sync_data()?);
     for (later, found) in survey.later.iter().zip(&judged.later) {
         if let Some(end) = found.nonzero_end {
-            zero(&later.file, FIRST_GROUP, end)?;
+            later.file.write_zeros(FIRST_GROUP, end - FIRST_GROUP)?;
         }
         // Durable: an empty segment. Only now may a new group be written, here or in the active one:
         // a torn first group that came back would make this the active one, and a later one that
@@ -339,17 +344,6 @@ fn write_again(active: &mut Loaded, judged: &Judged) -> Result<()> {
     };
     let (_, source) = active.reader.parts();
     Ok(source.copy_to(&active.file, from..judged.cut)?)
-}
-
-fn zero(file: &File, from: u64, to: u64) -> Result<()> {
-    const ZEROS: &[u8] = &[0; 64 << 10];
-    let mut at = from;
-    while at < to {
-        let n = usize::try_from(to - at).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-        file.write_all_at(ZEROS.get(..n).unwrap_or(ZEROS), at)?;
-        at += n as u64;
-    }
-    Ok(())
 }
 
 fn finish(

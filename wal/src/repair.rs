@@ -1,11 +1,11 @@
 //! Mending and cutting a damaged log ([format], section 9).
 //!
 //! Everything is read, from the first retained segment on. What is wrong where no record is, a file
-//! cut short or bytes that should be zero, is mended: a whole copy replaces it. At the first damage the log is cut: a
-//! mark with a new epoch, which begins at the cut, makes everything behind it stale, whatever is
-//! still there. What follows is the ordinary recovery. So a crash inside a repair leaves the old
-//! log, still damaged, or the cut one; segments that could not be removed yet are found by the next
-//! repair.
+//! cut short or bytes that should be zero, is mended: a whole copy replaces it. At the first damage
+//! the log is cut: a mark with a new epoch, which begins at the cut, makes everything behind it stale,
+//! whatever is still there. What follows is the ordinary recovery. So a crash inside a repair leaves
+//! the old log, still damaged, or the cut one; segments that could not be removed yet are found by the
+//! next repair.
 //!
 //! [format]: crate::format
 
@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use durable_io::{Dir, File};
 
+use crate::cut::finish;
 use crate::error::{Corruption, Error, Result};
 use crate::frame::Epochs;
 use crate::lsn::Lsn;
@@ -27,14 +28,19 @@ use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
 /// dropped, as far as they are known; `None` if nothing had to be cut. `size` is for a new segment
 /// if no header tells the log's segment size.
 pub(crate) fn repair(dir: &Dir, size: u64) -> Result<Option<Range<Lsn>>> {
-    let listing = Listing::read(dir)?;
+    let mut listing = Listing::read(dir)?;
     let found = match MarkFile::open(dir) {
-        Ok(Some(file)) => Some(Basis {
-            mark: *file.mark(),
-            epoch: file.mark().epochs.current,
-            sequence: file.sequence(),
-            is_lost: false,
-        }),
+        Ok(Some(mut file)) => {
+            if finish(dir, &listing, &mut file, true)? {
+                listing = Listing::read(dir)?;
+            }
+            Some(Basis {
+                mark: *file.mark(),
+                epoch: file.mark().epochs.current,
+                sequence: file.sequence(),
+                is_lost: false,
+            })
+        }
         Ok(None) => rebuild(dir, &listing)?,
         Err(Error::Corrupt {
             reason: Corruption::MarkLost,

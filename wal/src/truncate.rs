@@ -32,9 +32,10 @@ impl Log {
             return Ok(());
         }
         self.sync_before_mark(next)?;
-        let Some(low_segment) = self.segment_of(target) else {
+        let Some((segment, _)) = self.segment_of(target) else {
             return Ok(());
         };
+        let low_segment = segment.number;
         let new = Mark {
             durable: self.watermark.last(),
             low_segment,
@@ -91,15 +92,6 @@ impl Log {
         Ok(())
     }
 
-    /// The number of the segment that holds `lsn`, or will.
-    fn segment_of(&self, lsn: Lsn) -> Option<u64> {
-        let view = self.view();
-        let after = view
-            .segments
-            .partition_point(|segment| segment.first_lsn <= lsn);
-        Some(view.segments.get(after.checked_sub(1)?)?.number)
-    }
-
     /// Gives up the records above `lsn`.
     pub(crate) fn truncate_after(&self, lsn: Lsn) -> Result<()> {
         // All held across I/O: no mark and no group is written, and no segment made, while the end
@@ -120,7 +112,7 @@ impl Log {
         self.sync_written(site, || Some(written))?;
         // Held across I/O: a sync that began before must not move the watermark afterwards.
         let _turn = lock(&self.sync_turn);
-        let Some((active, is_active)) = self.segment_to_cut(last) else {
+        let Some((active, is_active)) = self.segment_of(last.max(old.low)) else {
             return Ok(());
         };
         let snapshot = {
@@ -172,15 +164,14 @@ impl Log {
         Ok(())
     }
 
-    /// The segment in which the record `last` ends the log, and whether it is the active one.
-    fn segment_to_cut(&self, last: Lsn) -> Option<(Arc<Segment>, bool)> {
+    /// The segment that holds `lsn`, or will, and whether it is the active one.
+    fn segment_of(&self, lsn: Lsn) -> Option<(Arc<Segment>, bool)> {
         let view = self.view();
-        let end = last.max(view.low);
-        let kept = view
-            .segments
-            .partition_point(|segment| segment.first_lsn <= end);
-        let (kept, above) = view.segments.split_at(kept);
-        Some((kept.last().cloned()?, above.is_empty()))
+        let at = view.segment_of(lsn)?;
+        Some((
+            view.segments.get(at).cloned()?,
+            at + 1 == view.segments.len(),
+        ))
     }
 
     /// Shows readers the end that `mark` has cut.
