@@ -43,14 +43,18 @@ const PORTION: usize = 64;
 
 /// What became of some changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    changes: u64,
-    detected: u64,
-    harmless: u64,
-    /// Silent losses in the window of `wal/FORMAT.md`, section 8.
-    in_window: u64,
-    wrong: u64,
-    panics: u64,
+pub(crate) struct Tally {
+    pub(crate) changes: u64,
+    /// Answered by a typed error.
+    pub(crate) detected: u64,
+    /// Answered exactly as before.
+    pub(crate) harmless: u64,
+    /// Silent losses in the window of `wal/FORMAT.md`, section 8: where no witness of what is gone can
+    /// be left.
+    pub(crate) in_window: u64,
+    /// Answered wrongly.
+    pub(crate) wrong: u64,
+    pub(crate) panics: u64,
 }
 
 impl AddAssign for Tally {
@@ -146,13 +150,7 @@ pub(crate) fn run(context: &Context) -> Corruption {
             Ok(counted) => counted,
             Err(error) => return broken(format!("{}: undamaged: {error}", log.facts.name)),
         };
-        let total = counted.total();
-        corruption.changes += total.changes;
-        corruption.detected += total.detected;
-        corruption.harmless += total.harmless;
-        corruption.in_window += total.in_window;
-        corruption.wrong += total.wrong;
-        corruption.panics += total.panics;
+        corruption.tally += counted.total();
         let room = SHOWN - corruption.findings.len();
         corruption.findings.extend(counted.told().take(room));
         progress.inc(changes.len() as u64);
@@ -164,9 +162,11 @@ pub(crate) fn run(context: &Context) -> Corruption {
 /// A run that could not begin: red.
 fn broken(finding: String) -> Corruption {
     Corruption {
-        wrong: 1,
+        tally: Tally {
+            wrong: 1,
+            ..Tally::default()
+        },
         findings: vec![finding],
-        ..Corruption::default()
     }
 }
 
