@@ -15,8 +15,10 @@ use crate::site::{Barrier, Site};
 #[cfg(test)]
 mod tests;
 
-/// How many bytes [`File::write_zeros`] hands to the kernel at once.
-const ZERO_CHUNK: usize = 256 << 10;
+/// How many bytes [`File::write_zeros`] hands to the kernel at once. Not more: the page cache keeps
+/// what came at once in one folio, and each small write into it later walks all its blocks (ext4,
+/// Linux 6.18: an append of 168 B takes 0.76 µs after chunks of 64 KiB, 1.7 µs after 1 MiB).
+const ZERO_CHUNK: usize = 64 << 10;
 
 /// An open file.
 ///
@@ -214,7 +216,7 @@ impl File {
     /// As [`allocate`](File::allocate) and [`write_all_at`](File::write_all_at).
     ///
     /// # Cost
-    /// `len` bytes written, from a buffer of at most 256 KiB.
+    /// `len` bytes written, from a buffer of at most 64 KiB.
     pub fn write_zeros(&self, offset: u64, len: u64) -> Result<()> {
         self.allocate(offset, len)?;
         let chunk = |left: u64| usize::try_from(left).map_or(ZERO_CHUNK, |n| n.min(ZERO_CHUNK));

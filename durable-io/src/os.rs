@@ -204,7 +204,7 @@ impl FileBackend for OsFile {
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         match bufs {
-            [one] => self.file.write_at(one, offset),
+            [one] => Ok(rustix::io::pwrite(&self.file, one, offset)?),
             // More than the kernel takes at once: a short write, and the handle's loop goes on.
             many => {
                 let some = many.get(..SLICES_MAX).unwrap_or(many);
