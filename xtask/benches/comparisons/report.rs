@@ -57,7 +57,7 @@ pub(crate) fn print(contenders: &[Contender], rounds: &[Vec<Measured>]) {
     println!(
         "Medians of {} rounds; ratios are medians of those of single rounds.\n\
          floor: the fastest raw method, one thread, same record, same guarantee; 1 is as fast.\n\
-         best peer: the fastest other log in the same workload, with the same guarantee.\n\
+         best peer: the other log with the best median in the same workload, with the same guarantee.\n\
          load: of the machine. switches: involuntary ones of this process, per round; a yield counts.",
         rounds.len()
     );
@@ -95,17 +95,16 @@ pub(crate) fn write_json(
 
 fn summaries(contenders: &[Contender], rounds: &[Vec<Measured>]) -> Vec<Summary> {
     let summary = |(at, contender): (usize, &Contender)| {
-        let of_all = |figure: fn(&Measured) -> f64| {
-            let own = rounds.iter().filter_map(|round| round.get(at));
-            median(own.map(figure).collect()).unwrap_or_default()
-        };
+        let of_all = |figure| median_of(rounds, at, figure).unwrap_or_default();
         let to_best = |is_meant: &dyn Fn(&Contender) -> bool| {
-            let ratio = |round: &Vec<Measured>| {
-                let all = contenders.iter().zip(round);
-                let meant = all.filter(|(other, _)| is_meant(other));
-                let best = meant.map(|(_, measured)| measured.rate).reduce(f64::max)?;
-                Some(round.get(at)?.rate / best)
-            };
+            // The best one of all rounds: the best of each round would be the luckiest.
+            let all = contenders.iter().enumerate();
+            let meant = all.filter(|(_, other)| is_meant(other));
+            let rates = meant.filter_map(|(other, _)| {
+                Some((other, median_of(rounds, other, |measured| measured.rate)?))
+            });
+            let (best, _) = rates.max_by(|(_, one), (_, other)| one.total_cmp(other))?;
+            let ratio = |round: &Vec<Measured>| Some(round.get(at)?.rate / round.get(best)?.rate);
             median(rounds.iter().filter_map(ratio).collect())
         };
         let beside = |role| {
@@ -128,6 +127,12 @@ fn summaries(contenders: &[Contender], rounds: &[Vec<Measured>]) -> Vec<Summary>
         }
     };
     contenders.iter().enumerate().map(summary).collect()
+}
+
+/// The median of a figure of contender `at`.
+fn median_of(rounds: &[Vec<Measured>], at: usize, figure: fn(&Measured) -> f64) -> Option<f64> {
+    let own = rounds.iter().filter_map(|round| round.get(at));
+    median(own.map(figure).collect())
 }
 
 fn median(mut figures: Vec<f64>) -> Option<f64> {
