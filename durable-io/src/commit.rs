@@ -3,14 +3,23 @@
 //! Sources: the leader/follower scheme of `LevelDB`'s and `RocksDB`'s write queue; the gather step is
 //! `PostgreSQL`'s `commit_delay`, ended by who may come, and bounded by the time that a commit takes.
 
+use std::any::Any;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::site::{Barrier, Site};
+use group::Group;
 
+mod group;
+
+/// A leader leads at most this many groups before its caller goes on: to lead another one costs
+/// less than to wake a leader for it.
+const MAX_LED: usize = 4;
+/// How many items a group may hold and leave its memory to a later one.
+const KEPT: usize = 1024;
 /// A leader waits for company for at most this part of the time that the last commit took.
 const PATIENCE: u32 = 2;
 /// After it has waited in vain it does not wait for a while: for one group, two, four, up to this many.
@@ -29,9 +38,6 @@ const MAX_SKIPPED: u32 = 1024;
 #[derive(Debug)]
 pub struct GroupCommit<T, R> {
     state: Mutex<State<T, R>>,
-    /// Members of odd and of even groups wait apart, so that a finished group wakes only its own:
-    /// when group `n` is finished, nobody waits but its members and those of `n + 1`.
-    finished: [Condvar; 2],
     /// Where the thread that serves waits.
     wanted: Condvar,
     /// Where those wait who only want the leader to be done.
@@ -46,13 +52,13 @@ pub struct GroupCommit<T, R> {
 struct State<T, R> {
     /// What the group that is filling holds.
     filling: Vec<T>,
-    /// The number of the group that is filling, and where its result will be.
-    group: u64,
-    result: Arc<OnceLock<R>>,
+    /// Memory for the next one.
+    emptied: Vec<T>,
+    /// The number of the group that is filling, and itself, once it has a member that does not lead.
+    number: u64,
+    group: Option<Arc<Group<R>>>,
     /// How many of its members wait.
     waiting: usize,
-    /// How many members of the group that is being committed wait.
-    following: usize,
     /// How many wait for the leader to be done.
     outside: usize,
     /// How many may come into the group that is filling: as many as the last one let go, and those
@@ -81,9 +87,9 @@ enum Leader {
 /// The place of one item in its group, from [`GroupCommit::submit`].
 #[derive(Debug)]
 pub struct Member<R> {
-    group: u64,
+    number: u64,
     index: usize,
-    result: Arc<OnceLock<R>>,
+    group: Arc<Group<R>>,
 }
 
 impl<R> Member<R> {
@@ -94,7 +100,7 @@ impl<R> Member<R> {
 
     /// The result of the group, if it has been committed.
     pub fn result(&self) -> Option<&R> {
-        self.result.get()
+        self.group.result()
     }
 }
 
@@ -105,10 +111,10 @@ impl<T, R: Clone> GroupCommit<T, R> {
         Self {
             state: Mutex::new(State {
                 filling: Vec::new(),
-                group: 0,
-                result: Arc::default(),
+                emptied: Vec::new(),
+                number: 0,
+                group: None,
                 waiting: 0,
-                following: 0,
                 outside: 0,
                 expected: 0,
                 took: Duration::ZERO,
@@ -118,7 +124,6 @@ impl<T, R: Clone> GroupCommit<T, R> {
                 idle: false,
                 stopped: false,
             }),
-            finished: [Condvar::new(), Condvar::new()],
             wanted: Condvar::new(),
             led: Condvar::new(),
             gathers: true,
@@ -146,15 +151,19 @@ impl<T, R: Clone> GroupCommit<T, R> {
     /// its result, and the index of `item` within it.
     ///
     /// If no other thread leads, this one does: it calls `lead` with the whole group, in the order
-    /// in which the items came, outside every lock of this queue. Otherwise it waits. `lead` runs at
-    /// most once per group, only one runs at a time, and groups are led in the order in which they
-    /// filled.
+    /// in which the items came, outside every lock of this queue; and if others wait by then, with
+    /// their groups, at most four in all. Otherwise it waits. Only one `lead` runs at a time, once per
+    /// group, and groups are led in the order in which they filled.
     ///
     /// # Panics
     /// If a `lead` panicked, here or in another thread: the members of its group, and all who come
     /// later, panic too rather than wait for a result that never comes.
-    pub fn commit(&self, item: T, lead: impl FnOnce(Vec<T>) -> R) -> (R, usize) {
+    pub fn commit(&self, item: T, lead: impl FnMut(&mut [T]) -> R) -> (R, usize) {
         let mut state = self.lock();
+        if state.leader == Leader::Free {
+            let index = self.push(&mut state, item);
+            return (self.lead(state, lead), index);
+        }
         let member = self.join(&mut state, item);
         (self.finish(state, &member, lead), member.index)
     }
@@ -172,7 +181,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
     ///
     /// # Panics
     /// As [`commit`](GroupCommit::commit).
-    pub fn wait(&self, member: &Member<R>, lead: impl FnOnce(Vec<T>) -> R) -> R {
+    pub fn wait(&self, member: &Member<R>, lead: impl FnMut(&mut [T]) -> R) -> R {
         match member.result() {
             Some(result) => result.clone(),
             None => self.finish(self.lock(), member, lead),
@@ -184,7 +193,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
     ///
     /// # Panics
     /// As [`commit`](GroupCommit::commit).
-    pub fn lead_once(&self, lead: impl FnOnce(Vec<T>) -> R) -> bool {
+    pub fn lead_once(&self, lead: impl FnMut(&mut [T]) -> R) -> bool {
         let state = self.lock();
         let leads = state.leader == Leader::Free && !state.filling.is_empty();
         if leads {
@@ -238,91 +247,127 @@ impl<T, R: Clone> GroupCommit<T, R> {
         self.wanted.notify_one();
     }
 
-    fn join(&self, state: &mut State<T, R>, item: T) -> Member<R> {
+    fn push(&self, state: &mut State<T, R>, item: T) -> usize {
         let index = state.filling.len();
         state.filling.push(item);
         self.filled.store(index + 1, Ordering::Relaxed);
+        index
+    }
+
+    fn join(&self, state: &mut State<T, R>, item: T) -> Member<R> {
         Member {
-            group: state.group,
-            index,
-            result: Arc::clone(&state.result),
+            number: state.number,
+            index: self.push(state, item),
+            group: Arc::clone(state.group.get_or_insert_default()),
         }
     }
 
     /// Leads `member`'s group, or waits until another thread has.
-    fn finish(
-        &self,
-        mut state: MutexGuard<'_, State<T, R>>,
+    fn finish<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<T, R>>,
         member: &Member<R>,
-        lead: impl FnOnce(Vec<T>) -> R,
+        lead: impl FnMut(&mut [T]) -> R,
     ) -> R {
         loop {
             if let Some(result) = member.result() {
                 return result.clone();
             }
+            let is_filling = state.number == member.number;
             // The group that filled while another was committed is led by whichever of its members
             // runs first: the one that was woken, or a new one.
-            if state.leader == Leader::Free && state.group == member.group {
+            if state.leader == Leader::Free && is_filling {
                 return self.lead(state, lead);
             }
             state.check();
-            *state.count(member.group) += 1;
-            state = self
-                .finished(member.group)
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-            if member.result().is_none() {
-                // Woken to lead, or for nothing.
-                *state.count(member.group) -= 1;
+            state.waiting += usize::from(is_filling);
+            drop(state);
+            member.group.sleep();
+            if let Some(result) = member.result() {
+                return result.clone();
+            }
+            state = self.lock();
+            // Woken to lead; unless another thread was faster, and counts from 0 again.
+            if state.number == member.number {
+                state.waiting -= 1;
             }
         }
     }
 
-    /// Commits the group that is filling, and hands its result to all members.
-    fn lead(&self, mut state: MutexGuard<'_, State<T, R>>, lead: impl FnOnce(Vec<T>) -> R) -> R {
+    /// Commits the group that is filling, hands its result to all members, and goes on with the next
+    /// one for a while if others wait for it. Returns the result of the first.
+    fn lead<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<T, R>>,
+        mut lead: impl FnMut(&mut [T]) -> R,
+    ) -> R {
         state.leader = Leader::Works;
-        let mut state = self.gathered(state);
-        let group = state.group;
-        let items = std::mem::take(&mut state.filling);
-        let slot = std::mem::take(&mut state.result);
-        let members = items.len();
-        state.following = std::mem::take(&mut state.waiting);
-        state.group += 1;
-        drop(state);
-        let begin = Instant::now();
-        let result = panic::catch_unwind(AssertUnwindSafe(|| lead(items)));
-        let took = begin.elapsed();
-        let mut state = self.lock();
-        let result = match result {
-            Ok(result) => result,
-            Err(panic) => {
-                state.leader = Leader::Panicked;
-                drop(state);
-                self.finished.iter().for_each(Condvar::notify_all);
-                self.led.notify_all();
-                self.wanted.notify_one();
-                panic::resume_unwind(panic)
+        let (mut state, first) = self.lead_group(state, &mut lead);
+        for _ in 1..MAX_LED {
+            if state.waiting == 0 {
+                break;
             }
-        };
-        // Nobody else sets it: a group is led once.
-        let result = slot.get_or_init(|| result).clone();
-        state.leader = Leader::Free;
-        state.took = took;
-        state.expected = members + state.filling.len();
-        if std::mem::take(&mut state.following) > 0 {
-            self.finished(group).notify_all();
+            state = self.lead_group(state, &mut lead).0;
         }
+        state.leader = Leader::Free;
         if state.outside > 0 {
             self.led.notify_all();
         }
-        // All members of the next group sleep: one must come and lead it. It is enough to wake one,
-        // since a new one that is faster leads it, and the woken one with it, and then wakes all.
-        if state.waiting > 0 {
-            self.finished(group + 1).notify_one();
-        } else {
-            self.call_server(state);
+        // Those who wait for the next group all sleep: one must come and lead it. It is enough to wake
+        // one, since a new one that is faster leads it, and the woken one with it.
+        match &state.group {
+            Some(next) if state.waiting > 0 => {
+                let next = Arc::clone(next);
+                drop(state);
+                next.call_leader();
+            }
+            _ => self.call_server(state),
         }
-        result
+        first
+    }
+
+    fn lead_group<'a>(
+        &'a self,
+        state: MutexGuard<'a, State<T, R>>,
+        lead: &mut impl FnMut(&mut [T]) -> R,
+    ) -> (MutexGuard<'a, State<T, R>>, R) {
+        let mut state = self.gathered(state);
+        let emptied = std::mem::take(&mut state.emptied);
+        let mut items = std::mem::replace(&mut state.filling, emptied);
+        let group = state.group.take();
+        let members = items.len();
+        state.waiting = 0;
+        state.number += 1;
+        // A thread that is alone waits for nobody, and need not ask the clock.
+        let is_timed = self.gathers && members.max(state.expected) > 1;
+        drop(state);
+        let begin = is_timed.then(Instant::now);
+        let result = panic::catch_unwind(AssertUnwindSafe(|| lead(&mut items)))
+            .unwrap_or_else(|panic| self.fail(group.as_deref(), panic));
+        let took = begin.map(|begin| begin.elapsed());
+        if let Some(group) = group {
+            group.finish(result.clone());
+        }
+        items.clear();
+        items.shrink_to(KEPT);
+        let mut state = self.lock();
+        state.emptied = items;
+        state.took = took.unwrap_or(state.took);
+        state.expected = members + state.filling.len();
+        (state, result)
+    }
+
+    /// Lets all who wait know that `group` has no result, and that there will be no other one.
+    fn fail(&self, group: Option<&Group<R>>, panic: Box<dyn Any + Send>) -> ! {
+        let mut state = self.lock();
+        state.leader = Leader::Panicked;
+        for group in group.into_iter().chain(state.group.as_deref()) {
+            group.fail();
+        }
+        drop(state);
+        self.led.notify_all();
+        self.wanted.notify_one();
+        panic::resume_unwind(panic)
     }
 
     /// Lets other threads come into the group that is filling, as many as may be about to.
@@ -368,11 +413,6 @@ impl<T, R: Clone> GroupCommit<T, R> {
         // A panic while the lock was held cannot have left the queue half-changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn finished(&self, group: u64) -> &Condvar {
-        let [even, odd] = &self.finished;
-        if group.is_multiple_of(2) { even } else { odd }
-    }
 }
 
 impl<T, R: Clone> Default for GroupCommit<T, R> {
@@ -399,15 +439,6 @@ impl<T, R> State<T, R> {
     /// True if nothing is left for the thread that serves, and nothing will come.
     fn is_served(&self) -> bool {
         self.stopped && self.filling.is_empty()
-    }
-
-    /// The count of those who wait in `group`, which has no result yet.
-    fn count(&mut self, group: u64) -> &mut usize {
-        if group == self.group {
-            &mut self.waiting
-        } else {
-            &mut self.following
-        }
     }
 }
 

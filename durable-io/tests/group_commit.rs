@@ -23,17 +23,17 @@ fn run(threads: usize, each: usize, fail_every: u64) -> Vec<Item> {
     let leading = AtomicBool::new(false);
     let groups = AtomicU64::new(0);
     let log = std::sync::Mutex::new(Vec::new());
-    let lead = |items: Vec<Item>| {
+    let lead = |items: &mut [Item]| {
         assert!(!leading.swap(true, Ordering::SeqCst), "two leaders at once");
         let group = groups.fetch_add(1, Ordering::SeqCst);
-        log.lock().unwrap().extend_from_slice(&items);
+        log.lock().unwrap().extend_from_slice(items);
         // Lets others come in between, on one core too.
         thread::yield_now();
         assert!(leading.swap(false, Ordering::SeqCst));
         if group % fail_every == fail_every - 1 {
             Err(group)
         } else {
-            Ok(Arc::new(items))
+            Ok(Arc::new(items.to_vec()))
         }
     };
     thread::scope(|scope| {
@@ -82,7 +82,7 @@ fn a_log_written_by_groups_holds_every_item_and_syncs_less_often() {
     let file = dir.create_new("log").unwrap();
     let queue: GroupCommit<Vec<u8>, Result<()>> = GroupCommit::new();
     let (end, syncs) = (AtomicU64::new(0), AtomicU64::new(0));
-    let lead = |items: Vec<Vec<u8>>| {
+    let lead = |items: &mut [Vec<u8>]| {
         let bytes = items.concat();
         // Only one leader runs at a time.
         let at = end.fetch_add(bytes.len() as u64, Ordering::Relaxed);

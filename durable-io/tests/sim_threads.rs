@@ -66,8 +66,8 @@ impl Log {
     }
 
     fn append(&self, n: u64) -> Result<()> {
-        let lead = |items: Vec<u64>| {
-            let bytes: Vec<u8> = items.into_iter().flat_map(record).collect();
+        let lead = |items: &mut [u64]| {
+            let bytes: Vec<u8> = items.iter().copied().flat_map(record).collect();
             // Only one leads at a time.
             let at = self.end.load(Ordering::Relaxed);
             self.file.write_all_at(&bytes, at)?;

@@ -88,8 +88,8 @@ impl GroupHeader {
 
 /// Copies `bytes` to `at`; both lengths are constants of the callers.
 pub(crate) fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
-    for (to, from) in out.iter_mut().skip(at).zip(bytes) {
-        *to = *from;
+    if let Some(to) = out.get_mut(at..at + bytes.len()) {
+        to.copy_from_slice(bytes);
     }
 }
 
@@ -102,6 +102,7 @@ pub(crate) fn align_group(end: u64) -> u64 {
 /// will be. The expensive part, computed before any lock is taken.
 #[derive(Debug)]
 pub(crate) struct Item {
+    /// Room for a group header, and the records.
     bytes: Vec<u8>,
     count: u32,
     is_submitted: bool,
@@ -122,7 +123,8 @@ impl Item {
         if size > limit {
             return Err(size);
         }
-        let mut bytes = Vec::with_capacity(capacity);
+        let mut bytes = Vec::with_capacity(GROUP_HEADER_SIZE + capacity);
+        bytes.extend_from_slice(&[0; GROUP_HEADER_SIZE]);
         for payload in payloads {
             // Below `limit`, which is below 4 GiB.
             let len = u32::try_from(payload.len()).map_err(|_too_large| size)?;
@@ -157,12 +159,20 @@ impl Item {
         self.callback.take()
     }
 
+    /// The records.
     pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(GROUP_HEADER_SIZE..).unwrap_or_default()
+    }
+
+    /// The group that holds this item only.
+    pub(crate) fn group(&mut self, header: &[u8; GROUP_HEADER_SIZE]) -> &[u8] {
+        put(&mut self.bytes, 0, header);
         &self.bytes
     }
 
+    /// Bytes of the records.
     pub(crate) fn size(&self) -> u64 {
-        self.bytes.len() as u64
+        self.bytes().len() as u64
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -176,7 +186,8 @@ impl Item {
 
     /// Puts the checks in, now that the place of the first record, its LSN and its epoch are known.
     pub(crate) fn bind(&mut self, mut place: Place, epoch: u32, mut lsn: Lsn) {
-        let mut rest = self.bytes.as_mut_slice();
+        let records = self.bytes.get_mut(GROUP_HEADER_SIZE..);
+        let mut rest = records.unwrap_or_default();
         while let Some((header, after)) = rest.split_at_mut_checked(RECORD_HEADER_SIZE) {
             let mut decoder = Decoder::new(header);
             let (Some(len), Some(payload_sum)) = (decoder.u32(), decoder.u32()) else {

@@ -82,6 +82,7 @@ mod reader;
 mod records;
 mod recover;
 mod repair;
+mod results;
 mod salvage;
 mod scan;
 mod segment;

@@ -17,14 +17,12 @@ use crate::lsn::Lsn;
 use crate::mark::{MARK_SIZE, Mark, MarkFile};
 use crate::records::{Cuts, Records, Snapshot};
 use crate::recover::Recovered;
+use crate::results::{Results, Tally};
 use crate::segment::Segment;
 use crate::spare::Spare;
 use crate::stats::Stats;
 use crate::watermark::{Watermark, Written};
 use crate::writer::Writer;
-
-/// The results of one commit, one per item.
-pub(crate) type Results = Arc<[Result<Lsn>]>;
 
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -61,8 +59,8 @@ pub(crate) struct View {
     pub(crate) epochs: Epochs,
     /// The last record that the user says is applied elsewhere.
     pub(crate) checkpoint: Lsn,
-    /// Acknowledged appends of this handle, whole calls.
-    pub(crate) writes: u64,
+    /// What this handle has acknowledged.
+    pub(crate) appended: Tally,
     /// When the oldest append was acknowledged that no sync has begun to cover; only in
     /// [`SyncMode::Batch`].
     pub(crate) waiting_since: Option<Duration>,
@@ -80,8 +78,6 @@ impl View {
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) records: AtomicU64,
-    pub(crate) bytes: AtomicU64,
     pub(crate) groups: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) rotations: AtomicU64,
@@ -139,7 +135,7 @@ impl Log {
                 next,
                 epochs,
                 checkpoint: recovered.mark.mark().checkpoint,
-                writes: 0,
+                appended: Tally::default(),
                 waiting_since: None,
             }),
             mark: Mutex::new(recovered.mark),
@@ -205,7 +201,7 @@ impl Log {
             Some(Written {
                 segment: Arc::clone(view.segments.last()?),
                 last,
-                writes: view.writes,
+                writes: view.appended.writes,
             })
         })?;
         Ok(self.watermark.last())
@@ -311,8 +307,8 @@ impl Log {
         let lowest = view.segments.first().map_or(0, |segment| segment.number);
         let segment_count = (load(&counters.top) + 1).saturating_sub(lowest);
         Stats {
-            appended_records: load(&counters.records),
-            appended_bytes: load(&counters.bytes),
+            appended_records: view.appended.records,
+            appended_bytes: view.appended.bytes,
             group_count: load(&counters.groups),
             sync_count: load(&counters.syncs),
             rotation_count: load(&counters.rotations),

@@ -10,8 +10,9 @@ use std::sync::Weak;
 use durable_io::Member;
 
 use crate::error::Result;
-use crate::log::{Log, Results};
+use crate::log::Log;
 use crate::lsn::Lsn;
+use crate::results::Results;
 
 /// An append in flight, from [`Wal::submit`](crate::Wal::submit). Dropping it changes nothing: the
 /// append goes on.
@@ -48,7 +49,9 @@ impl Ticket {
     pub fn poll(&self) -> Option<Result<Range<Lsn>>> {
         match &self.0 {
             State::Empty(next) => Some(Ok(*next..*next)),
-            State::InFlight { member, count, .. } => Some(own(member.result()?, member, *count)),
+            State::InFlight { member, count, .. } => {
+                Some(member.result()?.range(member.index(), *count))
+            }
         }
     }
 
@@ -62,18 +65,11 @@ impl Ticket {
         if let State::InFlight { log, member, count } = &self.0
             && let Some(log) = log.upgrade()
         {
-            return own(&log.wait(member), member, *count);
+            return log.wait(member).range(member.index(), *count);
         }
         self.poll()
             .expect("a log commits what is in flight before it goes")
     }
-}
-
-/// What became of `member`, a batch of `count` records.
-fn own(results: &Results, member: &Member<Results>, count: u64) -> Result<Range<Lsn>> {
-    let own = results.get(member.index()).cloned();
-    let first = own.expect("the leader gives one result for each item")?;
-    Ok(first..first.plus(count))
 }
 
 /// What is called when an append is acknowledged or has failed.

@@ -9,8 +9,9 @@ use durable_io::{Barrier, Member, Site, SyncMode};
 use crate::error::{Error, Result};
 use crate::frame::{Epochs, GROUP_HEADER_SIZE, GroupHeader, Item, align_group, place};
 use crate::limits::MAX_IN_FLIGHT;
-use crate::log::{Log, Results, add, lock};
+use crate::log::{Log, add, lock};
 use crate::lsn::Lsn;
+use crate::results::{Results, Tally};
 use crate::segment::{FIRST_GROUP, Segment};
 use crate::ticket::Acknowledged;
 use crate::watermark::Written;
@@ -79,9 +80,17 @@ impl Writer {
 impl Log {
     /// Appends `item` and returns its first LSN, together with whatever other threads append.
     pub(crate) fn append(&self, item: Item) -> Result<Lsn> {
+        // With no sync to share, and nobody there, the queue is a detour; but what this thread has
+        // submitted comes first.
+        if self.sync_mode != SyncMode::Always
+            && self.submitted.load(Ordering::Relaxed) == 0
+            && let Ok(mut writer) = self.writer.try_lock()
+        {
+            let items = &mut [item];
+            return self.commit(&mut writer, items, &mut Vec::new()).first(0);
+        }
         let (results, index) = self.leading(|lead| self.queue.commit(item, lead));
-        let own = results.get(index).cloned();
-        own.expect("the leader gives one result for each item")
+        results.first(index)
     }
 
     /// Appends `item` without waiting for it, unless too much is in flight.
@@ -107,60 +116,63 @@ impl Log {
 
     /// Calls `commit` with what leads a group, and then the callbacks of the group, if it led one:
     /// only when the next group can be led, so that a callback may append.
-    fn leading<T>(&self, commit: impl FnOnce(&mut dyn FnMut(Vec<Item>) -> Results) -> T) -> T {
+    fn leading<T>(&self, commit: impl FnOnce(&mut dyn FnMut(&mut [Item]) -> Results) -> T) -> T {
         let mut callbacks = Vec::new();
-        let committed = commit(&mut |items| self.lead(items, &mut callbacks));
+        let committed =
+            commit(&mut |items| self.commit(&mut lock(&self.writer), items, &mut callbacks));
         Acknowledged::call_all(callbacks);
         committed
     }
 
-    /// Commits a group of callers: the results in the order of `items`.
-    fn lead(&self, mut items: Vec<Item>, callbacks: &mut Vec<Acknowledged>) -> Results {
-        // Held across the writes and the sync: this is the order of the log.
-        let mut writer = lock(&self.writer);
-        let mut firsts = Vec::with_capacity(items.len());
-        let mut failure = self.write_items(&mut writer, &mut items, &mut firsts).err();
-        if !firsts.is_empty() && !self.is_poisoned() {
-            failure = self.sync_as_promised(&writer).err().or(failure);
+    /// Writes `items`, makes them durable if the mode says so, and acknowledges them: the results in
+    /// their order. The writer is held across the writes and the sync: this is the order of the log.
+    fn commit(
+        &self,
+        writer: &mut Writer,
+        items: &mut [Item],
+        callbacks: &mut Vec<Acknowledged>,
+    ) -> Results {
+        let first = writer.next;
+        let mut failure = self.write_items(writer, items).err();
+        if writer.next > first && !self.is_poisoned() {
+            failure = self.sync_as_promised(writer).err().or(failure);
         }
         // After a failure, of this commit or of a sync beside it, only what a returned sync covered is
         // known to be there.
         let health = self.check_healthy();
-        let last = match health {
-            Ok(()) => writer.next.previous(),
-            Err(_) => self.watermark.last(),
+        let next = match health {
+            Ok(()) => writer.next,
+            Err(_) => self.watermark.last().next(),
         };
-        let is_there = |(item, first): &(&Item, &Lsn)| first.plus(item.count()).previous() <= last;
-        let acknowledged = items.iter().zip(&firsts).take_while(is_there).count();
-        for item in items.iter().take(acknowledged) {
-            add(&self.counters.records, item.count());
-            add(&self.counters.bytes, item.payload_bytes());
-        }
-        let mut results: Vec<_> = firsts.into_iter().take(acknowledged).map(Ok).collect();
-        if let Some(error) = failure.or(health.err()) {
-            results.resize(items.len(), Err(error));
-        }
-        self.publish(last.next(), acknowledged as u64);
+        let failure = failure.or(health.err());
+        let mut tally = Tally::default();
+        let mut end = first;
+        let results = Results::of(items, |item| {
+            let begin = end;
+            end = begin.plus(item.count());
+            match &failure {
+                Some(error) if end > next => return Err(error.clone()),
+                _ => tally.add(item),
+            }
+            Ok(begin)
+        });
+        self.publish(next, tally);
         let submitted = items.iter().filter(|item| item.is_submitted());
         let size = submitted.map(Item::size).sum();
-        self.submitted.fetch_sub(size, Ordering::Relaxed);
-        for (item, result) in items.iter_mut().zip(&results) {
+        if size > 0 {
+            self.submitted.fetch_sub(size, Ordering::Relaxed);
+        }
+        for (index, item) in items.iter_mut().enumerate() {
             if let Some(callback) = item.take_callback() {
-                let count = item.count();
-                let result = result.clone().map(|first| first..first.plus(count));
+                let result = results.range(index, item.count());
                 callbacks.push(Acknowledged { callback, result });
             }
         }
-        results.into()
+        results
     }
 
-    /// Writes `items` in groups, and pushes the first LSN of each to `firsts`.
-    fn write_items(
-        &self,
-        writer: &mut Writer,
-        items: &mut [Item],
-        firsts: &mut Vec<Lsn>,
-    ) -> Result<()> {
+    /// Writes `items` in groups.
+    fn write_items(&self, writer: &mut Writer, items: &mut [Item]) -> Result<()> {
         self.check_healthy()?;
         let mut rest = items;
         while !rest.is_empty() {
@@ -172,12 +184,8 @@ impl Log {
             let (group, later) = rest.split_at_mut(n);
             self.write_group(writer, group)
                 .map_err(|error| self.poison(error))?;
-            let mut first = writer.next;
-            for item in group.iter() {
-                firsts.push(first);
-                first = first.plus(item.count());
-            }
-            writer.next = first;
+            let records = group.iter().map(Item::count).sum();
+            writer.next = writer.next.plus(records);
             writer.writes += group.len() as u64;
             rest = later;
         }
@@ -203,14 +211,16 @@ impl Log {
             durable_lsn: self.watermark.last(),
         };
         let header = header.encode(place(self.id, number, writer.offset));
-        let mut slices = Vec::with_capacity(1 + items.len());
-        slices.push(IoSlice::new(&header));
-        slices.extend(items.iter().map(|item| IoSlice::new(item.bytes())));
+        let file = &writer.active.file;
         // One write. No padding is written: the segment is zeros already.
-        writer
-            .active
-            .file
-            .write_all_vectored_at(&mut slices, writer.offset)?;
+        if let [only] = items {
+            file.write_all_at(only.group(&header), writer.offset)?;
+        } else {
+            let mut slices = Vec::with_capacity(1 + items.len());
+            slices.push(IoSlice::new(&header));
+            slices.extend(items.iter().map(|item| IoSlice::new(item.bytes())));
+            file.write_all_vectored_at(&mut slices, writer.offset)?;
+        }
         add(&self.counters.groups, 1);
         writer.offset = align_group(offset);
         Ok(())
@@ -232,10 +242,10 @@ impl Log {
     }
 
     /// Shows readers everything below `next`.
-    fn publish(&self, next: Lsn, acknowledged: u64) {
+    fn publish(&self, next: Lsn, acknowledged: Tally) {
         let mut view = self.view();
         view.next = view.next.max(next);
-        view.writes += acknowledged;
+        view.appended += acknowledged;
         let is_waiting = next.previous() > self.watermark.last();
         let mut begins_to_wait = false;
         if !is_waiting {

@@ -24,9 +24,9 @@ fn all_who_come_while_a_leader_works_form_the_next_group() {
     let (work, leader_works) = mpsc::channel::<()>();
     thread::scope(|scope| {
         let first = scope.spawn(move || {
-            let wait = |items| {
-                leader_works.recv().unwrap();
-                items
+            let wait = |items: &mut [u32]| {
+                assert!(leader_works.recv().is_err());
+                items.to_vec()
             };
             queue.commit(0, wait).0
         });
@@ -35,10 +35,10 @@ fn all_who_come_while_a_leader_works_form_the_next_group() {
         }
         let mut others = Vec::new();
         for n in 1..=5 {
-            others.push(scope.spawn(move || queue.commit(n, |items| items).0));
+            others.push(scope.spawn(move || queue.commit(n, |items| items.to_vec()).0));
             until_filled(queue, n as usize);
         }
-        work.send(()).unwrap();
+        drop(work);
         assert_eq!(first.join().unwrap(), [0]);
         assert_eq!(groups(others), vec![vec![1, 2, 3, 4, 5]; 5]);
     });
@@ -51,19 +51,19 @@ fn a_panic_of_the_leader_is_a_panic_of_its_followers_and_of_all_later_ones() {
     thread::scope(|scope| {
         let first = scope.spawn(move || {
             queue.commit(0, |_| {
-                leader_works.recv().unwrap();
+                assert!(leader_works.recv().is_err());
                 panic!("planted");
             })
         });
         while queue.lock().leader == Leader::Free {
             thread::yield_now();
         }
-        let waiting = scope.spawn(|| queue.commit(1, |items| items));
+        let waiting = scope.spawn(|| queue.commit(1, |items| items.to_vec()));
         until_filled(queue, 1);
-        work.send(()).unwrap();
+        drop(work);
         assert!(first.join().is_err());
         assert!(waiting.join().is_err());
-        let later = scope.spawn(|| queue.commit(2, |items| items));
+        let later = scope.spawn(|| queue.commit(2, |items| items.to_vec()));
         assert!(later.join().is_err());
     });
 }
@@ -76,16 +76,16 @@ fn a_thread_that_serves_ends_when_others_lead_what_is_left() {
     thread::scope(|scope| {
         let server = scope.spawn(|| while queue.wait_for_group() {});
         scope.spawn(move || {
-            let wait = |items| {
-                leader_works.recv().unwrap();
-                items
+            let wait = |items: &mut [u32]| {
+                assert!(leader_works.recv().is_err());
+                items.to_vec()
             };
             queue.commit(0, wait)
         });
         while queue.lock().leader == Leader::Free {
             thread::yield_now();
         }
-        scope.spawn(|| queue.commit(1, |items| items));
+        scope.spawn(|| queue.commit(1, |items| items.to_vec()));
         while queue.lock().waiting == 0 {
             thread::yield_now();
         }
@@ -94,7 +94,7 @@ fn a_thread_that_serves_ends_when_others_lead_what_is_left() {
         while !queue.lock().idle {
             thread::yield_now();
         }
-        work.send(()).unwrap();
+        drop(work);
         server.join().unwrap();
     });
 }
@@ -109,10 +109,10 @@ fn whoever_waits_for_the_leader_is_told_that_it_is_done_or_that_it_panicked() {
         thread::scope(|scope| {
             let leader = scope.spawn(move || {
                 queue.commit(0, |items| {
-                    leader_works.recv().unwrap();
+                    assert!(leader_works.recv().is_err());
                     *is_done.lock().unwrap() = true;
                     assert!(!panics, "planted");
-                    items
+                    items.to_vec()
                 })
             });
             while queue.lock().leader == Leader::Free {
@@ -125,7 +125,7 @@ fn whoever_waits_for_the_leader_is_told_that_it_is_done_or_that_it_panicked() {
             while queue.lock().outside == 0 {
                 thread::yield_now();
             }
-            work.send(()).unwrap();
+            drop(work);
             assert_eq!(leader.join().is_err(), panics);
             outside.join().unwrap();
         });
@@ -144,14 +144,17 @@ fn members_that_do_not_wait_are_led_by_the_first_that_does() {
     let queue = Queue::new();
     let members: Vec<_> = (0..3).map(|n| queue.submit(n)).collect();
     assert!(members.iter().all(|member| member.result().is_none()));
-    assert_eq!(queue.commit(3, |items| items), (vec![0, 1, 2, 3], 3));
+    assert_eq!(
+        queue.commit(3, |items| items.to_vec()),
+        (vec![0, 1, 2, 3], 3)
+    );
     for (index, member) in members.iter().enumerate() {
         assert_eq!(member.index(), index);
         assert_eq!(queue.wait(member, |_| unreachable!()), [0, 1, 2, 3]);
     }
     assert!(!queue.lead_once(|_| unreachable!()));
     let member = queue.submit(4);
-    assert!(queue.lead_once(|items| items));
+    assert!(queue.lead_once(|items| items.to_vec()));
     assert_eq!(member.result(), Some(&vec![4]));
 }
 
@@ -161,14 +164,14 @@ fn a_thread_that_serves_leads_what_nobody_waits_for() {
     thread::scope(|scope| {
         scope.spawn(|| {
             while queue.wait_for_group() {
-                queue.lead_once(|items| items);
+                queue.lead_once(|items| items.to_vec());
             }
         });
         for n in 0..1000 {
             let member = queue.submit(n);
             // Waited for in every other round only, so that both ways of leading take turns.
             if n % 2 == 0 {
-                assert!(queue.wait(&member, |items| items).contains(&n));
+                assert!(queue.wait(&member, |items| items.to_vec()).contains(&n));
             }
             while member.result().is_none() {
                 thread::yield_now();
@@ -187,9 +190,9 @@ fn a_thread_that_serves_leads_what_nobody_waits_for() {
 fn those_who_wait_and_those_who_do_not_are_all_committed_once() {
     let queue = &Queue::new();
     let committed = &Mutex::new(Vec::new());
-    let lead = &|items: Vec<u32>| {
-        committed.lock().unwrap().extend_from_slice(&items);
-        items
+    let lead = &|items: &mut [u32]| {
+        committed.lock().unwrap().extend_from_slice(items);
+        items.to_vec()
     };
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -235,7 +238,7 @@ fn a_leader_waits_for_those_who_are_about_to_come() {
         let (done, is_done) = mpsc::channel();
         thread::scope(|scope| {
             let first = scope.spawn(move || {
-                let group = queue.commit(0, |items| items).0;
+                let group = queue.commit(0, |items| items.to_vec()).0;
                 done.send(()).unwrap();
                 group
             });
@@ -245,7 +248,7 @@ fn a_leader_waits_for_those_who_are_about_to_come() {
                 is_done.recv().unwrap();
             }
             assert_eq!(
-                queue.commit(1, |items| items).0.len(),
+                queue.commit(1, |items| items.to_vec()).0.len(),
                 1 + usize::from(gathers)
             );
             assert_eq!(first.join().unwrap().len(), 1 + usize::from(gathers));
@@ -259,7 +262,7 @@ fn a_leader_that_waited_in_vain_waits_more_rarely() {
     for skipped in [1, 2, 4, 8] {
         queue.lock().expected = 2;
         queue.lock().took = Duration::from_nanos(1);
-        assert_eq!(queue.commit(0, |items| items).0, [0]);
+        assert_eq!(queue.commit(0, |items| items.to_vec()).0, [0]);
         assert_eq!(queue.lock().skipping, skipped);
         queue.lock().skipping = 0;
     }
@@ -269,10 +272,39 @@ fn a_leader_that_waited_in_vain_waits_more_rarely() {
     queue.lock().expected = 3;
     queue.lock().took = Duration::from_secs(3600);
     thread::scope(|scope| {
-        let first = scope.spawn(|| queue.commit(2, |items| items).0);
+        let first = scope.spawn(|| queue.commit(2, |items| items.to_vec()).0);
         until_filled(&queue, 2);
-        queue.commit(3, |items| items);
+        queue.commit(3, |items| items.to_vec());
         assert_eq!(first.join().unwrap(), [1, 2, 3]);
     });
     assert_eq!(queue.lock().skip_next, 8);
+}
+
+#[test]
+fn a_leader_goes_on_with_the_next_group_if_somebody_waits_for_it_but_not_for_ever() {
+    let queue = &Queue::new();
+    let leaders = &Mutex::new(Vec::new());
+    let note = || leaders.lock().unwrap().push(thread::current().id());
+    thread::scope(|scope| {
+        let mut followers = Vec::new();
+        let lead = |items: &mut [u32]| {
+            note();
+            followers.push(scope.spawn(move || {
+                let lead = |items: &mut [u32]| {
+                    note();
+                    items.to_vec()
+                };
+                queue.commit(1, lead).0
+            }));
+            while queue.lock().waiting == 0 {
+                thread::yield_now();
+            }
+            items.to_vec()
+        };
+        assert_eq!(queue.commit(0, lead), (vec![0], 0), "of the first group");
+        assert_eq!(groups(followers), vec![vec![1]; MAX_LED]);
+    });
+    let leaders = leaders.lock().unwrap();
+    let own = leaders.iter().filter(|id| **id == thread::current().id());
+    assert_eq!((own.count(), leaders.len()), (MAX_LED, MAX_LED + 1));
 }

@@ -242,7 +242,7 @@ impl Log {
         match how {
             Append::WritesDurably => drop(file.write_durable_at(&bytes, end)?),
             Append::Groups => {
-                let lead = |items: Vec<Vec<u8>>| {
+                let lead = |items: &mut [Vec<u8>]| {
                     file.write_all_at(&items.concat(), end)?;
                     file.sync_data_at(queue.site()).map(drop)
                 };

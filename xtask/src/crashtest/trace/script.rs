@@ -148,7 +148,7 @@ fn create_durably(disk: &Disk, path: &Path) -> anyhow::Result<()> {
 fn group_commit(disk: &Disk, path: &Path) -> anyhow::Result<()> {
     let file = disk.create_dir(path)?.create_new("a")?;
     let group = GroupCommit::new();
-    let (result, _) = group.commit(600_usize, |lengths: Vec<usize>| {
+    let (result, _) = group.commit(600_usize, |lengths: &mut [usize]| {
         let bytes = vec![1; lengths.iter().sum()];
         file.write_all_at(&bytes, 0)?;
         file.sync_data_at(group.site()).map(drop)
