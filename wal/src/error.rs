@@ -132,6 +132,11 @@ pub enum Corruption {
         /// The last that is known to have been durable.
         last: Lsn,
     },
+    /// What stands behind the last record is no torn write, by the rule of
+    /// [`Options::atomic_sectors`](crate::Options::atomic_sectors): the records of the last group may
+    /// have been durable.
+    #[error("what stands behind the last record was not left by a crash")]
+    Suspected,
     /// The mark file is missing, unreadable or older than the log.
     #[error("the mark file is lost")]
     MarkLost,

@@ -90,6 +90,7 @@ mod source;
 mod spare;
 mod stats;
 mod survey;
+mod tear;
 mod ticket;
 mod truncate;
 mod wal;

@@ -26,6 +26,10 @@ pub const MAX_RECORD_SIZE: u64 = max_record_size(MAX_SEGMENT_SIZE);
 /// one batch of each thread that waits because of it. It bounds the memory that a thread takes which submits faster than the disk.
 pub const MAX_IN_FLIGHT: u64 = 16 << 20;
 
+/// The most calls whose records share a group: with its header as many slices as one system call takes,
+/// so that no power cut comes between two writes of a group.
+pub(crate) const GROUP_ITEMS_MAX: usize = 1023;
+
 /// What a segment of `segment_size` bytes spends before the first byte of its first group's records.
 const OVERHEAD: u64 = (SEGMENT_HEADER_SIZE + GROUP_HEADER_SIZE) as u64;
 

@@ -22,6 +22,7 @@ pub struct Options {
     background: Background,
     disk: Disk,
     leaves_early: bool,
+    atomic_sectors: bool,
 }
 
 impl Options {
@@ -62,6 +63,18 @@ impl Options {
     #[must_use]
     pub fn background(mut self, background: Background) -> Self {
         self.background = background;
+        self
+    }
+
+    /// Declares that a power cut leaves of each sector of 512 bytes the old content or the new one, and
+    /// that a write which is cut short by a kill ends at the end of a sector. Then a torn group shows
+    /// zeros in some sector, and [`open`](Options::open) refuses a last group that is not whole and
+    /// shows none as [`Corruption::Suspected`](crate::Corruption::Suspected): it may have been
+    /// acknowledged. [`salvage`](Options::salvage) reads what is left of it, [`repair`](Options::repair)
+    /// cuts it off. Default: false; such a group is taken for a torn one, unless a witness says more.
+    #[must_use]
+    pub fn atomic_sectors(mut self, are_atomic: bool) -> Self {
+        self.atomic_sectors = are_atomic;
         self
     }
 
@@ -143,7 +156,14 @@ impl Options {
         let lock = dir.try_lock(names::LOCK)?;
         let size = self.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
         let dropped = if repairing { repair(&dir, size)? } else { None };
-        let mut recovered = recover(&self.disk, &dir, self.segment_size, DEFAULT_SEGMENT_SIZE)?;
+        let suspects = self.atomic_sectors && !repairing;
+        let mut recovered = recover(
+            &self.disk,
+            &dir,
+            self.segment_size,
+            DEFAULT_SEGMENT_SIZE,
+            suspects,
+        )?;
         recovered.recovery.dropped = dropped;
         let recovery = recovered.recovery.clone();
         let log = Log::new(self.disk, lock, self.sync, !self.leaves_early, recovered);

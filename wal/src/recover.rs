@@ -20,6 +20,7 @@ use crate::segment::{FIRST_GROUP, Segment, SegmentHeader, write_blank};
 use crate::spare::Spare;
 use crate::stats::{Recovery, Tail};
 use crate::survey::{ANY_EPOCH, Listing, Loaded, Survey, log_id_of, survey};
+use crate::tear;
 
 /// A log, recovered and durable, ready to be written to.
 #[derive(Debug)]
@@ -40,12 +41,14 @@ pub(crate) struct Recovered {
 }
 
 /// Creates or recovers the log in `dir`, which is locked. `wanted_size` is the segment size that
-/// was asked for, `default_size` that of a new log if none was.
+/// was asked for, `default_size` that of a new log if none was. If it `suspects`, a tail that no power
+/// cut leaves on a disk with atomic sectors is refused.
 pub(crate) fn recover(
     disk: &Disk,
     dir: &Dir,
     wanted_size: Option<u64>,
     default_size: u64,
+    suspects: bool,
 ) -> Result<Recovered> {
     let mut listing = Listing::read(dir)?;
     let mut found = MarkFile::open(dir)?;
@@ -69,6 +72,9 @@ pub(crate) fn recover(
         });
     }
     let judged = judge(&mut survey, &mark)?;
+    if suspects {
+        check_tail(&mut survey.active, &judged, mark.mark())?;
+    }
     if !created {
         // Durable: the names as they were listed. Only now may they be relied on: a killed process
         // may have left a new segment, or a removed one, in the page cache only.
@@ -203,6 +209,8 @@ struct Judged {
     last: Lsn,
     /// Where the next group goes in the active segment.
     cut: u64,
+    /// What stands at the cut is no group.
+    is_bad: bool,
     /// Where the first group begins that no witness proves durable.
     unproven: Option<u64>,
     /// The end of what is not zero behind the cut in the active segment.
@@ -268,6 +276,7 @@ fn judge(survey: &mut Survey, mark: &MarkFile) -> Result<Judged> {
             Ok(Judged {
                 last,
                 cut: front.cut,
+                is_bad: front.bad.is_some(),
                 unproven,
                 nonzero_end: behind.nonzero_end,
                 later,
@@ -291,6 +300,22 @@ fn verdict(last: Lsn, durable: Lsn) -> Option<Corruption> {
         first: last.next(),
         last: durable,
     })
+}
+
+/// Refuses what no power cut leaves behind the last record of the active segment, if sectors are atomic.
+/// Those above it may never have been made whole: a new file can show what stood in a removed one.
+fn check_tail(active: &mut Loaded, judged: &Judged, mark: &Mark) -> Result<()> {
+    // What a cut left behind is damaged, or stale. It is zeroed before anything is written there.
+    let is_cut = mark.epochs.segment > 0 && judged.last.next() == mark.epochs.first_lsn;
+    // Nothing of it can be read, which is so also if what was truncated is damaged.
+    let is_unread =
+        judged.cut == FIRST_GROUP && active.number == mark.low_segment && mark.low > Lsn(1);
+    let may_be_damage = judged.is_bad && !is_cut && !is_unread;
+    if may_be_damage && !tear::is_possible(&mut active.reader, judged.cut)? {
+        let identity = active.reader.identity();
+        return Err(identity.corrupt(judged.cut, Corruption::Suspected));
+    }
+    Ok(())
 }
 
 /// The lowest segment above the active one that has something in it: if the active one ends in

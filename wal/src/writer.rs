@@ -8,7 +8,7 @@ use durable_io::{Barrier, Member, Site, SyncMode};
 
 use crate::error::{Error, Result};
 use crate::frame::{Epochs, GROUP_HEADER_SIZE, GroupHeader, Item, align_group, place};
-use crate::limits::MAX_IN_FLIGHT;
+use crate::limits::{GROUP_ITEMS_MAX, MAX_IN_FLIGHT};
 use crate::log::{Log, add, lock};
 use crate::lsn::Lsn;
 use crate::results::{Results, Tally};
@@ -73,7 +73,7 @@ impl Writer {
             }
             None => false,
         };
-        items.iter().take_while(fits).count()
+        items.iter().take(GROUP_ITEMS_MAX).take_while(fits).count()
     }
 }
 

@@ -94,6 +94,8 @@ impl WalSubject {
             .sync(self.mode)
             .segment_size(SEGMENT_SIZE)
             .background(Background::Inline)
+            // As the simulated disk's are: no crash may look like damage by the stricter rule either.
+            .atomic_sectors(true)
             .disk(disk.clone())
             .open(DIR)
     }
