@@ -129,6 +129,76 @@ fn what_a_group_commit_acknowledged_survives_a_power_loss_at_every_instant() {
     assert!((1..=THREADS * EACH).contains(&syncs), "{syncs} syncs");
 }
 
+/// What a leader takes for durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Covers {
+    /// What had been written when the sync began.
+    WrittenBefore,
+    /// Planted: that, before the sync.
+    NotSyncedYet,
+    /// Planted: what has been written by the time that the sync returns.
+    WrittenMeanwhile,
+}
+
+/// Threads write on their own and share syncs. Returns true if a record was acknowledged that a power
+/// loss at that instant takes.
+fn loses(covers: Covers) -> bool {
+    const EACH: u64 = 20;
+    const YIELDS: usize = 100;
+    let sim = &SimDisk::new();
+    let log = &Log::new(sim);
+    let (writing, durable) = (&Mutex::new(()), &AtomicU64::new(0));
+    let is_lost = &AtomicUsize::new(0);
+    let write = |n| {
+        let _one_at_a_time = writing.lock().unwrap();
+        let at = log.end.load(Ordering::SeqCst);
+        log.file.write_all_at(&record(n), at).unwrap();
+        log.end.store(at + RECORD as u64, Ordering::SeqCst);
+        at + RECORD as u64
+    };
+    let cover = |end| durable.fetch_max(end, Ordering::SeqCst);
+    let written = || log.end.load(Ordering::SeqCst);
+    let lead = |_: &mut [u64]| {
+        let before = written();
+        // Others run, and write, in what is planted.
+        for _ in 0..YIELDS * usize::from(covers == Covers::NotSyncedYet) {
+            cover(written());
+            thread::yield_now();
+        }
+        drop(log.file.sync_data_at(log.queue.site())?);
+        for _ in 0..YIELDS * usize::from(covers == Covers::WrittenMeanwhile) {
+            thread::yield_now();
+        }
+        cover(match covers {
+            Covers::WrittenMeanwhile => written(),
+            _ => before,
+        });
+        Ok(())
+    };
+    in_threads(|thread| {
+        for nth in 0..EACH {
+            let n = thread * EACH + nth;
+            let end = write(n);
+            let _not_waited_for = log.queue.submit(n);
+            while durable.load(Ordering::SeqCst) < end {
+                if !log.queue.lead_once(lead) {
+                    thread::yield_now();
+                }
+            }
+            let is_there = durable_records(&sim.world()).contains(&n);
+            is_lost.fetch_add(usize::from(!is_there), Ordering::SeqCst);
+        }
+    });
+    is_lost.load(Ordering::SeqCst) > 0
+}
+
+#[test]
+fn an_acknowledgement_that_is_early_or_covers_later_bytes_is_seen() {
+    assert!(!loses(Covers::WrittenBefore));
+    assert!(loses(Covers::WrittenMeanwhile));
+    assert!(loses(Covers::NotSyncedYet));
+}
+
 #[test]
 fn what_a_thread_wrote_before_it_synced_survives_whatever_the_others_do_meanwhile() {
     const EACH: u64 = 300;
