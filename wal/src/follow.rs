@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::location::Location;
 use crate::log::Log;
 use crate::lsn::{Lsn, Record};
 use crate::records::Records;
@@ -32,6 +33,11 @@ impl<'a> Follow<'a> {
     /// The position of the record that comes next.
     pub fn position(&self) -> Lsn {
         self.records.position()
+    }
+
+    /// Where the record stands that was given out last; `None` before the first.
+    pub fn location(&self) -> Option<Location> {
+        self.records.location()
     }
 
     /// The next durable record; waits for it for at most `timeout`. `None` if none has come by then.

@@ -73,11 +73,13 @@ mod error;
 mod follow;
 mod frame;
 mod limits;
+mod location;
 mod log;
 mod lsn;
 mod mark;
 mod names;
 mod options;
+mod progress;
 mod reader;
 mod records;
 mod recover;
@@ -108,6 +110,7 @@ pub use limits::{
     DEFAULT_SEGMENT_SIZE, MAX_IN_FLIGHT, MAX_RECORD_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE,
     SEGMENT_ALIGN, max_batch_size, max_record_size,
 };
+pub use location::Location;
 pub use lsn::{Lsn, Record};
 pub use options::Options;
 pub use records::Records;

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::limits::{DEFAULT_SEGMENT_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
 use crate::log::Log;
 use crate::names;
-use crate::recover::recover;
+use crate::progress::Progress;
+use crate::recover::{How, recover};
 use crate::repair::repair;
 use crate::salvage::Salvage;
 use crate::segment::is_segment_size;
@@ -23,6 +24,7 @@ pub struct Options {
     disk: Disk,
     leaves_early: bool,
     atomic_sectors: bool,
+    progress: Progress,
 }
 
 impl Options {
@@ -75,6 +77,16 @@ impl Options {
     #[must_use]
     pub fn atomic_sectors(mut self, are_atomic: bool) -> Self {
         self.atomic_sectors = are_atomic;
+        self
+    }
+
+    /// Calls `call`, in the thread that opens, with the number of segments that opening has looked at
+    /// and the number of all: of a long log with many, most of the time goes into that. A
+    /// [`repair`](Options::repair) goes through them twice, and reads them the first time. It must not
+    /// panic. Default: nobody is told.
+    #[must_use]
+    pub fn progress(mut self, call: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
+        self.progress = Progress::new(call);
         self
     }
 
@@ -155,15 +167,17 @@ impl Options {
         let dir = self.disk.create_dir(path)?;
         let lock = dir.try_lock(names::LOCK)?;
         let size = self.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
-        let dropped = if repairing { repair(&dir, size)? } else { None };
-        let suspects = self.atomic_sectors && !repairing;
-        let mut recovered = recover(
-            &self.disk,
-            &dir,
-            self.segment_size,
-            DEFAULT_SEGMENT_SIZE,
-            suspects,
-        )?;
+        let dropped = if repairing {
+            repair(&dir, size, &self.progress)?
+        } else {
+            None
+        };
+        let how = How {
+            segment_size: self.segment_size,
+            suspects: self.atomic_sectors && !repairing,
+            progress: self.progress,
+        };
+        let mut recovered = recover(&self.disk, &dir, &how)?;
         recovered.recovery.dropped = dropped;
         let recovery = recovered.recovery.clone();
         let log = Log::new(self.disk, lock, self.sync, !self.leaves_early, recovered);

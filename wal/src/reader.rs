@@ -12,6 +12,7 @@ use crate::frame::{
     Epochs, GROUP_HEADER_SIZE, GroupHeader, RECORD_HEADER_SIZE, align_group, decode_record_header,
     place, record_check,
 };
+use crate::location::Location;
 use crate::lsn::Lsn;
 use crate::segment::FIRST_GROUP;
 use crate::source::Source;
@@ -75,6 +76,7 @@ pub(crate) enum Next<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Checked {
     pub(crate) lsn: Lsn,
+    /// Of the payload.
     offset: u64,
     len: u32,
 }
@@ -279,6 +281,18 @@ impl SegmentReader {
         self.left_at = end;
         self.offset = align_group(end);
         self.group = None;
+    }
+
+    /// Where `record` stands, which was the last one read.
+    pub(crate) fn location(&self, record: Checked) -> Location {
+        Location {
+            lsn: record.lsn,
+            segment: self.identity.number,
+            // Below the size of a segment, which is below 4 GiB.
+            offset: u32::try_from(record.offset - RECORD_HEADER).unwrap_or(u32::MAX),
+            len: record.len,
+            epoch: self.epoch,
+        }
     }
 
     /// The payload of `record`, which was the last one read.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Corruption, Error, Result};
+use crate::location::Location;
 use crate::lsn::{Lsn, Record};
 use crate::reader::{Checked, Identity, Next, SegmentReader};
 use crate::segment::{FIRST_GROUP, Segment, SegmentHeader};
@@ -28,6 +29,8 @@ pub struct Records {
     snapshot: Snapshot,
     /// The record to give out next.
     next: Lsn,
+    /// The one that was given out last.
+    given: Option<Checked>,
     /// Nothing behind damage can be believed to be next.
     has_failed: bool,
 }
@@ -62,6 +65,7 @@ impl Records {
             reader: None,
             snapshot,
             next: from,
+            given: None,
             has_failed: false,
         }
     }
@@ -69,6 +73,11 @@ impl Records {
     /// The record to give out next.
     pub(crate) fn position(&self) -> Lsn {
         self.next
+    }
+
+    /// Where the record stands that was given out last; `None` before the first and behind the last.
+    pub fn location(&self) -> Option<Location> {
+        Some(self.reader.as_ref()?.location(self.given?))
     }
 
     /// What was to be read was cut off, or may have been.
@@ -103,6 +112,7 @@ impl Records {
         // What was read counts only if it is still what is there.
         let found = self.snapshot.check_uncut().and(found);
         self.has_failed = found.is_err();
+        self.given = *found.as_ref().unwrap_or(&None);
         match (found?, &mut self.reader) {
             (Some(record), Some(reader)) => Ok(Some((record.lsn, reader.payload(record)?))),
             _ => Ok(None),
@@ -189,7 +199,7 @@ impl Snapshot {
         self.cut % 2 == 1 || self.cuts.load(Ordering::Acquire) != self.cut
     }
 
-    fn check_uncut(&self) -> Result<()> {
+    pub(crate) fn check_uncut(&self) -> Result<()> {
         if self.is_cut() {
             return Err(Error::Truncated);
         }

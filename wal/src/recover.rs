@@ -12,9 +12,11 @@ use durable_io::{Dir, Disk};
 use crate::cut;
 use crate::error::{Corruption, Error, Result};
 use crate::frame::Epochs;
+use crate::limits::DEFAULT_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile, mark_lost};
 use crate::names;
+use crate::progress::Progress;
 use crate::scan::Behind;
 use crate::segment::{FIRST_GROUP, Segment, SegmentHeader, write_blank};
 use crate::spare::Spare;
@@ -40,21 +42,24 @@ pub(crate) struct Recovered {
     pub(crate) recovery: Recovery,
 }
 
-/// Creates or recovers the log in `dir`, which is locked. `wanted_size` is the segment size that
-/// was asked for, `default_size` that of a new log if none was. If it `suspects`, a tail that no power
-/// cut leaves on a disk with atomic sectors is refused.
-pub(crate) fn recover(
-    disk: &Disk,
-    dir: &Dir,
-    wanted_size: Option<u64>,
-    default_size: u64,
-    suspects: bool,
-) -> Result<Recovered> {
+/// How a log is opened, as far as recovery is concerned.
+#[derive(Debug)]
+pub(crate) struct How {
+    /// The segment size that was asked for.
+    pub(crate) segment_size: Option<u64>,
+    /// A tail that no power cut leaves on a disk with atomic sectors is refused.
+    pub(crate) suspects: bool,
+    pub(crate) progress: Progress,
+}
+
+/// Creates or recovers the log in `dir`, which is locked.
+pub(crate) fn recover(disk: &Disk, dir: &Dir, how: &How) -> Result<Recovered> {
     let mut listing = Listing::read(dir)?;
     let mut found = MarkFile::open(dir)?;
     let created = found.is_none();
     if created {
-        create(disk, dir, &listing, wanted_size.unwrap_or(default_size))?;
+        let size = how.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
+        create(disk, dir, &listing, size)?;
         listing = Listing::read(dir)?;
         found = MarkFile::open(dir)?;
     }
@@ -62,8 +67,8 @@ pub(crate) fn recover(
     if cut::finish(dir, &listing, &mut mark, false)? {
         listing = Listing::read(dir)?;
     }
-    let mut survey = survey(dir, &listing, &mark)?;
-    if let Some(size) = wanted_size.filter(|&size| size != survey.header.size) {
+    let mut survey = survey(dir, &listing, &mark, &how.progress)?;
+    if let Some(size) = how.segment_size.filter(|&size| size != survey.header.size) {
         let rule = "a log keeps the segment size it was created with";
         return Err(Error::InvalidOption {
             option: "segment_size",
@@ -72,7 +77,7 @@ pub(crate) fn recover(
         });
     }
     let judged = judge(&mut survey, &mark)?;
-    if suspects {
+    if how.suspects {
         check_tail(&mut survey.active, &judged, mark.mark())?;
     }
     if !created {
@@ -119,7 +124,7 @@ pub(crate) fn foresee(dir: &Dir) -> Result<Outlook> {
     if file.mark().cut.is_some() {
         return Ok(Outlook::FinishCut);
     }
-    let mut survey = survey(dir, &listing, &file)?;
+    let mut survey = survey(dir, &listing, &file, &Progress::default())?;
     let judged = judge(&mut survey, &file)?;
     Ok(Outlook::Recover {
         records: file.mark().low..judged.last.next(),

@@ -19,6 +19,7 @@ use crate::frame::Epochs;
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile};
 use crate::names;
+use crate::progress::Progress;
 use crate::scan::Behind;
 use crate::segment::{BadHeader, FIRST_GROUP, SegmentHeader, open_or_create, write_blank};
 use crate::source::Source;
@@ -27,7 +28,7 @@ use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
 /// Cuts the log in `dir`, which is locked, at its first damage. Returns the records that were
 /// dropped, as far as they are known; `None` if nothing had to be cut. `size` is for a new segment
 /// if no header tells the log's segment size.
-pub(crate) fn repair(dir: &Dir, size: u64) -> Result<Option<Range<Lsn>>> {
+pub(crate) fn repair(dir: &Dir, size: u64, progress: &Progress) -> Result<Option<Range<Lsn>>> {
     let mut listing = Listing::read(dir)?;
     let found = match MarkFile::open(dir) {
         Ok(Some(mut file)) => {
@@ -56,7 +57,7 @@ pub(crate) fn repair(dir: &Dir, size: u64) -> Result<Option<Range<Lsn>>> {
         let is_lost = listing.segments.iter().any(|&number| number > 1);
         return is_lost.then(|| clear(dir, &listing, false)).transpose();
     };
-    let walk = walk(dir, &listing, &basis.mark)?;
+    let walk = walk(dir, &listing, &basis.mark, progress)?;
     for mend in &walk.mends {
         mend.apply(dir)?;
     }
@@ -203,7 +204,7 @@ impl Walk {
     }
 }
 
-fn walk(dir: &Dir, listing: &Listing, mark: &Mark) -> Result<Walk> {
+fn walk(dir: &Dir, listing: &Listing, mark: &Mark, progress: &Progress) -> Result<Walk> {
     let mut walk = Walk {
         last: mark.low.previous(),
         cut: FIRST_GROUP,
@@ -214,15 +215,16 @@ fn walk(dir: &Dir, listing: &Listing, mark: &Mark) -> Result<Walk> {
         mends: Vec::new(),
     };
     // Segments below the mark's are dead, and removed by the recovery.
-    let numbers = listing
-        .segments
-        .iter()
-        .copied()
-        .filter(|&number| number >= mark.low_segment);
+    let numbers = listing.segments.iter().copied();
+    let numbers: Vec<u64> = numbers
+        .filter(|&number| number >= mark.low_segment)
+        .collect();
+    let all = numbers.len();
     let top = listing.segments.last().copied().unwrap_or(0);
     let mut expected = mark.low_segment;
     let mut is_reading = true;
-    for number in numbers {
+    for (done, number) in numbers.into_iter().enumerate() {
+        progress.report(done, all);
         let mut loaded = Loaded::open(dir, number, mark.log_id, mark.epochs)?;
         if let Err((_, bad @ BadHeader::Newer(_))) = loaded.header {
             return Err(bad.into_error(loaded.file.path()));
@@ -249,6 +251,7 @@ fn walk(dir: &Dir, listing: &Listing, mark: &Mark) -> Result<Walk> {
         }
         expected = number.saturating_add(1);
     }
+    progress.report(all, all);
     walk.is_broken |= walk.keep.is_none();
     walk.mends
         .retain(|mend| !(mend.is_whole && mend.zero.is_empty()));

@@ -11,6 +11,7 @@ use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile};
 use crate::names;
+use crate::progress::Progress;
 use crate::reader::{Found, Identity, SegmentReader};
 use crate::scan::{self, Behind, Front};
 use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, Segment, SegmentHeader};
@@ -166,7 +167,12 @@ pub(crate) struct Survey {
 }
 
 /// Opens every segment that `mark` retains. Nothing is changed.
-pub(crate) fn survey(dir: &Dir, listing: &Listing, mark: &MarkFile) -> Result<Survey> {
+pub(crate) fn survey(
+    dir: &Dir,
+    listing: &Listing,
+    mark: &MarkFile,
+    progress: &Progress,
+) -> Result<Survey> {
     let Mark {
         log_id,
         low_segment,
@@ -180,7 +186,14 @@ pub(crate) fn survey(dir: &Dir, listing: &Listing, mark: &MarkFile) -> Result<Su
     let mut later = Vec::new();
     let mut sealed: Vec<Segment> = Vec::new();
     let mut active: Option<Loaded> = None;
-    for number in (low_segment..=top).rev() {
+    // All that are retained are there.
+    let all = listing
+        .segments
+        .iter()
+        .filter(|&&number| number >= low_segment)
+        .count();
+    for (done, number) in (low_segment..=top).rev().enumerate() {
+        progress.report(done, all);
         let mut loaded = Loaded::open(dir, number, log_id, epochs)?;
         let header = match loaded.header {
             Ok(header) => header,
@@ -214,6 +227,7 @@ pub(crate) fn survey(dir: &Dir, listing: &Listing, mark: &MarkFile) -> Result<Su
             later.push(loaded);
         }
     }
+    progress.report(all, all);
     match (active, common) {
         (Some(active), Some(header)) => Ok(Survey {
             sealed,

@@ -10,8 +10,9 @@ use crate::error::Result;
 use crate::follow::Follow;
 use crate::frame::Item;
 use crate::limits::{max_batch_size, max_record_size};
+use crate::location::Location;
 use crate::log::{Log, lock};
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, Record};
 use crate::records::Records;
 use crate::stats::{Recovery, Stats, Verified};
 use crate::ticket::{Callback, Ticket};
@@ -215,6 +216,19 @@ impl Wal {
     /// [`truncate_after`](Wal::truncate_after) was called meanwhile; nothing follows an error.
     pub fn records(&self, from: Lsn) -> Records {
         self.log.records(from)
+    }
+
+    /// The record at `location`, checked: for a store that keeps an index of the log.
+    ///
+    /// # Cost
+    /// One read of the record's size.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`](crate::Error::Truncated): the record was given up, or is not acknowledged.
+    /// [`Error::Corrupt`](crate::Error::Corrupt): it is damaged, or the location is not one of this
+    /// log. [`Error::Disk`](crate::Error::Disk).
+    pub fn read(&self, location: Location) -> Result<Record> {
+        self.log.read(location)
     }
 
     /// The records that are not marked as applied elsewhere: those behind the

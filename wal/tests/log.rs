@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wal::{
@@ -297,4 +298,28 @@ fn verify_counts_what_it_read() {
         (2, 2, 3)
     );
     assert_eq!(verified.bytes, SEGMENT + 64 + 48);
+}
+
+#[test]
+fn an_open_tells_how_far_it_has_come() {
+    let dir = fast_dir();
+    let log = options().open(dir.path()).unwrap();
+    for _ in 0..20 {
+        log.append(&[7; 400]).unwrap();
+    }
+    log.close().unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = || {
+        let told = Arc::clone(&told);
+        options().progress(move |done, all| told.lock().unwrap().push((done, all)))
+    };
+    let log = telling().open(dir.path()).unwrap();
+    let segments = log.stats().segment_count;
+    let once: Vec<_> = (0..=segments).map(|done| (done, segments)).collect();
+    assert_eq!(*told.lock().unwrap(), once);
+    assert!(segments > 4);
+    drop(log);
+    told.lock().unwrap().clear();
+    drop(telling().repair(dir.path()).unwrap());
+    assert_eq!(*told.lock().unwrap(), once.repeat(2));
 }

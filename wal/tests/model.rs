@@ -77,11 +77,17 @@ impl Model {
                 )
             })
             .collect();
-        let read: Vec<_> = log
-            .records(Lsn(from))
-            .map(|record| record.unwrap())
-            .map(|record| (record.lsn.0, record.payload))
-            .collect();
+        let mut records = log.records(Lsn(from));
+        let mut read = Vec::new();
+        while let Some((lsn, payload)) = records.read().unwrap() {
+            read.push((lsn.0, payload.to_vec()));
+            let alone = log.read(records.location().unwrap()).unwrap();
+            assert_eq!(
+                read.last(),
+                Some(&(alone.lsn.0, alone.payload)),
+                "from {from}"
+            );
+        }
         assert_eq!(read, expected, "from {from}");
     }
 }
