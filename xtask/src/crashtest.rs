@@ -5,7 +5,9 @@ mod barriers;
 mod controls;
 mod corruption;
 mod faults;
+mod interrupt;
 pub(crate) mod kill;
+mod litmus;
 mod progress;
 mod report;
 mod scan;
@@ -51,7 +53,8 @@ pub(crate) struct Args {
     /// Also write the report to this file, as one JSON object.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Judge a process that acknowledges before it appends; the layer `kill` must be red.
+    /// Judge a process that acknowledges before it appends, and profiles of file systems that promise
+    /// too much: the layers `kill` and `litmus` must be red.
     #[arg(long, hide = true)]
     plant: bool,
 }
@@ -63,6 +66,8 @@ enum EngineName {
     Wal,
     /// The control engines: a correct one, and ones with a planted bug that must be found.
     Controls,
+    /// The simulated disk itself, against the file systems of this kernel.
+    Disk,
 }
 
 /// The layers, in the order in which they run.
@@ -78,6 +83,8 @@ enum LayerName {
     Kill,
     /// The operating system's calls against the simulator's.
     Trace,
+    /// Power cuts on real file systems, against what the simulator allows them to leave.
+    Litmus,
 }
 
 /// What every layer is told.
@@ -88,7 +95,7 @@ pub(crate) struct Context {
     pub(crate) seed: u64,
     /// How long each layer that samples goes on beyond its bound.
     pub(crate) extra_time: Duration,
-    /// The layer `kill` judges its planted bug instead of the engine.
+    /// The layers `kill` and `litmus` judge a planted bug instead.
     pub(crate) plant: bool,
 }
 
@@ -121,12 +128,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         seconds: 0,
         engines: Vec::new(),
         controls: None,
+        litmus: None,
         skipped: Vec::new(),
     };
     if args.wants(EngineName::Controls)
         && args.runs(LayerName::Sim, "controls", &mut report.skipped)
     {
         report.controls = Some(controls::run(&context));
+    }
+    if args.wants(EngineName::Disk) && args.runs(LayerName::Litmus, "disk", &mut report.skipped) {
+        let (litmus, skipped) = litmus::run(&context)?;
+        report.litmus = Some(litmus);
+        report.skipped.extend(skipped);
     }
     if args.wants(EngineName::Wal) {
         let engine = judge_wal(args, &context, &mut report.skipped)?;

@@ -77,6 +77,22 @@ impl<T: Clone> Chain<T> {
         }
     }
 
+    /// The last effect that `reached` the disk, and so all before it, are durable.
+    pub(crate) fn promote_through(&mut self, reached: impl Fn(EffectId) -> bool) {
+        let last = self.pending.iter().rev().find(|v| reached(v.effect));
+        if let Some(last) = last {
+            self.promote(last.effect + 1);
+        }
+    }
+
+    /// The first effect that is `missing`, and so all after it, will never be durable.
+    pub(crate) fn drop_from(&mut self, missing: impl Fn(EffectId) -> bool) {
+        let first = self.pending.iter().position(|v| missing(v.effect));
+        if let Some(first) = first {
+            self.pending.truncate(first);
+        }
+    }
+
     /// A sync that began before effect `limit` has failed, and the covered effects are lost for
     /// good: the page cache still shows them if `cache_keeps`, else it shows what is on the disk.
     pub(crate) fn lose(&mut self, limit: EffectId, cache_keeps: bool) {

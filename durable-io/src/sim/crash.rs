@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::chain::{Chain, EffectId};
 use super::hash::{mix, mix_bytes};
+use super::order::End;
 use super::world::{Block, DirNode, FileNode, Ino, Node, ROOT, Unit, World, file_hash};
 
 /// What a block shows that belongs to a file, lies within its size, and was never written.
@@ -26,7 +27,9 @@ pub(crate) enum Fill {
 impl Fill {
     fn all(world: &World) -> impl Iterator<Item = Self> + use<> {
         let stale = (0..world.stale.len()).rev().map(Self::Stale);
-        [Self::Zero, Self::Garbage].into_iter().chain(stale)
+        let all = [Self::Zero, Self::Garbage].into_iter().chain(stale);
+        let zero_only = world.order.profile().zero_holes;
+        all.take(if zero_only { 1 } else { usize::MAX })
     }
 }
 
@@ -118,6 +121,7 @@ impl World {
         let mut kept = legal.into_iter();
         let mut world = self.clone();
         world.edges.clear();
+        world.order.clear();
         for (ino, node) in self.nodes.iter().enumerate() {
             if node.is_settled() {
                 continue;
@@ -405,7 +409,7 @@ impl States {
         let Node::File(file) = node.as_ref() else {
             return None;
         };
-        let states = expand_file(world, file, self.limit).map(Rc::from);
+        let states = expand_file(world, ino, file, self.limit).map(Rc::from);
         self.held.push(Arc::clone(node));
         self.held_stale.extend(world.stale.last().cloned());
         self.files.insert(key, states.clone());
@@ -420,7 +424,7 @@ fn hash_at(paths: &[u64], hash: u64) -> u64 {
 }
 
 /// Every distinct state of `file`, the one that keeps most first; `None` if there are too many.
-fn expand_file(world: &World, file: &FileNode, limit: u64) -> Option<Vec<FileState>> {
+fn expand_file(world: &World, ino: Ino, file: &FileNode, limit: u64) -> Option<Vec<FileState>> {
     let mut total = file.size.choices() as u64;
     for unit in &file.units {
         total = total
@@ -429,10 +433,15 @@ fn expand_file(world: &World, file: &FileNode, limit: u64) -> Option<Vec<FileSta
     }
     let mut states = Vec::new();
     let mut seen = HashSet::new();
+    let ends = world.order.ends_of(ino);
     for code in 0..total {
         let digits = Digits::of(file, code);
         let in_size = digits.size.div_ceil(world.unit as u64);
         if digits.wastes_effects_beyond(in_size) {
+            continue;
+        }
+        let is_broken = |end: &End| end.is_broken(file, digits.kept_size, &digits.kept_units);
+        if ends.iter().any(is_broken) {
             continue;
         }
         let hole = |index: usize| digits.unit(file, index).is_none();

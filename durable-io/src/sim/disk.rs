@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::backend::SimBackend;
 use super::fault::{CallClass, Fault, FaultKind};
+use super::profile::Profile;
 use super::world::{Ino, Node, World};
 use crate::disk::Disk;
 use crate::site::{Barrier, Site};
@@ -112,11 +113,20 @@ impl SimDisk {
     /// # Panics
     /// If `unit` is neither.
     pub fn with_unit(unit: usize) -> Self {
+        Self::with_profile(unit, Profile::STRICT)
+    }
+
+    /// A machine with an empty disk that tears at `unit` bytes, 512 or 4096, and whose file system
+    /// keeps the promises of `profile`: [`World::crash_states`] tells what a power loss leaves.
+    ///
+    /// # Panics
+    /// If `unit` is neither.
+    pub fn with_profile(unit: usize, profile: Profile) -> Self {
         assert!(
             unit == 512 || unit == 4096,
             "disks tear at 512 or at 4096 bytes"
         );
-        Self::boot(World::empty(unit))
+        Self::boot(World::with_profile(unit, profile))
     }
 
     /// A machine that starts with `world` on its disk and in its page cache.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::chain::{Chain, EffectId};
 use super::hash::{mix, mix_bytes};
+use super::order::Order;
+use super::profile::Profile;
 
 /// The index of a file or directory in a [`World`].
 pub(crate) type Ino = usize;
@@ -63,6 +65,7 @@ pub(crate) struct Edge {
 pub struct World {
     pub(crate) nodes: Vec<Arc<Node>>,
     pub(crate) edges: Vec<Edge>,
+    pub(crate) order: Order,
     /// Content of deleted and cut files, newest last: what an unwritten block may show.
     pub(crate) stale: Vec<Arc<Vec<Unit>>>,
     pub(crate) next_effect: EffectId,
@@ -90,9 +93,15 @@ fn exists() -> io::Error {
 impl World {
     /// An empty disk that tears at `unit` bytes (512 or 4096).
     pub(crate) fn empty(unit: usize) -> Self {
+        Self::with_profile(unit, Profile::STRICT)
+    }
+
+    /// An empty disk that tears at `unit` bytes and keeps the promises of `profile`.
+    pub(crate) fn with_profile(unit: usize, profile: Profile) -> Self {
         Self {
             nodes: vec![Arc::new(Node::Dir(DirNode::default()))],
             edges: Vec::new(),
+            order: Order::new(profile),
             stale: Vec::new(),
             next_effect: 1,
             next_id: 0,
@@ -167,7 +176,8 @@ impl World {
         }
         let ino = self.nodes.len();
         self.nodes.push(Arc::new(node));
-        self.set_name(dir, name, Some(ino))?;
+        let effect = self.set_name(dir, name, Some(ino))?;
+        self.enter(effect, Some(ino));
         Ok(ino)
     }
 
@@ -177,14 +187,16 @@ impl World {
         if self.lookup(dir, to).is_ok() {
             return Err(exists());
         }
-        self.set_name(dir, to, Some(ino))?;
+        let effect = self.set_name(dir, to, Some(ino))?;
+        self.enter(effect, None);
         Ok(())
     }
 
     pub(crate) fn remove(&mut self, dir: Ino, name: &str) -> io::Result<()> {
         let ino = self.lookup(dir, name)?;
         self.file(ino)?;
-        self.set_name(dir, name, None)?;
+        let effect = self.set_name(dir, name, None)?;
+        self.enter(effect, None);
         self.remember_stale(ino);
         Ok(())
     }
@@ -198,9 +210,11 @@ impl World {
         if let Ok(replaced) = self.lookup(dir, to) {
             self.file(replaced)?;
             self.remember_stale(replaced);
+            self.enter_length(ino);
         }
         let added = self.set_name(dir, to, Some(ino))?;
         let removed = self.set_name(dir, from, None)?;
+        self.enter(added, None);
         self.edges.push(Edge {
             dir,
             removed: (Arc::from(from), removed),
@@ -288,7 +302,10 @@ impl World {
             done += part.len;
             self.write_part(ino, &part, new)?;
         }
-        self.grow(ino, offset + bytes.len() as u64)
+        let first = self.next_effect;
+        self.grow(ino, offset + bytes.len() as u64)?;
+        self.bind_lengths(ino, first);
+        Ok(())
     }
 
     fn write_part(&mut self, ino: Ino, part: &Part, new: &[u8]) -> io::Result<()> {
@@ -351,7 +368,7 @@ impl World {
     fn lengthen(&mut self, ino: Ino, offset: u64) -> io::Result<()> {
         let old = *self.file(ino)?.size.current();
         if offset > old {
-            self.reserve(ino, old, offset - old)
+            self.zero_holes(ino, old, offset - old)
         } else {
             Ok(())
         }
@@ -359,6 +376,13 @@ impl World {
 
     /// Reserved space reads as zeros once the reservation is durable.
     pub(crate) fn reserve(&mut self, ino: Ino, offset: u64, len: u64) -> io::Result<()> {
+        let first = self.next_effect;
+        self.zero_holes(ino, offset, len)?;
+        self.enter(first, None);
+        Ok(())
+    }
+
+    fn zero_holes(&mut self, ino: Ino, offset: u64, len: u64) -> io::Result<()> {
         if len == 0 {
             return Ok(());
         }
@@ -395,6 +419,7 @@ impl World {
         for index in first_dropped..self.file(ino)?.units.len() {
             self.set_unit(ino, index, None)?;
         }
+        self.enter(effect, None);
         let start = usize::try_from(len % unit).unwrap_or(0);
         if start > 0 {
             let part = Part {
@@ -412,26 +437,26 @@ impl World {
         let Some(node) = self.nodes.get_mut(ino) else {
             return;
         };
-        if !node.has_pending() {
-            return;
-        }
-        match Arc::make_mut(node) {
-            Node::File(file) => {
-                if change.strikes_metadata() {
-                    change.apply(&mut file.size);
+        if node.has_pending() {
+            match Arc::make_mut(node) {
+                Node::File(file) => {
+                    if change.strikes_metadata() {
+                        change.apply(&mut file.size);
+                    }
+                    for unit in &mut file.units {
+                        change.apply(unit);
+                    }
                 }
-                for unit in &mut file.units {
-                    change.apply(unit);
+                Node::Dir(dir) if change.strikes_metadata() => {
+                    for chain in dir.names.values_mut() {
+                        change.apply(chain);
+                    }
                 }
+                Node::Dir(_) => {}
             }
-            Node::Dir(dir) if change.strikes_metadata() => {
-                for chain in dir.names.values_mut() {
-                    change.apply(chain);
-                }
-            }
-            Node::Dir(_) => {}
+            self.forget_settled_edges();
         }
-        self.forget_settled_edges();
+        self.commit_after(ino, change);
     }
 
     /// As [`for_covered`](World::for_covered), for the units of one written range and, where lengths
@@ -456,10 +481,17 @@ impl World {
                 change.apply(unit);
             }
         }
+        self.commit_after(ino, change);
+    }
+
+    fn commit_after(&mut self, ino: Ino, change: ChainChange) {
+        if let ChainChange::Promote(limit) = change {
+            self.commit(ino, limit);
+        }
     }
 
     /// A rename whose new name is durable constrains nothing any more.
-    fn forget_settled_edges(&mut self) {
+    pub(crate) fn forget_settled_edges(&mut self) {
         let nodes = &self.nodes;
         self.edges
             .retain(|edge| match nodes.get(edge.dir).map(Arc::as_ref) {

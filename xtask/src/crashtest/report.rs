@@ -4,6 +4,7 @@
 //! nothing is red, and a layer that ran without checking anything is red.
 
 mod barriers;
+mod litmus;
 
 use std::collections::BTreeSet;
 
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use crate::crashtest::corruption::Tally;
 
 pub(crate) use barriers::{Barriers, FileOrDir, SiteVerdict, Verdict};
+pub(crate) use litmus::{FileSystem, Inclusion, Litmus};
 
 /// Everything one run found.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub(crate) struct Report {
     pub(crate) seconds: u64,
     pub(crate) engines: Vec<Engine>,
     pub(crate) controls: Option<Controls>,
+    pub(crate) litmus: Option<Litmus>,
     pub(crate) skipped: Vec<Skipped>,
 }
 
@@ -148,8 +151,13 @@ impl Report {
             "skipped": skipped,
             "red": self.red(),
         });
-        if let (Some(controls), Some(keys)) = (&self.controls, report.as_object_mut()) {
-            keys.insert("controls".to_owned(), controls.json());
+        let others = [
+            ("controls", self.controls.as_ref().map(Controls::json)),
+            ("litmus", self.litmus.as_ref().map(Litmus::json)),
+        ];
+        if let Some(keys) = report.as_object_mut() {
+            let ran = others.into_iter();
+            keys.extend(ran.filter_map(|(name, json)| Some((name.to_owned(), json?))));
         }
         report
     }
@@ -163,7 +171,13 @@ impl Report {
         if let Some(controls) = &self.controls {
             red.extend(controls.red());
         }
-        if red.is_empty() && self.controls.is_none() && !self.engines.iter().any(Engine::ran) {
+        if let Some(litmus) = &self.litmus {
+            red.extend(litmus.red());
+        }
+        let ran = self.controls.is_some()
+            || self.litmus.is_some()
+            || self.engines.iter().any(Engine::ran);
+        if red.is_empty() && !ran {
             red.push("nothing was checked".to_owned());
         }
         red
@@ -479,6 +493,7 @@ mod tests {
             seconds: 0,
             engines: vec![engine],
             controls: None,
+            litmus: None,
             skipped: Vec::new(),
         }
     }
@@ -547,6 +562,7 @@ mod tests {
         };
         let mut report = report(engine);
         report.controls = Some(Controls::default());
+        report.litmus = Some(Litmus::default());
         let json = report.json();
         for path in [
             "engines/wal/sim/workloads",
@@ -579,6 +595,10 @@ mod tests {
             "engines/wal/trace/differences",
             "controls/judged",
             "controls/wrong",
+            "litmus/cuts",
+            "litmus/outside",
+            "litmus/file_systems",
+            "litmus/inclusion/exceptions",
             "skipped",
             "seed",
             "seconds",

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 const OWNER: &str = "owner";
 const PREFIX: &str = "crashtest-";
 
-/// A directory next to the running program, so below `target` and on its disk.
+/// A directory of this run alone.
 ///
 /// Dropping it removes it. A run that was killed cannot, so the next run removes what has no living
 /// owner any more.
@@ -22,12 +22,17 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes a new, empty directory.
+    /// Makes a new, empty directory next to the running program, so below `target` and on its disk.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let program = std::env::current_exe()?;
         let parent = program
             .parent()
             .context("the program's path has no directory")?;
+        Self::new_in(parent)
+    }
+
+    /// Makes a new, empty directory in `parent`.
+    pub(crate) fn new_in(parent: &Path) -> anyhow::Result<Self> {
         let held = Disk::os().open_dir(parent)?;
         remove_ownerless(&held)?;
         loop {

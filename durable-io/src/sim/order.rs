@@ -1,0 +1,363 @@
+//! The order in which a [`Profile`]'s file system writes: its journal, what a sync commits of it, and
+//! the moments at which it can end.
+//!
+//! A profile needs no enumeration of its own. For each length of the journal that may have reached the
+//! disk there is a *cut*: a world in which what is in the journal by then is durable, and what cannot
+//! be there without the rest has never happened. The crash states of the profile are those of its
+//! cuts.
+
+use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use super::chain::{Chain, EffectId, Version};
+use super::crash::States;
+use super::profile::{Profile, SyncCommits};
+use super::world::{FileNode, Ino, Node, ROOT, World};
+
+/// What a world knows of the order of its effects; empty under `strict`.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    profile: Profile,
+    /// Oldest first, but for lengths that entered late.
+    journal: Vec<Entry>,
+    ends: Vec<End>,
+    /// Effects on this file before this one wait for nothing: a sync of a part may have logged them.
+    loose: Vec<(Ino, EffectId)>,
+}
+
+/// An effect that goes through the journal.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    effect: EffectId,
+    /// Its place: that of the first effect of the same call.
+    place: EffectId,
+    /// The file or directory that came to be by it.
+    born: Option<Ino>,
+}
+
+/// A length that is there only with the bytes at its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    file: Ino,
+    size: EffectId,
+    unit: usize,
+    data: EffectId,
+}
+
+impl End {
+    /// True if the state has this pending length, and not the bytes at its end.
+    pub(crate) fn is_broken(
+        &self,
+        file: &FileNode,
+        kept_size: usize,
+        kept_units: &[usize],
+    ) -> bool {
+        let kept = kept_units.get(self.unit).copied().unwrap_or(0);
+        kept_size > 0
+            && file.size.version(kept_size).effect == self.size
+            && file
+                .units
+                .get(self.unit)
+                .is_none_or(|unit| unit.version(kept).effect < self.data)
+    }
+}
+
+impl Order {
+    pub(crate) fn new(profile: Profile) -> Self {
+        Self {
+            profile,
+            journal: Vec::new(),
+            ends: Vec::new(),
+            loose: Vec::new(),
+        }
+    }
+
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Everything has settled.
+    pub(crate) fn clear(&mut self) {
+        self.journal.clear();
+        self.ends.clear();
+        self.loose.clear();
+    }
+
+    fn loose_before(&self, file: Ino) -> EffectId {
+        let limits = self.loose.iter().filter(|(of, _)| *of == file);
+        limits.map(|(_, limit)| *limit).max().unwrap_or(0)
+    }
+
+    /// The place in the journal of each effect that goes through it.
+    fn places(&self) -> BTreeMap<EffectId, EffectId> {
+        let entries = self.journal.iter();
+        entries.map(|entry| (entry.effect, entry.place)).collect()
+    }
+
+    pub(crate) fn ends_of(&self, file: Ino) -> Vec<End> {
+        let ends = self.ends.iter().filter(|end| end.file == file);
+        ends.copied().collect()
+    }
+}
+
+impl World {
+    /// All effects from `first` on enter the journal, as one.
+    pub(crate) fn enter(&mut self, first: EffectId, born: Option<Ino>) {
+        if self.order.profile.journal {
+            let effects = first..self.next_effect;
+            self.order.journal.extend(effects.map(|effect| Entry {
+                effect,
+                place: first,
+                born,
+            }));
+        }
+    }
+
+    /// A file is about to replace another: where the file system flushes it then, its length enters
+    /// the journal now.
+    pub(crate) fn enter_length(&mut self, ino: Ino) {
+        if !self.order.profile.flush_on_replace {
+            return;
+        }
+        let place = self.effect();
+        let Ok(file) = self.file(ino) else { return };
+        let known: HashSet<EffectId> = self.order.journal.iter().map(|e| e.effect).collect();
+        let effects = file.size.pending().iter().map(|version| version.effect);
+        let entries: Vec<Entry> = effects
+            .filter(|effect| !known.contains(effect))
+            .map(|effect| Entry {
+                effect,
+                place,
+                born: None,
+            })
+            .collect();
+        self.order.journal.extend(entries);
+    }
+
+    /// The lengths of `ino` from effect `first` on came from a write.
+    pub(crate) fn bind_lengths(&mut self, ino: Ino, first: EffectId) {
+        if !self.order.profile.data_before_size {
+            return;
+        }
+        let Ok(file) = self.file(ino) else { return };
+        let lengths = file.size.pending().iter().filter(|v| v.effect >= first);
+        let ends: Vec<End> = lengths
+            .filter_map(|length| {
+                let unit = usize::try_from((length.value - 1) / self.unit as u64).ok()?;
+                let data = file.units.get(unit)?.pending().last()?.effect;
+                Some(End {
+                    file: ino,
+                    size: length.effect,
+                    unit,
+                    data,
+                })
+            })
+            .collect();
+        self.order.ends.extend(ends);
+    }
+
+    /// A sync of `ino` that began before effect `limit` has returned, and made durable what it
+    /// covers: the rest of what it commits.
+    pub(crate) fn commit(&mut self, ino: Ino, limit: EffectId) {
+        match self.order.profile.sync_commits {
+            SyncCommits::Nothing => {}
+            SyncCommits::Journal => {
+                let last = self.last_change(ino, limit);
+                self.commit_journal(last);
+            }
+            SyncCommits::Names => {
+                self.commit_names(ino, limit);
+                self.order.loose.push((ino, limit));
+            }
+        }
+    }
+
+    /// The last durable change of the length or the names of `ino`, its creation included. (That a
+    /// rename or a write changes times, which a sync may write too, is not relied on.)
+    fn last_change(&self, ino: Ino, limit: EffectId) -> EffectId {
+        let changed = match self.nodes.get(ino).map(Arc::as_ref) {
+            Some(Node::File(file)) => file.size.version(0).effect,
+            Some(Node::Dir(dir)) => {
+                let names = dir.names.values().map(|name| name.version(0).effect);
+                names.max().unwrap_or(0)
+            }
+            None => 0,
+        };
+        let births = self.order.journal.iter();
+        let births = births.filter(|entry| entry.born == Some(ino) && entry.effect < limit);
+        births.map(|entry| entry.place).fold(changed, EffectId::max)
+    }
+
+    fn commit_journal(&mut self, last: EffectId) {
+        let places = self.order.places();
+        self.order.journal.retain(|entry| entry.place > last);
+        self.reach(&Reach {
+            places: &places,
+            end: last + 1,
+            is_all: false,
+        });
+    }
+
+    /// Makes durable what of the journal has reached the disk; see [`Reach`].
+    fn reach(&mut self, reach: &Reach<'_>) {
+        for (ino, node) in self.nodes.iter_mut().enumerate() {
+            if !node.has_pending() {
+                continue;
+            }
+            match Arc::make_mut(node) {
+                Node::File(file) => {
+                    let loose = self.order.loose_before(ino);
+                    reach.apply(&mut file.size, loose, loose);
+                    // In place, data waits for nothing but a cut of its own file.
+                    let is_waiting = self.order.profile.data_in_order;
+                    let data = if is_waiting { loose } else { EffectId::MAX };
+                    for unit in &mut file.units {
+                        reach.apply(unit, loose, data);
+                    }
+                }
+                Node::Dir(dir) => {
+                    for name in dir.names.values_mut() {
+                        reach.apply(name, 0, 0);
+                    }
+                }
+            }
+        }
+        self.forget_settled_edges();
+    }
+
+    /// Every name that leads to `ino`, then those of the directories that hold them.
+    fn commit_names(&mut self, ino: Ino, limit: EffectId) {
+        let mut found = vec![ino];
+        let mut at = 0;
+        while let Some(of) = found.get(at).copied() {
+            at += 1;
+            for dir in 0..self.nodes.len() {
+                let Some(Node::Dir(node)) = self.nodes.get(dir).map(Arc::as_ref) else {
+                    continue;
+                };
+                let leads_here = node
+                    .names
+                    .values()
+                    .any(|name| value(name, limit) == Some(of));
+                if !leads_here {
+                    continue;
+                }
+                if dir != ROOT && !found.contains(&dir) {
+                    found.push(dir);
+                }
+                if let Some(Node::Dir(node)) = self.nodes.get_mut(dir).map(Arc::make_mut) {
+                    let names = node.names.values_mut();
+                    names
+                        .filter(|name| value(name, limit) == Some(of))
+                        .for_each(|name| name.promote(limit));
+                }
+            }
+        }
+        self.finish_renames();
+    }
+
+    /// A rename of which one half has become durable is durable as a whole: the log of a file that
+    /// was given another's old name has the other's new name too.
+    fn finish_renames(&mut self) {
+        let half_done = |world: &Self| {
+            let halves = world.edges.iter().map(|edge| {
+                let is_pending = |(name, effect): &(Arc<str>, EffectId)| {
+                    let chain = world.dir(edge.dir).ok()?.names.get(name)?;
+                    Some(chain.pending().iter().any(|v| v.effect == *effect))
+                };
+                match [&edge.added, &edge.removed].map(|half| is_pending(half) == Some(true)) {
+                    [true, false] => Some((edge.dir, edge.added.clone())),
+                    [false, true] => Some((edge.dir, edge.removed.clone())),
+                    _ => None,
+                }
+            });
+            halves.flatten().next()
+        };
+        while let Some((dir, (name, effect))) = half_done(self) {
+            if let Some(Node::Dir(dir)) = self.nodes.get_mut(dir).map(Arc::make_mut)
+                && let Some(chain) = dir.names.get_mut(&name)
+            {
+                chain.promote(effect + 1);
+            }
+        }
+        self.forget_settled_edges();
+    }
+
+    /// Every state that a power loss at this instant may leave under the disk's profile, each once;
+    /// `None` if there are more than `limit` at some length of the journal.
+    pub fn crash_states(&self, limit: u64) -> Option<Vec<Self>> {
+        let mut seen = HashSet::new();
+        let mut worlds = Vec::new();
+        for cut in self.cuts() {
+            let visited = States::new(limit).visit::<Infallible>(&cut, &mut |hash, choice| {
+                if seen.insert(hash) {
+                    worlds.push(cut.crash(&choice()));
+                }
+                Ok(())
+            });
+            let Ok(visited) = visited;
+            if visited.sampled {
+                return None;
+            }
+        }
+        Some(worlds)
+    }
+
+    /// The world for each length of the journal.
+    fn cuts(&self) -> Vec<Self> {
+        if !self.order.profile.journal {
+            return vec![self.clone()];
+        }
+        let places = self.order.places();
+        let mut ends: Vec<EffectId> = places.values().copied().collect();
+        ends.push(EffectId::MAX);
+        ends.sort_unstable();
+        ends.dedup();
+        let cut = |end| {
+            let mut world = self.clone();
+            world.reach(&Reach {
+                places: &places,
+                end,
+                is_all: true,
+            });
+            world
+        };
+        ends.into_iter().map(cut).collect()
+    }
+}
+
+/// The part of the journal that has reached the disk: that before the place `end`.
+struct Reach<'a> {
+    /// By effect.
+    places: &'a BTreeMap<EffectId, EffectId>,
+    end: EffectId,
+    /// Nothing more of the journal will.
+    is_all: bool,
+}
+
+impl Reach<'_> {
+    /// What is in the journal is durable; and if it ends there, the rest of it and what waits for the
+    /// rest never happens. Effects before `loose` are not in the journal, those before `free` do not
+    /// wait for it.
+    fn apply<T: Clone>(&self, chain: &mut Chain<T>, loose: EffectId, free: EffectId) {
+        let place = |effect| match self.places.get(&effect) {
+            Some(place) if effect >= loose => Some(*place),
+            _ => None,
+        };
+        chain.promote_through(|effect| place(effect).is_some_and(|place| place < self.end));
+        if self.is_all {
+            chain.drop_from(|effect| match place(effect) {
+                Some(place) => place >= self.end,
+                None => effect >= free && effect >= self.end,
+            });
+        }
+    }
+}
+
+/// What `name` leads to once all its effects before `limit` are durable.
+fn value(name: &Chain<Option<Ino>>, limit: EffectId) -> Option<Ino> {
+    let before = |version: &&Version<Option<Ino>>| version.effect < limit;
+    let kept = name.pending().iter().take_while(before).count();
+    name.version(kept).value
+}
