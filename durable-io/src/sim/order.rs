@@ -22,8 +22,8 @@ pub(crate) struct Order {
     /// Oldest first, but for lengths that entered late.
     journal: Vec<Entry>,
     ends: Vec<End>,
-    /// Effects on this file before this one wait for nothing: a sync of a part may have logged them.
-    loose: Vec<(Ino, EffectId)>,
+    /// Effects before this one wait for nothing: a sync may have logged any of them.
+    loose: EffectId,
 }
 
 /// An effect that goes through the journal.
@@ -69,7 +69,7 @@ impl Order {
             profile,
             journal: Vec::new(),
             ends: Vec::new(),
-            loose: Vec::new(),
+            loose: 0,
         }
     }
 
@@ -81,17 +81,13 @@ impl Order {
     pub(crate) fn clear(&mut self) {
         self.journal.clear();
         self.ends.clear();
-        self.loose.clear();
-    }
-
-    fn loose_before(&self, file: Ino) -> EffectId {
-        let limits = self.loose.iter().filter(|(of, _)| *of == file);
-        limits.map(|(_, limit)| *limit).max().unwrap_or(0)
+        self.loose = 0;
     }
 
     /// The place in the journal of each effect that goes through it.
     fn places(&self) -> BTreeMap<EffectId, EffectId> {
         let entries = self.journal.iter();
+        let entries = entries.filter(|entry| entry.effect >= self.loose);
         entries.map(|entry| (entry.effect, entry.place)).collect()
     }
 
@@ -168,7 +164,7 @@ impl World {
             }
             SyncCommits::Names => {
                 self.commit_names(ino, limit);
-                self.order.loose.push((ino, limit));
+                self.order.loose = limit;
             }
         }
     }
@@ -201,24 +197,24 @@ impl World {
 
     /// Makes durable what of the journal has reached the disk; see [`Reach`].
     fn reach(&mut self, reach: &Reach<'_>) {
-        for (ino, node) in self.nodes.iter_mut().enumerate() {
+        let loose = self.order.loose;
+        // In place, data waits for nothing but a cut of its own file.
+        let is_waiting = self.order.profile.data_in_order;
+        let loose_data = if is_waiting { loose } else { EffectId::MAX };
+        for node in &mut self.nodes {
             if !node.has_pending() {
                 continue;
             }
             match Arc::make_mut(node) {
                 Node::File(file) => {
-                    let loose = self.order.loose_before(ino);
-                    reach.apply(&mut file.size, loose, loose);
-                    // In place, data waits for nothing but a cut of its own file.
-                    let is_waiting = self.order.profile.data_in_order;
-                    let data = if is_waiting { loose } else { EffectId::MAX };
+                    reach.apply(&mut file.size, loose);
                     for unit in &mut file.units {
-                        reach.apply(unit, loose, data);
+                        reach.apply(unit, loose_data);
                     }
                 }
                 Node::Dir(dir) => {
                     for name in dir.names.values_mut() {
-                        reach.apply(name, 0, 0);
+                        reach.apply(name, loose);
                     }
                 }
             }
@@ -338,18 +334,14 @@ struct Reach<'a> {
 
 impl Reach<'_> {
     /// What is in the journal is durable; and if it ends there, the rest of it and what waits for the
-    /// rest never happens. Effects before `loose` are not in the journal, those before `free` do not
-    /// wait for it.
-    fn apply<T: Clone>(&self, chain: &mut Chain<T>, loose: EffectId, free: EffectId) {
-        let place = |effect| match self.places.get(&effect) {
-            Some(place) if effect >= loose => Some(*place),
-            _ => None,
-        };
+    /// rest never happens. Effects before `loose` wait for nothing.
+    fn apply<T: Clone>(&self, chain: &mut Chain<T>, loose: EffectId) {
+        let place = |effect| self.places.get(&effect).copied();
         chain.promote_through(|effect| place(effect).is_some_and(|place| place < self.end));
         if self.is_all {
             chain.drop_from(|effect| match place(effect) {
                 Some(place) => place >= self.end,
-                None => effect >= free && effect >= self.end,
+                None => effect >= loose && effect >= self.end,
             });
         }
     }

@@ -22,8 +22,8 @@ pub struct Profile {
     pub journal: bool,
     /// What a sync makes durable besides what it was asked to.
     pub sync_commits: SyncCommits,
-    /// Data too reaches the disk only after the names, cuts and reservations made before it, unless
-    /// its own file is synced: blocks are never overwritten in place.
+    /// Data too reaches the disk only after the names, cuts and reservations made before it: blocks
+    /// are never overwritten in place.
     pub data_in_order: bool,
     /// A write makes a file longer only once the bytes at the new end are on the disk.
     pub data_before_size: bool,
@@ -41,7 +41,8 @@ pub enum SyncCommits {
     /// The journal, up to the last change of length or names of what was synced: there is one for
     /// the whole file system, and it is written in order.
     Journal,
-    /// All names of what was synced and of the directories above it.
+    /// All names of what was synced and of the directories above it; and perhaps anything else that
+    /// was done before, in no order.
     Names,
 }
 
@@ -81,8 +82,9 @@ impl Profile {
         ..Self::EXT4_NOAUTO_DA_ALLOC
     };
 
-    /// btrfs: a commit is the whole tree at one moment; a sync between two of them writes a log of
-    /// the synced file alone.
+    /// btrfs: a commit is the whole tree at one moment. A sync between two of them writes a log of
+    /// the synced file and of what that needs, and what else gets into the log follows no order that
+    /// anyone promises: an entry of a synced directory, the removal of a name that was logged before.
     pub const BTRFS: Self = Self {
         name: "btrfs",
         journal: true,
