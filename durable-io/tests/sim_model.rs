@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use durable_io::{Advice, Dir, File, Result};
 use support::crash_states::{crash_states, crash_states_torn_at};
 use support::picture::{after, contents, set};
@@ -29,6 +31,25 @@ fn an_unsynced_append_leaves_any_sectors_with_zeros_or_garbage_in_the_holes_or_n
     let expected = &set(&["log 0"]) | &after("log ", contents(1500, &[A, A, A], &[]));
     assert_eq!(found, expected);
     assert_eq!(found.len(), 1 + 1 + 7 * 2);
+}
+
+#[test]
+fn a_write_of_many_pages_can_end_after_each_of_them() {
+    for written in [
+        |file: &File| file.write_all_at(&[b'A'; 9000], 0),
+        // Only the first page is asked for; the kernel may end the file there.
+        |file: &File| {
+            file.write_all_at(&[b'A'; 9000], 0)?;
+            file.write_durable_at(b"A", 500).map(drop)
+        },
+    ] {
+        let found = crash_states_torn_at(4096, |dir| written(&log(dir, b'-', 0)?));
+        let length = |picture: &String| picture.split(' ').nth(1).unwrap().parse().unwrap();
+        let lengths: BTreeSet<usize> = found.iter().map(length).collect();
+        let synced = !found.contains("log 0");
+        let expected = [0, 4096, 8192, 9000].into_iter().skip(usize::from(synced));
+        assert_eq!(lengths, expected.collect());
+    }
 }
 
 #[test]

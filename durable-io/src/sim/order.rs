@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::chain::{Chain, EffectId, Version};
 use super::crash::States;
 use super::profile::{Profile, SyncCommits};
-use super::world::{FileNode, Ino, Node, ROOT, World};
+use super::world::{Edge, FileNode, Ino, Node, ROOT, World};
 
 /// What a world knows of the order of its effects; empty under `strict`.
 #[derive(Clone, Debug)]
@@ -219,7 +219,7 @@ impl World {
                 }
             }
         }
-        self.forget_settled_edges();
+        self.finish_renames();
     }
 
     /// Every name that leads to `ino`, then those of the directories that hold them.
@@ -228,54 +228,72 @@ impl World {
         let mut at = 0;
         while let Some(of) = found.get(at).copied() {
             at += 1;
+            let left = self.names_left(of, limit);
             for dir in 0..self.nodes.len() {
-                let Some(Node::Dir(node)) = self.nodes.get(dir).map(Arc::as_ref) else {
-                    continue;
-                };
-                let leads_here = node
-                    .names
-                    .values()
-                    .any(|name| value(name, limit) == Some(of));
-                if !leads_here {
+                let leads_here = |name: &Chain<Option<Ino>>| last(name, limit).value == Some(of);
+                let holds = self
+                    .dir(dir)
+                    .is_ok_and(|dir| dir.names.values().any(leads_here));
+                if !holds {
                     continue;
                 }
                 if dir != ROOT && !found.contains(&dir) {
                     found.push(dir);
                 }
                 if let Some(Node::Dir(node)) = self.nodes.get_mut(dir).map(Arc::make_mut) {
-                    let names = node.names.values_mut();
-                    names
-                        .filter(|name| value(name, limit) == Some(of))
-                        .for_each(|name| name.promote(limit));
+                    let names = node.names.values_mut().filter(|name| leads_here(name));
+                    names.for_each(|name| name.promote(limit));
                 }
+            }
+            for (dir, name) in left {
+                self.promote_name(dir, &name);
             }
         }
         self.finish_renames();
     }
 
-    /// A rename of which one half has become durable is durable as a whole: the log of a file that
+    /// The removals, by effect, of the names that `of` had before it was renamed to one of those it
+    /// has. Where another file had such a name durably, the log says nothing of the name.
+    fn names_left(&self, of: Ino, limit: EffectId) -> Vec<(Ino, (Arc<str>, EffectId))> {
+        let is_left = |edge: &&Edge| {
+            let name = |name| self.dir(edge.dir).ok()?.names.get(name);
+            let (Some(new), Some(old)) = (name(&edge.added.0), name(&edge.removed.0)) else {
+                return false;
+            };
+            let new = last(new, limit);
+            new.value == Some(of)
+                && new.effect == edge.added.1
+                && old.version(0).value.is_none_or(|durable| durable == of)
+        };
+        let left = self.edges.iter().filter(is_left);
+        left.map(|edge| (edge.dir, edge.removed.clone())).collect()
+    }
+
+    fn promote_name(&mut self, dir: Ino, (name, effect): &(Arc<str>, EffectId)) {
+        if let Some(Node::Dir(dir)) = self.nodes.get_mut(dir).map(Arc::make_mut)
+            && let Some(chain) = dir.names.get_mut(name)
+        {
+            chain.promote(effect + 1);
+        }
+    }
+
+    /// Where the old name of a rename is durably gone, the new one is durable: the log of a file that
     /// was given another's old name has the other's new name too.
     fn finish_renames(&mut self) {
-        let half_done = |world: &Self| {
-            let halves = world.edges.iter().map(|edge| {
-                let is_pending = |(name, effect): &(Arc<str>, EffectId)| {
-                    let chain = world.dir(edge.dir).ok()?.names.get(name)?;
-                    Some(chain.pending().iter().any(|v| v.effect == *effect))
-                };
-                match [&edge.added, &edge.removed].map(|half| is_pending(half) == Some(true)) {
-                    [true, false] => Some((edge.dir, edge.added.clone())),
-                    [false, true] => Some((edge.dir, edge.removed.clone())),
-                    _ => None,
-                }
-            });
-            halves.flatten().next()
+        let is_pending = |world: &Self, dir: Ino, (name, effect): &(Arc<str>, EffectId)| {
+            let chain = world.dir(dir).ok().and_then(|dir| dir.names.get(name));
+            chain.is_some_and(|chain| chain.pending().iter().any(|v| v.effect == *effect))
         };
-        while let Some((dir, (name, effect))) = half_done(self) {
-            if let Some(Node::Dir(dir)) = self.nodes.get_mut(dir).map(Arc::make_mut)
-                && let Some(chain) = dir.names.get_mut(&name)
-            {
-                chain.promote(effect + 1);
-            }
+        let half_done = |world: &Self| {
+            let mut edges = world.edges.iter();
+            let found = edges.find(|edge| {
+                is_pending(world, edge.dir, &edge.added)
+                    && !is_pending(world, edge.dir, &edge.removed)
+            });
+            found.map(|edge| (edge.dir, edge.added.clone()))
+        };
+        while let Some((dir, added)) = half_done(self) {
+            self.promote_name(dir, &added);
         }
         self.forget_settled_edges();
     }
@@ -347,9 +365,9 @@ impl Reach<'_> {
     }
 }
 
-/// What `name` leads to once all its effects before `limit` are durable.
-fn value(name: &Chain<Option<Ino>>, limit: EffectId) -> Option<Ino> {
+/// What a name is once all its effects before `limit` are durable.
+fn last(name: &Chain<Option<Ino>>, limit: EffectId) -> &Version<Option<Ino>> {
     let before = |version: &&Version<Option<Ino>>| version.effect < limit;
     let kept = name.pending().iter().take_while(before).count();
-    name.version(kept).value
+    name.version(kept)
 }

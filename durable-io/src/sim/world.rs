@@ -78,6 +78,9 @@ pub struct World {
 /// More stale sources than this are forgotten, the oldest first.
 const STALE_SOURCES: usize = 3;
 
+/// The kernel writes files back in units of this many bytes.
+const PAGE: u64 = 4096;
+
 fn errno(code: rustix::io::Errno) -> io::Error {
     code.into()
 }
@@ -303,7 +306,7 @@ impl World {
             self.write_part(ino, &part, new)?;
         }
         let first = self.next_effect;
-        self.grow(ino, offset + bytes.len() as u64)?;
+        self.grow_by_write(ino, offset + bytes.len() as u64)?;
         self.bind_lengths(ino, first);
         Ok(())
     }
@@ -346,10 +349,21 @@ impl World {
         Ok(())
     }
 
+    /// A write makes the file `size` bytes long, in a step at the end of each page: pages are written
+    /// one by one, and a length is the end of those that were.
+    fn grow_by_write(&mut self, ino: Ino, size: u64) -> io::Result<()> {
+        let mut old = *self.file(ino)?.size.current();
+        while old < size {
+            let end = (old + 1).next_multiple_of(PAGE);
+            self.grow(ino, end.min(size))?;
+            old = end;
+        }
+        Ok(())
+    }
+
     /// The size grows to `size`, in two steps where it crosses the end of the page that held the old
-    /// end: that is how ext4 does it.
+    /// end.
     fn grow(&mut self, ino: Ino, size: u64) -> io::Result<()> {
-        const PAGE: u64 = 4096;
         let old = *self.file(ino)?.size.current();
         if size <= old {
             return Ok(());

@@ -74,7 +74,7 @@ fn write(draw: &mut Draw, name: Name, nth: usize) -> Step {
     Step::Write {
         name,
         at: draw.pick(&[0, 100, 512, 900, 5000]),
-        len: draw.pick(&[1, 300, 512, 700]),
+        len: draw.pick(&[1, 300, 512, 700, 9000]),
         byte: b'A' + u8::try_from(nth).unwrap(),
     }
 }

@@ -279,7 +279,11 @@ impl Reference {
             }
             self.set_sector(file, sector, Some(whole));
         }
-        self.grow(now, file, at + bytes.len() as u64);
+        let end = at + bytes.len() as u64;
+        let pages = (1..).map(|page| page * 4096).take_while(|at| *at < end);
+        for size in pages.chain([end]).filter(|size| *size > now.size(file)) {
+            self.push(Key::Size(file), Value::Size(size), None);
+        }
     }
 
     /// Longer, in two steps where the old end was within a page that the new end is not in.
