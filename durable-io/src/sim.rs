@@ -64,6 +64,7 @@
 //! - the effects on one sector, on one length, on one name, are kept from the oldest on (a *chain*);
 //!   different chains are free of each other, so a length may be there without the data, a second
 //!   sector without the first, a name without the file's content;
+//! - a write that makes a file longer does so page by page;
 //! - a rename never loses both names;
 //! - what was never written inside a file's length shows zeros, garbage, or the former content of a
 //!   removed or cut file at that place.
@@ -82,12 +83,14 @@
 //! - [`World::damaged`]: bytes changed behind the store's back.
 //! - [`SimDisk`] alone, for tests by hand: what is there after
 //!   [`World::lose_unsynced`] is what was durable.
+//! - [`Profile`]: what ext4, XFS and btrfs promise beyond the model, for
+//!   [`World::crash_states`] of a disk made by [`SimDisk::with_profile`].
 //! - A violation is a [`Counterexample`]: shrunk, told in one screen, and kept as a [`Tape`] to replay.
 //!
 //! # What it does not model
 //!
-//! Sectors that tear inside, or that lose bytes beside the written ones; orders that real file systems
-//! guarantee beyond the above (it is stricter than any of them); locks and `close`; writable maps.
+//! Sectors that tear inside, or that lose bytes beside the written ones; locks and `close`; writable
+//! maps.
 //! Threads are real if a store starts them; then a run is not repeatable, so [`Subject::open`] must not.
 
 mod backend;

@@ -75,7 +75,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<(Litmus, Vec<Skipped>)> {
             })
             .collect();
         let panicked = |_payload| Err(anyhow!("a thread of the layer panicked"));
-        let ended = threads.into_iter().map(|thread| thread.join());
+        let ended = threads.into_iter().map(thread::ScopedJoinHandle::join);
         ended.map(|ended| ended.unwrap_or_else(panicked)).collect()
     });
 

@@ -45,22 +45,23 @@ pub(crate) enum Step {
     MakeDirDurably(&'static str),
 }
 
-/// `len` times `byte`, at offset `at`.
+/// `len` times `byte`, at offset `at`; as text `A700@512`, and a zero byte is `_`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bytes {
-    pub(crate) byte: u8,
-    pub(crate) at: u64,
-    pub(crate) len: usize,
-}
-
-/// `len` times `byte`, at the start of a file.
-pub(crate) const fn of(byte: u8, len: usize) -> Bytes {
-    Bytes { byte, at: 0, len }
+    byte: u8,
+    at: u64,
+    len: usize,
 }
 
 impl Bytes {
-    pub(crate) const fn at(self, at: u64) -> Self {
-        Self { at, ..self }
+    fn parse(text: &str) -> Option<Self> {
+        let (run, at) = text.split_once('@').unwrap_or((text, "0"));
+        let byte = *run.as_bytes().first()?;
+        Some(Self {
+            byte: if byte == b'_' { 0 } else { byte },
+            at: at.parse().ok()?,
+            len: run.get(1..)?.parse().ok()?,
+        })
     }
 
     fn bytes(self) -> Vec<u8> {
@@ -68,9 +69,54 @@ impl Bytes {
     }
 }
 
+/// The calls of a program as text: one of the forms below after the other, with commas in between.
+///
+/// # Panics
+/// If one of them is none of those.
+pub(crate) fn parse(text: &'static str) -> Vec<Step> {
+    let calls = text
+        .split(',')
+        .map(str::trim)
+        .filter(|call| !call.is_empty());
+    let parse = |call| parse_call(call).unwrap_or_else(|| panic!("{call:?} is no call"));
+    calls.map(parse).collect()
+}
+
+fn parse_call(call: &'static str) -> Option<Step> {
+    let words: Vec<&'static str> = call.split(' ').collect();
+    Some(match *words.as_slice() {
+        ["create", name] => Step::Create(name),
+        ["mkdir", name] => Step::MakeDir(name),
+        ["write", name, bytes] => Step::Write(name, Bytes::parse(bytes)?),
+        ["dwrite", name, bytes] => Step::WriteDurable(name, Bytes::parse(bytes)?),
+        ["truncate", name, len] => Step::SetLen(name, len.parse().ok()?),
+        ["allocate", name, len] => Step::Allocate(name, len.parse().ok()?),
+        ["zero", name, len] => Step::WriteZeros(name, len.parse().ok()?),
+        ["writeback", name] => Step::StartWriteback(name),
+        ["rename", from, to] => Step::Rename(from, to),
+        ["link", from, to] => Step::Link(from, to),
+        ["remove", name] => Step::Remove(name),
+        ["fdatasync", name] => Step::SyncData(name),
+        ["fsync", name] => Step::SyncAll(name),
+        ["fsyncdir", name] => Step::SyncDir(name),
+        ["hold", name] => Step::Hold(name),
+        ["replace_file", name, bytes] => Step::Replace(name, Bytes::parse(bytes)?),
+        ["publish", from, to] => Step::Publish(from, to),
+        ["create_durably", name, bytes] => Step::CreateDurably(name, Bytes::parse(bytes)?),
+        ["remove_durably", name] => Step::RemoveDurably(name),
+        ["create_dir", name] => Step::MakeDirDurably(name),
+        _ => return None,
+    })
+}
+
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{} at {}", char::from(self.byte), self.len, self.at)
+        let byte = if self.byte == 0 {
+            '_'
+        } else {
+            char::from(self.byte)
+        };
+        write!(f, "{byte}{}@{}", self.len, self.at)
     }
 }
 
@@ -80,20 +126,20 @@ impl fmt::Display for Step {
             Self::Create(name) => write!(f, "create {name}"),
             Self::MakeDir(name) => write!(f, "mkdir {name}"),
             Self::Write(name, bytes) => write!(f, "write {name} {bytes}"),
-            Self::WriteDurable(name, bytes) => write!(f, "write durably {name} {bytes}"),
-            Self::SetLen(name, len) => write!(f, "set length of {name} to {len}"),
+            Self::WriteDurable(name, bytes) => write!(f, "dwrite {name} {bytes}"),
+            Self::SetLen(name, len) => write!(f, "truncate {name} {len}"),
             Self::Allocate(name, len) => write!(f, "allocate {name} {len}"),
-            Self::WriteZeros(name, len) => write!(f, "allocate and write zeros {name} {len}"),
-            Self::StartWriteback(name) => write!(f, "start writeback of {name}"),
-            Self::Rename(from, to) => write!(f, "rename {from} to {to}"),
-            Self::Link(from, to) => write!(f, "link {from} to {to}"),
+            Self::WriteZeros(name, len) => write!(f, "zero {name} {len}"),
+            Self::StartWriteback(name) => write!(f, "writeback {name}"),
+            Self::Rename(from, to) => write!(f, "rename {from} {to}"),
+            Self::Link(from, to) => write!(f, "link {from} {to}"),
             Self::Remove(name) => write!(f, "remove {name}"),
             Self::SyncData(name) => write!(f, "fdatasync {name}"),
             Self::SyncAll(name) => write!(f, "fsync {name}"),
-            Self::SyncDir(name) => write!(f, "fsync directory {name}"),
-            Self::Hold(name) => write!(f, "open {name} and keep it open"),
+            Self::SyncDir(name) => write!(f, "fsyncdir {name}"),
+            Self::Hold(name) => write!(f, "hold {name}"),
             Self::Replace(name, bytes) => write!(f, "replace_file {name} {bytes}"),
-            Self::Publish(from, to) => write!(f, "publish {from} as {to}"),
+            Self::Publish(from, to) => write!(f, "publish {from} {to}"),
             Self::CreateDurably(name, bytes) => write!(f, "create_durably {name} {bytes}"),
             Self::RemoveDurably(name) => write!(f, "remove_durably {name}"),
             Self::MakeDirDurably(name) => write!(f, "create_dir {name}"),
@@ -264,14 +310,21 @@ mod tests {
     #[test]
     fn the_picture_shows_directories_lengths_and_runs_of_bytes() {
         let mut place = Place::new(SimDisk::new().disk(), Path::new("/"));
-        let steps = [
-            Step::MakeDir("d"),
-            Step::Create("d/x"),
-            Step::Write("d/x", of(b'A', 700)),
-            Step::SetLen("d/x", 5000),
-            Step::Create("f"),
-        ];
+        let steps = parse("mkdir d, create d/x, write d/x A700, truncate d/x 5000, create f");
         place.run(&steps).unwrap();
         assert_eq!(place.look().unwrap(), "d/ d/x=A700+_4300 f=");
+    }
+
+    #[test]
+    fn what_is_told_of_a_call_parses_as_that_call() {
+        for text in [
+            "write f _10@7",
+            "dwrite d/x A700@0",
+            "rename f g",
+            "fsyncdir .",
+        ] {
+            let [step] = parse(text)[..] else { panic!() };
+            assert_eq!(step.to_string(), text);
+        }
     }
 }

@@ -18,7 +18,7 @@ fn every_state_of_a_profile_is_one_of_strict() {
 
 #[test]
 fn an_outcome_that_the_profile_does_not_allow_is_told_and_counted() {
-    let name = "f removed, other synced";
+    let name = "OLD f removed, other synced";
     let programs = program::programs();
     let program = programs.iter().find(|program| program.name == name);
     let shown = ["f=O5000 other=o10", "other=o10"].map(|shown| (shown.to_owned(), 2));
@@ -42,7 +42,7 @@ fn an_outcome_that_the_profile_does_not_allow_is_told_and_counted() {
 
 #[test]
 fn a_planted_profile_forbids_what_a_file_system_shows() {
-    let name = "unsynced tmp renamed over f, fsync dir";
+    let name = "OLD unsynced tmp renamed over f, fsync dir";
     let (zeros, empty) = ("f=_5000", "f=");
     let ext4 = outcomes(name, Profile::EXT4);
     assert!(ext4.contains(zeros) && !ext4.contains(empty), "{ext4:?}");
