@@ -65,7 +65,7 @@
 //!   different chains are free of each other, so a length may be there without the data, a second
 //!   sector without the first, a name without the file's content;
 //! - a write that makes a file longer does so page by page;
-//! - a rename never loses both names;
+//! - a rename never loses both names, unless the new one is removed afterwards;
 //! - what was never written inside a file's length shows zeros, garbage, or the former content of a
 //!   removed or cut file at that place.
 //!

@@ -151,6 +151,23 @@ fn a_rename_over_a_file_shows_the_old_or_the_new_one_and_never_none() {
 }
 
 #[test]
+fn a_renamed_file_that_was_then_removed_may_be_gone_with_the_replaced_one_still_there() {
+    let found = crash_states(|dir| {
+        durable(dir, &[("f", b'O'), ("t", b'N')])?;
+        dir.rename("t", "f")?;
+        dir.remove("f")
+    });
+    let all = [
+        "",
+        "t 512 N",
+        "f 512 N",
+        "f 512 N, t 512 N",
+        "f 512 O, t 512 N",
+    ];
+    assert_eq!(found, &set(&all) | &set(&["f 512 O"]));
+}
+
+#[test]
 fn a_rename_of_a_name_that_is_not_durable_itself() {
     let found = crash_states(|dir| {
         durable(dir, &[("f", b'O')])?;

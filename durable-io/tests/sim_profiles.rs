@@ -266,6 +266,20 @@ fn a_synced_file_that_took_the_name_of_a_renamed_one_leaves_it_the_new_name() {
     );
 }
 
+/// Seen on Linux 6.18.
+#[test]
+fn btrfs_can_undo_a_replacement_and_keep_the_removal_of_the_file_that_replaced() {
+    let found = leaves(BTRFS, |dir| {
+        dir.create_new("g")?;
+        dir.sync()?;
+        dir.create_dir("d")?;
+        dir.rename("g", "f")?;
+        dir.remove("f")?;
+        dir.open_dir("d")?.sync()
+    });
+    assert!(found.contains("d/, f 512 O"), "{found:?}");
+}
+
 #[test]
 fn a_durable_write_commits_what_its_length_needs() {
     check(

@@ -51,7 +51,8 @@ pub(crate) enum Node {
     Dir(DirNode),
 }
 
-/// A rename's two halves: the old name may only be gone where the new one stands.
+/// A rename's two halves: the old name may only be gone where the new one stands, or stood until it was
+/// removed.
 #[derive(Clone, Debug)]
 pub(crate) struct Edge {
     pub(crate) dir: Ino,
@@ -200,6 +201,10 @@ impl World {
         self.file(ino)?;
         let effect = self.set_name(dir, name, None)?;
         self.enter(effect, None);
+        // A file that was renamed and then removed may be gone although the rename never happened,
+        // with what it replaced still there: btrfs shows that after a sync of another directory.
+        self.edges
+            .retain(|edge| edge.dir != dir || *edge.added.0 != *name);
         self.remember_stale(ino);
         Ok(())
     }

@@ -168,6 +168,7 @@ impl Reference {
             }
             Step::Remove(name) => {
                 self.forget(&now, file(&name)?);
+                self.free_removals_for(name);
                 set(name, None)
             }
             Step::Rename(from, to) => return self.rename(&now, from, to, &file),
@@ -230,6 +231,17 @@ impl Reference {
             self.push(Key::Name(from), Value::Name(None), Some(added));
         }
         Some(())
+    }
+
+    /// Old names no longer wait for renames to `name`, which is removed.
+    fn free_removals_for(&mut self, name: Name) {
+        let keys: Vec<Key> = self.effects.iter().map(|effect| effect.key).collect();
+        for effect in &mut self.effects {
+            let own = effect.key;
+            effect
+                .after
+                .retain(|before| own == Key::Name(name) || keys[*before] != Key::Name(name));
+        }
     }
 
     fn make_durable(&mut self, covers: impl Fn(Key) -> bool) {
