@@ -15,9 +15,11 @@ use group::Group;
 
 mod group;
 
-/// A leader leads at most this many groups before its caller goes on: to lead another one costs
-/// less than to wake a leader for it.
+/// A leader leads at most this many groups before its caller goes on, and another one only for a crowd
+/// of this many: then it takes long until one of them that is woken runs. For fewer, the leader itself
+/// is missed among them.
 const MAX_LED: usize = 4;
+const CROWD: usize = 8;
 /// How many items a group may hold and leave its memory to a later one.
 const KEPT: usize = 1024;
 /// A leader waits for company for at most this part of the time that the last commit took.
@@ -151,8 +153,8 @@ impl<T, R: Clone> GroupCommit<T, R> {
     /// its result, and the index of `item` within it.
     ///
     /// If no other thread leads, this one does: it calls `lead` with the whole group, in the order
-    /// in which the items came, outside every lock of this queue; and if others wait by then, with
-    /// their groups, at most four in all. Otherwise it waits. Only one `lead` runs at a time, once per
+    /// in which the items came, outside every lock of this queue; and if eight or more others wait by
+    /// then, with their group too, four in all at most. Otherwise it waits. Only one `lead` runs at a time, once per
     /// group, and groups are led in the order in which they filled.
     ///
     /// # Panics
@@ -303,11 +305,12 @@ impl<T, R: Clone> GroupCommit<T, R> {
     ) -> R {
         state.leader = Leader::Works;
         let (mut state, first) = self.lead_group(state, &mut lead);
-        for _ in 1..MAX_LED {
-            if state.waiting == 0 {
-                break;
-            }
+        let mut led = 1;
+        while led < MAX_LED && state.waiting >= CROWD {
+            // The caller does not come back into this group.
+            state.expected -= usize::from(led == 1);
             state = self.lead_group(state, &mut lead).0;
+            led += 1;
         }
         state.leader = Leader::Free;
         if state.outside > 0 {

@@ -281,30 +281,34 @@ fn a_leader_that_waited_in_vain_waits_more_rarely() {
 }
 
 #[test]
-fn a_leader_goes_on_with_the_next_group_if_somebody_waits_for_it_but_not_for_ever() {
-    let queue = &Queue::new();
-    let leaders = &Mutex::new(Vec::new());
-    let note = || leaders.lock().unwrap().push(thread::current().id());
-    thread::scope(|scope| {
-        let mut followers = Vec::new();
-        let lead = |items: &mut [u32]| {
-            note();
-            followers.push(scope.spawn(move || {
-                let lead = |items: &mut [u32]| {
-                    note();
-                    items.to_vec()
-                };
-                queue.commit(1, lead).0
-            }));
-            while queue.lock().waiting == 0 {
-                thread::yield_now();
-            }
-            items.to_vec()
-        };
-        assert_eq!(queue.commit(0, lead), (vec![0], 0), "of the first group");
-        assert_eq!(groups(followers), vec![vec![1]; MAX_LED]);
-    });
-    let leaders = leaders.lock().unwrap();
-    let own = leaders.iter().filter(|id| **id == thread::current().id());
-    assert_eq!((own.count(), leaders.len()), (MAX_LED, MAX_LED + 1));
+fn a_leader_goes_on_with_the_next_group_if_a_crowd_waits_for_it_but_not_for_ever() {
+    for (crowd, led) in [(CROWD, MAX_LED), (CROWD - 1, 1)] {
+        let queue = &Queue::new();
+        let leaders = &Mutex::new(Vec::new());
+        let note = || leaders.lock().unwrap().push(thread::current().id());
+        thread::scope(|scope| {
+            let mut followers = Vec::new();
+            let lead = |items: &mut [u32]| {
+                note();
+                for _ in 0..crowd {
+                    followers.push(scope.spawn(move || {
+                        let lead = |items: &mut [u32]| {
+                            note();
+                            items.to_vec()
+                        };
+                        queue.commit(1, lead).0
+                    }));
+                }
+                while queue.lock().waiting < crowd {
+                    thread::yield_now();
+                }
+                items.to_vec()
+            };
+            assert_eq!(queue.commit(0, lead), (vec![0], 0), "of the first group");
+            assert_eq!(groups(followers), vec![vec![1; crowd]; crowd * led]);
+        });
+        let leaders = leaders.lock().unwrap();
+        let own = leaders.iter().filter(|id| **id == thread::current().id());
+        assert_eq!((own.count(), leaders.len()), (led, led + 1));
+    }
 }
