@@ -85,6 +85,8 @@
 //!   [`World::lose_unsynced`] is what was durable.
 //! - [`Profile`]: what ext4, XFS and btrfs promise beyond the model, for
 //!   [`World::crash_states`] of a disk made by [`SimDisk::with_profile`].
+//! - [`Volume`]: the same disk behind a mounted file system, for stores that make system calls of
+//!   their own.
 //! - A violation is a [`Counterexample`]: shrunk, told in one screen, and kept as a [`Tape`] to replay.
 //!
 //! # What it does not model
@@ -111,6 +113,7 @@ mod shrink;
 mod story;
 mod subject;
 mod tape;
+mod volume;
 mod world;
 
 pub use barriers::Removal;
@@ -123,4 +126,5 @@ pub use profile::{Profile, SyncCommits};
 pub use story::Counterexample;
 pub use subject::{Keep, Outcome, Start, StartStep, Subject, Survives};
 pub use tape::Tape;
+pub use volume::{Attributes, Volume};
 pub use world::World;

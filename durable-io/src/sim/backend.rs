@@ -127,7 +127,7 @@ fn sync(
 }
 
 /// What a sync that began before effect `limit` does to what it covers.
-fn outcome(failure: Option<SyncFailure>, limit: EffectId) -> Option<ChainChange> {
+pub(crate) fn outcome(failure: Option<SyncFailure>, limit: EffectId) -> Option<ChainChange> {
     let lose = |cache_keeps| ChainChange::Lose { limit, cache_keeps };
     match failure {
         None | Some(SyncFailure::HappenedAnyway) => Some(ChainChange::Promote(limit)),

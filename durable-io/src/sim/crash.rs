@@ -25,7 +25,7 @@ pub(crate) enum Fill {
 }
 
 impl Fill {
-    fn all(world: &World) -> impl Iterator<Item = Self> + use<> {
+    pub(crate) fn all(world: &World) -> impl Iterator<Item = Self> + use<> {
         let stale = (0..world.stale.len()).rev().map(Self::Stale);
         let all = [Self::Zero, Self::Garbage].into_iter().chain(stale);
         let zero_only = world.order.profile().zero_holes;

@@ -74,13 +74,14 @@ fn with(base: &[usize], changes: &[(usize, usize)]) -> Vec<usize> {
     kept
 }
 
+fn is_name(chains: &[PendingChain], at: usize) -> bool {
+    let chain = chains.get(at);
+    chain.is_some_and(|chain| matches!(chain.chain, ChainRef::Name { .. }))
+}
+
 /// Every choice of names, each with no data, half of it and all of it.
 fn name_picks(chains: &[PendingChain], full: &[usize]) -> Vec<Vec<usize>> {
-    let is_name = |at: usize| {
-        chains
-            .get(at)
-            .is_some_and(|chain| matches!(chain.chain, ChainRef::Name { .. }))
-    };
+    let is_name = |at: usize| is_name(chains, at);
     let mut picks = Vec::new();
     for code in 0..NAME_CHOICES {
         for data in 0..3 {
@@ -106,6 +107,34 @@ fn name_picks(chains: &[PendingChain], full: &[usize]) -> Vec<Vec<usize>> {
         }
     }
     picks
+}
+
+/// One state, drawn by `seed`: all but one chain's last effects; only one chain's first; some names
+/// with no, half or all data; or, as often as these together, any mixture.
+pub(crate) fn draw(chains: &[PendingChain], seed: u64) -> Vec<usize> {
+    let full: Vec<usize> = chains.iter().map(|chain| chain.effects.len()).collect();
+    let below = |n: usize, salt: u64| {
+        let drawn = mix(seed, salt) % n.max(1) as u64;
+        usize::try_from(drawn).unwrap_or(0)
+    };
+    let at = below(full.len(), 1);
+    let most = full.get(at).copied().unwrap_or(0);
+    match below(6, 2) {
+        0 => with(&full, &[(at, below(most, 3))]),
+        1 => with(&vec![0; full.len()], &[(at, 1 + below(most, 3))]),
+        2 => {
+            let data = below(3, 4);
+            let kept = full.iter().enumerate().map(|(at, most)| {
+                if is_name(chains, at) {
+                    below(most + 1, 5 + at as u64)
+                } else {
+                    most * data / 2
+                }
+            });
+            kept.collect()
+        }
+        _ => random(&full, mix(seed, 6)),
+    }
 }
 
 /// A random state; the seed's remainder by 5 sets how much is kept.

@@ -158,7 +158,12 @@ impl World {
             .ok_or_else(not_found)
     }
 
-    fn set_name(&mut self, dir: Ino, name: &str, to: Option<Ino>) -> io::Result<EffectId> {
+    pub(crate) fn set_name(
+        &mut self,
+        dir: Ino,
+        name: &str,
+        to: Option<Ino>,
+    ) -> io::Result<EffectId> {
         let effect = self.effect();
         let names = &mut self.dir_mut(dir)?.names;
         if let Some(chain) = names.get_mut(name) {
