@@ -5,14 +5,20 @@ mod barriers;
 mod controls;
 mod corruption;
 mod faults;
+#[cfg(all(feature = "fuse", target_os = "linux"))]
+pub(crate) mod fuse;
 mod interrupt;
+mod judge;
 pub(crate) mod kill;
 mod litmus;
+mod process;
 mod progress;
 mod report;
 mod scan;
 mod scratch;
 mod sim;
+mod splitmix;
+mod stores;
 pub(crate) mod trace;
 mod wal;
 
@@ -20,11 +26,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use durable_io::Disk;
 
-use report::{Engine, Report, Skipped};
+use report::{Engine, Fuse, FuseControls, Report, Skipped};
 
 /// The seed of a run that asks for none: two such runs draw the same.
 const DEFAULT_SEED: u64 = 1;
@@ -53,6 +59,10 @@ pub(crate) struct Args {
     /// Also write the report to this file, as one JSON object.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Judge a program of yours instead, a key-value store that speaks the protocol of the read-me:
+    /// this command runs it, with the store's directory for `{dir}`.
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["engines", "replay"])]
+    command: Option<String>,
     /// Judge a process that acknowledges before it appends, and profiles of file systems that promise
     /// too much: the layers `kill` and `litmus` must be red.
     #[arg(long, hide = true)]
@@ -81,6 +91,8 @@ enum LayerName {
     Corruption,
     /// Real processes, killed at random moments.
     Kill,
+    /// Power losses, failing syncs and full disks on a real file system, mounted through FUSE.
+    Fuse,
     /// The operating system's calls against the simulator's.
     Trace,
     /// Power cuts on real file systems, against what the simulator allows them to leave.
@@ -129,8 +141,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         engines: Vec::new(),
         controls: None,
         litmus: None,
+        fuse_controls: None,
         skipped: Vec::new(),
     };
+    if let Some(command) = &args.command {
+        let engine = judge_command(args, command, &context, &mut report.skipped)?;
+        report.engines.push(engine);
+        return finish(args, report, started);
+    }
     if args.wants(EngineName::Controls)
         && args.runs(LayerName::Sim, "controls", &mut report.skipped)
     {
@@ -141,10 +159,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         report.litmus = Some(litmus);
         report.skipped.extend(skipped);
     }
+    if args.wants(EngineName::Controls)
+        && args.runs(LayerName::Fuse, "controls", &mut report.skipped)
+    {
+        let names = stores::controls();
+        let judged = on_fuse("controls", &names, None, &context, &mut report.skipped)?;
+        report.fuse_controls = judged.map(|judged| FuseControls {
+            engines: names.into_iter().zip(judged).collect(),
+        });
+    }
     if args.wants(EngineName::Wal) {
         let engine = judge_wal(args, &context, &mut report.skipped)?;
         report.engines.push(engine);
     }
+    finish(args, report, started)
+}
+
+/// Prints the report and writes it where it is wanted; true if nothing is red.
+fn finish(args: &Args, mut report: Report, started: Instant) -> anyhow::Result<bool> {
     report.seconds = started.elapsed().as_secs();
     progress::print(&audit::render(&report));
     if let Some(path) = &args.json {
@@ -202,6 +234,9 @@ fn judge_wal(args: &Args, context: &Context, skipped: &mut Vec<Skipped>) -> anyh
     if args.runs(LayerName::Kill, name, skipped) {
         engine.kill = Some(kill::run(context)?);
     }
+    if args.runs(LayerName::Fuse, name, skipped) {
+        engine.fuse = first(on_fuse(name, &[stores::WAL], None, context, skipped)?);
+    }
     if args.runs(LayerName::Trace, name, skipped) {
         match trace::run()? {
             Outcome::Ran(trace) => engine.trace = Some(trace),
@@ -214,6 +249,63 @@ fn judge_wal(args: &Args, context: &Context, skipped: &mut Vec<Skipped>) -> anyh
         }
     }
     Ok(engine)
+}
+
+/// Judges the store that `command` runs.
+fn judge_command(
+    args: &Args,
+    command: &str,
+    context: &Context,
+    skipped: &mut Vec<Skipped>,
+) -> anyhow::Result<Engine> {
+    let name = "command";
+    let place = stores::PLACE;
+    ensure!(
+        command.contains(place),
+        "the command must say where it takes the store's directory: {place}"
+    );
+    let mut engine = Engine {
+        name,
+        ..Engine::default()
+    };
+    if args.runs(LayerName::Fuse, name, skipped) {
+        engine.fuse = first(on_fuse(name, &[name], Some(command), context, skipped)?);
+    }
+    Ok(engine)
+}
+
+fn first<T>(judged: Option<Vec<T>>) -> Option<T> {
+    judged.into_iter().flatten().next()
+}
+
+/// The layer `fuse`: what was found of each engine, or `None` if it cannot run here.
+#[cfg_attr(
+    not(all(feature = "fuse", target_os = "linux")),
+    expect(clippy::unnecessary_wraps, reason = "it fails where it runs")
+)]
+fn on_fuse(
+    name: &str,
+    engines: &[&str],
+    command: Option<&str>,
+    context: &Context,
+    skipped: &mut Vec<Skipped>,
+) -> anyhow::Result<Option<Vec<Fuse>>> {
+    #[cfg(all(feature = "fuse", target_os = "linux"))]
+    let outcome = fuse::run(&format!("{name} fuse"), engines, command, context)?;
+    #[cfg(not(all(feature = "fuse", target_os = "linux")))]
+    let outcome = {
+        let _ = (engines, command, context);
+        let reason = "this program was built without the feature fuse, or not for Linux";
+        Outcome::Skipped(reason.to_owned())
+    };
+    match outcome {
+        Outcome::Ran(judged) => Ok(Some(judged)),
+        Outcome::Skipped(reason) => {
+            let layer = format!("{name} fuse");
+            skipped.push(Skipped { layer, reason });
+            Ok(None)
+        }
+    }
 }
 
 /// The root of the workspace that this program was built from.

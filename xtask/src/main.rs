@@ -1,6 +1,14 @@
 //! The developer's verbs. `cargo xtask crashtest` judges the engines; `cargo xtask dump` shows what
 //! stands in a log's files.
 
+#![cfg_attr(
+    not(all(feature = "fuse", target_os = "linux")),
+    allow(
+        dead_code,
+        reason = "the judge of any store is used by the layer fuse alone"
+    )
+)]
+
 mod crashtest;
 mod dump;
 
@@ -22,6 +30,10 @@ enum Verb {
     /// The process that the layer `kill` kills.
     #[command(hide = true)]
     KillChild(crashtest::kill::ChildArgs),
+    /// The process in which the layer `fuse` mounts.
+    #[cfg(all(feature = "fuse", target_os = "linux"))]
+    #[command(hide = true)]
+    FuseChild(crashtest::fuse::ChildArgs),
     /// The process whose system calls the layer `trace` reads.
     #[command(hide = true)]
     TraceChild(crashtest::trace::ChildArgs),
@@ -35,6 +47,8 @@ fn main() -> anyhow::Result<ExitCode> {
             crashtest::kill::child(&args);
             false
         }
+        #[cfg(all(feature = "fuse", target_os = "linux"))]
+        Verb::FuseChild(args) => crashtest::fuse::child(&args).map(|()| true)?,
         Verb::TraceChild(args) => crashtest::trace::child(&args).map(|()| true)?,
     };
     Ok(if passed {

@@ -27,11 +27,18 @@ pub(crate) fn render(report: &Report) -> String {
             );
         }
     }
+    if let Some(controls) = &report.fuse_controls {
+        text.push_str("\nThe control engines on the file system that loses power:\n");
+        for (name, fuse) in &controls.engines {
+            let (states, wrong) = (fuse.states, fuse.wrong());
+            let _infallible = writeln!(text, "  {name:<15}{states:>6} states: {wrong}");
+        }
+    }
     if !report.skipped.is_empty() {
         text.push_str("\nNot run, and so not passed:\n");
     }
     for skipped in &report.skipped {
-        let _infallible = writeln!(text, "  {:<14}{}", skipped.layer, skipped.reason);
+        let _infallible = writeln!(text, "  {:<16}{}", skipped.layer, skipped.reason);
     }
     let red = report.red();
     if red.is_empty() {

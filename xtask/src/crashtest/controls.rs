@@ -3,6 +3,8 @@
 
 mod store;
 
+use std::path::Path;
+
 use durable_io::Disk;
 use durable_io::sim::{
     Bound, Counterexample, Explorer, Keep, Outcome, Start, StartStep, Subject, Survives,
@@ -11,8 +13,10 @@ use durable_io::sim::{
 use crate::crashtest::Context;
 use crate::crashtest::progress::Progress;
 use crate::crashtest::report::Controls;
-use store::{Flaw, Store};
+pub(crate) use store::{Flaw, Store};
 
+/// Where the store is on the simulated disk.
+const DIR: &str = "/control";
 /// Every sequence of up to this many operations is tried on each engine.
 const LENGTH: usize = 3;
 const FULL_LENGTH: usize = 4;
@@ -156,7 +160,7 @@ impl Subject for Control {
     }
 
     fn open(&self, disk: &Disk) -> Outcome<Opened> {
-        let store = Store::open(disk, self.flaw)?;
+        let store = Store::open(disk, Path::new(DIR), self.flaw)?;
         let disk = disk.clone();
         Ok(Opened { disk, store })
     }
@@ -165,7 +169,7 @@ impl Subject for Control {
         match (op, op.size()) {
             (_, Some(size)) => opened.store.append(value((n, size)))?,
             (Op::Checkpoint, _) => opened.store.checkpoint()?,
-            _ => opened.store = Store::open(&opened.disk, self.flaw)?,
+            _ => opened.store = Store::open(&opened.disk, Path::new(DIR), self.flaw)?,
         }
         Ok(Survives::PowerLoss)
     }

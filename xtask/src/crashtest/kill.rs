@@ -13,11 +13,8 @@ mod oracle;
 mod workload;
 
 use std::fmt;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -32,15 +29,13 @@ use line::{Line, Step};
 use oracle::{Found, Heard, Known, Phase};
 
 use crate::crashtest::Context;
+use crate::crashtest::process::{self, Process, SILENCE};
 use crate::crashtest::progress::Progress;
 use crate::crashtest::report::Kill;
 use crate::crashtest::scratch::Scratch;
 
 /// Small, so that the log rotates by itself every few hundred records.
 const SEGMENT_SIZE: u64 = 64 << 10;
-
-/// A process that says nothing for so long hangs: no call of the log takes a hundredth of this.
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// How many violations of one kill are shown.
 const SHOWN: usize = 5;
@@ -269,10 +264,10 @@ impl Judge {
     fn run_and_kill(&mut self, mode: Mode, plan: Plan) -> anyhow::Result<Heard> {
         let seed = self.rng.random();
         let words = ChildArgs::words(&self.log(), mode, seed, &self.known.next, self.plant);
-        let mut process = Process::start(&self.program, &words)?;
+        let mut victim = Victim::start(&self.program, &words)?;
         let mut heard = Heard::new(&self.known);
         let (mut operations, mut begun) = (0, 0);
-        while let Some(line) = process.next_line(&mut heard) {
+        while let Some(line) = victim.next_line(&mut heard) {
             heard.hear(&line);
             operations += u64::from(matches!(line, Line::Ack { .. }));
             let due = match plan {
@@ -290,9 +285,9 @@ impl Judge {
                 break;
             }
         }
-        process.kill()?;
+        victim.kill()?;
         // What it said before it died is in the pipe.
-        while let Some(line) = process.next_line(&mut heard) {
+        while let Some(line) = victim.next_line(&mut heard) {
             heard.hear(&line);
         }
         Ok(heard)
@@ -317,47 +312,28 @@ fn spin(moment: Duration) {
     }
 }
 
-/// A started process and the lines it says. Dropping it kills it.
-struct Process {
-    child: Child,
-    lines: Receiver<String>,
+/// The process, and whether it was killed: before that, it must not end.
+struct Victim {
+    process: Process,
     killed: bool,
 }
 
-impl Process {
+impl Victim {
     fn start(program: &Path, words: &[std::ffi::OsString]) -> anyhow::Result<Self> {
-        let mut child = Command::new(program)
-            .args(words)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
+        let mut command = Command::new(program);
+        let process = Process::start(command.args(words).stdin(Stdio::null()))
             .context("cannot start the process to be killed")?;
-        let pipe = child
-            .stdout
-            .take()
-            .context("its standard output is a pipe")?;
-        let (sender, lines) = channel();
-        // Ends with the pipe, so with the process.
-        thread::spawn(move || {
-            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
         Ok(Self {
-            child,
-            lines,
+            process,
             killed: false,
         })
     }
 
     /// The next line, or `None` at the end of the pipe. Silence and nonsense are complaints.
     fn next_line(&self, heard: &mut Heard) -> Option<Line> {
-        use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
-        let text = match self.lines.recv_timeout(SILENCE) {
-            Ok(text) => text,
-            Err(Disconnected) => {
+        let text = match self.process.hear(SILENCE) {
+            process::Heard::Line(text) => text,
+            process::Heard::End => {
                 if !self.killed && heard.complaints.is_empty() {
                     heard
                         .complaints
@@ -365,7 +341,7 @@ impl Process {
                 }
                 return None;
             }
-            Err(Timeout) => {
+            process::Heard::Silence => {
                 heard
                     .complaints
                     .push(format!("the process hung for {} s", SILENCE.as_secs()));
@@ -381,19 +357,7 @@ impl Process {
 
     fn kill(&mut self) -> anyhow::Result<()> {
         self.killed = true;
-        // SIGKILL; of a process that has ended already, it is no error.
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if !self.killed {
-            // On the way out with an error, which says more than a failure here could.
-            drop(self.kill());
-        }
+        Ok(self.process.kill()?)
     }
 }
 

@@ -4,6 +4,7 @@
 //! nothing is red, and a layer that ran without checking anything is red.
 
 mod barriers;
+mod fuse;
 mod litmus;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use crate::crashtest::corruption::Tally;
 
 pub(crate) use barriers::{Barriers, FileOrDir, SiteVerdict, Verdict};
+pub(crate) use fuse::{Fuse, FuseControls};
 pub(crate) use litmus::{FileSystem, Inclusion, Litmus};
 
 /// Everything one run found.
@@ -32,6 +34,7 @@ pub(crate) struct Report {
     pub(crate) engines: Vec<Engine>,
     pub(crate) controls: Option<Controls>,
     pub(crate) litmus: Option<Litmus>,
+    pub(crate) fuse_controls: Option<FuseControls>,
     pub(crate) skipped: Vec<Skipped>,
 }
 
@@ -44,6 +47,7 @@ pub(crate) struct Engine {
     pub(crate) corruption: Option<Corruption>,
     pub(crate) barriers: Option<Barriers>,
     pub(crate) kill: Option<Kill>,
+    pub(crate) fuse: Option<Fuse>,
     pub(crate) trace: Option<Trace>,
 }
 
@@ -151,8 +155,16 @@ impl Report {
             "skipped": skipped,
             "red": self.red(),
         });
+        // It stands only where controls were judged.
+        let mut controls = self.controls.as_ref().map(Controls::json);
+        if let Some(fuse) = &self.fuse_controls {
+            let controls = controls.get_or_insert_with(|| json!({}));
+            if let Some(keys) = controls.as_object_mut() {
+                keys.insert("fuse".to_owned(), fuse.json());
+            }
+        }
         let others = [
-            ("controls", self.controls.as_ref().map(Controls::json)),
+            ("controls", controls),
             ("litmus", self.litmus.as_ref().map(Litmus::json)),
         ];
         if let Some(keys) = report.as_object_mut() {
@@ -174,7 +186,11 @@ impl Report {
         if let Some(litmus) = &self.litmus {
             red.extend(litmus.red());
         }
+        if let Some(controls) = &self.fuse_controls {
+            red.extend(controls.red());
+        }
         let ran = self.controls.is_some()
+            || self.fuse_controls.is_some()
             || self.litmus.is_some()
             || self.engines.iter().any(Engine::ran);
         if red.is_empty() && !ran {
@@ -192,6 +208,7 @@ impl Engine {
             || self.corruption.is_some()
             || self.barriers.is_some()
             || self.kill.is_some()
+            || self.fuse.is_some()
             || self.trace.is_some()
     }
 
@@ -202,6 +219,7 @@ impl Engine {
             ("corruption", self.corruption.as_ref().map(Corruption::json)),
             ("barriers", self.barriers.as_ref().map(Barriers::json)),
             ("kill", self.kill.as_ref().map(Kill::json)),
+            ("fuse", self.fuse.as_ref().map(Fuse::json)),
             ("trace", self.trace.as_ref().map(Trace::json)),
         ];
         let ran = layers
@@ -217,6 +235,7 @@ impl Engine {
             ("corruption", self.corruption.as_ref().map(Corruption::red)),
             ("barriers", self.barriers.as_ref().map(Barriers::red)),
             ("kill", self.kill.as_ref().map(Kill::red)),
+            ("fuse", self.fuse.as_ref().map(Fuse::red)),
             ("trace", self.trace.as_ref().map(Trace::red)),
         ];
         for (layer, reasons) in layers {
@@ -293,7 +312,7 @@ impl SimRun {
     clippy::cast_sign_loss,
     reason = "a rate for the report"
 )]
-fn rate(n: u64, seconds: f64) -> u64 {
+pub(crate) fn rate(n: u64, seconds: f64) -> u64 {
     (n as f64 / seconds.max(0.001)) as u64
 }
 
@@ -494,6 +513,7 @@ mod tests {
             engines: vec![engine],
             controls: None,
             litmus: None,
+            fuse_controls: None,
             skipped: Vec::new(),
         }
     }
@@ -558,11 +578,13 @@ mod tests {
             corruption: Some(Corruption::default()),
             barriers: Some(Barriers::default()),
             kill: Some(kill()),
+            fuse: Some(Fuse::default()),
             trace: Some(Trace::default()),
         };
         let mut report = report(engine);
         report.controls = Some(Controls::default());
         report.litmus = Some(Litmus::default());
+        report.fuse_controls = Some(FuseControls::default());
         let json = report.json();
         for path in [
             "engines/wal/sim/workloads",
@@ -591,6 +613,13 @@ mod tests {
             "engines/wal/kill/kills",
             "engines/wal/kill/acknowledged",
             "engines/wal/kill/lost",
+            "engines/wal/fuse/moments",
+            "engines/wal/fuse/states",
+            "engines/wal/fuse/lost",
+            "engines/wal/fuse/inconsistent",
+            "engines/wal/fuse/refused",
+            "engines/wal/fuse/failed_syncs",
+            "engines/wal/fuse/full_disks",
             "engines/wal/trace/procedures",
             "engines/wal/trace/differences",
             "controls/judged",
@@ -599,6 +628,8 @@ mod tests {
             "litmus/outside",
             "litmus/file_systems",
             "litmus/inclusion/exceptions",
+            "controls/fuse/judged",
+            "controls/fuse/wrong",
             "skipped",
             "seed",
             "seconds",

@@ -4,12 +4,13 @@
 //! `snapshot` holds the values up to the last checkpoint and the number of the live log; `log-N`
 //! holds the values since. A log's number is never used twice for a log that held anything.
 
+use std::path::Path;
+
 use durable_io::checksum::{Place, checksum, checksum_at};
 use durable_io::codec::{Decoder, Encoder};
 use durable_io::sim::Outcome;
 use durable_io::{Dir, Disk, File};
 
-const DIR: &str = "/control";
 const SNAPSHOT: &str = "snapshot";
 const TEMP: &str = "snapshot.tmp";
 
@@ -42,6 +43,19 @@ impl Flaw {
         Self::TruncateInPlace,
         Self::ReplayByLength,
     ];
+
+    /// The engine's short name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::SyncNothing => "ctl-nosync",
+            Self::NeverSyncDirectory => "ctl-nodirsync",
+            Self::RenameBeforeSync => "ctl-nosnapsync",
+            Self::AcknowledgeBeforeSync => "ctl-earlyack",
+            Self::TornTailStands => "ctl-torntail",
+            Self::TruncateInPlace => "ctl-inplace",
+            Self::ReplayByLength => "ctl-bylength",
+        }
+    }
 
     /// "The control engine …".
     pub(crate) fn words(self) -> &'static str {
@@ -131,9 +145,9 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the store, or creates it.
-    pub(crate) fn open(disk: &Disk, flaw: Option<Flaw>) -> Outcome<Self> {
-        let dir = disk.create_dir(DIR)?;
+    /// Opens the store in the directory `path`, or creates it.
+    pub(crate) fn open(disk: &Disk, path: &Path, flaw: Option<Flaw>) -> Outcome<Self> {
+        let dir = disk.create_dir(path)?;
         let home = Home { dir, flaw };
         // Durable: the names as they are, since a process that died may not have synced the last
         // ones. Only now may anything be answered from the files behind them.
@@ -176,6 +190,10 @@ impl Store {
         } else if end < len {
             log.set_len(end)?;
         }
+        // Written again: if a sync of the last process failed, the page cache shows records that are
+        // clean and not on the disk, which no other sync would bring there.
+        let kept = usize::try_from(end)?.min(bytes.len());
+        log.write_all_at(bytes.get(..kept).unwrap_or_default(), 0)?;
         // Durable: the cut, and the records, since a process that died may not have synced the last
         // one. Only now may they be answered, and new ones appended.
         home.sync_file(&log)?;

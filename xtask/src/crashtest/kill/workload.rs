@@ -1,6 +1,8 @@
 //! What each writer writes: every record is a pure function of its writer and its number, so
 //! whoever reads one back knows whether it is whole, and whose it is.
 
+use crate::crashtest::splitmix::splitmix;
+
 /// Threads that append.
 pub(crate) const WRITERS: usize = 4;
 
@@ -54,14 +56,6 @@ pub(crate) fn identify(record: &[u8]) -> Option<(usize, u64)> {
 
 fn mix(writer: usize, n: u64) -> u64 {
     splitmix(n ^ ((writer as u64) << 56))
-}
-
-/// Source: Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014.
-fn splitmix(state: u64) -> u64 {
-    let mut z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -1,0 +1,92 @@
+//! Mounting, so that nothing is left mounted however this process ends.
+//!
+//! The process leaves the mount namespace of everybody else first: then the kernel unmounts when the
+//! process is gone, be it by a signal that nobody can catch, and no other process ever sees the
+//! mount. Root may do that, and whoever may make a user namespace.
+
+use std::io;
+use std::path::Path;
+
+use durable_io::sim::Volume;
+use fuser::{BackgroundSession, Config, MountOption};
+use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
+use nix::sys::signal::Signal;
+
+use super::filesystem::{Machine, MachineFiles};
+
+/// A mounted machine. Dropping it unmounts.
+#[derive(Debug)]
+pub(crate) struct Mounted {
+    pub(crate) machine: Machine,
+    session: Option<BackgroundSession>,
+}
+
+impl Mounted {
+    /// Mounts an empty disk at the directory `place`, in a namespace of this process's own. Must be
+    /// called before this process starts a thread.
+    ///
+    /// # Errors
+    /// With the reason why this machine cannot do it, in words.
+    pub(crate) fn new(place: &Path, volume: Volume) -> Result<Self, String> {
+        let device = std::fs::metadata("/dev/fuse");
+        device.map_err(|error| format!("no /dev/fuse: {error}"))?;
+        leave_namespaces()?;
+        let machine = Machine::new(volume);
+        let mut config = Config::default();
+        config.mount_options = vec![MountOption::FSName("crashtest".to_owned())];
+        let files = MachineFiles(machine.clone());
+        let session =
+            fuser::spawn_mount(files, place, &config).map_err(|error| match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    format!("this user may not open /dev/fuse, or not mount: {error}")
+                }
+                _ => format!("FUSE cannot be mounted: {error}"),
+            })?;
+        Ok(Self {
+            machine,
+            session: Some(session),
+        })
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            // A file that is still open keeps it busy; then the end of the process unmounts.
+            drop(session.umount_and_join());
+        }
+    }
+}
+
+/// Gives this process mounts of its own, and lets it end when its parent does.
+fn leave_namespaces() -> Result<(), String> {
+    let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    if user.is_root() {
+        nix::sched::unshare(CloneFlags::CLONE_NEWNS)
+            .map_err(|error| format!("no mount namespace for root: {error}"))?;
+    } else {
+        nix::sched::unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
+            .map_err(|error| format!("not root, and no user namespace: {error}"))?;
+        map_to_root(user.as_raw(), group.as_raw())
+            .map_err(|error| format!("not root, and no user namespace: {error}"))?;
+    }
+    // Nothing mounted here may be seen elsewhere.
+    let all_private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    nix::mount::mount(None::<&str>, "/", None::<&str>, all_private, None::<&str>)
+        .map_err(|error| format!("the mounts cannot be made private: {error}"))?;
+    // After the namespaces: a change of user takes it back.
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
+        .map_err(|error| format!("the end of the parent cannot be followed: {error}"))
+}
+
+/// In the new user namespace this user is root, which may mount there.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "files of the kernel, not of a disk"
+)]
+fn map_to_root(user: u32, group: u32) -> io::Result<()> {
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
+    std::fs::write("/proc/self/gid_map", format!("0 {group} 1"))
+}
