@@ -100,7 +100,7 @@ enum LayerName {
 }
 
 /// What every layer is told.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
     /// The declared bound instead of the short one.
     pub(crate) full: bool,
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let context = Context {
         full: args.full,
         seed: args.seed,
-        extra_time: Duration::from_secs(args.minutes.unwrap_or(0) * 60) / 2,
+        extra_time: Duration::from_secs(args.minutes.unwrap_or(0) * 60) / 3,
         plant: args.plant,
     };
     let mut report = Report {
@@ -163,7 +163,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         && args.runs(LayerName::Fuse, "controls", &mut report.skipped)
     {
         let names = stores::controls();
-        let judged = on_fuse("controls", &names, None, &context, &mut report.skipped)?;
+        let once = Context {
+            extra_time: Duration::ZERO,
+            ..context
+        };
+        let judged = on_fuse("controls", &names, None, &once, &mut report.skipped)?;
         report.fuse_controls = judged.map(|judged| FuseControls {
             engines: names.into_iter().zip(judged).collect(),
         });

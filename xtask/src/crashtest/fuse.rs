@@ -24,6 +24,7 @@ mod replay;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
@@ -50,7 +51,43 @@ pub(crate) fn run(
     command: Option<&str>,
     context: &Context,
 ) -> anyhow::Result<Outcome<Vec<Fuse>>> {
+    let started = Instant::now();
     let scratch = Scratch::new()?;
+    let progress = Progress::new(label, None);
+    let mut tallies = vec![Fuse::default(); engines.len()];
+    let mut sum = Fuse::default();
+    // Each round draws other states.
+    for seed in context.seed.. {
+        let jobs = jobs(&scratch, engines, command, seed, context.full)?;
+        for (nth, said) in run_jobs(&jobs, &progress)?.into_iter().enumerate() {
+            match said {
+                Said::Done(fuse) => {
+                    sum.add(fuse.clone());
+                    if let Some(of_engine) = tallies.get_mut(nth / UNITS.len()) {
+                        of_engine.add(fuse);
+                    }
+                }
+                Said::Skipped(reason) => return Ok(Outcome::Skipped(reason)),
+                Said::Judged(_) => bail!("a process ended without its tally"),
+            }
+        }
+        // What follows a finding says nothing new.
+        if sum.violations() > 0 || started.elapsed() >= context.extra_time {
+            break;
+        }
+    }
+    progress.finish(&sum.summary());
+    Ok(Outcome::Ran(tallies))
+}
+
+/// The processes of one round, each with a directory to mount at.
+fn jobs(
+    scratch: &Scratch,
+    engines: &[&str],
+    command: Option<&str>,
+    seed: u64,
+    full: bool,
+) -> anyhow::Result<Vec<ChildArgs>> {
     let mut jobs = Vec::new();
     for engine in engines {
         for unit in UNITS {
@@ -61,31 +98,12 @@ pub(crate) fn run(
                 engine: (*engine).to_owned(),
                 command: command.map(str::to_owned),
                 unit,
-                seed: context.seed,
-                full: context.full,
+                seed,
+                full,
             });
         }
     }
-    let progress = Progress::new(label, None);
-    let said = run_jobs(&jobs, &progress)?;
-    let mut tallies = vec![Fuse::default(); engines.len()];
-    for (nth, said) in said.into_iter().enumerate() {
-        match said {
-            Said::Done(tally) => {
-                if let Some(sum) = tallies.get_mut(nth / UNITS.len()) {
-                    sum.add(tally);
-                }
-            }
-            Said::Skipped(reason) => return Ok(Outcome::Skipped(reason)),
-            Said::Judged(_) => bail!("a process ended without its tally"),
-        }
-    }
-    let mut sum = Fuse::default();
-    for tally in &tallies {
-        sum.add(tally.clone());
-    }
-    progress.finish(&sum.summary());
-    Ok(Outcome::Ran(tallies))
+    Ok(jobs)
 }
 
 /// Runs every job, as many at a time as this machine has cores; returns the last word of each.

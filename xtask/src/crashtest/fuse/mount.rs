@@ -62,19 +62,23 @@ impl Drop for Mounted {
 /// Gives this process mounts of its own, and lets it end when its parent does.
 fn leave_namespaces() -> Result<(), String> {
     let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    let who = if user.is_root() {
+        "root may not mount here"
+    } else {
+        "not root, and user namespaces are not to be had"
+    };
+    let refused = |error: io::Error| format!("{who}: {error}");
     if user.is_root() {
-        nix::sched::unshare(CloneFlags::CLONE_NEWNS)
-            .map_err(|error| format!("no mount namespace for root: {error}"))?;
+        nix::sched::unshare(CloneFlags::CLONE_NEWNS).map_err(|error| refused(error.into()))?;
     } else {
         nix::sched::unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
-            .map_err(|error| format!("not root, and no user namespace: {error}"))?;
-        map_to_root(user.as_raw(), group.as_raw())
-            .map_err(|error| format!("not root, and no user namespace: {error}"))?;
+            .map_err(|error| refused(error.into()))?;
+        map_to_root(user.as_raw(), group.as_raw()).map_err(refused)?;
     }
     // Nothing mounted here may be seen elsewhere.
     let all_private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     nix::mount::mount(None::<&str>, "/", None::<&str>, all_private, None::<&str>)
-        .map_err(|error| format!("the mounts cannot be made private: {error}"))?;
+        .map_err(|error| refused(error.into()))?;
     // After the namespaces: a change of user takes it back.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
         .map_err(|error| format!("the end of the parent cannot be followed: {error}"))
