@@ -126,6 +126,6 @@ fn fuse_finds_that_sqlite_loses_transactions_in_one_journal_mode_and_none_in_the
         }
         assert_eq!(passed, !loses, "{report:#}");
         assert_eq!(fuse["lost"].as_u64().unwrap() > 0, loses, "{report:#}");
-        assert!(fuse["states"].as_u64().unwrap() > 100, "{report:#}");
+        assert!(loses || fuse["states"].as_u64().unwrap() > 100, "{report:#}");
     }
 }

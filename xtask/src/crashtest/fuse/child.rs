@@ -133,6 +133,8 @@ fn bound(is_process: bool, full: bool) -> Bound {
         operations,
         per_moment,
         states,
+        // A control engine's sensitivity is a figure of the report.
+        violations: if is_process { 20 } else { u64::MAX },
         failing_operations,
         failed_syncs,
         full_disks,

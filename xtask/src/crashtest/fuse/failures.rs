@@ -1,14 +1,14 @@
 //! What is no crash: a sync that fails and drops what it was to make durable, and a full disk.
 
 use super::call::Call;
-use super::filesystem::Event;
+use super::machine::Event;
 use super::replay::Run;
 use crate::crashtest::judge::mix;
 
 impl Run<'_> {
-    /// Lets one sync of a file fail in each of several runs. The pages that it covered are clean from then on
-    /// and never reach the disk, as on a real system; whatever is acknowledged before or after must
-    /// survive, over a power loss and over the death of the process alone.
+    /// Lets one sync of a file fail in each of several runs. The pages that it covered are clean from
+    /// then on and never reach the disk, as on a real system; whatever is acknowledged before or after
+    /// must survive, over a power loss and over the death of the process alone.
     pub(crate) fn fail_syncs(&mut self, recorded: &[Event]) {
         let last = self.bound.failing_operations;
         let of_these = recorded
@@ -19,7 +19,7 @@ impl Run<'_> {
             .count();
         let runs = self.bound.failed_syncs.min(syncs);
         for nth in 0..runs {
-            if self.hung {
+            if self.is_over() {
                 return;
             }
             let sync = (nth * syncs / runs) as u64;
@@ -48,7 +48,7 @@ impl Run<'_> {
         drop(self.work(self.bound.failing_operations).store);
         let enough = self.machine.volume().used_bytes();
         for nth in 1..=self.bound.full_disks {
-            if self.hung {
+            if self.is_over() {
                 return;
             }
             let room = enough * nth / (self.bound.full_disks + 1);

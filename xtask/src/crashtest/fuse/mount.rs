@@ -13,7 +13,8 @@ use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
 
-use super::filesystem::{Machine, MachineFiles};
+use super::filesystem::MachineFiles;
+use super::machine::Machine;
 
 /// A mounted machine. Dropping it unmounts.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use durable_io::sim::Volume;
 
 use super::call::Names;
-use super::filesystem::{Event, Machine};
+use super::machine::{Event, Machine};
 use crate::crashtest::judge::{Model, Verdict, mix, operation};
 use crate::crashtest::report::Fuse;
 use crate::crashtest::stores::{Engine, Outcome, Refusal, Silent, Store, apply};
@@ -28,6 +28,8 @@ pub(crate) struct Bound {
     pub(crate) per_moment: usize,
     /// About so many states in all; moments are left out, drawn by the seed, to get there.
     pub(crate) states: usize,
+    /// After so many violations no more states are judged.
+    pub(crate) violations: u64,
     /// Operations of a run in which something fails.
     pub(crate) failing_operations: u64,
     /// How many syncs fail, one in each run.
@@ -48,7 +50,7 @@ pub(crate) struct Run<'a> {
     pub(crate) model: Model,
     pub(crate) tally: Fuse,
     /// A store gave no answer: it would not to the next question either.
-    pub(crate) hung: bool,
+    is_silent: bool,
     /// Is told the number of states judged.
     pub(crate) progress: &'a mut dyn FnMut(u64),
 }
@@ -79,7 +81,7 @@ impl<'a> Run<'a> {
             bound,
             model: Model::new(bound.operations + BEYOND),
             tally: Fuse::default(),
-            hung: false,
+            is_silent: false,
             progress,
         }
     }
@@ -93,6 +95,11 @@ impl<'a> Run<'a> {
         self.replay(&events);
         self.fail_syncs(&events);
         self.fill_disks();
+    }
+
+    /// True if nothing more is to be learnt.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_silent || self.tally.violations() >= self.bound.violations
     }
 
     /// An empty disk.
@@ -148,6 +155,9 @@ impl<'a> Run<'a> {
         let mut acked = 0;
         let mut seen = HashSet::new();
         for (at, event) in events.iter().enumerate() {
+            if self.is_over() {
+                return;
+            }
             match event {
                 Event::Call(call) => {
                     let done = call.apply(&mut volume);
@@ -186,7 +196,7 @@ impl<'a> Run<'a> {
     /// Opens the store on the machine as it is and compares. Then it must take one more operation
     /// and keep it over a power loss that takes everything not synced.
     pub(crate) fn judge(&mut self, acked: u64, place: &dyn Fn() -> String) {
-        if self.hung {
+        if self.is_over() {
             return;
         }
         self.tally.states += 1;
@@ -252,7 +262,7 @@ impl<'a> Run<'a> {
 
     /// Counts and tells an error of the store where there must be none.
     fn refuse(&mut self, acked: u64, place: &dyn Fn() -> String, what: &str, error: &Refusal) {
-        self.hung |= error.is::<Silent>();
+        self.is_silent |= error.is::<Silent>();
         self.tally.refused += 1;
         let unit = self.unit;
         self.tally

@@ -1,5 +1,5 @@
-//! What the layer `fuse` found of one engine, as plain numbers, and as the line that its process says;
-//! and whether the control engines were judged rightly.
+//! What the layer `fuse` found of one engine, as plain numbers, and as the line that its process
+//! says; and whether the control engines were judged rightly.
 
 use serde_json::{Value, json};
 
