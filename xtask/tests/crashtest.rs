@@ -87,6 +87,35 @@ fn fuse_finds_a_program_that_writes_nowhere() {
 }
 
 #[test]
+fn a_process_that_mounts_can_be_killed_at_any_moment() {
+    let place = tempfile::tempdir().unwrap();
+    for kill in 1..=20 {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .arg("fuse-child")
+            .arg(place.path())
+            .args(["--engine=wal", "--unit=512", "--seed=1", "--full"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It is in the middle of a call of the file system, of another one each time.
+        let said = std::io::BufReader::new(process.stdout.take().unwrap());
+        let lines: Vec<String> = std::io::BufRead::lines(said)
+            .map_while(Result::ok)
+            .take(1 + kill % 3)
+            .collect();
+        process.kill().unwrap();
+        let (ended, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || ended.send(process.wait()));
+        let end = end.recv_timeout(std::time::Duration::from_secs(60));
+        end.expect("a killed process ends").unwrap();
+        assert!(!lines.is_empty());
+        if lines[0].contains("skipped") {
+            return;
+        }
+    }
+}
+
+#[test]
 fn a_killed_run_leaves_no_process_behind_and_nothing_mounted() {
     let mut run = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .args(["crashtest", "wal", "--layer", "fuse", "--full"])
@@ -126,6 +155,9 @@ fn fuse_finds_that_sqlite_loses_transactions_in_one_journal_mode_and_none_in_the
         }
         assert_eq!(passed, !loses, "{report:#}");
         assert_eq!(fuse["lost"].as_u64().unwrap() > 0, loses, "{report:#}");
-        assert!(loses || fuse["states"].as_u64().unwrap() > 100, "{report:#}");
+        assert!(
+            loses || fuse["states"].as_u64().unwrap() > 100,
+            "{report:#}"
+        );
     }
 }

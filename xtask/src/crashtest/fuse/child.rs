@@ -2,12 +2,14 @@
 //! line, each a JSON object: how far it is, and at the end its tally or why it cannot run here.
 
 use std::path::PathBuf;
+use std::thread;
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 
-use super::mount::Mounted;
+use super::machine::Machine;
+use super::mount::{Device, Mounted};
 use super::replay::{Bound, DISK, Run, fresh};
 use crate::crashtest::progress::print;
 use crate::crashtest::report::Fuse;
@@ -83,11 +85,8 @@ impl Said {
 /// Mounts, judges, and says what was found.
 ///
 /// # Errors
-/// There is no such engine.
+/// There is no such engine, or this system does not give a thread its own files.
 pub(crate) fn child(args: &ChildArgs) -> anyhow::Result<()> {
-    let engine = stores::engine(&args.engine, args.command.as_deref());
-    let engine = engine.with_context(|| format!("no engine {:?}", args.engine))?;
-    let bound = bound(engine.is_process(), args.full);
     let mounted = match Mounted::new(&args.place, fresh(args.unit)) {
         Ok(mounted) => mounted,
         Err(reason) => {
@@ -95,6 +94,18 @@ pub(crate) fn child(args: &ChildArgs) -> anyhow::Result<()> {
             return Ok(());
         }
     };
+    let judge = || judge(args, mounted.machine.clone(), mounted.device);
+    let judged = thread::scope(|scope| scope.spawn(judge).join());
+    let fuse = judged.map_err(|_panic| anyhow!("the judge panicked"))??;
+    Said::Done(fuse).say();
+    Ok(())
+}
+
+/// Judges on the mounted `machine`, in a thread of its own: see [`super::mount`].
+fn judge(args: &ChildArgs, machine: Machine, device: Device) -> anyhow::Result<Fuse> {
+    device.let_go()?;
+    let engine = stores::engine(&args.engine, args.command.as_deref());
+    let engine = engine.with_context(|| format!("no engine {:?}", args.engine))?;
     let started = Instant::now();
     let every = if engine.is_process() { 1 } else { 64 };
     let mut progress = |states: u64| {
@@ -103,18 +114,17 @@ pub(crate) fn child(args: &ChildArgs) -> anyhow::Result<()> {
         }
     };
     let mut run = Run::new(
-        mounted.machine.clone(),
+        machine,
         engine.as_ref(),
         args.place.join(DISK),
         (args.unit, args.seed),
-        bound,
+        bound(engine.is_process(), args.full),
         &mut progress,
     );
     run.judge_all();
-    let mut tally = run.tally;
-    tally.seconds = started.elapsed().as_secs_f64();
-    Said::Done(tally).say();
-    Ok(())
+    let mut fuse = run.tally;
+    fuse.seconds = started.elapsed().as_secs_f64();
+    Ok(fuse)
 }
 
 fn bound(is_process: bool, full: bool) -> Bound {

@@ -3,12 +3,18 @@
 //! The process leaves the mount namespace of everybody else first: then the kernel unmounts when the
 //! process is gone, be it by a signal that nobody can catch, and no other process ever sees the
 //! mount. Root may do that, and whoever may make a user namespace.
+//!
+//! The thread that works with the mounted files must not hold the device, or a kill would hang: it
+//! would wait for an answer to its last call, from threads that are dead, through a device that is
+//! open as long as it lives. Without it, the device closes with the threads that answer, and the
+//! kernel ends the wait.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 
 use durable_io::sim::Volume;
-use fuser::{BackgroundSession, Config, MountOption};
+use fuser::{BackgroundSession, Config, MountOption, Session};
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 use nix::sys::signal::Signal;
@@ -20,7 +26,24 @@ use super::machine::Machine;
 #[derive(Debug)]
 pub(crate) struct Mounted {
     pub(crate) machine: Machine,
+    pub(crate) device: Device,
     session: Option<BackgroundSession>,
+}
+
+/// The number of the open device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Device(RawFd);
+
+impl Device {
+    /// Gives the calling thread, and those that it starts, open files of their own without the
+    /// device. Must come before it opens anything on the mount.
+    ///
+    /// # Errors
+    /// Those of `unshare` and `close`.
+    pub(crate) fn let_go(self) -> io::Result<()> {
+        nix::sched::unshare(CloneFlags::CLONE_FILES)?;
+        Ok(nix::unistd::close(self.0)?)
+    }
 }
 
 impl Mounted {
@@ -37,15 +60,18 @@ impl Mounted {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("crashtest".to_owned())];
         let files = MachineFiles(machine.clone());
-        let session =
-            fuser::spawn_mount(files, place, &config).map_err(|error| match error.kind() {
-                io::ErrorKind::PermissionDenied => {
-                    format!("this user may not open /dev/fuse, or not mount: {error}")
-                }
-                _ => format!("FUSE cannot be mounted: {error}"),
-            })?;
+        let refused = |error: io::Error| match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!("this user may not open /dev/fuse, or not mount: {error}")
+            }
+            _ => format!("FUSE cannot be mounted: {error}"),
+        };
+        let session = Session::new(files, place, &config).map_err(refused)?;
+        let device = Device(session.as_fd().as_raw_fd());
+        let session = session.spawn().map_err(refused)?;
         Ok(Self {
             machine,
+            device,
             session: Some(session),
         })
     }
