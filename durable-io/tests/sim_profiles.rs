@@ -319,3 +319,14 @@ fn a_profile_is_put_together_from_its_promises() {
         &[(&[ordered], &["", "a 512 A", "f 512 O"])],
     );
 }
+
+#[test]
+fn a_file_that_replaces_another_is_written_page_by_page() {
+    let replace = |dir: &Dir| {
+        write(dir, "g", b'N', 4096 - 256)?;
+        dir.rename("g", "f")
+    };
+    let one_page = "f 512 O, g 4096 .......(.256N256)";
+    assert!(leaves(EXT4, replace).contains(one_page));
+    assert!(leaves(STRICT, replace).contains(one_page));
+}

@@ -110,25 +110,24 @@ impl World {
         }
     }
 
-    /// A file is about to replace another: where the file system flushes it then, its length enters
-    /// the journal now.
-    pub(crate) fn enter_length(&mut self, ino: Ino) {
+    /// A file is about to replace another: where the file system flushes it then, its lengths enter
+    /// the journal now, one after the other, as the pages are written.
+    pub(crate) fn enter_lengths(&mut self, ino: Ino) {
         if !self.order.profile.flush_on_replace {
             return;
         }
-        let place = self.effect();
         let Ok(file) = self.file(ino) else { return };
         let known: HashSet<EffectId> = self.order.journal.iter().map(|e| e.effect).collect();
-        let effects = file.size.pending().iter().map(|version| version.effect);
-        let entries: Vec<Entry> = effects
-            .filter(|effect| !known.contains(effect))
-            .map(|effect| Entry {
+        let lengths = file.size.pending().iter().map(|version| version.effect);
+        let new: Vec<EffectId> = lengths.filter(|effect| !known.contains(effect)).collect();
+        for effect in new {
+            let place = self.effect();
+            self.order.journal.push(Entry {
                 effect,
                 place,
                 born: None,
-            })
-            .collect();
-        self.order.journal.extend(entries);
+            });
+        }
     }
 
     /// The lengths of `ino` from effect `first` on came from a write.

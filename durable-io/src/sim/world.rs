@@ -223,7 +223,7 @@ impl World {
         if let Ok(replaced) = self.lookup(dir, to) {
             self.file(replaced)?;
             self.remember_stale(replaced);
-            self.enter_length(ino);
+            self.enter_lengths(ino);
         }
         let added = self.set_name(dir, to, Some(ino))?;
         let removed = self.set_name(dir, from, None)?;
