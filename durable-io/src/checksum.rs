@@ -19,12 +19,14 @@ pub struct Place {
 
 /// The CRC-32 (IEEE) of `bytes`, bound to no place: for payloads whose position is not known yet.
 /// Cover the result with [`checksum_at`] once it is.
+#[inline]
 pub fn checksum(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
 
 /// The CRC-32 (IEEE) of `place` (id, number, offset; each 8 bytes, little-endian) followed by
 /// `bytes`.
+#[inline]
 pub fn checksum_at(place: Place, bytes: &[u8]) -> u32 {
     let parts = [place.id, place.number, place.offset].map(u64::to_le_bytes);
     let place = parts.as_flattened();

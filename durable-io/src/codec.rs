@@ -11,16 +11,19 @@ pub struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     /// A decoder at the start of `bytes`.
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
     /// The bytes not yet taken.
+    #[inline]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
     /// Takes the next `n` bytes.
+    #[inline]
     pub fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(n)?;
         self.rest = rest;
@@ -28,11 +31,13 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes a little-endian `u32`.
+    #[inline]
     pub fn u32(&mut self) -> Option<u32> {
         self.bytes(4).map(LittleEndian::read_u32)
     }
 
     /// Takes a little-endian `u64`.
+    #[inline]
     pub fn u64(&mut self) -> Option<u64> {
         self.bytes(8).map(LittleEndian::read_u64)
     }

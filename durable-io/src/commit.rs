@@ -312,6 +312,8 @@ impl<T, R: Clone> GroupCommit<T, R> {
             state = self.lead_group(state, &mut lead).0;
             led += 1;
         }
+        // It does now.
+        state.expected += usize::from(led > 1);
         state.leader = Leader::Free;
         if state.outside > 0 {
             self.led.notify_all();

@@ -339,6 +339,7 @@ pub struct Map {
 impl Deref for Map {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         match &self.bytes {
             MapBytes::Os(map) => map,

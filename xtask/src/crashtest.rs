@@ -2,6 +2,8 @@
 
 mod audit;
 mod barriers;
+mod bitcask;
+mod content;
 mod controls;
 mod corruption;
 mod faults;
@@ -74,6 +76,8 @@ pub(crate) struct Args {
 enum EngineName {
     /// The write-ahead log.
     Wal,
+    /// The hash-indexed store.
+    Bitcask,
     /// The control engines: a correct one, and ones with a planted bug that must be found.
     Controls,
     /// The simulated disk itself, against the file systems of this kernel.
@@ -123,7 +127,11 @@ pub(crate) enum Outcome<T> {
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     if let Some(path) = &args.replay {
         let (subject, tape) = sim::read_tape(path)?;
-        return wal::replay(&subject, &tape);
+        return if subject.starts_with("bitcask") {
+            bitcask::replay(&subject, &tape)
+        } else {
+            wal::replay(&subject, &tape)
+        };
     }
     let started = Instant::now();
     let context = Context {
@@ -176,6 +184,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         let engine = judge_wal(args, &context, &mut report.skipped)?;
         report.engines.push(engine);
     }
+    if args.wants(EngineName::Bitcask) {
+        let engine = judge_bitcask(args, &context, &mut report.skipped)?;
+        report.engines.push(engine);
+    }
     finish(args, report, started)
 }
 
@@ -218,16 +230,7 @@ fn judge_wal(args: &Args, context: &Context, skipped: &mut Vec<Skipped>) -> anyh
         ..Engine::default()
     };
     if args.runs(LayerName::Sim, name, skipped) {
-        let (sim, barriers) = wal::simulate(context, &workspace()?)?;
-        if barriers.is_none() {
-            let reason = "the complete engine breaks, so leaving out a barrier proves nothing";
-            skipped.push(Skipped {
-                layer: format!("{name} barriers"),
-                reason: reason.to_owned(),
-            });
-        }
-        engine.sim = Some(sim);
-        engine.barriers = barriers;
+        engine.simulated(wal::simulate(context, &workspace()?)?, skipped);
     }
     if args.runs(LayerName::Faults, name, skipped) {
         engine.faults = Some(wal::inject());
@@ -253,6 +256,53 @@ fn judge_wal(args: &Args, context: &Context, skipped: &mut Vec<Skipped>) -> anyh
         }
     }
     Ok(engine)
+}
+
+fn judge_bitcask(
+    args: &Args,
+    context: &Context,
+    skipped: &mut Vec<Skipped>,
+) -> anyhow::Result<Engine> {
+    let name = "bitcask";
+    let mut engine = Engine {
+        name,
+        ..Engine::default()
+    };
+    if args.runs(LayerName::Sim, name, skipped) {
+        engine.simulated(bitcask::simulate(context, &workspace()?)?, skipped);
+    }
+    if args.runs(LayerName::Faults, name, skipped) {
+        engine.faults = Some(bitcask::inject());
+    }
+    if args.runs(LayerName::Corruption, name, skipped) {
+        engine.corruption = Some(corruption::run_bitcask(context));
+    }
+    if args.runs(LayerName::Kill, name, skipped) {
+        engine.kill = Some(kill::store::run(context)?);
+    }
+    if args.runs(LayerName::Fuse, name, skipped) {
+        engine.fuse = first(on_fuse(name, &[stores::BITCASK], None, context, skipped)?);
+    }
+    Ok(engine)
+}
+
+impl Engine {
+    /// Takes the layer `sim`, and notes that barriers were not judged if the complete engine broke.
+    fn simulated(
+        &mut self,
+        (sim, barriers): (report::Sim, Option<report::Barriers>),
+        skipped: &mut Vec<Skipped>,
+    ) {
+        if barriers.is_none() {
+            let reason = "the complete engine breaks, so leaving out a barrier proves nothing";
+            skipped.push(Skipped {
+                layer: format!("{} barriers", self.name),
+                reason: reason.to_owned(),
+            });
+        }
+        self.sim = Some(sim);
+        self.barriers = barriers;
+    }
 }
 
 /// Judges the store that `command` runs.

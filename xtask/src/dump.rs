@@ -1,14 +1,14 @@
-//! `cargo xtask dump`: the files of a log as text, on standard output.
+//! `cargo xtask dump`: the files of a log or a store as text, on standard output.
 
 use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::path::PathBuf;
 
-use wal::{Detail, Disk, Error};
+use durable_io::Disk;
 
 /// The command line of `dump`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The log's directory.
+    /// The directory of the log or store.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     /// Show the records too, not only the groups that hold them.
@@ -18,20 +18,55 @@ pub(crate) struct Args {
 
 /// Prints what `args` ask for. A reader that has seen enough ends it, without an error.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let detail = if args.records {
-        Detail::Records
-    } else {
-        Detail::Groups
-    };
     let mut out = BufWriter::new(stdout().lock());
-    let dumped = wal::dump(&Disk::os(), &args.dir, detail, &mut out);
-    let flushed = out.flush();
+    let dumped = if is_bitcask(args)? {
+        dump_bitcask(args, &mut out)
+    } else {
+        dump_wal(args, &mut out)
+    };
+    let dumped = dumped.and_then(|()| Ok(out.flush()?));
     match dumped {
-        Err(Error::Output { source }) if source.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(error.into()),
-        Ok(()) => match flushed {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            flushed => Ok(flushed?),
-        },
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        dumped => dumped,
     }
+}
+
+/// True if the directory has the files of a hash-indexed store.
+fn is_bitcask(args: &Args) -> anyhow::Result<bool> {
+    let entries = Disk::os().open_dir(&args.dir)?.list()?;
+    let mut names = entries.iter().map(|entry| entry.name.as_str());
+    Ok(names.any(|name| name == "manifest" || name.strip_suffix(".data").is_some()))
+}
+
+fn dump_bitcask(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let detail = if args.records {
+        bitcask::Detail::Records
+    } else {
+        bitcask::Detail::Groups
+    };
+    match bitcask::dump(&Disk::os(), &args.dir, detail, out) {
+        Err(bitcask::Error::Output { source }) => Err(source.into()),
+        dumped => Ok(dumped?),
+    }
+}
+
+fn dump_wal(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let detail = if args.records {
+        wal::Detail::Records
+    } else {
+        wal::Detail::Groups
+    };
+    match wal::dump(&Disk::os(), &args.dir, detail, out) {
+        Err(wal::Error::Output { source }) => Err(source.into()),
+        dumped => Ok(dumped?),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let own = error.downcast_ref::<std::io::Error>();
+    let shared = error.downcast_ref::<std::sync::Arc<std::io::Error>>();
+    let kind = own
+        .or(shared.map(|shared| &**shared))
+        .map(std::io::Error::kind);
+    kind == Some(ErrorKind::BrokenPipe)
 }

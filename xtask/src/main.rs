@@ -1,5 +1,5 @@
 //! The developer's verbs. `cargo xtask crashtest` judges the engines; `cargo xtask dump` shows what
-//! stands in a log's files.
+//! stands in the files of a log or a store.
 
 #![cfg_attr(
     not(all(feature = "fuse", target_os = "linux")),
@@ -22,14 +22,18 @@ use clap::Parser;
 enum Verb {
     /// Crash the engines everywhere, on a simulated disk and on this one, and check what survives.
     Crashtest(crashtest::Args),
-    /// Print what stands in the files of a write-ahead log, damage included, as text.
+    /// Print what stands in the files of a write-ahead log or a hash-indexed store, damage included,
+    /// as text.
     ///
-    /// Lines that begin with `!` are what is wrong. Nothing is changed and no lock is taken: if the
-    /// log is open elsewhere, what is printed may be in motion.
+    /// Lines that begin with `!` are what is wrong. Nothing is changed and no lock is taken: if it
+    /// is open elsewhere, what is printed may be in motion.
     Dump(dump::Args),
     /// The process that the layer `kill` kills.
     #[command(hide = true)]
     KillChild(crashtest::kill::ChildArgs),
+    /// The process that the layer `kill` kills when it judges the hash-indexed store.
+    #[command(hide = true)]
+    KillStoreChild(crashtest::kill::store::ChildArgs),
     /// The process in which the layer `fuse` mounts.
     #[cfg(all(feature = "fuse", target_os = "linux"))]
     #[command(hide = true)]
@@ -45,6 +49,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Verb::Dump(args) => dump::run(&args).map(|()| true)?,
         Verb::KillChild(args) => {
             crashtest::kill::child(&args);
+            false
+        }
+        Verb::KillStoreChild(args) => {
+            crashtest::kill::store::child(&args);
             false
         }
         #[cfg(all(feature = "fuse", target_os = "linux"))]

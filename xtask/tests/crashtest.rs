@@ -26,12 +26,14 @@ fn crashtest(args: &[&str]) -> (bool, Value) {
 }
 
 #[test]
-fn kill_finds_records_that_were_acknowledged_in_user_space() {
-    let (passed, report) = crashtest(&["wal", "--layer", "kill", "--plant"]);
-    assert!(!passed);
-    let kill = &report["engines"]["wal"]["kill"];
-    assert!(kill["lost"].as_u64().unwrap() > 0, "{report:#}");
-    assert!(!report["red"].as_array().unwrap().is_empty(), "{report:#}");
+fn kill_finds_writes_that_were_acknowledged_in_user_space() {
+    for engine in ["wal", "bitcask"] {
+        let (passed, report) = crashtest(&[engine, "--layer", "kill", "--plant"]);
+        assert!(!passed);
+        let kill = &report["engines"][engine]["kill"];
+        assert!(kill["lost"].as_u64().unwrap() > 0, "{report:#}");
+        assert!(!report["red"].as_array().unwrap().is_empty(), "{report:#}");
+    }
 }
 
 #[test]

@@ -3,13 +3,14 @@
 //! Small logs are written by the engine ([`logs`]). Then one thing is changed ([`changes`]), the log
 //! is opened and asked everything ([`ask`]), and the answer is compared with what the bytes of the
 //! undamaged log allow ([`facts`], [`judge`]): the same answer, an error that names the place, or,
-//! only where every witness is gone too, a shorter log.
+//! only where every witness is gone too, a shorter log. The same is done to small stores ([`stores`]).
 
 mod ask;
 mod changes;
 mod facts;
 mod judge;
 mod logs;
+mod stores;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -20,12 +21,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use ask::{Answer, Seen};
-use changes::{Change, Kind};
+use ask::Seen;
+use changes::{Change, FileFacts, Kind, Target};
 use durable_io::sim::World;
-use facts::FileFacts;
 use judge::{Case, Verdict};
 use logs::Log;
+use stores::Stored;
 
 use crate::crashtest::Context;
 use crate::crashtest::progress::Progress;
@@ -138,10 +139,8 @@ pub(crate) fn run(context: &Context) -> Corruption {
         Ok(logs) => logs,
         Err(error) => return broken(format!("a log cannot be made: {error}")),
     };
-    let plans: Vec<_> = logs
-        .iter()
-        .map(|log| (log, changes::all(log, context.full)))
-        .collect();
+    let plan = |log: &Log| log.target(|target| changes::all(target, context.full));
+    let plans: Vec<_> = logs.iter().map(|log| (log, plan(log))).collect();
     let steps: usize = plans.iter().map(|(_, changes)| changes.len()).sum();
     let progress = Progress::new("wal corruption", Some(steps as u64));
     let mut corruption = Corruption::default();
@@ -150,13 +149,39 @@ pub(crate) fn run(context: &Context) -> Corruption {
             Ok(counted) => counted,
             Err(error) => return broken(format!("{}: undamaged: {error}", log.facts.name)),
         };
-        corruption.tally += counted.total();
-        let room = SHOWN - corruption.findings.len();
-        corruption.findings.extend(counted.told().take(room));
+        corruption.add(counted);
         progress.inc(changes.len() as u64);
     }
     progress.finish(&corruption.summary());
     corruption
+}
+
+/// Damages every store of the hash-indexed kind in every way.
+pub(crate) fn run_bitcask(context: &Context) -> Corruption {
+    let stores = match stores::all() {
+        Ok(stores) => stores,
+        Err(error) => return broken(format!("a store cannot be made: {error}")),
+    };
+    let plan = |store: &Stored| store.target(|target| changes::all(target, context.full));
+    let plans: Vec<_> = stores.iter().map(|store| (store, plan(store))).collect();
+    let steps: usize = plans.iter().map(|(_, changes)| changes.len()).sum();
+    let progress = Progress::new("bitcask corruption", Some(steps as u64));
+    let mut corruption = Corruption::default();
+    for (store, changes) in plans {
+        let judge = |change: &Change, world: &World| store.judge(change, world);
+        corruption.add(store.target(|target| damage_target(target, &changes, &judge)));
+        progress.inc(changes.len() as u64);
+    }
+    progress.finish(&corruption.summary());
+    corruption
+}
+
+impl Corruption {
+    fn add(&mut self, counted: Counted) {
+        self.tally += counted.total();
+        let room = SHOWN - self.findings.len();
+        self.findings.extend(counted.told().take(room));
+    }
 }
 
 /// A run that could not begin: red.
@@ -177,11 +202,25 @@ fn damage(
     see: &(dyn Fn(&World) -> Seen + Sync),
 ) -> wal::Result<Counted> {
     let undamaged = ask::undamaged(&log.world)?;
-    let make = Make {
-        log,
-        undamaged: &undamaged,
-        see,
+    let judge = |change: &Change, world: &World| {
+        let facts = &log.facts;
+        let now = facts.files.get(change.file).map(FileFacts::path);
+        let now = now.and_then(|path| world.file_bytes(&path));
+        let case = Case {
+            facts,
+            left: &facts.left(change.file, now.as_deref()),
+            undamaged: &undamaged,
+        };
+        case.judge(&see(world))
     };
+    Ok(log.target(|target| damage_target(target, changes, &judge)))
+}
+
+/// What says of a change and the disk after it what became of it.
+type Judge<'a> = &'a (dyn Fn(&Change, &World) -> Verdict + Sync);
+
+/// Makes each of `changes` to `target`.
+fn damage_target(target: &Target<'_>, changes: &[Change], judge: Judge<'_>) -> Counted {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut counted = Counted::default();
@@ -192,7 +231,7 @@ fn damage(
                 return counted;
             }
             for (index, change) in portion {
-                make.one(change, index, &mut counted);
+                counted.one(target, change, index, judge);
             }
         }
     };
@@ -209,34 +248,19 @@ fn damage(
             }
         });
     });
-    Ok(counted)
+    counted
 }
 
-/// What every change to one log has in common.
-struct Make<'a> {
-    log: &'a Log,
-    undamaged: &'a Answer,
-    see: &'a (dyn Fn(&World) -> Seen + Sync),
-}
-
-impl Make<'_> {
+impl Counted {
     /// Makes one change, and counts what became of it.
-    fn one(&self, change: &Change, index: usize, counted: &mut Counted) {
-        let facts = &self.log.facts;
+    fn one(&mut self, target: &Target<'_>, change: &Change, index: usize, judge: Judge<'_>) {
         // A change that changes nothing is none.
-        let Some(world) = change.apply(facts, &self.log.world) else {
+        let Some(world) = change.apply(target) else {
             return;
         };
-        let now = facts.files.get(change.file).map(FileFacts::path);
-        let now = now.and_then(|path| world.file_bytes(&path));
-        let case = Case {
-            facts,
-            left: &facts.left(change.file, now.as_deref()),
-            undamaged: self.undamaged,
-        };
-        let tally = counted.kinds.entry(change.kind).or_default();
+        let tally = self.kinds.entry(change.kind).or_default();
         tally.changes += 1;
-        let (count, finding) = match caught(|| case.judge(&(self.see)(&world))) {
+        let (count, finding) = match caught(|| judge(change, &world)) {
             Ok(Verdict::Detected) => (&mut tally.detected, None),
             Ok(Verdict::Harmless) => (&mut tally.harmless, None),
             Ok(Verdict::InWindow) => (&mut tally.in_window, None),
@@ -245,11 +269,11 @@ impl Make<'_> {
         };
         *count += 1;
         if let Some(wrong) = finding {
-            let what = change.describe(facts);
+            let what = change.describe(target);
             let way = wrong.replace(|c: char| c.is_ascii_digit(), "");
-            let text = format!("log \"{}\", {what}\n{wrong}", facts.name);
+            let text = format!("store \"{}\", {what}\n{wrong}", target.name);
             let cases = 1;
-            counted.find(way, Finding { cases, index, text });
+            self.find(way, Finding { cases, index, text });
         }
     }
 }

@@ -10,6 +10,7 @@
 mod child;
 mod line;
 mod oracle;
+pub(crate) mod store;
 mod workload;
 
 use std::fmt;
@@ -264,34 +265,48 @@ impl Judge {
     fn run_and_kill(&mut self, mode: Mode, plan: Plan) -> anyhow::Result<Heard> {
         let seed = self.rng.random();
         let words = ChildArgs::words(&self.log(), mode, seed, &self.known.next, self.plant);
-        let mut victim = Victim::start(&self.program, &words)?;
         let mut heard = Heard::new(&self.known);
-        let (mut operations, mut begun) = (0, 0);
-        while let Some(line) = victim.next_line(&mut heard) {
-            heard.hear(&line);
-            operations += u64::from(matches!(line, Line::Ack { .. }));
-            let due = match plan {
-                Plan::Acknowledged(wanted) => operations >= wanted,
-                Plan::Begin { phase, nth, moment } => {
-                    begun += u64::from(begins(&line, phase));
-                    let due = begun >= nth && begins(&line, phase);
-                    if due {
-                        spin(moment);
-                    }
-                    due
-                }
-            };
-            if due {
-                break;
-            }
-        }
-        victim.kill()?;
-        // What it said before it died is in the pipe.
-        while let Some(line) = victim.next_line(&mut heard) {
-            heard.hear(&line);
-        }
+        run_and_kill(&self.program, &words, plan, &mut |said| match said {
+            Ok(line) => heard.hear(line),
+            Err(complaint) => heard.complaints.push(complaint),
+        })?;
         Ok(heard)
     }
+}
+
+/// Runs a process until `plan` says to kill it; `hear` gets every line that it says, and complaints.
+fn run_and_kill(
+    program: &Path,
+    words: &[std::ffi::OsString],
+    plan: Plan,
+    hear: &mut dyn FnMut(Result<&Line, String>),
+) -> anyhow::Result<()> {
+    let mut victim = Victim::start(program, words)?;
+    let (mut operations, mut begun) = (0, 0);
+    while let Some(line) = victim.next_line(hear) {
+        hear(Ok(&line));
+        operations += u64::from(matches!(line, Line::Ack { .. }));
+        let due = match plan {
+            Plan::Acknowledged(wanted) => operations >= wanted,
+            Plan::Begin { phase, nth, moment } => {
+                begun += u64::from(begins(&line, phase));
+                let due = begun >= nth && begins(&line, phase);
+                if due {
+                    spin(moment);
+                }
+                due
+            }
+        };
+        if due {
+            break;
+        }
+    }
+    victim.kill()?;
+    // What it said before it died is in the pipe.
+    while let Some(line) = victim.next_line(hear) {
+        hear(Ok(&line));
+    }
+    Ok(())
 }
 
 fn begins(line: &Line, phase: Phase) -> bool {
@@ -299,6 +314,7 @@ fn begins(line: &Line, phase: Phase) -> bool {
         Line::Begin(Step::Open) => phase == Phase::Recovery,
         Line::Begin(Step::Rotate) => phase == Phase::Rotate,
         Line::Begin(Step::Truncate(_)) => phase == Phase::Truncate,
+        Line::Begin(Step::Merge) => phase == Phase::Merge,
         Line::Begin(Step::Close) => phase == Phase::Close,
         Line::End(_) | Line::Ack { .. } | Line::Failed(_) => false,
     }
@@ -316,6 +332,7 @@ fn spin(moment: Duration) {
 struct Victim {
     process: Process,
     killed: bool,
+    has_failed: bool,
 }
 
 impl Victim {
@@ -326,31 +343,31 @@ impl Victim {
         Ok(Self {
             process,
             killed: false,
+            has_failed: false,
         })
     }
 
     /// The next line, or `None` at the end of the pipe. Silence and nonsense are complaints.
-    fn next_line(&self, heard: &mut Heard) -> Option<Line> {
+    fn next_line(&mut self, hear: &mut dyn FnMut(Result<&Line, String>)) -> Option<Line> {
         let text = match self.process.hear(SILENCE) {
             process::Heard::Line(text) => text,
             process::Heard::End => {
-                if !self.killed && heard.complaints.is_empty() {
-                    heard
-                        .complaints
-                        .push("the process ended by itself".to_owned());
+                if !self.killed && !self.has_failed {
+                    hear(Err("the process ended by itself".to_owned()));
                 }
                 return None;
             }
             process::Heard::Silence => {
-                heard
-                    .complaints
-                    .push(format!("the process hung for {} s", SILENCE.as_secs()));
+                hear(Err(format!("the process hung for {} s", SILENCE.as_secs())));
                 return None;
             }
         };
         let line = Line::parse(&text);
-        if line.is_none() {
-            heard.complaints.push(format!("the process said {text:?}"));
+        match &line {
+            // It has said why it ends.
+            Some(Line::Failed(_)) => self.has_failed = true,
+            Some(_) => {}
+            None => hear(Err(format!("the process said {text:?}"))),
         }
         line
     }

@@ -1,6 +1,7 @@
 //! Key-value stores as the judge sees them, whatever they are: a library in this process or a
 //! program of its own.
 
+mod bitcask;
 mod command;
 mod control;
 mod wal;
@@ -82,8 +83,9 @@ pub(crate) fn apply(store: &mut dyn Store, operation: &Operation) -> Outcome<()>
     }
 }
 
-/// The name of the workspace's engine.
+/// The names of the workspace's engines.
 pub(crate) const WAL: &str = "wal";
+pub(crate) const BITCASK: &str = "bitcask";
 /// The name of the correct control engine.
 const CORRECT: &str = "ctl-good";
 
@@ -101,6 +103,7 @@ pub(crate) fn engine(name: &str, command: Option<&str>) -> Option<Box<dyn Engine
     let flaw = Flaw::ALL.into_iter().find(|flaw| flaw.name() == name);
     match name {
         WAL => Some(Box::new(wal::WalStore)),
+        BITCASK => Some(Box::new(bitcask::BitcaskStore)),
         CORRECT => Some(Box::new(control::Control(None))),
         _ => Some(Box::new(control::Control(Some(flaw?)))),
     }

@@ -1,15 +1,53 @@
-//! The changes that are made to a log: each to one file, as a disk might make it.
+//! The changes that are made to a store: each to one file, as a disk might make it.
 
 use durable_io::sim::{Damage, SimDisk, World};
-
-use super::DIR;
-use super::facts::{Facts, FileFacts};
-use super::logs::Log;
 
 const SECTOR: usize = 512;
 const PAGE: usize = 4096;
 /// As many bytes as no header of the format survives, and fewer than a sector.
 const STRIP: u64 = 20;
+
+/// An undamaged store, to be damaged.
+pub(super) struct Target<'a> {
+    pub(super) name: &'static str,
+    pub(super) files: &'a [FileFacts],
+    /// The disk it is on; everything there is durable.
+    pub(super) world: &'a World,
+    /// The disk at earlier instants: where a lost write comes from.
+    pub(super) earlier: &'a [World],
+    /// True for a file, by index, and an offset if that byte was ever written to.
+    pub(super) is_used: &'a (dyn Fn(usize, usize) -> bool + Sync),
+}
+
+/// A file that means something.
+#[derive(Debug)]
+pub(super) struct FileFacts {
+    pub(super) dir: &'static str,
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl FileFacts {
+    pub(super) fn path(&self) -> String {
+        format!("{}/{}", self.dir, self.name)
+    }
+
+    /// The files of the directory `dir` on `world`, by name.
+    pub(super) fn all(dir: &'static str, world: &World) -> Vec<Self> {
+        // The lock file's bytes mean nothing, and nobody reads them.
+        let mut files: Vec<Self> = SimDisk::boot(world.clone())
+            .files()
+            .into_iter()
+            .filter_map(|(path, _)| {
+                let name = path.strip_prefix(dir)?.trim_start_matches('/').to_owned();
+                let bytes = world.file_bytes(&path)?;
+                (name != "lock").then_some(Self { dir, name, bytes })
+            })
+            .collect();
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        files
+    }
+}
 
 /// One change to one file.
 #[derive(Clone, Debug)]
@@ -47,15 +85,15 @@ enum What {
 }
 
 impl Change {
-    /// `world` with this change; `None` if it changes nothing.
-    pub(super) fn apply(&self, facts: &Facts, world: &World) -> Option<World> {
-        let file = facts.files.get(self.file)?;
+    /// The disk of `target` with this change; `None` if it changes nothing.
+    pub(super) fn apply(&self, target: &Target<'_>) -> Option<World> {
+        let (file, world) = (target.files.get(self.file)?, target.world);
         match &self.what {
             What::Damage(damage) => world.damaged(&file.path(), *damage),
             What::Bytes { offset, bytes, .. } => {
                 // The disk takes the place of the damage: `Damage` has no kind for this.
                 let machine = SimDisk::boot(world.clone());
-                let dir = machine.disk().open_dir(DIR).ok()?;
+                let dir = machine.disk().open_dir(file.dir).ok()?;
                 let opened = dir.open(&file.name).ok()?;
                 opened.write_all_at(bytes, *offset as u64).ok()?;
                 Some(machine.world().keep_unsynced())
@@ -63,9 +101,17 @@ impl Change {
         }
     }
 
+    /// True if it changes nothing but the byte at `at` of file `file`.
+    #[cfg(test)]
+    pub(super) fn is_byte(&self, file: usize, at: usize) -> bool {
+        let is_there =
+            matches!(self.what, What::Damage(Damage::Flip { offset, .. }) if offset == at as u64);
+        self.file == file && is_there
+    }
+
     /// What was done, for a finding.
-    pub(super) fn describe(&self, facts: &Facts) -> String {
-        let name = facts.files.get(self.file).map_or("", |file| &file.name);
+    pub(super) fn describe(&self, target: &Target<'_>) -> String {
+        let name = target.files.get(self.file).map_or("", |file| &file.name);
         match &self.what {
             What::Damage(damage) => format!("{name}: {damage:?}"),
             What::Bytes { offset, from, .. } => {
@@ -75,10 +121,10 @@ impl Change {
     }
 }
 
-/// Every change to `log`; `full` leaves none out.
-pub(super) fn all(log: &Log, full: bool) -> Vec<Change> {
+/// Every change to `target`; `full` leaves none out.
+pub(super) fn all(target: &Target<'_>, full: bool) -> Vec<Change> {
     let mut changes = Vec::new();
-    for (index, file) in log.facts.files.iter().enumerate() {
+    for (index, file) in target.files.iter().enumerate() {
         let mut add = |kind, what| {
             changes.push(Change {
                 file: index,
@@ -88,7 +134,7 @@ pub(super) fn all(log: &Log, full: bool) -> Vec<Change> {
         };
         for at in 0..file.bytes.len() {
             // What stands in unused bytes differs little: one pattern is enough for most runs.
-            let every = full || log.facts.is_used(index, at);
+            let every = full || (target.is_used)(index, at);
             for damage in patterns(at, every) {
                 add(Kind::Byte, What::Damage(damage));
             }
@@ -96,7 +142,7 @@ pub(super) fn all(log: &Log, full: bool) -> Vec<Change> {
         for (kind, damage) in ranges(file.bytes.len(), full) {
             add(kind, What::Damage(damage));
         }
-        for (bytes, offset, from) in misplaced(&log.facts, index) {
+        for (bytes, offset, from) in misplaced(target.files, index) {
             let what = What::Bytes {
                 offset,
                 bytes,
@@ -104,7 +150,7 @@ pub(super) fn all(log: &Log, full: bool) -> Vec<Change> {
             };
             add(Kind::Misdirected, what);
         }
-        for (bytes, offset) in earlier(log, file) {
+        for (bytes, offset) in earlier(target.earlier, file) {
             let from = "what stood there before".to_owned();
             let what = What::Bytes {
                 offset,
@@ -159,14 +205,14 @@ fn ranges(len: usize, full: bool) -> Vec<(Kind, Damage)> {
 
 /// The sectors of file `index`, each with the bytes of another sector of the file or of the same
 /// sector of another file: bytes, where they stand now, and where they belong.
-fn misplaced(facts: &Facts, index: usize) -> Vec<(Vec<u8>, usize, String)> {
+fn misplaced(files: &[FileFacts], index: usize) -> Vec<(Vec<u8>, usize, String)> {
     let mut found = Vec::new();
-    let Some(file) = facts.files.get(index) else {
+    let Some(file) = files.get(index) else {
         return found;
     };
     for (at, old) in sectors(&file.bytes) {
         let own = sectors(&file.bytes).map(|(from, bytes)| (file, from, bytes));
-        let others = facts.files.iter().filter_map(|other| {
+        let others = files.iter().filter_map(|other| {
             let bytes = other.bytes.get(at..at + SECTOR)?;
             Some((other, at, bytes))
         });
@@ -179,9 +225,9 @@ fn misplaced(facts: &Facts, index: usize) -> Vec<(Vec<u8>, usize, String)> {
 }
 
 /// The sectors of `file`, each with the bytes that stood there at an earlier instant.
-fn earlier(log: &Log, file: &FileFacts) -> Vec<(Vec<u8>, usize)> {
+fn earlier(worlds: &[World], file: &FileFacts) -> Vec<(Vec<u8>, usize)> {
     let mut found: Vec<(Vec<u8>, usize)> = Vec::new();
-    for world in &log.earlier {
+    for world in worlds {
         let Some(bytes) = world.file_bytes(&file.path()) else {
             continue;
         };

@@ -4,9 +4,10 @@
 use std::ops::Range;
 
 use durable_io::codec::Decoder;
-use durable_io::sim::{SimDisk, World};
+use durable_io::sim::World;
 
 use super::DIR;
+use super::changes::FileFacts;
 
 const SEGMENT_HEADER: usize = 64;
 const GROUP_HEADER: usize = 32;
@@ -29,17 +30,7 @@ pub(super) struct Facts {
     pub(super) payloads: Vec<Vec<u8>>,
 }
 
-#[derive(Debug)]
-pub(super) struct FileFacts {
-    pub(super) name: String,
-    pub(super) bytes: Vec<u8>,
-}
-
 impl FileFacts {
-    pub(super) fn path(&self) -> String {
-        format!("{DIR}/{}", self.name)
-    }
-
     pub(super) fn is_mark(&self) -> bool {
         self.name == "mark"
     }
@@ -83,18 +74,8 @@ pub(super) struct Left {
 
 impl Facts {
     pub(super) fn new(name: &'static str, world: &World, low: u64, payloads: Vec<Vec<u8>>) -> Self {
-        // The lock file's bytes mean nothing, and nobody reads them.
-        let mut files: Vec<FileFacts> = SimDisk::boot(world.clone())
-            .files()
-            .into_iter()
-            .filter_map(|(path, _)| {
-                let name = path.strip_prefix(DIR)?.trim_start_matches('/').to_owned();
-                let bytes = world.file_bytes(&path)?;
-                (name != "lock").then_some(FileFacts { name, bytes })
-            })
-            .collect();
         // Segments in their order, then the mark.
-        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let files = FileFacts::all(DIR, world);
         let mut facts = Self {
             name,
             files,

@@ -6,6 +6,7 @@ use durable_io::{Background, SyncMode};
 use wal::{Lsn, Options, Wal};
 
 use super::DIR;
+use super::changes::Target;
 use super::facts::Facts;
 
 /// As in the layer `sim`: small, so that every byte of a log of some segments can be changed.
@@ -27,6 +28,19 @@ pub(super) struct Log {
     pub(super) world: World,
     /// The disk at earlier instants: where a lost write comes from.
     pub(super) earlier: Vec<World>,
+}
+
+impl Log {
+    /// Calls `with` with the log as something to be damaged.
+    pub(super) fn target<T>(&self, with: impl FnOnce(&Target<'_>) -> T) -> T {
+        with(&Target {
+            name: self.facts.name,
+            files: &self.facts.files,
+            world: &self.world,
+            earlier: &self.earlier,
+            is_used: &|file, at| self.facts.is_used(file, at),
+        })
+    }
 }
 
 /// A log that is being written.

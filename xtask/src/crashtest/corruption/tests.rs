@@ -1,11 +1,11 @@
 //! The layer on small logs, and its judge on answers that no engine may give.
 
-use super::ask::{Later, Repaired, Told};
+use super::ask::{Answer, Later, Repaired, Told};
 use super::facts::Left;
 use super::*;
 
 fn run_on(log: &Log, is_wanted: impl Fn(&Change) -> bool) -> Counted {
-    let mut changes = changes::all(log, false);
+    let mut changes = log.target(|target| changes::all(target, false));
     changes.retain(is_wanted);
     damage(log, &changes, &ask::see).unwrap()
 }
@@ -42,7 +42,7 @@ fn a_closed_log_has_no_window_and_a_killed_one_has() {
 #[test]
 fn a_panic_is_counted_and_told() {
     let log = logs::created().unwrap();
-    let changes = changes::all(&log, false);
+    let changes = log.target(|target| changes::all(target, false));
     let changes = changes.get(..3).unwrap();
     let counted = damage(&log, changes, &|_| panic!("as planned")).unwrap();
     assert_eq!(counted.total().panics, 3);

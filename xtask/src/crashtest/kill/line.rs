@@ -22,13 +22,14 @@ pub(crate) enum Line {
     Failed(String),
 }
 
-/// A call other than an append.
+/// A call other than a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Open,
     Rotate,
     /// `truncate_before` of this LSN.
     Truncate(u64),
+    Merge,
     Close,
 }
 
@@ -72,6 +73,7 @@ impl Step {
         match text {
             "open" => Some(Self::Open),
             "rotate" => Some(Self::Rotate),
+            "merge" => Some(Self::Merge),
             "close" => Some(Self::Close),
             _ => Some(Self::Truncate(
                 text.strip_prefix("truncate ")?.parse().ok()?,
@@ -102,6 +104,7 @@ impl fmt::Display for Step {
             Self::Open => f.write_str("open"),
             Self::Rotate => f.write_str("rotate"),
             Self::Truncate(lsn) => write!(f, "truncate {lsn}"),
+            Self::Merge => f.write_str("merge"),
             Self::Close => f.write_str("close"),
         }
     }
@@ -117,6 +120,7 @@ mod tests {
             Line::Begin(Step::Open),
             Line::End(Step::Rotate),
             Line::Begin(Step::Truncate(77)),
+            Line::Begin(Step::Merge),
             Line::End(Step::Close),
             Line::Ack {
                 writer: 3,

@@ -112,18 +112,7 @@ impl Heard {
 
     /// The phase the process was in: the step that had begun and not ended.
     pub(crate) fn phase(&self) -> Phase {
-        let during = |wanted: fn(&Step) -> bool| self.running.iter().any(wanted);
-        if during(|step| matches!(step, Step::Open)) {
-            Phase::Recovery
-        } else if during(|step| matches!(step, Step::Truncate(_))) {
-            Phase::Truncate
-        } else if during(|step| matches!(step, Step::Rotate)) {
-            Phase::Rotate
-        } else if during(|step| matches!(step, Step::Close)) {
-            Phase::Close
-        } else {
-            Phase::Append
-        }
+        Phase::of(&self.running)
     }
 }
 
@@ -133,8 +122,29 @@ pub(crate) enum Phase {
     Append,
     Rotate,
     Truncate,
+    Merge,
     Recovery,
     Close,
+}
+
+impl Phase {
+    /// The phase of a process in which the steps of `running` have begun and not ended.
+    pub(crate) fn of(running: &[Step]) -> Self {
+        let during = |wanted: fn(&Step) -> bool| running.iter().any(wanted);
+        if during(|step| matches!(step, Step::Open)) {
+            Self::Recovery
+        } else if during(|step| matches!(step, Step::Truncate(_))) {
+            Self::Truncate
+        } else if during(|step| matches!(step, Step::Merge)) {
+            Self::Merge
+        } else if during(|step| matches!(step, Step::Rotate)) {
+            Self::Rotate
+        } else if during(|step| matches!(step, Step::Close)) {
+            Self::Close
+        } else {
+            Self::Append
+        }
+    }
 }
 
 /// What the log holds after recovery.

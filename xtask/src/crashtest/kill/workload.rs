@@ -54,7 +54,7 @@ pub(crate) fn identify(record: &[u8]) -> Option<(usize, u64)> {
     (writer < WRITERS && payload(writer, n) == record).then_some((writer, n))
 }
 
-fn mix(writer: usize, n: u64) -> u64 {
+pub(super) fn mix(writer: usize, n: u64) -> u64 {
     splitmix(n ^ ((writer as u64) << 56))
 }
 

@@ -1,0 +1,291 @@
+//! [`Bitcask`]: the handle.
+
+use std::sync::Arc;
+
+use durable_io::Background;
+
+use crate::background::Workers;
+use crate::batch::{Batch, Expected};
+use crate::error::Result;
+use crate::keydir::Found;
+use crate::record::Kind;
+use crate::snapshot::{Keys, Snapshot};
+use crate::stats::{FileSpace, MergeReport, Recovery, Stats, Verified};
+use crate::store::Store;
+use crate::value::Value;
+
+/// An open store. Made by [`Options::open`](crate::Options::open).
+///
+/// `Send + Sync`; every method takes `&self`. Share it in an [`Arc`].
+///
+/// # Drop
+/// Dropping it joins its threads and releases the lock. It syncs nothing: what a mode acknowledges
+/// without a sync stays as safe as that mode says. [`close`](Bitcask::close) makes everything durable,
+/// and says whether that worked.
+#[derive(Debug)]
+pub struct Bitcask {
+    workers: Option<Workers>,
+    store: Arc<Store>,
+    recovery: Recovery,
+}
+
+impl Bitcask {
+    pub(crate) fn start(
+        store: Store,
+        background: Background,
+        merge_rate: Option<u64>,
+        recovery: Recovery,
+    ) -> Result<Self> {
+        let store = Arc::new(store);
+        let workers = match background {
+            Background::Threads => Some(Workers::start(&store, merge_rate)?),
+            Background::Inline => None,
+        };
+        Ok(Self {
+            workers,
+            store,
+            recovery,
+        })
+    }
+
+    /// The value of `key`; `None` if it is absent.
+    ///
+    /// Under [`Batch`](crate::SyncMode::Batch) and [`Manual`](crate::SyncMode::Manual) it may be one
+    /// that a power loss can still take back.
+    ///
+    /// # Cost
+    /// One probe of the index and one record, whose checksum is checked; one more record for each key
+    /// that shares 38 bits of hash with this one.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if the record is damaged,
+    /// [`Error::Disk`](crate::Error::Disk) if it cannot be read.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        Ok(self.store.find(key)?.and_then(Found::into_value))
+    }
+
+    /// True if `key` is there.
+    ///
+    /// # Cost
+    /// As [`get`](Bitcask::get): the key is on the disk.
+    ///
+    /// # Errors
+    /// As [`get`](Bitcask::get).
+    pub fn contains(&self, key: &[u8]) -> Result<bool> {
+        Ok(self.store.find(key)?.is_some())
+    }
+
+    /// Gives `key` the value `value`. Any bytes will do for both, none at all too.
+    ///
+    /// Concurrent callers share one write and one sync.
+    ///
+    /// # Durability
+    /// As the [`SyncMode`](crate::SyncMode) says; under [`Always`](crate::SyncMode::Always) the value
+    /// survives power loss once this returns.
+    ///
+    /// # Cost
+    /// One copy of key and value, one write, and in `Always` one `fdatasync`, both shared.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::MemoryLimit`](crate::Error::MemoryLimit):
+    /// nothing was written. [`Error::Disk`](crate::Error::Disk) with
+    /// [`NoSpace`](durable_io::Error::NoSpace): nothing was written, and a later write may succeed.
+    /// Any other `Error::Disk`: the store is poisoned, and the value may or may not survive.
+    /// [`Error::Poisoned`](crate::Error::Poisoned): the same.
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.commit_one(Kind::Put, key, value)
+    }
+
+    /// Makes `key` absent. That it is absent already is no error.
+    ///
+    /// Works on a full disk, as far as [`Options::reserve`](crate::Options::reserve) reaches.
+    ///
+    /// # Durability, cost
+    /// As [`put`](Bitcask::put).
+    ///
+    /// # Errors
+    /// As [`put`](Bitcask::put).
+    pub fn delete(&self, key: &[u8]) -> Result<()> {
+        self.commit_one(Kind::Delete, key, &[])
+    }
+
+    fn commit_one(&self, kind: Kind, key: &[u8], value: &[u8]) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.push(kind, key, value);
+        self.store.commit(batch, None).map(drop)
+    }
+
+    /// Does all changes of `batch`, or none: after any crash all of them are there or none is. A
+    /// concurrent [`get`](Bitcask::get) may see one before the other; a [`snapshot`](Bitcask::snapshot)
+    /// does not. An empty batch writes nothing.
+    ///
+    /// # Durability, cost
+    /// As [`put`](Bitcask::put), once for the whole batch.
+    ///
+    /// # Errors
+    /// As [`put`](Bitcask::put).
+    pub fn write(&self, batch: Batch) -> Result<()> {
+        self.store.commit(batch, None).map(drop)
+    }
+
+    /// If `key` has the value `expected` (`None`: is absent), gives it the value `new` (`None`: makes
+    /// it absent), and returns true; else returns false, and nothing was written. Nothing comes in
+    /// between.
+    ///
+    /// # Durability, cost
+    /// As [`put`](Bitcask::put), and a read of the key.
+    ///
+    /// # Errors
+    /// As [`put`](Bitcask::put) and [`get`](Bitcask::get).
+    pub fn compare_and_set(
+        &self,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<bool> {
+        let mut batch = Batch::new();
+        match new {
+            Some(value) => batch.push(Kind::Put, key, value),
+            None => batch.push(Kind::Delete, key, &[]),
+        }
+        let expected = Expected(expected.map(<[u8]>::to_vec));
+        self.store.commit(batch, Some(expected))
+    }
+
+    /// The store as it is now, to read while others write.
+    ///
+    /// # Cost
+    /// None now; then memory for each key that changes, until it is dropped
+    /// ([`Stats::change_bytes`]).
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(&self.store)
+    }
+
+    /// Every key, in no order, as of now. [`Snapshot::entries`] gives the values, too.
+    ///
+    /// # Errors
+    /// The items are errors as those of [`get`](Bitcask::get); nothing follows one.
+    pub fn keys(&self) -> Keys {
+        self.snapshot().keys()
+    }
+
+    /// Calls `f` with every key and value as of now, in no order, and what it returned before; `init`
+    /// at first.
+    ///
+    /// # Errors
+    /// As [`get`](Bitcask::get).
+    pub fn fold<T>(&self, init: T, f: impl FnMut(T, &[u8], &[u8]) -> T) -> Result<T> {
+        self.snapshot().fold(init, f)
+    }
+
+    /// Makes everything acknowledged so far durable.
+    ///
+    /// # Cost
+    /// One `fdatasync`, or nothing if everything is durable already. Writes go on meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Disk`](crate::Error::Disk): the store is poisoned; what was not durable may or may not
+    /// survive. [`Error::Poisoned`](crate::Error::Poisoned).
+    pub fn sync(&self) -> Result<()> {
+        // Durable: everything acknowledged. Only now may the caller rely on it.
+        self.store.sync()
+    }
+
+    /// Goes on in another data file, so that a merge can take this one. Does nothing if nothing was
+    /// written to it.
+    ///
+    /// # Cost
+    /// A file of up to 1 MiB, and five syncs.
+    ///
+    /// # Errors
+    /// As [`put`](Bitcask::put).
+    pub fn rotate(&self) -> Result<()> {
+        self.store.rotate()
+    }
+
+    /// Rewrites every sealed data file that has something to give back, and small ones together; a
+    /// merge that is going on is finished first. Reads and writes go on.
+    ///
+    /// Works on a full disk, as far as [`Options::reserve`](crate::Options::reserve) reaches: it needs
+    /// space for what is live in one data file at a time.
+    ///
+    /// # Durability
+    /// After a crash each file is either as before or merged; no key changes.
+    ///
+    /// # Cost
+    /// Reads those files, writes what is live of them, and four syncs for each file written. Memory:
+    /// 24 bytes for each record of one data file.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt): a file is damaged; it is left as it is.
+    /// [`Error::Disk`](crate::Error::Disk) with [`NoSpace`](durable_io::Error::NoSpace): the files that
+    /// are not merged yet stay as they are. Any other `Error::Disk`: the store is poisoned.
+    /// [`Error::Poisoned`](crate::Error::Poisoned).
+    pub fn merge(&self) -> Result<MergeReport> {
+        self.store.merge_all()
+    }
+
+    /// What opening the store found and did.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Reads and checks every byte of every file: the manifest, every group and record, and the hints.
+    /// Writes go on meanwhile; of the active file, what was written when this was called is checked.
+    ///
+    /// # Cost
+    /// Reads the whole store. A merge waits until it is done.
+    ///
+    /// # Errors
+    /// [`Error::Disk`](crate::Error::Disk) if something cannot be read. Damage is no error here: all of
+    /// it is in [`Verified::damage`].
+    pub fn verify(&self) -> Result<Verified> {
+        self.store.verify()
+    }
+
+    /// How each data file uses its space, oldest first, and why it is merged or not.
+    pub fn explain_space(&self) -> Vec<FileSpace> {
+        self.store.explain_space()
+    }
+
+    /// What this handle has done since it was opened, and how large the store is.
+    ///
+    /// # Cost
+    /// A few locks, and a look at each data file's counters.
+    pub fn stats(&self) -> Stats {
+        self.store.stats()
+    }
+
+    /// Under [`Background::Inline`], runs one step of background work and returns true, or returns
+    /// false if there is none. Under [`Background::Threads`], false.
+    ///
+    /// # Errors
+    /// [`Error::Disk`](crate::Error::Disk): the store is poisoned. Neither a full disk nor damage is an
+    /// error here: [`merge`](Bitcask::merge) reports them.
+    pub fn run_background(&self) -> Result<bool> {
+        if self.workers.is_some() {
+            return Ok(false);
+        }
+        self.store.run_one_step()
+    }
+
+    /// Makes everything durable, states so in the manifest, so that any later loss will be noticed,
+    /// joins the threads and releases the lock.
+    ///
+    /// # Cost
+    /// A sync if something is not durable, and two if something was written since the last close.
+    ///
+    /// # Errors
+    /// [`Error::Disk`](crate::Error::Disk), [`Error::Poisoned`](crate::Error::Poisoned): the handle
+    /// is gone, the lock is released, and what was not durable may or may not survive.
+    pub fn close(self) -> Result<()> {
+        self.store.seal()
+    }
+}
+
+impl Drop for Bitcask {
+    fn drop(&mut self) {
+        self.workers = None;
+        self.store.unlock();
+    }
+}

@@ -1,0 +1,450 @@
+//! One data file: its header ([format], section 3), and reading records of it.
+//!
+//! [format]: crate::format
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use durable_io::checksum::{Place, checksum_at};
+use durable_io::codec::Decoder;
+use durable_io::{Dir, File, Map};
+
+use crate::error::{Corruption, Error, Result};
+use crate::manifest::{Bad, FileEntry, VERSION};
+use crate::names;
+use crate::record::{RECORD_HEADER_SIZE, Record, RecordHeader, decode_record, put};
+
+/// Bytes of a data file's header; the first group follows.
+pub(crate) const FILE_HEADER_SIZE: usize = 64;
+/// [`FILE_HEADER_SIZE`] as the offset of the first group.
+pub(crate) const FIRST_GROUP: u64 = FILE_HEADER_SIZE as u64;
+
+const MAGIC: &[u8; 8] = b"bcskdata";
+/// Where the check stands.
+const CHECK: usize = 12;
+/// How much of an unmapped record is read at first: most records in one call.
+const FIRST_READ: u64 = 1024;
+
+/// What a data file's header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileHeader {
+    pub(crate) store_id: u64,
+    pub(crate) number: u64,
+    pub(crate) id: u64,
+}
+
+impl FileHeader {
+    pub(crate) fn encode(&self) -> [u8; FILE_HEADER_SIZE] {
+        let mut out = [0; FILE_HEADER_SIZE];
+        put(&mut out, 0, MAGIC);
+        put(&mut out, 8, &VERSION.to_le_bytes());
+        put(&mut out, 16, &self.store_id.to_le_bytes());
+        put(&mut out, 24, &self.number.to_le_bytes());
+        put(&mut out, 32, &self.id.to_le_bytes());
+        // The check is computed over the header with zeros where the check will be.
+        let check = checksum_at(self.place(), &out);
+        put(&mut out, CHECK, &check.to_le_bytes());
+        out
+    }
+
+    fn place(&self) -> Place {
+        Place {
+            id: self.id,
+            number: self.number,
+            offset: 0,
+        }
+    }
+
+    /// The header of the file that is called `number`.
+    pub(crate) fn decode(bytes: &[u8], number: u64) -> Result<Self, Bad> {
+        let short = Bad::at(0, Corruption::Length);
+        let bytes = bytes.get(..FILE_HEADER_SIZE).ok_or(short)?;
+        let mut decoder = Decoder::new(bytes);
+        if decoder.bytes(MAGIC.len()) != Some(MAGIC) {
+            return Err(Bad::at(0, Corruption::Magic));
+        }
+        let version = decoder.u32().ok_or(short)?;
+        let check = decoder.u32().ok_or(short)?;
+        let header = Self {
+            store_id: decoder.u64().ok_or(short)?,
+            number: decoder.u64().ok_or(short)?,
+            id: decoder.u64().ok_or(short)?,
+        };
+        let mut covered = [0; FILE_HEADER_SIZE];
+        put(&mut covered, 0, bytes);
+        put(&mut covered, CHECK, &[0; 4]);
+        if checksum_at(header.place(), &covered) != check || header.number != number {
+            return Err(Bad::at(0, Corruption::Checksum));
+        }
+        // After the check: a flipped bit is damage, not a newer version.
+        if version > VERSION {
+            return Err(Bad::Newer(version));
+        }
+        if decoder.rest().iter().any(|&byte| byte != 0) || version == 0 {
+            return Err(Bad::at(0, Corruption::NotZero));
+        }
+        Ok(header)
+    }
+}
+
+/// Reads the header of `file`, which must be what the manifest calls `entry`.
+pub(crate) fn check_header(file: &File, entry: &FileEntry, store_id: u64) -> Result<()> {
+    let mut bytes = [0; FILE_HEADER_SIZE];
+    let read = file.read_at(&mut bytes, 0)?;
+    let header = FileHeader::decode(bytes.get(..read).unwrap_or_default(), entry.number)
+        .map_err(|bad| bad.into_error(file.path().to_owned()))?;
+    if header.store_id != store_id || header.id != entry.id {
+        return Err(Error::corrupt(file.path(), 0, Corruption::ForeignFile));
+    }
+    Ok(())
+}
+
+/// Opens the file that the manifest calls `entry`, and checks its header and that it is long enough.
+pub(crate) fn open_named(dir: &Dir, entry: &FileEntry, store_id: u64) -> Result<File> {
+    let file = match dir.open(&names::data(entry.number)) {
+        Err(error) if error.is_not_found() => {
+            let path = dir.path().join(names::data(entry.number));
+            return Err(Error::corrupt(&path, 0, Corruption::MissingFile));
+        }
+        other => other?,
+    };
+    check_header(&file, entry, store_id)?;
+    let len = file.len()?;
+    if len < entry.end {
+        return Err(Error::corrupt(file.path(), len, Corruption::Length));
+    }
+    Ok(file)
+}
+
+/// How much of a file is of use, in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Puts that were superseded.
+    pub(crate) dead: AtomicU64,
+    /// Tombstones.
+    pub(crate) tombstones: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn load(&self) -> (u64, u64) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (load(&self.dead), load(&self.tombstones))
+    }
+}
+
+/// A data file of the store, open for reading. What it may be asked for are records that the index
+/// names.
+#[derive(Debug)]
+pub(crate) struct DataFile {
+    pub(crate) number: u64,
+    pub(crate) id: u64,
+    /// Its index in the table of files.
+    pub(crate) slot: u32,
+    pub(crate) counts: Arc<Counts>,
+    path: PathBuf,
+    /// A merge found that it cannot be read.
+    is_damaged: AtomicBool,
+    /// Where its groups end; of the active file, those that were written.
+    end: AtomicU64,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    /// A sealed file.
+    Mapped(Map),
+    /// A sealed file that could not be mapped.
+    Unmapped(File),
+    /// The active file: windows of it are mapped when nothing in them will be written any more.
+    Active {
+        file: File,
+        window: u64,
+        windows: Box<[OnceLock<Map>]>,
+        tail: RwLock<Tail>,
+    },
+}
+
+/// What was written behind the last whole window of the active file, so that what is read soon after
+/// it was written needs no system call.
+#[derive(Debug, Default)]
+struct Tail {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+/// Windows are at least this large, in bytes, but for tiny files; and there are at most so many.
+const WINDOW: u64 = 64 << 10;
+const MOST_WINDOWS: u64 = 4096;
+/// No tail is held in memory of files whose windows are larger than this, in bytes.
+const LARGEST_TAIL: u64 = 1 << 20;
+
+impl DataFile {
+    /// A sealed file whose groups end at `end`.
+    pub(crate) fn sealed(
+        file: File,
+        entry: &FileEntry,
+        slot: u32,
+        counts: Arc<Counts>,
+    ) -> Arc<Self> {
+        let path = file.path().to_owned();
+        // The descriptor is not needed beside the map. A system that refuses the map, for want of
+        // address space or of permission, still reads.
+        let bytes = match file.map(0..entry.end) {
+            Ok(map) => Bytes::Mapped(map),
+            Err(_refused) => Bytes::Unmapped(file),
+        };
+        Arc::new(Self {
+            number: entry.number,
+            id: entry.id,
+            slot,
+            counts,
+            path,
+            is_damaged: AtomicBool::new(false),
+            end: AtomicU64::new(entry.end),
+            bytes,
+        })
+    }
+
+    /// The active file, whose groups end at `end`; `size` bytes of it are mapped as it grows.
+    pub(crate) fn active(
+        file: File,
+        entry: &FileEntry,
+        slot: u32,
+        end: u64,
+        size: u64,
+    ) -> Arc<Self> {
+        let window = (size / 4).clamp(512, WINDOW).max(size / MOST_WINDOWS);
+        let windows = usize::try_from(size.div_ceil(window)).unwrap_or(usize::MAX);
+        Arc::new(Self {
+            number: entry.number,
+            id: entry.id,
+            slot,
+            counts: Arc::default(),
+            path: file.path().to_owned(),
+            is_damaged: AtomicBool::new(false),
+            end: AtomicU64::new(end),
+            bytes: Bytes::Active {
+                file,
+                window,
+                windows: (0..windows).map(|_| OnceLock::new()).collect(),
+                tail: RwLock::new(Tail {
+                    start: end,
+                    bytes: Vec::new(),
+                }),
+            },
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// True if a merge found that it cannot be read.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_damaged(&self) {
+        self.is_damaged.store(true, Ordering::Relaxed);
+    }
+
+    /// Where its groups end.
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn place(&self, offset: u64) -> Place {
+        Place {
+            id: self.id,
+            number: self.number,
+            offset,
+        }
+    }
+
+    pub(crate) fn corrupt(&self, offset: u64, reason: Corruption) -> Error {
+        Error::corrupt(&self.path, offset, reason)
+    }
+
+    /// The groups of the active file end at `end`, as opening found: nothing below is written any more.
+    pub(crate) fn settle(&self, end: u64) {
+        self.end.store(end, Ordering::Release);
+        self.map_windows(0, end);
+        if let Bytes::Active { window, tail, .. } = &self.bytes
+            && *window <= LARGEST_TAIL
+        {
+            let start = end / window * window;
+            let len = usize::try_from(end - start).unwrap_or(0);
+            // What cannot be read now is read when it is asked for.
+            let bytes = self
+                .bytes_at(start, len)
+                .map_or_else(|_| Vec::new(), Cow::into_owned);
+            *tail.write().unwrap_or_else(PoisonError::into_inner) = Tail { start, bytes };
+        }
+    }
+
+    /// `parts` were written to the active file, one after the other, where its groups ended; they end
+    /// at `end` now, behind zeros.
+    pub(crate) fn grow<'p>(&self, parts: impl Iterator<Item = &'p [u8]>, end: u64) {
+        let mut at = self.end.swap(end, Ordering::AcqRel);
+        self.map_windows(at, end);
+        let Bytes::Active { window, tail, .. } = &self.bytes else {
+            return;
+        };
+        if *window > LARGEST_TAIL {
+            return;
+        }
+        let start = end / window * window;
+        let mut tail = tail.write().unwrap_or_else(PoisonError::into_inner);
+        if tail.start < start {
+            tail.start = start;
+            tail.bytes.clear();
+        }
+        // A part that is missing, because it could not be read, stays so until the next window.
+        if at < start || tail.start + tail.bytes.len() as u64 == at {
+            for part in parts {
+                // What is in a whole window is mapped.
+                let mapped = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
+                tail.bytes
+                    .extend_from_slice(part.get(mapped..).unwrap_or_default());
+                at += part.len() as u64;
+            }
+            let len = usize::try_from(end - tail.start).unwrap_or(0);
+            tail.bytes.resize(len, 0);
+        }
+    }
+
+    /// Maps the windows of the active file that end behind `before` and not behind `end`.
+    fn map_windows(&self, before: u64, end: u64) {
+        if let Bytes::Active {
+            file,
+            window,
+            windows,
+            ..
+        } = &self.bytes
+        {
+            for nth in before / window..end / window {
+                let slot = usize::try_from(nth).ok().and_then(|nth| windows.get(nth));
+                let range = nth * window..(nth + 1) * window;
+                // A window that cannot be mapped is read.
+                if let Some((slot, map)) = slot.zip(file.map(range).ok()) {
+                    // Nobody else sets it: there is one writer.
+                    drop(slot.set(map));
+                }
+            }
+        }
+    }
+
+    /// `len` bytes at `offset`, if they are in the tail.
+    fn in_tail(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
+        let Bytes::Active { tail, .. } = &self.bytes else {
+            return None;
+        };
+        let tail = tail.read().unwrap_or_else(PoisonError::into_inner);
+        let start = usize::try_from(offset.checked_sub(tail.start)?).ok()?;
+        let bytes = tail.bytes.get(start..start.checked_add(len)?)?;
+        Some(bytes.to_vec())
+    }
+
+    /// The bytes from `offset` on that are mapped in one piece. All of them were written.
+    pub(crate) fn mapped_from(&self, offset: u64) -> Option<&[u8]> {
+        let (map, start) = match &self.bytes {
+            Bytes::Mapped(map) => (map, offset),
+            Bytes::Unmapped(_) => return None,
+            Bytes::Active {
+                window, windows, ..
+            } => {
+                let nth = usize::try_from(offset / window).ok()?;
+                (windows.get(nth)?.get()?, offset % window)
+            }
+        };
+        map.get(usize::try_from(start).ok()?..)
+    }
+
+    /// `len` bytes at `offset`, if they are mapped in one piece.
+    pub(crate) fn mapped(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        self.mapped_from(offset)?.get(..len)
+    }
+
+    fn file(&self) -> Option<&File> {
+        match &self.bytes {
+            Bytes::Mapped(_) => None,
+            Bytes::Unmapped(file) | Bytes::Active { file, .. } => Some(file),
+        }
+    }
+
+    /// `len` bytes at `offset`, which the file has.
+    pub(crate) fn bytes_at(&self, offset: u64, len: usize) -> Result<Cow<'_, [u8]>> {
+        if let Some(bytes) = self.mapped(offset, len) {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        if let Some(bytes) = self.in_tail(offset, len) {
+            return Ok(Cow::Owned(bytes));
+        }
+        let Some(file) = self.file() else {
+            return Err(self.corrupt(offset, Corruption::Length));
+        };
+        let mut bytes = vec![0; len];
+        file.read_exact_at(&mut bytes, offset)?;
+        Ok(Cow::Owned(bytes))
+    }
+
+    /// The bytes of the record at `offset`; nothing of them is checked but that they are in the file.
+    pub(crate) fn record_bytes(&self, offset: u64) -> Result<Cow<'_, [u8]>> {
+        let end = self.end();
+        let room = end.saturating_sub(offset);
+        let fits = |len: u64| usize::try_from(len).unwrap_or(usize::MAX);
+        let first = match self.mapped(offset, RECORD_HEADER_SIZE) {
+            Some(header) => Cow::Borrowed(header),
+            None => match self.in_tail(offset, RECORD_HEADER_SIZE) {
+                Some(header) => Cow::Owned(header),
+                None => self.bytes_at(offset, fits(FIRST_READ.min(room)))?,
+            },
+        };
+        let header = RecordHeader::decode(&first);
+        let size = header.map(RecordHeader::size).filter(|&size| size <= room);
+        let size = fits(size.ok_or_else(|| self.corrupt(offset, Corruption::Length))?);
+        match first {
+            Cow::Owned(mut bytes) if bytes.len() >= size => {
+                bytes.truncate(size);
+                Ok(Cow::Owned(bytes))
+            }
+            _ => self.bytes_at(offset, size),
+        }
+    }
+
+    /// The checked record in `bytes`, which stand at `offset`.
+    pub(crate) fn decode<'b>(&self, bytes: &'b [u8], offset: u64) -> Result<Record<'b>> {
+        decode_record(bytes, self.place(offset)).map_err(|reason| self.corrupt(offset, reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: FileHeader = FileHeader {
+        store_id: 7,
+        number: 3,
+        id: 9,
+    };
+
+    #[test]
+    fn a_header_is_read_back_only_under_its_number() {
+        let bytes = HEADER.encode();
+        assert_eq!(FileHeader::decode(&bytes, 3), Ok(HEADER));
+        let other = FileHeader::decode(&bytes, 4);
+        assert_eq!(other, Err(Bad::at(0, Corruption::Checksum)));
+    }
+
+    #[test]
+    fn d16_every_flipped_bit_of_a_header_is_seen() {
+        for bit in 0..FILE_HEADER_SIZE * 8 {
+            let mut bytes = HEADER.encode();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let bad = FileHeader::decode(&bytes, 3);
+            assert!(matches!(bad, Err(Bad::Corrupt { .. })), "bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What stands in a store's files, as text, damage included, for people.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use durable_io::{Dir, Disk};
+
+use crate::data_file::{FILE_HEADER_SIZE, FIRST_GROUP, FileHeader};
+use crate::error::{Error, Result};
+use crate::hint;
+use crate::manifest::{FileEntry, Manifest};
+use crate::names::{self, Numbered};
+use crate::record::Kind;
+use crate::scan::{Scan, Step};
+
+/// How much [`dump()`] shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Files and groups.
+    Groups,
+    /// Records too.
+    Records,
+}
+
+/// How many bytes of a key are shown.
+const SHOWN: usize = 40;
+
+/// Writes what stands in the files of the store in `dir` to `out`, as text. Lines that begin with `!`
+/// are what is wrong.
+///
+/// Nothing is changed and no lock is taken: if the store is open elsewhere, what is shown may be in
+/// motion.
+///
+/// # Cost
+/// Reads every file once.
+///
+/// # Errors
+/// [`Error::Disk`] if something cannot be read, [`Error::Output`] if `out` fails. Damage is no error.
+pub fn dump(disk: &Disk, dir: impl AsRef<Path>, detail: Detail, out: &mut dyn Write) -> Result<()> {
+    let dir = disk.open_dir(dir.as_ref())?;
+    let mut dump = Dump { dir, detail, out };
+    let manifest = dump.manifest()?;
+    let mut listed: Vec<Numbered> = dump
+        .dir
+        .list()?
+        .iter()
+        .filter_map(|entry| names::parse(&entry.name))
+        .collect();
+    let entries = manifest.map_or_else(Vec::new, |manifest| manifest.files);
+    // As the manifest has them, then the rest.
+    for (nth, entry) in entries.iter().enumerate() {
+        let is_active = nth + 1 == entries.len();
+        dump.data_file(entry.number, Some((entry, is_active)))?;
+        if listed.contains(&Numbered::Hint(entry.number)) {
+            dump.hint(entry)?;
+        }
+        listed.retain(|found| match *found {
+            Numbered::Data(number) | Numbered::Hint(number) => number != entry.number,
+        });
+    }
+    listed.sort_by_key(|found| match *found {
+        Numbered::Data(number) => (number, 0),
+        Numbered::Hint(number) => (number, 1),
+    });
+    for orphan in listed {
+        match orphan {
+            Numbered::Data(number) => dump.data_file(number, None)?,
+            Numbered::Hint(number) => {
+                dump.line(format_args!("{}: an orphan", names::hint(number)))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Dump<'a> {
+    dir: Dir,
+    detail: Detail,
+    out: &'a mut dyn Write,
+}
+
+impl Dump<'_> {
+    fn line(&mut self, text: fmt::Arguments<'_>) -> Result<()> {
+        writeln!(self.out, "{text}").map_err(|source: io::Error| Error::Output {
+            source: Arc::new(source),
+        })
+    }
+
+    /// Shows `error` if it is about content; passes on any other.
+    fn wrong(&mut self, error: Error) -> Result<()> {
+        match error {
+            Error::Corrupt { offset, reason, .. } => {
+                self.line(format_args!("! {offset:>10}  {reason}"))
+            }
+            Error::UnsupportedVersion { version, .. } => {
+                self.line(format_args!("! format version {version} is not known"))
+            }
+            other => Err(other),
+        }
+    }
+
+    fn manifest(&mut self) -> Result<Option<Manifest>> {
+        let manifest = match Manifest::read(&self.dir) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                self.line(format_args!("{}", names::MANIFEST))?;
+                self.wrong(error)?;
+                return Ok(None);
+            }
+        };
+        let Some(manifest) = manifest else {
+            self.line(format_args!("! {} is missing", names::MANIFEST))?;
+            return Ok(None);
+        };
+        self.line(format_args!(
+            "{}: store {:016x}, hash seed {:016x}, next number {}, {} data files, oldest first",
+            names::MANIFEST,
+            manifest.store_id,
+            manifest.hash_seed,
+            manifest.next_number,
+            manifest.files.len()
+        ))?;
+        for (nth, file) in manifest.files.iter().enumerate() {
+            let FileEntry {
+                number,
+                id,
+                end,
+                digest,
+            } = file;
+            let name = names::data(*number);
+            if nth + 1 == manifest.files.len() {
+                self.line(format_args!(
+                    "  {name}  id {id:016x}  active, durable up to {end} at least"
+                ))?;
+            } else {
+                self.line(format_args!(
+                    "  {name}  id {id:016x}  end {end}  digest {digest:08x}"
+                ))?;
+            }
+        }
+        Ok(Some(manifest))
+    }
+
+    fn data_file(&mut self, number: u64, named: Option<(&FileEntry, bool)>) -> Result<()> {
+        let name = names::data(number);
+        let file = match self.dir.open(&name) {
+            Err(error) if error.is_not_found() => {
+                return self.line(format_args!("! {name} is missing"));
+            }
+            other => other?,
+        };
+        let len = file.len()?;
+        let orphan = if named.is_none() { ", an orphan" } else { "" };
+        self.line(format_args!("{name}: {len} bytes{orphan}"))?;
+        let mut bytes = [0; FILE_HEADER_SIZE];
+        let read = file.read_at(&mut bytes, 0)?;
+        let header = FileHeader::decode(bytes.get(..read).unwrap_or_default(), number);
+        let entry = match (header, named) {
+            (Ok(header), Some((entry, _))) if header.id == entry.id => *entry,
+            (Ok(header), _) => {
+                if named.is_some() {
+                    let id = header.id;
+                    self.line(format_args!(
+                        "!          0  its id is {id:016x}, not what the manifest says"
+                    ))?;
+                }
+                FileEntry {
+                    number,
+                    id: header.id,
+                    end: FIRST_GROUP,
+                    digest: 0,
+                }
+            }
+            (Err(bad), named) => {
+                self.wrong(bad.into_error(file.path().to_owned()))?;
+                match named {
+                    Some((entry, _)) => *entry,
+                    None => return Ok(()),
+                }
+            }
+        };
+        let end = match named {
+            Some((_, false)) => entry.end.min(len),
+            _ => len,
+        };
+        self.groups(Scan::open(file, &entry, end), end)
+    }
+
+    fn groups(&mut self, mut scan: Scan, end: u64) -> Result<()> {
+        loop {
+            let at = scan.offset;
+            let mut records = Vec::new();
+            let shows = self.detail == Detail::Records;
+            let step = scan.step(|offset, record| {
+                if shows {
+                    let what = match record.kind {
+                        Kind::Put => {
+                            format!("put     {} = {} bytes", Key(record.key), record.value.len())
+                        }
+                        Kind::Delete => format!("delete  {}", Key(record.key)),
+                    };
+                    records.push(format!("    {offset:>10}  {what}"));
+                }
+            })?;
+            if let Step::Group(header) = step {
+                self.line(format_args!(
+                    "  {at:>10}  group of {} records, {} bytes; durable up to {}",
+                    header.count, header.bytes, header.durable
+                ))?;
+                for record in records {
+                    self.line(format_args!("{record}"))?;
+                }
+                continue;
+            }
+            let rest = scan.nonzero_end()?;
+            let (Some(nonzero), true) = (rest, at < end) else {
+                if at < end {
+                    self.line(format_args!("  {at:>10}  zeros up to {end}"))?;
+                }
+                return Ok(());
+            };
+            let (offset, what) = match step {
+                Step::Bad { offset, reason } => (offset, reason.to_string()),
+                _ => (at, "no group where one should be".to_owned()),
+            };
+            self.line(format_args!("! {offset:>10}  {what}"))?;
+            scan.skip();
+            if scan.seek()?.is_none() {
+                return self.line(format_args!(
+                    "! {at:>10}  no group from here on; what is not zero ends at {nonzero}"
+                ));
+            }
+        }
+    }
+
+    fn hint(&mut self, entry: &FileEntry) -> Result<()> {
+        let name = names::hint(entry.number);
+        let file = self.dir.open(&name)?;
+        let map = file.map(0..file.len()?)?;
+        let len = map.len();
+        if hint::is_valid(&map, entry) {
+            let count = hint::count(len);
+            self.line(format_args!("{name}: {len} bytes, {count} entries"))
+        } else {
+            self.line(format_args!(
+                "! {name}: {len} bytes that are not a hint of this file; it is not used"
+            ))
+        }
+    }
+}
+
+/// A key for people: as text where it is text.
+struct Key<'a>(&'a [u8]);
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.get(..SHOWN).unwrap_or(self.0);
+        write!(f, "\"{}\"", shown.escape_ascii())?;
+        if shown.len() < self.0.len() {
+            write!(f, "… of {} bytes", self.0.len())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! The one error of this crate.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The result of every fallible call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong with a store.
+///
+/// Errors are `Clone`, because one failed sync answers every writer that waited for it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The disk refused a call, is full, or somebody else has the store open. After a failed write or
+    /// sync the store is poisoned; a full disk poisons nothing.
+    #[error(transparent)]
+    Disk(#[from] durable_io::Error),
+    /// What is on the disk is not what was written there.
+    #[error("{} is damaged at byte {offset}: {reason}", path.display())]
+    Corrupt {
+        /// The damaged file.
+        path: PathBuf,
+        /// The first byte in it that cannot be believed.
+        offset: u64,
+        /// What is wrong there.
+        reason: Corruption,
+    },
+    /// An earlier write or sync failed, so nobody knows what of it is on the disk. Reads of durable
+    /// data go on; reopen the store to recover.
+    #[error("the store is poisoned by an earlier failed write or sync; reopen it to recover")]
+    Poisoned {
+        /// The failure.
+        source: Arc<durable_io::Error>,
+    },
+    /// A key or a batch, or the number of data files, is over its limit. Nothing was written.
+    #[error("a {what} of {size} is over the limit of {limit}")]
+    TooLarge {
+        /// `"key"`, `"batch"` or `"number of data files"`.
+        what: &'static str,
+        /// Its size, in bytes; of a batch, with 12 bytes for each record.
+        size: u64,
+        /// The largest size.
+        limit: u64,
+    },
+    /// The index would grow past [`Options::memory_limit`](crate::Options::memory_limit). By a write:
+    /// nothing was written; overwriting and deleting still work. By opening: the store is as it was.
+    #[error("the index needs {needed} bytes of memory; the limit is {limit}")]
+    MemoryLimit {
+        /// What the index would take, in bytes.
+        needed: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The file was written by a newer version of this crate.
+    #[error("{} has format version {version}; this program reads up to {supported}", path.display())]
+    UnsupportedVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its format version.
+        version: u32,
+        /// The newest version that can be read.
+        supported: u32,
+    },
+    /// An option has a value that the store cannot work with. Nothing was changed.
+    #[error("option {option} cannot be {value}: {rule}")]
+    InvalidOption {
+        /// The option's name.
+        option: &'static str,
+        /// What was asked for.
+        value: u64,
+        /// What is allowed.
+        rule: &'static str,
+    },
+    /// The system refused a thread for the background work. The store was not opened.
+    #[error("cannot start the store's background thread")]
+    Thread {
+        /// What the system answered.
+        source: Arc<std::io::Error>,
+    },
+    /// The text of [`dump()`](crate::dump()) could not be written to where it goes.
+    #[error("cannot write the text of a dump")]
+    Output {
+        /// What the writer answered.
+        source: Arc<std::io::Error>,
+    },
+}
+
+impl Error {
+    pub(crate) fn corrupt(path: &Path, offset: u64, reason: Corruption) -> Self {
+        Self::Corrupt {
+            path: path.to_owned(),
+            offset,
+            reason,
+        }
+    }
+
+    /// True for what a retry on a disk with more space may not meet.
+    pub(crate) fn is_no_space(&self) -> bool {
+        matches!(self, Self::Disk(durable_io::Error::NoSpace { .. }))
+    }
+}
+
+/// What is wrong with a damaged file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Corruption {
+    /// A checksum does not match its bytes.
+    #[error("a checksum does not match")]
+    Checksum,
+    /// A length does not fit what holds it: a file that is too short, a record beyond its group.
+    #[error("a length does not fit")]
+    Length,
+    /// A file does not begin as its kind does.
+    #[error("it does not begin as such a file does")]
+    Magic,
+    /// The file belongs to another store, or to another life of its number.
+    #[error("it belongs to another store")]
+    ForeignFile,
+    /// A record is neither a put nor a deletion.
+    #[error("the kind of a record is unknown")]
+    Kind,
+    /// Bytes that must be zero are not.
+    #[error("bytes that must be zero are not")]
+    NotZero,
+    /// The numbers in the manifest contradict each other.
+    #[error("its numbers contradict each other")]
+    Order,
+    /// The manifest is lost: there are data files that only a store with a manifest has.
+    #[error("the manifest is lost")]
+    ManifestLost,
+    /// A file that the manifest names is missing.
+    #[error("the file is missing")]
+    MissingFile,
+    /// The groups of the active file end too early: something says that those up to `durable` were
+    /// durable.
+    #[error("durable groups between here and byte {durable} are lost")]
+    LostGroups {
+        /// Groups below this offset were durable.
+        durable: u64,
+    },
+    /// The digest over a file's groups is not what the manifest says.
+    #[error("its groups are not those that the manifest names")]
+    Digest,
+    /// The hint does not match its checks; it is not used.
+    #[error("the hint does not match its checks")]
+    Hint,
+}

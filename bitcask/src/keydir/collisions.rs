@@ -1,0 +1,110 @@
+//! Stores in which live keys share all bits of hash that the index has, as some do in every large store:
+//! each access must compare the key.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use durable_io::{Background, SyncMode};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::{Batch, Bitcask, MergePolicy, Options, Snapshot};
+
+thread_local! {
+    /// The bits of a hash that count, in this thread.
+    pub(super) static MASK: Cell<u64> = const { Cell::new(u64::MAX) };
+}
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn options() -> Options {
+    Options::new()
+        .sync(SyncMode::Manual)
+        .data_file_size(4096)
+        .reserve(0)
+        .merge_policy(MergePolicy::new().trigger_dead_percent(20))
+        .background(Background::Inline)
+}
+
+fn check(snapshot: &Snapshot, model: &Model) {
+    let insert = |mut seen: Model, key: &[u8], value: &[u8]| {
+        assert_eq!(seen.insert(key.to_vec(), value.to_vec()), None);
+        seen
+    };
+    assert_eq!(snapshot.fold(Model::new(), insert).unwrap(), *model);
+    for n in 0..30_u8 {
+        let found = snapshot.get(&[n]).unwrap();
+        assert_eq!(found.as_deref(), model.get(&[n][..]).map(Vec::as_slice));
+        assert_eq!(
+            snapshot.contains(&[n]).unwrap(),
+            model.contains_key(&[n][..])
+        );
+    }
+}
+
+fn step(store: &Bitcask, model: &mut Model, rng: &mut StdRng, n: u64) {
+    let key = vec![rng.random_range(0..30_u8)];
+    let other = vec![rng.random_range(0..30_u8)];
+    let value = n.to_le_bytes().repeat(1 + rng.random_range(0..8));
+    match rng.random_range(0..20) {
+        0..9 => {
+            store.put(&key, &value).unwrap();
+            model.insert(key, value);
+        }
+        9..14 => {
+            store.delete(&key).unwrap();
+            model.remove(&key);
+        }
+        14 | 15 => {
+            let batch = Batch::new().put(&key, &value).delete(&other);
+            store.write(batch).unwrap();
+            model.insert(key, value);
+            model.remove(&other);
+        }
+        16 | 17 => {
+            let current = model.get(&key).cloned();
+            assert!(!store.compare_and_set(&key, Some(b"no"), None).unwrap());
+            let expected = current.as_deref();
+            assert!(store.compare_and_set(&key, expected, Some(&value)).unwrap());
+            model.insert(key, value);
+        }
+        18 => drop(store.run_background().unwrap()),
+        _ => {
+            store.rotate().unwrap();
+            store.merge().unwrap();
+        }
+    }
+}
+
+/// All keys have one of a few hashes, or just one.
+#[test]
+fn keys_that_the_index_cannot_tell_apart_are_told_apart() {
+    for (seed, mask) in [(1, 0), (2, 1 << 63 | 1 << 30), (3, 1 << 40)] {
+        MASK.set(mask);
+        let dir = tempfile::tempdir().unwrap();
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut model = Model::new();
+        let mut store = options().open(dir.path()).unwrap();
+        let mut snapshot = (store.snapshot(), model.clone());
+        for n in 0..1500 {
+            step(&store, &mut model, &mut rng, n);
+            if n % 50 == 0 {
+                check(&snapshot.0, &snapshot.1);
+                snapshot = (store.snapshot(), model.clone());
+                check(&snapshot.0, &model);
+            }
+            if n % 211 == 0 {
+                drop(store);
+                store = options().open(dir.path()).unwrap();
+                assert_eq!(store.stats().keys, model.len() as u64);
+                snapshot = (store.snapshot(), model.clone());
+            }
+        }
+        store.rotate().unwrap();
+        store.merge().unwrap();
+        assert_eq!(store.stats().tombstone_bytes, 0);
+        check(&store.snapshot(), &model);
+        assert!(store.verify().unwrap().is_whole());
+    }
+    MASK.set(u64::MAX);
+}

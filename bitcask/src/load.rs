@@ -1,0 +1,208 @@
+//! Filling the index: file by file, oldest first, from hints where they are valid.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use durable_io::Dir;
+
+use crate::data_file::DataFile;
+use crate::error::{Error, Result};
+use crate::hint::Hint;
+use crate::keydir::{Files, Hasher, Keydir, Old, Spot, shard_of};
+use crate::manifest::{FileEntry, Manifest};
+use crate::record::Kind;
+use crate::recover::{Request, count_tombstone};
+use crate::scan::Indexed;
+use crate::stats::Progress;
+use crate::store::lock;
+
+/// The key of the record that is loaded.
+#[derive(Debug)]
+pub(crate) enum Own<'a> {
+    Known(&'a [u8]),
+    /// It is read, if it is needed.
+    OnDisk,
+}
+
+/// Fills the index of a store that is being opened.
+#[derive(Debug)]
+pub(crate) struct Loader<'a> {
+    dir: &'a Dir,
+    manifest: &'a Manifest,
+    files: &'a Files,
+    keydir: &'a Keydir,
+    request: &'a Request,
+    pub(crate) records: u64,
+    /// How many sealed files had a valid hint, and which had none.
+    pub(crate) hinted: u64,
+    pub(crate) hintless: Vec<u64>,
+}
+
+impl<'a> Loader<'a> {
+    pub(crate) fn new(
+        dir: &'a Dir,
+        manifest: &'a Manifest,
+        files: &'a Files,
+        keydir: &'a Keydir,
+        request: &'a Request,
+    ) -> Self {
+        Self {
+            dir,
+            manifest,
+            files,
+            keydir,
+            request,
+            records: 0,
+            hinted: 0,
+            hintless: Vec::new(),
+        }
+    }
+
+    pub(crate) fn hasher(&self) -> &Hasher {
+        &self.keydir.hasher
+    }
+
+    /// Loads every sealed file. Several threads: first each reads a file of its own, then each loads
+    /// the shards of its own from all of them, in their order.
+    pub(crate) fn load_sealed(&mut self) -> Result<()> {
+        let sealed = self.manifest.files.len().saturating_sub(1);
+        let entries = self.manifest.files.iter().zip(self.files.in_order());
+        let sealed: Vec<_> = entries.take(sealed).collect();
+        let mut files_done = 0;
+        for wave in sealed.chunks(self.request.threads) {
+            let hints = self.in_threads(wave.len(), |nth| {
+                let (entry, file) = wave.get(nth)?;
+                Some(self.hint(entry, file))
+            });
+            let hints: Vec<(bool, Hint)> = hints.into_iter().flatten().collect::<Result<_>>()?;
+            for ((is_hinted, hint), (entry, _)) in hints.iter().zip(wave) {
+                self.records += hint.entries().count() as u64;
+                if *is_hinted {
+                    self.hinted += 1;
+                } else {
+                    self.hintless.push(entry.number);
+                }
+            }
+            let loaded = self.in_threads(self.request.threads, |nth| {
+                for ((_, hint), (_, file)) in hints.iter().zip(wave) {
+                    let is_ours =
+                        |entry: &Indexed| shard_of(entry.hash) % self.request.threads == nth;
+                    for entry in hint.entries().filter(is_ours) {
+                        self.load(file, entry, &Own::OnDisk)?;
+                    }
+                }
+                Ok(())
+            });
+            loaded.into_iter().collect::<Result<()>>()?;
+            files_done += wave.len() as u64;
+            if let Some(progress) = &self.request.progress {
+                progress.tell(Progress {
+                    files_done,
+                    files: sealed.len() as u64,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `work` with every number below `count`, in as many threads as there may be; the results in
+    /// their order.
+    fn in_threads<T: Send>(&self, count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        let threads = self.request.threads.min(count);
+        if threads <= 1 {
+            return (0..count).map(work).collect();
+        }
+        let next = AtomicUsize::new(0);
+        let results = std::sync::Mutex::new(Vec::with_capacity(count));
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    loop {
+                        let nth = next.fetch_add(1, Ordering::Relaxed);
+                        if nth >= count {
+                            return;
+                        }
+                        let result = work(nth);
+                        lock(&results).push((nth, result));
+                    }
+                });
+            }
+        });
+        let mut results = results.into_inner().unwrap_or_default();
+        results.sort_by_key(|(nth, _)| *nth);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// The hint of a sealed file, and whether it was there.
+    fn hint(&self, entry: &FileEntry, file: &Arc<DataFile>) -> Result<(bool, Hint)> {
+        match Hint::load(self.dir, entry) {
+            Some(hint) => Ok((true, hint)),
+            None => Ok((false, Hint::scan(file, entry, self.hasher())?)),
+        }
+    }
+
+    /// Loads one record, which is newer than all that were loaded before.
+    pub(crate) fn load(&self, file: &Arc<DataFile>, record: Indexed, own: &Own<'_>) -> Result<()> {
+        let Indexed { hash, offset, kind } = record;
+        let spot = Spot {
+            file: Arc::clone(file),
+            offset,
+        };
+        if kind == Kind::Delete {
+            count_tombstone(&spot);
+        } else {
+            if self.keydir.has_limit() {
+                self.keydir.reserve(hash, 1)?;
+            }
+            if self
+                .keydir
+                .replace(hash, Old::Unknown, Some(spot.loc()), None)
+            {
+                return Ok(());
+            }
+        }
+        let new = (kind == Kind::Put).then(|| spot.loc());
+        let old = self.superseded(hash, &spot, own)?;
+        if let Some((old, size)) = &old {
+            old.file.counts.dead.fetch_add(*size, Ordering::Relaxed);
+        }
+        let old = old.map_or(Old::Absent, |(old, _)| Old::At(old.loc()));
+        self.keydir.replace(hash, old, new, None);
+        Ok(())
+    }
+
+    /// The record that the one at `spot` supersedes, and its size.
+    fn superseded(&self, hash: u64, spot: &Spot, own: &Own<'_>) -> Result<Option<(Spot, u64)>> {
+        let mut key = match own {
+            Own::Known(key) => Some(key.to_vec()),
+            Own::OnDisk => None,
+        };
+        let mut is_damaged = false;
+        for candidate in self.keydir.spots(hash).into_iter() {
+            let (other, size) = match candidate.key() {
+                Ok(read) => read,
+                // It is nobody's: its damage stays reported.
+                Err(Error::Corrupt { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            if key.is_none() && !is_damaged {
+                match spot.key() {
+                    Ok((own, _)) => key = Some(own),
+                    Err(Error::Corrupt { .. }) => is_damaged = true,
+                    Err(error) => return Err(error),
+                }
+            }
+            // A record that is damaged supersedes all the same, as far as its hash tells: what is
+            // older must not be shown for it.
+            let is_same = match &key {
+                Some(key) => *key == other,
+                None => self.hasher().hash(&other) == hash,
+            };
+            if is_same {
+                return Ok(Some((candidate, size)));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,314 @@
+//! [`Options`]: how a store is opened.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use durable_io::{Background, Dir, Disk, Lock, SyncMode};
+
+use crate::bitcask::Bitcask;
+use crate::error::{Error, Result};
+use crate::limits::{DEFAULT_DATA_FILE_SIZE, MAX_DATA_FILE_SIZE, MIN_DATA_FILE_SIZE};
+use crate::names;
+use crate::policy::MergePolicy;
+use crate::recover::{Request, recover};
+use crate::reserve::Reserve;
+use crate::snapshot::Snapshot;
+use crate::stats::{Progress, Recovery};
+use crate::store::{Opened, Settings, Store};
+
+/// The active file is zeroed ahead, and mapped, in pieces of at most this size, in bytes.
+const LARGEST_WINDOW: u64 = 1 << 20;
+const SMALLEST_WINDOW: u64 = 512;
+const DEFAULT_RESERVE: u64 = 4 << 20;
+/// More threads do not open a store faster.
+const MOST_THREADS: usize = 16;
+
+/// Who is told how far opening has come.
+#[derive(Clone)]
+pub(crate) struct Progressed(Arc<dyn Fn(Progress) + Send + Sync>);
+
+impl Progressed {
+    pub(crate) fn tell(&self, progress: Progress) {
+        (self.0)(progress);
+    }
+}
+
+impl fmt::Debug for Progressed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progressed")
+    }
+}
+
+/// How a store is opened: `Options::new().sync(..).open("store")`.
+#[derive(Clone, Debug)]
+pub struct Options {
+    sync: SyncMode,
+    memory_limit: Option<u64>,
+    policy: MergePolicy,
+    auto_merge: bool,
+    background: Background,
+    disk: Disk,
+    progress: Option<Progressed>,
+    data_file_size: u64,
+    merge_rate: Option<u64>,
+    reserve: u64,
+    gathers: bool,
+    threads: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sync: SyncMode::default(),
+            memory_limit: None,
+            policy: MergePolicy::default(),
+            auto_merge: true,
+            background: Background::default(),
+            disk: Disk::default(),
+            progress: None,
+            data_file_size: DEFAULT_DATA_FILE_SIZE,
+            merge_rate: None,
+            reserve: DEFAULT_RESERVE,
+            gathers: true,
+            threads: None,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// When a write is acknowledged. Default: [`SyncMode::Always`].
+    #[must_use]
+    pub fn sync(mut self, mode: SyncMode) -> Self {
+        self.sync = mode;
+        self
+    }
+
+    /// The most memory that the index may take, in bytes: opening and writing fail with
+    /// [`Error::MemoryLimit`] rather than go beyond. What
+    /// [`Stats::change_bytes`](crate::Stats::change_bytes) counts is not part of it. Default: none.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// When the background merges, and what. Default: [`MergePolicy::default`].
+    #[must_use]
+    pub fn merge_policy(mut self, policy: MergePolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Whether the background merges by itself; if not, only [`Bitcask::merge`] does. Default: true.
+    #[must_use]
+    pub fn auto_merge(mut self, merges: bool) -> Self {
+        self.auto_merge = merges;
+        self
+    }
+
+    /// Who writes hints, merges, and keeps the interval of [`SyncMode::Batch`]. Default:
+    /// [`Background::Threads`]: a thread named `bitcask`, and in `Batch` one named `bitcask-sync`.
+    #[must_use]
+    pub fn background(mut self, background: Background) -> Self {
+        self.background = background;
+        self
+    }
+
+    /// The disk that the store is on. Default: [`Disk::os`].
+    #[must_use]
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// Calls `tell` now and then while the store is being opened, from the opening thread. Default:
+    /// nobody is told.
+    #[must_use]
+    pub fn progress(mut self, tell: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Progressed(Arc::new(tell)));
+        self
+    }
+
+    /// The size at which the store goes on in another data file, in bytes: from
+    /// [`MIN_DATA_FILE_SIZE`] to [`MAX_DATA_FILE_SIZE`]. A batch that is larger gets a file of its own
+    /// size. It can be another one at each opening. Default: [`DEFAULT_DATA_FILE_SIZE`].
+    #[must_use]
+    pub fn data_file_size(mut self, bytes: u64) -> Self {
+        self.data_file_size = bytes;
+        self
+    }
+
+    /// The most that background merges read, in bytes in a second. [`Bitcask::merge`] is not held up.
+    /// Default: no limit.
+    #[must_use]
+    pub fn merge_rate(mut self, bytes: u64) -> Self {
+        self.merge_rate = Some(bytes);
+        self
+    }
+
+    /// Disk space that is held back for deletions and merges on a full disk, in bytes; 0 for none.
+    /// Default: 4 MiB.
+    #[must_use]
+    pub fn reserve(mut self, bytes: u64) -> Self {
+        self.reserve = bytes;
+        self
+    }
+
+    /// Whether concurrent writes wait briefly for company: see
+    /// [`GroupCommit::gather`](durable_io::GroupCommit::gather). Default: true.
+    #[must_use]
+    pub fn gather(mut self, gathers: bool) -> Self {
+        self.gathers = gathers;
+        self
+    }
+
+    /// How many threads fill the index while the store is being opened, at most 16. Default: as many
+    /// as the machine has processors; one under [`Background::Inline`].
+    #[must_use]
+    pub fn open_threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Opens the store in the directory `dir`; creates both if they are missing. What a crash left
+    /// torn is zeroed; damage is an error, and nothing is changed.
+    ///
+    /// # Durability
+    /// When this returns, the directory, the store and everything read survive power loss, whatever
+    /// the mode.
+    ///
+    /// # Cost
+    /// Reads the hints, the active file, and sealed files without a hint; zeroes up to 1 MiB behind
+    /// the last record; syncs the directory and its parent, and the active file. Holds one descriptor,
+    /// and one map for each sealed file.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if acknowledged data is lost or damaged, as far as opening looks: sealed
+    /// files with a hint are checked when they are read, or by [`Bitcask::verify`]. [`Error::Disk`] with
+    /// [`Locked`](durable_io::Error::Locked) if the store is open already, in any process.
+    /// [`Error::MemoryLimit`], [`Error::UnsupportedVersion`], [`Error::InvalidOption`],
+    /// [`Error::Disk`], [`Error::Thread`]. After an error the store is as it was, and can be opened
+    /// again.
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Bitcask> {
+        self.check()?;
+        // Durable: the directory's own name. Only now may anything in it be relied on.
+        let held = self.disk.create_dir(dir.as_ref())?;
+        let lock = held.try_lock(names::LOCK)?;
+        let (background, rate) = (self.background, self.merge_rate);
+        let (store, recovery) = self.open_in(held, Some(lock))?;
+        Bitcask::start(store, background, rate, recovery)
+    }
+
+    /// Reads the store in `dir` as it is now, and changes nothing; also while another process has it
+    /// open. What that one writes later is not seen.
+    ///
+    /// Of a store that is being written to, the newest writes may be ones that are not acknowledged
+    /// yet, and that a power loss can still take back.
+    ///
+    /// # Cost
+    /// As [`open`](Options::open), without the syncs.
+    ///
+    /// # Errors
+    /// As [`open`](Options::open), without `Locked`. A directory without a store is
+    /// [`Error::Corrupt`], a missing one [`Error::Disk`].
+    pub fn open_read_only(self, dir: impl AsRef<Path>) -> Result<Snapshot> {
+        self.check()?;
+        let dir = self.disk.open_dir(dir.as_ref())?;
+        loop {
+            let before = crate::manifest::Manifest::read(&dir)?;
+            let missing = match self.clone().open_in(dir.clone(), None) {
+                Ok((store, _)) => return Ok(Snapshot::new(&Arc::new(store))),
+                Err(error @ Error::Corrupt { .. }) => error,
+                Err(error) => return Err(error),
+            };
+            // A merge or rotation beside us may have replaced what the manifest named.
+            if crate::manifest::Manifest::read(&dir)? == before {
+                return Err(missing);
+            }
+        }
+    }
+
+    fn open_in(self, dir: Dir, lock: Option<Lock>) -> Result<(Store, Recovery)> {
+        let is_read_only = lock.is_none();
+        let window = (self.data_file_size / 4).clamp(SMALLEST_WINDOW, LARGEST_WINDOW);
+        let window = window / SMALLEST_WINDOW * SMALLEST_WINDOW;
+        let request = Request {
+            is_read_only,
+            window,
+            data_file_size: self.data_file_size,
+            memory_limit: self.memory_limit,
+            threads: self.threads(),
+            progress: self.progress,
+        };
+        let recovered = recover(&self.disk, &dir, &request)?;
+        let mut reserve = Reserve::new(dir.clone(), self.reserve);
+        if !is_read_only {
+            reserve.hold()?;
+        }
+        let settings = Settings {
+            sync_mode: self.sync,
+            data_file_size: self.data_file_size,
+            window,
+            policy: self.policy,
+            auto_merge: self.auto_merge,
+            store_id: recovered.manifest.store_id,
+        };
+        let store = Store::new(Opened {
+            disk: self.disk,
+            dir,
+            lock,
+            settings,
+            gathers: self.gathers,
+            keydir: recovered.keydir,
+            manifest: recovered.manifest,
+            files: recovered.files,
+            writer: recovered.writer,
+            reserve,
+        });
+        for number in recovered.hintless {
+            store.bell.ask_for_hint(number);
+        }
+        store.bell.ask_for_merge();
+        Ok((store, recovered.recovery))
+    }
+
+    fn threads(&self) -> usize {
+        let default = match self.background {
+            Background::Inline => 1,
+            Background::Threads => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        self.threads.unwrap_or(default).clamp(1, MOST_THREADS)
+    }
+
+    fn check(&self) -> Result<()> {
+        let size = self.data_file_size;
+        if !(MIN_DATA_FILE_SIZE..=MAX_DATA_FILE_SIZE).contains(&size) {
+            return Err(Error::InvalidOption {
+                option: "data_file_size",
+                value: size,
+                rule: "it is from 1024 bytes to 1 TiB",
+            });
+        }
+        if let SyncMode::Batch { writes: 0, .. } = self.sync {
+            return Err(Error::InvalidOption {
+                option: "writes",
+                value: 0,
+                rule: "a batch has at least 1 write",
+            });
+        }
+        if self.merge_rate == Some(0) {
+            return Err(Error::InvalidOption {
+                option: "merge_rate",
+                value: 0,
+                rule: "it is at least 1 byte in a second",
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,315 @@
+//! Opening a store: what is whole, what is torn, what is damaged ([format], section 9).
+//!
+//! Reading comes first and decides; nothing is changed before the verdict.
+//!
+//! [format]: crate::format
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use durable_io::{Dir, Disk, File};
+
+use crate::data_file::{DataFile, FIRST_GROUP, open_named};
+use crate::error::{Corruption, Error, Result};
+use crate::keydir::{Files, Hasher, Keydir, Spot};
+use crate::load::{Loader, Own};
+use crate::manifest::{FileEntry, Manifest};
+use crate::names::{self, Numbered};
+use crate::options::Progressed;
+use crate::scan::{Indexed, Scan, Step};
+use crate::stats::Recovery;
+use crate::writer::{self, Writer};
+
+/// What opening is asked to do.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Nothing is to be changed.
+    pub(crate) is_read_only: bool,
+    pub(crate) window: u64,
+    pub(crate) data_file_size: u64,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) threads: usize,
+    pub(crate) progress: Option<Progressed>,
+}
+
+/// A store, recovered and durable, ready to be written to.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) manifest: Manifest,
+    pub(crate) files: Arc<Files>,
+    pub(crate) keydir: Keydir,
+    pub(crate) writer: Writer,
+    /// Sealed files without a valid hint, by number.
+    pub(crate) hintless: Vec<u64>,
+    pub(crate) recovery: Recovery,
+}
+
+/// Creates or recovers the store in `dir`, which is locked unless the request is read-only.
+pub(crate) fn recover(disk: &Disk, dir: &Dir, request: &Request) -> Result<Recovered> {
+    let mut found = Manifest::read(dir)?;
+    let created = found.is_none();
+    if created && !request.is_read_only {
+        create(disk, dir, request.window)?;
+        found = Manifest::read(dir)?;
+    }
+    let manifest = found.ok_or_else(|| manifest_lost(dir))?;
+    let hasher = Hasher::new(manifest.hash_seed, manifest.store_id);
+    let keydir = Keydir::new(hasher, request.memory_limit);
+    let (files, active_file) = open_files(dir, &manifest, request)?;
+    keydir.set_files(&files);
+    let mut loader = Loader::new(dir, &manifest, &files, &keydir, request);
+    loader.load_sealed()?;
+    let (Some(entry), Some(active)) = (manifest.files.last(), files.in_order().next_back()) else {
+        return Err(manifest_lost(dir));
+    };
+    let mut judged = judge(&loader, &active_file, entry, active)?;
+    let mut recovery = Recovery {
+        created,
+        torn_bytes: judged.torn_bytes,
+        data_files: manifest.files.len() as u64,
+        hinted_files: loader.hinted,
+        records: loader.records + judged.records,
+        keys: keydir.keys(),
+        removed_files: 0,
+        closed: entry.end == judged.cut,
+    };
+    if !request.is_read_only {
+        if !created {
+            // Durable: the names as they were read. Only now may what the manifest does not name go:
+            // a killed process may have left the manifest in the page cache only.
+            dir.sync()?;
+        }
+        recovery.removed_files = remove_orphans(dir, &manifest)?;
+        judged.clean(&active_file, entry)?;
+    }
+    active.settle(judged.cut);
+    let zeroed = judged.len.max(judged.cut);
+    let writer = Writer::new(active_file, Arc::clone(active), zeroed, judged.digest);
+    let hintless = std::mem::take(&mut loader.hintless);
+    drop(loader);
+    Ok(Recovered {
+        manifest,
+        files,
+        keydir,
+        writer,
+        hintless,
+        recovery,
+    })
+}
+
+/// Makes a new store: there is no manifest, so either there never was one or its creation was cut
+/// short.
+fn create(disk: &Disk, dir: &Dir, window: u64) -> Result<()> {
+    for entry in dir.list()? {
+        if let Some(Numbered::Data(number)) = names::parse(&entry.name) {
+            // The manifest is created before the first write and the second file, so it was there.
+            if number != 1 || holds_group(dir)? {
+                return Err(manifest_lost(dir));
+            }
+            dir.remove(&entry.name)?;
+        }
+    }
+    let (store_id, hash_seed) = (disk.unique_id()?, disk.unique_id()?);
+    let entry = FileEntry {
+        number: 1,
+        id: disk.unique_id()?,
+        end: FIRST_GROUP,
+        digest: 0,
+    };
+    writer::create(dir, store_id, &entry, window)?;
+    let manifest = Manifest {
+        store_id,
+        hash_seed,
+        next_number: 2,
+        files: vec![entry],
+    };
+    // Only now does the store exist, and a group without a manifest is a loss of the manifest.
+    Ok(manifest.write(dir)?)
+}
+
+/// True if data file 1 has a valid group anywhere.
+fn holds_group(dir: &Dir) -> Result<bool> {
+    let file = dir.open(&names::data(1))?;
+    let mut bytes = [0; crate::data_file::FILE_HEADER_SIZE];
+    let read = file.read_at(&mut bytes, 0)?;
+    let header = bytes.get(..read).unwrap_or_default();
+    let Ok(header) = crate::data_file::FileHeader::decode(header, 1) else {
+        return Ok(false);
+    };
+    let entry = FileEntry {
+        number: 1,
+        id: header.id,
+        end: FIRST_GROUP,
+        digest: 0,
+    };
+    let len = file.len()?;
+    Ok(Scan::open(file, &entry, len).seek()?.is_some())
+}
+
+fn manifest_lost(dir: &Dir) -> Error {
+    let path = dir.path().join(names::MANIFEST);
+    Error::corrupt(&path, 0, Corruption::ManifestLost)
+}
+
+/// Opens every file that the manifest names.
+fn open_files(dir: &Dir, manifest: &Manifest, request: &Request) -> Result<(Arc<Files>, File)> {
+    let mut files = Files::default();
+    let mut active_file = None;
+    for (nth, entry) in manifest.files.iter().enumerate() {
+        let file = open_named(dir, entry, manifest.store_id)?;
+        let slot = files.free_slot();
+        let data_file = if nth + 1 == manifest.files.len() {
+            let len = file.len()?;
+            active_file = Some(file.clone());
+            let size = request.data_file_size.max(len);
+            DataFile::active(file, entry, slot, len, size)
+        } else {
+            DataFile::sealed(file, entry, slot, Arc::default())
+        };
+        files.set(data_file);
+        files.order.push(slot);
+    }
+    let active = active_file.ok_or_else(|| manifest_lost(dir))?;
+    Ok((Arc::new(files), active))
+}
+
+/// What stands in the active file.
+#[derive(Debug)]
+struct Judged {
+    scan: Scan,
+    /// Where the next group goes.
+    cut: u64,
+    len: u64,
+    digest: u32,
+    /// Groups below this offset are proven durable.
+    witness: u64,
+    torn_bytes: u64,
+    records: u64,
+}
+
+/// A record, and its key in a buffer.
+type Keyed = (Indexed, Range<usize>);
+
+/// Reads the active file into the index, and decides whether it is torn or damaged.
+fn judge(
+    loader: &Loader<'_>,
+    file: &File,
+    entry: &FileEntry,
+    active: &Arc<DataFile>,
+) -> Result<Judged> {
+    let len = file.len()?;
+    let mut scan = Scan::open(file.clone(), entry, len);
+    let mut records = 0;
+    let mut keys = Vec::new();
+    let mut found: Vec<Keyed> = Vec::new();
+    loop {
+        keys.clear();
+        found.clear();
+        let step = scan.step(|offset, record| {
+            let start = keys.len();
+            keys.extend_from_slice(record.key);
+            let hash = loader.hasher().hash(record.key);
+            let kind = record.kind;
+            found.push((Indexed { hash, offset, kind }, start..keys.len()));
+        })?;
+        if let Step::Group(_) = step {
+            for (indexed, key) in found.drain(..) {
+                let key = keys.get(key).unwrap_or_default();
+                loader.load(active, indexed, &Own::Known(key))?;
+                records += 1;
+            }
+            continue;
+        }
+        let (cut, digest) = (scan.offset, scan.digest);
+        let mut witness = scan.witness.max(entry.end);
+        // From the cut itself on: a group whose records are damaged has a header that speaks.
+        while let Some(header) = scan.seek()? {
+            witness = witness.max(header.durable);
+            scan.skip();
+        }
+        scan.offset = cut;
+        if witness > cut {
+            // Only beside a writer, whose group was not whole yet when it was read before.
+            scan.forget();
+            let again = Scan::open(file.clone(), entry, len);
+            if is_whole_now(again, cut)? {
+                continue;
+            }
+            let reason = Corruption::LostGroups { durable: witness };
+            return Err(scan.corrupt(cut, reason));
+        }
+        let torn_bytes = scan.nonzero_end()?.map_or(0, |end| end - cut);
+        return Ok(Judged {
+            scan,
+            cut,
+            len,
+            digest,
+            witness,
+            torn_bytes,
+            records,
+        });
+    }
+}
+
+fn is_whole_now(mut scan: Scan, at: u64) -> Result<bool> {
+    scan.offset = at;
+    Ok(matches!(scan.step(|_, _| {})?, Step::Group(_)))
+}
+
+impl Judged {
+    /// Makes what was read durable, and what is behind it zeros.
+    fn clean(&mut self, file: &File, entry: &FileEntry) -> Result<()> {
+        // Written again and not just synced, since a sync that failed in an earlier process may have
+        // left pages that show what the disk does not have and that no later sync writes. The same
+        // goes for zeros.
+        let proven = self.witness.max(entry.end).max(FIRST_GROUP);
+        self.scan.copy_to(file, proven..self.cut)?;
+        let mut at = self.cut;
+        while at < self.len {
+            let left = usize::try_from(self.len - at).unwrap_or(usize::MAX);
+            let zeros = ZEROS.get(..left.min(ZEROS.len())).unwrap_or(ZEROS);
+            file.write_all_at(zeros, at)?;
+            at += zeros.len() as u64;
+        }
+        // Durable: the groups that were read, and the zeros behind them. Only now may they be answered
+        // from and stated in later headers, and a group be written: a torn one must not come back
+        // behind it.
+        drop(file.sync_data()?);
+        Ok(())
+    }
+}
+
+/// What is written at once behind the cut.
+const ZEROS: &[u8] = &[0; 64 << 10];
+
+/// Removes what the manifest does not name.
+fn remove_orphans(dir: &Dir, manifest: &Manifest) -> Result<u64> {
+    let is_named = |number: u64| manifest.files.iter().any(|file| file.number == number);
+    let active = manifest.files.last().map(|file| file.number);
+    let mut removed = 0;
+    // No directory sync here: what comes back after a crash is removed by the next open.
+    for entry in dir.list()? {
+        let is_orphan = match names::parse(&entry.name) {
+            Some(Numbered::Data(number)) => !is_named(number),
+            Some(Numbered::Hint(number)) => !is_named(number) || active == Some(number),
+            None => entry.name == names::MANIFEST_TEMP,
+        };
+        if is_orphan {
+            dir.remove(&entry.name)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Counts the tombstone at `spot`.
+pub(crate) fn count_tombstone(spot: &Spot) {
+    if let Ok(bytes) = spot.file.record_bytes(spot.offset) {
+        let size = bytes.len() as u64;
+        spot.file
+            .counts
+            .tombstones
+            .fetch_add(size, Ordering::Relaxed);
+    }
+}

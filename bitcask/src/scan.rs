@@ -1,0 +1,279 @@
+//! Reading a data file from front to back: group by group, each checked as a whole.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use durable_io::File;
+use durable_io::checksum::Place;
+
+use crate::data_file::{DataFile, FIRST_GROUP};
+use crate::error::{Corruption, Error, Result};
+use crate::keydir::Hasher;
+use crate::manifest::FileEntry;
+use crate::record::{
+    GROUP_ALIGN, GROUP_HEADER, GROUP_HEADER_SIZE, GroupHeader, Kind, align_group, decode_record,
+    digest,
+};
+
+/// The largest read.
+const READ: u64 = 256 << 10;
+
+/// What the index needs of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Indexed {
+    pub(crate) hash: u64,
+    pub(crate) offset: u64,
+    pub(crate) kind: Kind,
+}
+
+/// Bytes of a data file, by offset.
+#[derive(Debug)]
+enum Source {
+    Sealed(Arc<DataFile>),
+    /// Through a buffer: bytes that may still be written.
+    Buffered {
+        file: File,
+        len: u64,
+        bytes: Vec<u8>,
+        start: u64,
+    },
+}
+
+impl Source {
+    fn get(&mut self, offset: u64, len: usize) -> Result<Cow<'_, [u8]>> {
+        match self {
+            Self::Sealed(file) => file.bytes_at(offset, len),
+            Self::Buffered {
+                file,
+                len: file_len,
+                bytes,
+                start,
+            } => {
+                let end = offset.saturating_add(len as u64);
+                if offset < *start || end > *start + bytes.len() as u64 {
+                    let rest = file_len.saturating_sub(offset);
+                    let want = READ.max(len as u64).min(rest);
+                    // If the read fails the buffer holds nothing.
+                    bytes.clear();
+                    let mut read = vec![0; usize::try_from(want).unwrap_or(len)];
+                    file.read_exact_at(&mut read, offset)?;
+                    *bytes = read;
+                    *start = offset;
+                }
+                let at = usize::try_from(offset - *start).unwrap_or(usize::MAX);
+                let rest = bytes.get(at..).unwrap_or_default();
+                Ok(Cow::Borrowed(rest.get(..len).unwrap_or(rest)))
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Sealed(file) => file.path(),
+            Self::Buffered { file, .. } => file.path(),
+        }
+    }
+}
+
+/// What stands at the place of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A whole group.
+    Group(GroupHeader),
+    /// Zeros, or too little room for a group.
+    End,
+    /// Something else, from this offset on.
+    Bad { offset: u64, reason: Corruption },
+}
+
+/// A scan over the groups of one data file.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    source: Source,
+    id: u64,
+    number: u64,
+    /// Where the next group is, and where groups may end.
+    pub(crate) offset: u64,
+    end: u64,
+    /// Over the groups so far.
+    pub(crate) digest: u32,
+    /// The highest durable offset that they state.
+    pub(crate) witness: u64,
+}
+
+impl Scan {
+    /// All groups of a sealed file.
+    pub(crate) fn sealed(file: &Arc<DataFile>) -> Self {
+        Self {
+            id: file.id,
+            number: file.number,
+            offset: FIRST_GROUP,
+            end: file.end(),
+            source: Source::Sealed(Arc::clone(file)),
+            digest: 0,
+            witness: 0,
+        }
+    }
+
+    /// The groups within the first `len` bytes of `file`; its length bounds what is read.
+    pub(crate) fn open(file: File, entry: &FileEntry, len: u64) -> Self {
+        Self {
+            source: Source::Buffered {
+                file,
+                len,
+                bytes: Vec::new(),
+                start: 0,
+            },
+            id: entry.id,
+            number: entry.number,
+            offset: FIRST_GROUP,
+            end: len,
+            digest: 0,
+            witness: 0,
+        }
+    }
+
+    fn place(&self, offset: u64) -> Place {
+        Place {
+            id: self.id,
+            number: self.number,
+            offset,
+        }
+    }
+
+    /// Reads the next group and goes behind it; `visit` gets its records, before all of them are
+    /// checked.
+    pub(crate) fn step(
+        &mut self,
+        mut visit: impl FnMut(u64, crate::record::Record<'_>),
+    ) -> Result<Step> {
+        let at = self.offset;
+        let left = self.end.saturating_sub(at);
+        if left < GROUP_HEADER {
+            return Ok(Step::End);
+        }
+        let place = self.place(at);
+        let bad = |offset, reason| Ok(Step::Bad { offset, reason });
+        let (header, check) = {
+            let bytes = self.source.get(at, GROUP_HEADER_SIZE)?;
+            match GroupHeader::decode(&bytes, place) {
+                Some(found) => found,
+                None if bytes.iter().all(|&byte| byte == 0) => return Ok(Step::End),
+                None => return bad(at, Corruption::Checksum),
+            }
+        };
+        if u64::from(header.bytes) > left - GROUP_HEADER {
+            return bad(at, Corruption::Length);
+        }
+        let mut offset = at + GROUP_HEADER;
+        let bytes = self.source.get(offset, header.bytes as usize)?;
+        let mut rest = &*bytes;
+        for _ in 0..header.count {
+            let place = Place { offset, ..place };
+            match decode_record(rest, place) {
+                Ok(record) => {
+                    let size = record.size();
+                    visit(offset, record);
+                    offset += size as u64;
+                    rest = rest.get(size..).unwrap_or_default();
+                }
+                Err(reason) => return bad(offset, reason),
+            }
+        }
+        if !rest.is_empty() {
+            return bad(at, Corruption::Length);
+        }
+        self.offset = align_group(offset);
+        self.digest = digest(self.digest, check);
+        self.witness = self.witness.max(header.durable);
+        Ok(Step::Group(header))
+    }
+
+    /// Reads the next group, goes behind it, and puts its records into `found`.
+    pub(crate) fn index(&mut self, hasher: &Hasher, found: &mut Vec<Indexed>) -> Result<Step> {
+        found.clear();
+        let step = self.step(|offset, record| {
+            found.push(Indexed {
+                hash: hasher.hash(record.key),
+                offset,
+                kind: record.kind,
+            });
+        })?;
+        if !matches!(step, Step::Group(_)) {
+            found.clear();
+        }
+        Ok(step)
+    }
+
+    /// The next offset from here on at which a valid group header stands, and that header. Goes there.
+    pub(crate) fn seek(&mut self) -> Result<Option<GroupHeader>> {
+        while self.end.saturating_sub(self.offset) >= GROUP_HEADER {
+            let place = self.place(self.offset);
+            let bytes = self.source.get(self.offset, GROUP_HEADER_SIZE)?;
+            if let Some((header, _)) = GroupHeader::decode(&bytes, place) {
+                return Ok(Some(header));
+            }
+            self.offset += GROUP_ALIGN;
+        }
+        Ok(None)
+    }
+
+    /// Writes the bytes of `range` to the same place in `file`.
+    pub(crate) fn copy_to(&mut self, file: &File, range: Range<u64>) -> Result<()> {
+        const CHUNK: u64 = 64 << 10;
+        let mut at = range.start;
+        while at < range.end {
+            let len = CHUNK.min(range.end - at);
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            let bytes = self.source.get(at, len)?;
+            file.write_all_at(&bytes, at)?;
+            at += len as u64;
+        }
+        Ok(())
+    }
+
+    /// Where the first byte of `range` is that is not zero.
+    pub(crate) fn first_nonzero(&mut self, range: Range<u64>) -> Result<Option<u64>> {
+        let len = range.end.saturating_sub(range.start);
+        let bytes = self
+            .source
+            .get(range.start, usize::try_from(len).unwrap_or(usize::MAX))?;
+        let at = bytes.iter().position(|&byte| byte != 0);
+        Ok(at.map(|at| range.start + at as u64))
+    }
+
+    /// Forgets what was read, which may have been written to since.
+    pub(crate) fn forget(&mut self) {
+        if let Source::Buffered { bytes, .. } = &mut self.source {
+            bytes.clear();
+        }
+    }
+
+    /// Continues behind the first bytes of what stands here.
+    pub(crate) fn skip(&mut self) {
+        self.offset += GROUP_ALIGN;
+    }
+
+    /// The end of what is not zero from here on, if anything is not.
+    pub(crate) fn nonzero_end(&mut self) -> Result<Option<u64>> {
+        const CHUNK: u64 = 64 << 10;
+        let mut nonzero = None;
+        let mut at = self.offset;
+        while at < self.end {
+            let len = CHUNK.min(self.end - at);
+            let bytes = self
+                .source
+                .get(at, usize::try_from(len).unwrap_or(usize::MAX))?;
+            let last = bytes.iter().rposition(|&byte| byte != 0);
+            nonzero = last.map(|last| at + last as u64 + 1).or(nonzero);
+            at += len;
+        }
+        Ok(nonzero)
+    }
+
+    pub(crate) fn corrupt(&self, offset: u64, reason: Corruption) -> Error {
+        Error::corrupt(self.source.path(), offset, reason)
+    }
+}

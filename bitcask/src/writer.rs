@@ -1,0 +1,525 @@
+//! The write path: groups, rotation, acknowledgement.
+
+use std::io::IoSlice;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use durable_io::{Barrier, File, Site, SyncMode, create_durably};
+
+use crate::batch::{Batch, Expected, Item, Op, Superseded};
+use crate::data_file::{DataFile, FILE_HEADER_SIZE, FIRST_GROUP, FileHeader};
+use crate::error::{Error, Result};
+use crate::keydir::{Found, Spot};
+use crate::limits::{MAX_DATA_FILES, MAX_UNSYNCED};
+use crate::manifest::{FileEntry, Manifest};
+use crate::names;
+use crate::record::{GROUP_HEADER, GroupHeader, Kind, align_group, digest, put};
+use crate::reserve::Frees;
+use crate::store::{Results, Store, Written, add, lock};
+
+/// Where the next group goes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    file: File,
+    active: Arc<DataFile>,
+    offset: u64,
+    /// The file is zeros from `offset` up to here.
+    zeroed: u64,
+    digest: u32,
+    /// Writes so far: puts, deletions and batches.
+    writes: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(file: File, active: Arc<DataFile>, zeroed: u64, digest: u32) -> Self {
+        let offset = active.end();
+        Self {
+            file,
+            active,
+            offset,
+            zeroed,
+            digest,
+            writes: 0,
+        }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The number of the active file, and where its groups end.
+    pub(crate) fn position(&self) -> (u64, u64) {
+        (self.active.number, self.offset)
+    }
+
+    fn written(&self, store: &Store) -> Written {
+        Written {
+            file: self.file.clone(),
+            number: self.active.number,
+            end: self.offset,
+            version: store.view().version,
+            writes: self.writes,
+        }
+    }
+}
+
+/// What becomes of the items of one commit.
+struct Commit<'a> {
+    items: &'a mut [Item],
+    results: Vec<Option<Result<bool>>>,
+    /// Items, by index, that will be written together.
+    planned: Vec<usize>,
+    /// Items that were written.
+    written: Vec<usize>,
+}
+
+impl Store {
+    /// Commits `batch`, together with whatever other threads write. False if it was not done because
+    /// the expectation was not met.
+    pub(crate) fn commit(&self, batch: Batch, expected: Option<Expected>) -> Result<bool> {
+        let mut item = Item::new(batch, &self.keydir.hasher)?;
+        if item.count() == 0 {
+            self.check_healthy()?;
+            return Ok(true);
+        }
+        item.expected = expected;
+        let (results, index) = self.queue.commit(item, |items| self.lead(items));
+        let own = results.get(index).cloned();
+        own.expect("the leader gives one result for each item")
+    }
+
+    /// Commits a group of callers: the results in the order of `items`.
+    fn lead(&self, items: &mut [Item]) -> Results {
+        // Held across the writes and the sync: this is the order of the store.
+        let mut writer = lock(&self.writer);
+        let mut commit = Commit {
+            results: vec![None; items.len()],
+            planned: Vec::with_capacity(items.len()),
+            written: Vec::with_capacity(items.len()),
+            items,
+        };
+        self.write_all(&mut writer, &mut commit);
+        let Commit {
+            items,
+            mut results,
+            written,
+            ..
+        } = commit;
+        if !written.is_empty() {
+            let mut shown = self.sync_as_promised(&writer, items);
+            if shown.is_ok() {
+                let written = writer.written(self);
+                shown = self.publish(items, &written);
+            }
+            for index in written {
+                if let Some(result) = results.get_mut(index) {
+                    *result = Some(shown.clone().map(|()| true));
+                }
+            }
+        }
+        drop(writer);
+        // Every item was answered, refused or written.
+        results
+            .into_iter()
+            .map(|r| r.unwrap_or(Ok(false)))
+            .collect()
+    }
+
+    /// Decides about every item, in their order, and writes those that are to be.
+    fn write_all(&self, writer: &mut Writer, commit: &mut Commit<'_>) {
+        for index in 0..commit.items.len() {
+            let admitted = self.admit(writer, commit, index);
+            match admitted {
+                Ok(true) => commit.planned.push(index),
+                refused => {
+                    if let Some(result) = commit.results.get_mut(index) {
+                        *result = Some(refused);
+                    }
+                }
+            }
+        }
+        self.write_planned(writer, commit);
+    }
+
+    /// Whether the item at `index` is to be written.
+    fn admit(&self, writer: &mut Writer, commit: &mut Commit<'_>, index: usize) -> Result<bool> {
+        self.check_healthy()?;
+        let condition = commit.items.get(index).and_then(Item::condition);
+        if let Some((hash, key, Expected(expected))) = condition {
+            if commit.touches(&commit.planned, hash, &key) {
+                // What is only planned may yet fail: first it is written.
+                self.write_planned(writer, commit);
+            }
+            let is_met = if let Some((item, op)) = commit.newest(hash, &key) {
+                item.value(op) == expected.as_deref()
+            } else {
+                let value = self.find(&key)?.and_then(Found::into_value);
+                value.as_deref() == expected.as_deref()
+            };
+            if !is_met {
+                return Ok(false);
+            }
+        }
+        // Now, since a record that cannot be read is no reason any more once it is written.
+        let superseded = match commit.items.get(index) {
+            Some(item) => self.superseded_by(item)?,
+            None => return Ok(false),
+        };
+        if self.keydir.has_limit() {
+            self.reserve_keys(commit, index, &superseded)?;
+        }
+        if let Some(item) = commit.items.get_mut(index) {
+            item.superseded = superseded;
+        }
+        Ok(true)
+    }
+
+    /// The records that `item` supersedes, one for each of its changes.
+    fn superseded_by(&self, item: &Item) -> Result<Vec<Option<Superseded>>> {
+        let find = |(hash, op)| self.superseded(hash, item.key(op));
+        item.ops().map(find).collect()
+    }
+
+    /// The record that a new one of `key` supersedes. A record that is damaged is nobody's: its damage
+    /// stays reported.
+    pub(crate) fn superseded(&self, hash: u64, key: &[u8]) -> Result<Option<Superseded>> {
+        match self.keydir.spots(hash).find(key) {
+            Ok(found) => Ok(found.map(|found| Superseded {
+                spot: found.spot,
+                size: found.size as u64,
+            })),
+            Err(Error::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes room in the index for the keys that the item at `index` adds.
+    fn reserve_keys(
+        &self,
+        commit: &Commit<'_>,
+        index: usize,
+        superseded: &[Option<Superseded>],
+    ) -> Result<()> {
+        let Some(item) = commit.items.get(index) else {
+            return Ok(());
+        };
+        // Items of the same commit may add keys to the same shards, too.
+        let before = commit.planned.iter().chain(&commit.written);
+        let before: usize = before
+            .filter_map(|&index| commit.items.get(index))
+            .map(Item::count)
+            .sum();
+        for (nth, ((hash, op), old)) in item.ops().zip(superseded).enumerate() {
+            if op.kind == Kind::Put && old.is_none() {
+                self.keydir.reserve(hash, before + nth + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is planned, in groups; items that fail get their error.
+    fn write_planned(&self, writer: &mut Writer, commit: &mut Commit<'_>) {
+        let planned = std::mem::take(&mut commit.planned);
+        let mut rest = planned.as_slice();
+        while !rest.is_empty() {
+            let (group, later) = rest.split_at(commit.fitting(rest));
+            rest = later;
+            let Err(error) = self.write_group(writer, commit, group) else {
+                continue;
+            };
+            if !error.is_no_space() || group.len() == 1 {
+                commit.fail(group, &error);
+                continue;
+            }
+            // Each by itself: there may be space for some, and deletions may use what is held back.
+            for index in group {
+                let alone = std::slice::from_ref(index);
+                if let Err(error) = self.write_group(writer, commit, alone) {
+                    commit.fail(alone, &error);
+                }
+            }
+        }
+    }
+
+    /// Writes the items at `group` as one group.
+    ///
+    /// # Errors
+    /// [`durable_io::Error::NoSpace`]: nothing was written. Any other one has poisoned the store.
+    fn write_group(
+        &self,
+        writer: &mut Writer,
+        commit: &mut Commit<'_>,
+        group: &[usize],
+    ) -> Result<()> {
+        self.check_healthy()?;
+        let members = || group.iter().filter_map(|&index| commit.items.get(index));
+        let bytes: u64 = members().map(Item::size).sum();
+        let count: usize = members().map(Item::count).sum();
+        let frees = if members().all(Item::frees) {
+            Frees::Keys
+        } else {
+            Frees::Nothing
+        };
+        self.make_room(writer, GROUP_HEADER + bytes, frees)?;
+        let mut offset = writer.offset + GROUP_HEADER;
+        for &index in group {
+            if let Some(item) = commit.items.get_mut(index) {
+                let file = Arc::clone(&writer.active);
+                item.bind(Spot { file, offset });
+                offset += item.size();
+            }
+        }
+        let header = GroupHeader {
+            // Both fit: a group is not larger than the limit of a batch.
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            durable: self
+                .durable_end(writer.active.number)
+                .unwrap_or(FIRST_GROUP),
+        };
+        let (header, check) = header.encode(writer.active.place(writer.offset));
+        let mut slices = Vec::with_capacity(1 + group.len());
+        slices.push(IoSlice::new(&header));
+        let members = group.iter().filter_map(|&index| commit.items.get(index));
+        slices.extend(members.map(|item| IoSlice::new(item.bytes())));
+        // One write. No padding is written: the file is zeros already.
+        let wrote = writer
+            .file
+            .write_all_vectored_at(&mut slices, writer.offset);
+        if let Err(error) = wrote {
+            commit.unbind(group);
+            return Err(self.poison(error));
+        }
+        add(&self.counters.groups, 1);
+        writer.offset = align_group(offset);
+        writer.digest = digest(writer.digest, check);
+        writer.writes += group.len() as u64;
+        let members = group.iter().filter_map(|&index| commit.items.get(index));
+        let parts = std::iter::once(&header[..]).chain(members.map(Item::bytes));
+        writer.active.grow(parts, writer.offset);
+        commit.written.extend_from_slice(group);
+        Ok(())
+    }
+
+    /// Makes room for `bytes` in the active file, or goes on in the next one.
+    fn make_room(&self, writer: &mut Writer, bytes: u64, frees: Frees) -> Result<()> {
+        let end = writer.offset.saturating_add(bytes);
+        if writer.offset > FIRST_GROUP && end > self.settings.data_file_size {
+            self.with_reserve(frees, || self.rotate_with(writer))?;
+        }
+        let end = align_group(writer.offset.saturating_add(bytes));
+        if end <= writer.zeroed {
+            return Ok(());
+        }
+        let zeroed = end.next_multiple_of(self.settings.window);
+        self.with_reserve(frees, || {
+            // A full disk is met here, and never by the write of a group.
+            writer
+                .file
+                .write_zeros(writer.zeroed, zeroed - writer.zeroed)
+                .map_err(|error| self.poison_unless_full(error))
+        })?;
+        writer.zeroed = zeroed;
+        Ok(())
+    }
+
+    /// Does `work`; if the disk is full, again with more and more of the space that is held back, as
+    /// far as what it `frees` allows.
+    pub(crate) fn with_reserve<T>(
+        &self,
+        frees: Frees,
+        mut work: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            match work() {
+                Err(error) if error.is_no_space() => {
+                    let released = lock(&self.reserve).release(frees);
+                    if !released.map_err(|error| self.poison(error))? {
+                        return Err(error);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Syncs what was written if the mode promises that before the acknowledgement.
+    fn sync_as_promised(&self, writer: &Writer, items: &[Item]) -> Result<()> {
+        let records: usize = items.iter().map(Item::count).sum();
+        let is_due = match self.settings.sync_mode {
+            SyncMode::Always => true,
+            SyncMode::Batch { writes, .. } => {
+                writer.writes - self.durable_writes() >= u64::from(writes)
+            }
+            SyncMode::Manual => false,
+        };
+        if !is_due && self.unsynced_records() + records <= MAX_UNSYNCED {
+            return Ok(());
+        }
+        self.sync_written(self.queue.site(), || writer.written(self))
+    }
+
+    /// Continues in the next data file, unless nothing was written to this one.
+    pub(crate) fn rotate(&self) -> Result<()> {
+        // Held across I/O: no group may be written while the store changes files.
+        let mut writer = lock(&self.writer);
+        self.check_healthy()?;
+        if writer.offset == FIRST_GROUP {
+            return Ok(());
+        }
+        self.rotate_with(&mut writer)
+    }
+
+    fn rotate_with(&self, writer: &mut Writer) -> Result<()> {
+        // Held across I/O: manifests are written one at a time.
+        let mut manifest = lock(&self.manifest);
+        let count = manifest.files.len() as u64;
+        if count >= u64::from(MAX_DATA_FILES) {
+            return Err(Error::TooLarge {
+                what: "number of data files",
+                size: count + 1,
+                limit: u64::from(MAX_DATA_FILES),
+            });
+        }
+        // The new file comes first: if there is no space for it, nothing has changed.
+        let entry = FileEntry {
+            number: manifest.next_number,
+            id: self.unique_id()?,
+            end: FIRST_GROUP,
+            digest: 0,
+        };
+        // Not given twice, also if it comes to nothing.
+        manifest.next_number += 1;
+        let store_id = self.settings.store_id;
+        let file = create(&self.dir, store_id, &entry, self.settings.window)
+            .map_err(|error| self.poison_unless_full(error))?;
+        let site = Site::new(Location::caller(), Barrier::Data, "seal");
+        // Durable: the file that is left. Only now may the manifest say where its groups end:
+        // recovery takes a sealed file for whole.
+        self.sync_written(site, || writer.written(self))?;
+        let mut new = Manifest::clone(&manifest);
+        let sealed = FileEntry {
+            number: writer.active.number,
+            id: writer.active.id,
+            end: writer.offset,
+            digest: writer.digest,
+        };
+        if let Some(last) = new.files.last_mut() {
+            *last = sealed;
+        }
+        new.files.push(entry);
+        if let Err(error) = self.replace_manifest(&mut manifest, new) {
+            if error.is_no_space() {
+                // The old manifest stands, so this is an orphan. After any other error nobody knows.
+                drop(self.dir.remove(&names::data(entry.number)));
+            }
+            return Err(error);
+        }
+        drop(manifest);
+        self.go_on_in(writer, file, &entry, &sealed);
+        Ok(())
+    }
+
+    /// Makes `file` the active one, and the one before, `sealed`, a sealed one.
+    fn go_on_in(&self, writer: &mut Writer, file: File, entry: &FileEntry, sealed: &FileEntry) {
+        let (window, size) = (self.settings.window, self.settings.data_file_size);
+        let old = Arc::clone(&writer.active);
+        let old_file = writer.file.clone();
+        let active = self.change_files(|files| {
+            let counts = Arc::clone(&old.counts);
+            files.set(DataFile::sealed(old_file, sealed, old.slot, counts));
+            let slot = files.free_slot();
+            let active = DataFile::active(file.clone(), entry, slot, FIRST_GROUP, size);
+            files.set(Arc::clone(&active));
+            files.order.push(slot);
+            active
+        });
+        let writes = writer.writes;
+        *writer = Writer::new(file, active, window, 0);
+        writer.writes = writes;
+        self.counters.rotations.fetch_add(1, Ordering::Relaxed);
+        self.bell.ask_for_hint(sealed.number);
+    }
+
+    pub(crate) fn unique_id(&self) -> Result<u64> {
+        Ok(self.disk.unique_id()?)
+    }
+}
+
+/// Creates the data file `entry`, empty, durably, with its first `window` bytes as zeros.
+pub(crate) fn create(
+    dir: &durable_io::Dir,
+    store_id: u64,
+    entry: &FileEntry,
+    window: u64,
+) -> durable_io::Result<File> {
+    let header = FileHeader {
+        store_id,
+        number: entry.number,
+        id: entry.id,
+    };
+    // Durable: header, zeros and name. Only now may the manifest name it: a file that it names and
+    // that is missing or has no header is a loss.
+    create_durably(dir, &names::data(entry.number), |file| {
+        let mut bytes = vec![0; usize::try_from(window).unwrap_or(FILE_HEADER_SIZE)];
+        put(&mut bytes, 0, &header.encode());
+        // A full disk is met here.
+        file.allocate(0, window)?;
+        file.write_all_at(&bytes, 0)
+    })
+}
+
+impl Commit<'_> {
+    /// How many of `group`, from the first on, go into one group: at least one.
+    fn fitting(&self, group: &[usize]) -> usize {
+        let mut room = crate::limits::MAX_BATCH_SIZE;
+        let fits = |index: &&usize| {
+            let size = self.items.get(**index).map_or(0, Item::size);
+            let left = room.checked_sub(size);
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        group.iter().take_while(fits).count().max(1)
+    }
+
+    fn fail(&mut self, group: &[usize], error: &Error) {
+        self.unbind(group);
+        for &index in group {
+            if let Some(result) = self.results.get_mut(index) {
+                *result = Some(Err(error.clone()));
+            }
+        }
+    }
+
+    fn unbind(&mut self, group: &[usize]) {
+        for &index in group {
+            if let Some(item) = self.items.get_mut(index) {
+                item.unbind();
+            }
+        }
+    }
+
+    /// True if one of the items at `among` changes `key`.
+    fn touches(&self, among: &[usize], hash: u64, key: &[u8]) -> bool {
+        let items = among.iter().filter_map(|&index| self.items.get(index));
+        let mut items = items.filter(|item| item.changes(hash, key).is_some());
+        items.next().is_some()
+    }
+
+    /// The last change of `key` that was written for this commit.
+    fn newest(&self, hash: u64, key: &[u8]) -> Option<(&Item, &Op)> {
+        let written = self.written.iter().rev();
+        let mut items = written.filter_map(|&index| self.items.get(index));
+        items.find_map(|item| Some((item, item.changes(hash, key)?)))
+    }
+}
+
+impl Item {
+    /// Its last change of `key`.
+    fn changes(&self, hash: u64, key: &[u8]) -> Option<&Op> {
+        let mut ops = self.ops().rev();
+        let (_, op) = ops.find(|(other, op)| *other == hash && self.key(op) == key)?;
+        Some(op)
+    }
+}

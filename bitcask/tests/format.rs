@@ -1,0 +1,171 @@
+//! FORMAT.md is executed: a store made of its `hex` blocks is read, and a store that does what it
+//! describes holds the very bytes of its `hex` blocks.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "test"
+)]
+
+#[allow(dead_code, reason = "each test file uses a part")]
+mod support;
+
+use std::path::Path;
+
+use bitcask::{Batch, Detail, Disk, Options};
+use support::{contents, data, fast_dir, hint, read, settle, write};
+
+const FORMAT: &str = include_str!("../FORMAT.md");
+/// What is zeroed ahead in a store with the smallest data files.
+const WINDOW: usize = 512;
+
+fn options() -> Options {
+    support::options().data_file_size(1024)
+}
+
+/// The bytes of the block that begins with ```` ```hex NAME ````.
+fn block(name: &str) -> Vec<u8> {
+    let mut lines = FORMAT
+        .lines()
+        .skip_while(|line| *line != format!("```hex {name}"));
+    assert!(lines.next().is_some(), "FORMAT.md has no block {name}");
+    let bytes = lines.take_while(|line| *line != "```").flat_map(|line| {
+        line.split('#')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .map(|hex| u8::from_str_radix(hex, 16).unwrap())
+    });
+    bytes.collect()
+}
+
+/// `parts` one after the other, and zeros up to the end of the window.
+fn file(parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = parts.concat();
+    bytes.resize(WINDOW, 0);
+    bytes
+}
+
+/// A store of data file 1, sealed, and data file 2.
+fn write_rotated(dir: &Path) {
+    write(dir, &data(1), &file(&[block("data-1"), block("group")]));
+    write(dir, &data(2), &file(&[block("data-2")]));
+    write(dir, "manifest", &block("manifest-3"));
+}
+
+#[test]
+fn the_documented_bytes_are_read() {
+    let dir = fast_dir();
+    write_rotated(dir.path());
+    write(dir.path(), &hint(1), &block("hint"));
+    let store = options().open(dir.path()).unwrap();
+    assert_eq!(store.recovery().hinted_files, 1);
+    assert_eq!(
+        contents(&store),
+        [(b"apple".to_vec(), b"3".to_vec())].into()
+    );
+    assert!(store.verify().unwrap().is_whole());
+}
+
+#[test]
+fn the_documented_bytes_are_written() {
+    let dir = fast_dir();
+    write(dir.path(), &data(1), &file(&[block("data-1")]));
+    write(dir.path(), "manifest", &block("manifest-1"));
+    let store = options().open(dir.path()).unwrap();
+    let batch = Batch::new().put(b"apple", b"3").delete(b"pear");
+    store.write(batch).unwrap();
+    store.close().unwrap();
+    let expected = file(&[block("data-1"), block("group")]);
+    assert_eq!(read(dir.path(), &data(1)), expected);
+    assert_eq!(read(dir.path(), "manifest"), block("manifest-2"));
+}
+
+#[test]
+fn the_documented_hint_is_made_of_the_documented_file() {
+    let dir = fast_dir();
+    write_rotated(dir.path());
+    let store = options().open(dir.path()).unwrap();
+    assert_eq!(store.recovery().hinted_files, 0);
+    settle(&store);
+    assert_eq!(read(dir.path(), &hint(1)), block("hint"));
+}
+
+#[test]
+fn a_new_store_is_as_documented_but_for_its_ids() {
+    let dir = fast_dir();
+    drop(options().open(dir.path()).unwrap());
+    let made = read(dir.path(), &data(1));
+    let documented = file(&[block("data-1")]);
+    // Check, store id and file id are its own.
+    for range in [0..12, 24..32, 40..WINDOW] {
+        assert_eq!(made[range.clone()], documented[range]);
+    }
+    let (made, documented) = (read(dir.path(), "manifest"), block("manifest-1"));
+    assert_eq!(made.len(), documented.len());
+    for range in [0..12, 32..56, 64..80] {
+        assert_eq!(made[range.clone()], documented[range]);
+    }
+}
+
+#[test]
+fn every_sync_of_the_write_order_says_what_it_protects() {
+    let mut sections = FORMAT.split("\n## ");
+    let section = sections
+        .find(|section| section.starts_with("8. Write order"))
+        .unwrap();
+    let is_step = |line: &str| line.as_bytes().get(1) == Some(&b'.');
+    let mut steps: Vec<String> = Vec::new();
+    for line in section.lines().skip(1) {
+        match steps.last_mut() {
+            Some(step) if line.starts_with("   ") => step.push_str(line),
+            _ if is_step(line) => steps.push(line.to_owned()),
+            _ => {}
+        }
+    }
+    let is_sync = |step: &&String| step.contains("made durable") || step.contains(", durably");
+    let syncs: Vec<_> = steps.iter().filter(is_sync).collect();
+    assert_eq!((steps.len(), syncs.len()), (18, 12));
+    for step in syncs {
+        assert!(step.contains("Protects: "), "{step}");
+    }
+}
+
+#[test]
+fn a_dump_shows_what_stands_in_the_files_and_what_is_wrong() {
+    let dir = fast_dir();
+    write_rotated(dir.path());
+    write(dir.path(), &hint(1), &block("hint"));
+    let dump = |detail| {
+        let mut text = Vec::new();
+        bitcask::dump(&Disk::os(), dir.path(), detail, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    let whole = dump(Detail::Records);
+    for line in [
+        "put     \"apple\" = 1 bytes",
+        "delete  \"pear\"",
+        "group of 2 records, 34 bytes; durable up to 64",
+        "0000000000000001.hint: 96 bytes, 2 entries",
+    ] {
+        assert!(whole.contains(line), "{whole}");
+    }
+    assert!(!whole.contains('!'), "{whole}");
+    assert!(!dump(Detail::Groups).contains("apple"));
+    let mut damaged = file(&[block("data-1"), block("group")]);
+    damaged[100] ^= 1;
+    write(dir.path(), &data(1), &damaged);
+    write(dir.path(), &hint(1), b"no hint");
+    write(dir.path(), &data(9), &file(&[block("data-2")]));
+    let text = dump(Detail::Groups);
+    for line in [
+        "!         88  a checksum does not match",
+        "! 0000000000000001.hint: 7 bytes",
+        "0000000000000009.data: 512 bytes, an orphan",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    support::dir(dir.path()).remove("manifest").unwrap();
+    assert!(dump(Detail::Groups).contains("! manifest is missing"));
+}
