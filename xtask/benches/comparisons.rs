@@ -1,4 +1,5 @@
-//! The log beside the raw methods of the disk and, with `--features peers`, beside other logs.
+//! The log and the hash-indexed store beside the raw methods of the disk and, with `--features peers`,
+//! beside other logs and stores.
 //!
 //! `cargo bench comparisons` prints one table and writes `comparisons.json` below `target/`. Every
 //! round runs every contender once, for a short time, in its own fresh directory, and begins with
@@ -10,7 +11,12 @@
 //! | `BENCH_ROUNDS` | 7 | |
 //! | `BENCH_SECONDS` | 0.2 | of one contender in one round |
 //! | `BENCH_DIR` | below `target/` | a directory on the disk in question |
-//! | `BENCH_ONLY` | | only contenders whose workload or name contains this |
+//! | `BENCH_ONLY` | | only contenders whose workload or name contains this, or one of several: `a\|b` |
+//! | `BENCH_KEYS` | 200000 | in a store that is read |
+//! | `BENCH_REOPEN_KEYS` | 1000000 | in a store that is opened |
+//! | `BENCH_MEMORY_KEYS` | 1000000 | the largest size at which the memory of an index is taken |
+//!
+//! The workloads of stores begin with `store:`.
 //!
 //! On a busy machine an append measures the scheduler as much as the disk. Where the process may, all
 //! appends are therefore measured once more under `SCHED_FIFO`, against a floor that was measured in
@@ -18,8 +24,14 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a command")]
 
+#[path = "comparisons/allocator.rs"]
+mod allocator;
+#[path = "comparisons/bitcask_store.rs"]
+mod bitcask_store;
 #[path = "comparisons/contender.rs"]
 mod contender;
+#[path = "comparisons/keys.rs"]
+mod keys;
 #[path = "comparisons/log.rs"]
 mod log;
 #[path = "comparisons/measure.rs"]
@@ -33,6 +45,8 @@ mod raw;
 mod report;
 #[path = "comparisons/scheduler.rs"]
 mod scheduler;
+#[path = "comparisons/stores.rs"]
+mod stores;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -79,6 +93,7 @@ where
 fn contenders() -> Vec<Contender> {
     let mut all = raw::contenders();
     all.extend(log::contenders());
+    all.extend(bitcask_store::contenders());
     #[cfg(feature = "peers")]
     all.extend(peers::contenders());
     if let Err(error) = scheduler::RealTime::enter() {
@@ -86,7 +101,8 @@ fn contenders() -> Vec<Contender> {
         all.retain(|contender| !contender.real_time);
     }
     let only = env::var("BENCH_ONLY").unwrap_or_default();
-    all.retain(|contender| contender.workload.contains(&only) || contender.name.contains(&only));
+    let is_wanted = |text: &str| only.split('|').any(|part| text.contains(part));
+    all.retain(|contender| is_wanted(&contender.workload) || is_wanted(&contender.name));
     // Peers beside what they are compared with.
     let order: Vec<String> = all.iter().map(|one| one.workload.clone()).collect();
     all.sort_by_key(|one| order.iter().position(|workload| *workload == one.workload));

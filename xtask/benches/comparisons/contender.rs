@@ -11,7 +11,7 @@ use crate::scheduler::{self, RealTime};
 pub(crate) enum Role {
     /// A raw method; the fastest of its workload is the floor.
     Floor,
-    /// This workspace's log.
+    /// This workspace's log or store.
     Own,
     /// The same log, whose groups do not wait for company.
     OwnWithoutGather,
@@ -25,9 +25,13 @@ pub(crate) enum Role {
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
-    Appends,
+    Operations,
     /// Of payload.
     Bytes,
+    /// Of memory, for each key; no rate, and less is better.
+    BytesPerKey,
+    /// Of one operation; no rate, and less is better.
+    Nanoseconds,
 }
 
 type Run = Box<dyn Fn(&Path, Duration) -> anyhow::Result<Rate>>;
@@ -37,7 +41,8 @@ pub(crate) struct Contender {
     pub(crate) name: String,
     pub(crate) role: Role,
     pub(crate) unit: Unit,
-    /// The workload of the raw methods that give the same guarantee for the same record.
+    /// The workload of the raw methods that give the same guarantee for the same record; empty if
+    /// there are none.
     pub(crate) floor: String,
     pub(crate) real_time: bool,
     /// Measures for about that long in an empty directory.
@@ -47,7 +52,7 @@ pub(crate) struct Contender {
 /// What one contender did in one round.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Measured {
-    /// Units per second.
+    /// Units per second; of what is no rate, units.
     pub(crate) rate: f64,
     pub(crate) involuntary_switches: u64,
     /// The machine's, of the last minute.

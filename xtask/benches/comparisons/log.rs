@@ -53,7 +53,7 @@ fn durable_appends(size: usize, threads: usize, real_time: bool) -> [Contender; 
         } else {
             Role::OwnWithoutGather
         },
-        unit: Unit::Appends,
+        unit: Unit::Operations,
         floor: durable_floor(size, real_time),
         real_time,
         run: Box::new(move |dir, time| {
@@ -77,7 +77,7 @@ fn pipelined(size: usize, real_time: bool) -> Contender {
         workload: format!("pipelined durable append, {size} B, {IN_FLIGHT} in flight{suffix}"),
         name: "wal".to_owned(),
         role: Role::Own,
-        unit: Unit::Appends,
+        unit: Unit::Operations,
         floor: durable_floor(size, real_time),
         real_time,
         run: Box::new(move |dir, time| {
@@ -112,7 +112,7 @@ fn quick(name: &str, sync: SyncMode, real_time: bool) -> Contender {
         workload: unsynced(real_time),
         name: name.to_owned(),
         role: Role::Own,
-        unit: Unit::Appends,
+        unit: Unit::Operations,
         floor: kernel_floor(real_time),
         real_time,
         run: Box::new(move |dir, time| {

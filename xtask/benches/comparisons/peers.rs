@@ -1,11 +1,19 @@
-//! Other logs, each with its defaults unless its module says otherwise.
+//! Other logs and stores, each with its defaults unless its module says otherwise.
 
+#[path = "peers/fjall.rs"]
+mod fjall;
+#[path = "peers/lmdb.rs"]
+mod lmdb;
 #[path = "peers/okaywal.rs"]
 mod okaywal;
 #[path = "peers/raft_engine.rs"]
 mod raft_engine;
+#[path = "peers/redb.rs"]
+mod redb;
 #[path = "peers/seglog.rs"]
 mod seglog;
+#[path = "peers/surrealkv.rs"]
+mod surrealkv;
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +22,7 @@ use crate::contender::{
     Contender, READ_FLOOR, Role, Unit, durable, durable_floor, kernel_floor, replay, unsynced,
 };
 use crate::measure::{QUICK, QUICK_SIZE, Rate, SIZES, THREADS, closed_loop, record};
+use crate::stores;
 
 /// Another log, open.
 trait Peer: Sized + Sync + 'static {
@@ -53,6 +62,16 @@ pub(crate) fn contenders() -> Vec<Contender> {
     all.extend(SIZES.map(|size| replayed("raft-engine", size, raft_engine::replay)));
     all.extend(SIZES.map(|size| replayed("okaywal, recovery", size, okaywal::replay)));
     all.extend(SIZES.map(|size| replayed("seglog", size, seglog::replay)));
+    all.extend(stores::contenders::<surrealkv::Store>(Role::Peer));
+    all.extend(stores::contenders::<fjall::Store>(Role::Peer));
+    all.extend(stores::contenders::<redb::Store>(Role::Peer));
+    all.extend(stores::contenders::<lmdb::Lmdb>(Role::Peer));
+    for real_time in [false, true] {
+        // A snapshot: it does not see what is written meanwhile.
+        all.extend([1, 2].map(|threads| {
+            stores::gets::<lmdb::InsideTransaction>(Role::LesserPeer, threads, true, real_time)
+        }));
+    }
     all
 }
 
@@ -61,7 +80,7 @@ fn durable_append<P: Peer>(size: usize, threads: usize, real_time: bool) -> Cont
         workload: durable(size, threads, real_time),
         name: P::NAME.to_owned(),
         role: Role::Peer,
-        unit: Unit::Appends,
+        unit: Unit::Operations,
         floor: durable_floor(size, real_time),
         real_time,
         run: Box::new(move |dir, time| {
@@ -85,7 +104,7 @@ fn quick<P: Peer>(
         workload: unsynced(real_time),
         name: P::NAME.to_owned(),
         role: Role::Peer,
-        unit: Unit::Appends,
+        unit: Unit::Operations,
         floor: kernel_floor(real_time),
         real_time,
         run: Box::new(move |dir, time| {

@@ -28,7 +28,7 @@ pub(crate) fn contenders() -> Vec<Contender> {
         let workload = kernel_floor(real_time);
         all.push(Contender {
             real_time,
-            ..floor(workload, "zeroed, write", Unit::Appends, write)
+            ..floor(workload, "zeroed, write", Unit::Operations, write)
         });
     }
     all.push(floor(
@@ -81,7 +81,12 @@ fn durable(method: Method, size: usize, real_time: bool) -> Contender {
     };
     Contender {
         real_time,
-        ..floor(durable_floor(size, real_time), method.0, Unit::Appends, run)
+        ..floor(
+            durable_floor(size, real_time),
+            method.0,
+            Unit::Operations,
+            run,
+        )
     }
 }
 

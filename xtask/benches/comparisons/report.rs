@@ -20,6 +20,8 @@ struct Summary {
     to_floor: Option<f64>,
     to_gather_off: Option<f64>,
     to_best_peer: Option<f64>,
+    /// How many times as fast this workspace's is as this one.
+    own_to_this: Option<f64>,
 }
 
 /// Prints what was measured: a list of rounds, each in the order of `contenders`.
@@ -32,6 +34,7 @@ pub(crate) fn print(contenders: &[Contender], rounds: &[Vec<Measured>]) {
         "/ floor",
         "/ gather off",
         "/ best peer",
+        "own / it",
         "load",
         "switches",
     ]);
@@ -49,6 +52,7 @@ pub(crate) fn print(contenders: &[Contender], rounds: &[Vec<Measured>]) {
             ratio(summary.to_floor),
             ratio(summary.to_gather_off),
             ratio(summary.to_best_peer),
+            ratio(summary.own_to_this),
             format!("{:.1}", summary.load),
             format!("{:.0}", summary.involuntary_switches),
         ]);
@@ -57,7 +61,8 @@ pub(crate) fn print(contenders: &[Contender], rounds: &[Vec<Measured>]) {
     println!(
         "Medians of {} rounds; ratios are medians of those of single rounds.\n\
          floor: the fastest raw method, one thread, same record, same guarantee; 1 is as fast.\n\
-         best peer: the other log with the best median in the same workload, with the same guarantee.\n\
+         best peer: the other one with the best median in the same workload, with the same guarantee.\n\
+         own / it: how many times as fast this workspace's is.\n\
          load: of the machine. switches: involuntary ones of this process, per round; a yield counts.",
         rounds.len()
     );
@@ -82,6 +87,7 @@ pub(crate) fn write_json(
             "to_floor": summary.to_floor,
             "to_gather_off": summary.to_gather_off,
             "to_best_peer": summary.to_best_peer,
+            "own_to_this": summary.own_to_this,
             "load": summary.load,
             "involuntary_switches": summary.involuntary_switches,
             "rounds": own.map(|measured| measured.rate).collect::<Vec<_>>(),
@@ -96,34 +102,42 @@ pub(crate) fn write_json(
 fn summaries(contenders: &[Contender], rounds: &[Vec<Measured>]) -> Vec<Summary> {
     let summary = |(at, contender): (usize, &Contender)| {
         let of_all = |figure| median_of(rounds, at, figure).unwrap_or_default();
-        let to_best = |is_meant: &dyn Fn(&Contender) -> bool| {
+        let best = |role, workload: &str| {
             // The best one of all rounds: the best of each round would be the luckiest.
             let all = contenders.iter().enumerate();
-            let meant = all.filter(|(_, other)| is_meant(other));
+            let meant = all.filter(|(_, other)| other.role == role && other.workload == workload);
             let rates = meant.filter_map(|(other, _)| {
                 Some((other, median_of(rounds, other, |measured| measured.rate)?))
             });
             let (best, _) = rates.max_by(|(_, one), (_, other)| one.total_cmp(other))?;
-            let ratio = |round: &Vec<Measured>| Some(round.get(at)?.rate / round.get(best)?.rate);
+            Some(best)
+        };
+        let ratio = |one: usize, other: usize| {
+            let ratio = |round: &Vec<Measured>| Some(round.get(one)?.rate / round.get(other)?.rate);
             median(rounds.iter().filter_map(ratio).collect())
         };
-        let beside = |role| {
-            let workload = &contender.workload;
-            to_best(&|other| other.role == role && other.workload == *workload)
-        };
+        let beside = |role| ratio(at, best(role, &contender.workload)?);
         let is_own = contender.role == Role::Own;
+        let floor = best(Role::Floor, &contender.floor);
         Summary {
             rate: of_all(|measured| measured.rate),
             load: of_all(|measured| measured.load),
             involuntary_switches: of_all(|measured| float(measured.involuntary_switches)),
-            to_floor: to_best(&|other| {
-                other.role == Role::Floor && other.workload == contender.floor
-            }),
+            to_floor: floor.and_then(|floor| ratio(at, floor)),
             to_gather_off: is_own.then(|| beside(Role::OwnWithoutGather)).flatten(),
             #[cfg(feature = "peers")]
             to_best_peer: is_own.then(|| beside(Role::Peer)).flatten(),
             #[cfg(not(feature = "peers"))]
             to_best_peer: None,
+            #[cfg(feature = "peers")]
+            own_to_this: match contender.role {
+                Role::Peer | Role::LesserPeer => {
+                    best(Role::Own, &contender.workload).and_then(|own| ratio(own, at))
+                }
+                _ => None,
+            },
+            #[cfg(not(feature = "peers"))]
+            own_to_this: None,
         }
     };
     contenders.iter().enumerate().map(summary).collect()
@@ -142,9 +156,11 @@ fn median(mut figures: Vec<f64>) -> Option<f64> {
 
 fn rate(per_second: f64, unit: Unit) -> String {
     match unit {
+        Unit::BytesPerKey => format!("{per_second:.2} B/key"),
+        Unit::Nanoseconds => format!("{per_second:.0} ns"),
         Unit::Bytes => format!("{:.2} GB/s", per_second / 1e9),
-        Unit::Appends if per_second >= 1e6 => format!("{:.2} M/s", per_second / 1e6),
-        Unit::Appends => format!("{:.1} k/s", per_second / 1e3),
+        Unit::Operations if per_second >= 1e6 => format!("{:.2} M/s", per_second / 1e6),
+        Unit::Operations => format!("{:.1} k/s", per_second / 1e3),
     }
 }
 

@@ -1,0 +1,58 @@
+//! fjall: a cache of 1 GiB, no compression; durable is `SyncData` with each batch.
+
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use crate::keys::{batches, key};
+use crate::stores::KeyValue;
+
+pub(super) struct Store {
+    database: Database,
+    entries: Keyspace,
+    durability: Option<PersistMode>,
+}
+
+impl KeyValue for Store {
+    const NAME: &str = "fjall";
+
+    fn open(dir: &Path, is_durable: bool) -> anyhow::Result<Self> {
+        let database = Database::builder(dir).cache_size(1 << 30).open()?;
+        let entries = database.keyspace("entries", KeyspaceCreateOptions::default)?;
+        Ok(Self {
+            database,
+            entries,
+            durability: is_durable.then_some(PersistMode::SyncData),
+        })
+    }
+
+    fn load(&self, count: u64, value: &[u8]) -> anyhow::Result<()> {
+        for numbers in batches(count) {
+            let mut batch = self.database.batch();
+            for number in numbers {
+                batch.insert(&self.entries, key(number), value);
+            }
+            batch.commit()?;
+        }
+        Ok(())
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) -> anyhow::Result<()> {
+        let mut batch = self.database.batch().durability(self.durability);
+        batch.insert(&self.entries, key, value);
+        Ok(batch.commit()?)
+    }
+
+    type Reader<'a> = ();
+
+    fn reader(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn get(&self, _reader: &(), key: &[u8], see: impl FnOnce(&[u8])) -> anyhow::Result<()> {
+        if let Some(value) = self.entries.get(key)? {
+            see(&value);
+        }
+        Ok(())
+    }
+}
