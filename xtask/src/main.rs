@@ -33,7 +33,7 @@ enum Verb {
     KillChild(crashtest::kill::ChildArgs),
     /// The process that the layer `kill` kills when it judges the hash-indexed store.
     #[command(hide = true)]
-    KillStoreChild(crashtest::kill::store::ChildArgs),
+    KillStoreChild(crashtest::kill::ChildArgs),
     /// The process in which the layer `fuse` mounts.
     #[cfg(all(feature = "fuse", target_os = "linux"))]
     #[command(hide = true)]

@@ -7,6 +7,7 @@
 //! acknowledged. The parent kills it after an acknowledgement or shortly after a phase began, reopens
 //! the log in its own process and compares ([`oracle`]). The next process goes on where it ended.
 
+mod args;
 mod child;
 mod line;
 mod oracle;
@@ -25,7 +26,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wal::{Lsn, Options};
 
-pub(crate) use child::{ChildArgs, child};
+pub(crate) use args::ChildArgs;
+pub(crate) use child::child;
 use line::{Line, Step};
 use oracle::{Found, Heard, Known, Phase};
 
@@ -58,6 +60,15 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
+    /// One of them, mostly `Always`.
+    fn draw(rng: &mut StdRng) -> Self {
+        match rng.random_range(0..10) {
+            0..7 => Self::Always,
+            7 | 8 => Self::Batch,
+            _ => Self::Manual,
+        }
+    }
+
     fn sync_mode(self) -> SyncMode {
         match self {
             Self::Always => SyncMode::Always,
@@ -85,6 +96,17 @@ struct Bound {
     acknowledged: u64,
 }
 
+impl Bound {
+    /// False once it is reached, or three times the kills did not hit every phase, or something broke:
+    /// what follows a broken store says nothing.
+    fn wants_more(&self, kill: &Kill, time_left: bool) -> bool {
+        let missed = kill.phases.iter().any(|&(_, kills)| kills == 0);
+        let short = kill.kills < self.kills || kill.acknowledged < self.acknowledged;
+        let hopeless = kill.kills >= 3 * self.kills;
+        kill.findings.is_empty() && (short || time_left || missed && !hopeless)
+    }
+}
+
 /// Kills until the bound is reached and every phase was hit, or something broke.
 ///
 /// # Errors
@@ -104,12 +126,23 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Kill> {
     let progress = Progress::new("wal kill", Some(bound.kills));
     let started = Instant::now();
     let mut judge = Judge::new(context)?;
-    while judge.goes_on(&bound, started.elapsed() < context.extra_time) {
+    while bound.wants_more(&judge.kill, started.elapsed() < context.extra_time) {
         judge.round()?;
         progress.set(judge.kill.kills.min(bound.kills));
     }
     progress.finish(&judge.kill.summary());
     Ok(judge.kill)
+}
+
+/// Notes what was wrong after a kill.
+fn show(kill: &mut Kill, what: String, findings: Vec<String>) {
+    kill.findings.push(what);
+    // What follows from the first few says nothing new.
+    let more = findings.len().saturating_sub(SHOWN);
+    kill.findings.extend(findings.into_iter().take(SHOWN));
+    if more > 0 {
+        kill.findings.push(format!("and {more} more"));
+    }
 }
 
 /// When to kill.
@@ -123,6 +156,29 @@ enum Plan {
         nth: u64,
         moment: Duration,
     },
+}
+
+impl Plan {
+    /// Anywhere.
+    fn anywhere(rng: &mut StdRng) -> Self {
+        Self::Acknowledged(rng.random_range(1..800))
+    }
+
+    /// Into the one of `phases` that was hit least by `kill`.
+    fn into_rarest(phases: &[(Phase, &str)], kill: &Kill, rng: &mut StdRng) -> Self {
+        let named = phases.iter().zip(&kill.phases);
+        let rarest = named.filter(|((phase, _), _)| *phase != Phase::Append);
+        let phase = rarest
+            .min_by_key(|(_, count)| count.1)
+            .map(|((phase, _), _)| *phase);
+        // Moments are spread evenly over orders of magnitude: 1 us to 4 ms.
+        let longest = 1 << rng.random_range(0..13);
+        Self::Begin {
+            phase: phase.unwrap_or(Phase::Recovery),
+            nth: rng.random_range(1..4),
+            moment: Duration::from_micros(rng.random_range(0..longest)),
+        }
+    }
 }
 
 impl fmt::Display for Plan {
@@ -171,25 +227,12 @@ impl Judge {
         })
     }
 
-    /// False once the bound is reached, or three times the kills did not hit every phase, or a log
-    /// broke: what follows a broken log says nothing.
-    fn goes_on(&self, bound: &Bound, time_left: bool) -> bool {
-        let missed = self.kill.phases.iter().any(|&(_, kills)| kills == 0);
-        let short = self.kill.kills < bound.kills || self.kill.acknowledged < bound.acknowledged;
-        let hopeless = self.kill.kills >= 3 * bound.kills;
-        self.kill.findings.is_empty() && (short || time_left || missed && !hopeless)
-    }
-
     /// One process: started, killed, and its log judged.
     fn round(&mut self) -> anyhow::Result<()> {
         if self.logs == 0 || self.rng.random_bool(0.06) {
             self.fresh_log()?;
         }
-        let mode = match self.rng.random_range(0..10) {
-            0..7 => Mode::Always,
-            7 | 8 => Mode::Batch,
-            _ => Mode::Manual,
-        };
+        let mode = Mode::draw(&mut self.rng);
         let plan = self.plan();
         let heard = self.run_and_kill(mode, plan)?;
         self.kill.acknowledged += heard.acknowledged;
@@ -216,15 +259,8 @@ impl Judge {
         };
         if !findings.is_empty() {
             let (kills, seed, mode) = (self.kill.kills, self.seed, mode.word());
-            self.kill.findings.push(format!(
-                "kill {kills} of seed {seed} ({mode}, {plan}) fell into {phase:?}"
-            ));
-            // What follows from the first few says nothing new.
-            let more = findings.len().saturating_sub(SHOWN);
-            self.kill.findings.extend(findings.into_iter().take(SHOWN));
-            if more > 0 {
-                self.kill.findings.push(format!("and {more} more"));
-            }
+            let what = format!("kill {kills} of seed {seed} ({mode}, {plan}) fell into {phase:?}");
+            show(&mut self.kill, what, findings);
         }
         Ok(())
     }
@@ -246,25 +282,21 @@ impl Judge {
     /// Half of the kills fall anywhere, the other half into the phase that was hit least.
     fn plan(&mut self) -> Plan {
         if self.plant || self.rng.random_bool(0.5) {
-            return Plan::Acknowledged(self.rng.random_range(1..800));
+            return Plan::anywhere(&mut self.rng);
         }
-        let named = PHASES.iter().zip(&self.kill.phases);
-        let rarest = named.filter(|((phase, _), _)| *phase != Phase::Append);
-        let phase = rarest
-            .min_by_key(|(_, count)| count.1)
-            .map(|((phase, _), _)| *phase);
-        // Moments are spread evenly over orders of magnitude: 1 us to 4 ms.
-        let longest = 1 << self.rng.random_range(0..13);
-        Plan::Begin {
-            phase: phase.unwrap_or(Phase::Recovery),
-            nth: self.rng.random_range(1..4),
-            moment: Duration::from_micros(self.rng.random_range(0..longest)),
-        }
+        Plan::into_rarest(&PHASES, &self.kill, &mut self.rng)
     }
 
     fn run_and_kill(&mut self, mode: Mode, plan: Plan) -> anyhow::Result<Heard> {
         let seed = self.rng.random();
-        let words = ChildArgs::words(&self.log(), mode, seed, &self.known.next, self.plant);
+        let words = ChildArgs::words(
+            "kill-child",
+            &self.log(),
+            mode,
+            seed,
+            &self.known.next,
+            self.plant,
+        );
         let mut heard = Heard::new(&self.known);
         run_and_kill(&self.program, &words, plan, &mut |said| match said {
             Ok(line) => heard.hear(line),

@@ -2,7 +2,6 @@
 //! truncates, closes, opens again, and never ends by itself.
 
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -12,54 +11,10 @@ use wal::{Lsn, Options, Wal};
 
 use super::line::{Line, Step};
 use super::workload::{self, WRITERS};
-use super::{Mode, SEGMENT_SIZE};
+use super::{ChildArgs, SEGMENT_SIZE};
 
 /// How many records a planted liar holds back in its own memory.
 const HELD_BACK: u64 = 8;
-
-/// The command line of the process that is killed.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ChildArgs {
-    /// The log's directory.
-    dir: PathBuf,
-    #[arg(long, value_enum)]
-    mode: Mode,
-    #[arg(long)]
-    seed: u64,
-    /// The number each writer goes on with.
-    #[arg(long, value_delimiter = ',')]
-    next: Vec<u64>,
-    /// Acknowledge each record before it is appended.
-    #[arg(long)]
-    plant: bool,
-}
-
-impl ChildArgs {
-    /// The words of the command line that say this.
-    pub(super) fn words(
-        dir: &std::path::Path,
-        mode: Mode,
-        seed: u64,
-        next: &[u64; WRITERS],
-        plant: bool,
-    ) -> Vec<std::ffi::OsString> {
-        let next: Vec<String> = next.iter().map(u64::to_string).collect();
-        let mut words = vec![
-            "kill-child".into(),
-            dir.into(),
-            "--mode".into(),
-            mode.word().into(),
-        ];
-        words.extend([
-            format!("--seed={seed}").into(),
-            format!("--next={}", next.join(",")).into(),
-        ]);
-        if plant {
-            words.push("--plant".into());
-        }
-        words
-    }
-}
 
 /// Works until it is killed. Returns only after a failure, which it has told its parent.
 pub(crate) fn child(args: &ChildArgs) {

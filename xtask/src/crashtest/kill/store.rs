@@ -10,18 +10,18 @@ mod workload;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bitcask::{Background, Bitcask, MergePolicy, Options};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-pub(crate) use child::{ChildArgs, child};
+pub(crate) use child::child;
 use workload::{Model, WRITERS};
 
 use super::line::{Line, Step};
 use super::oracle::Phase;
-use super::{Bound, Mode, Plan, SHOWN, run_and_kill};
+use super::{Bound, ChildArgs, Mode, Plan, run_and_kill, show};
 use crate::crashtest::Context;
 use crate::crashtest::progress::Progress;
 use crate::crashtest::report::Kill;
@@ -71,7 +71,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Kill> {
     let progress = Progress::new("bitcask kill", Some(bound.kills));
     let started = Instant::now();
     let mut judge = Judge::new(context)?;
-    while judge.goes_on(&bound, started.elapsed() < context.extra_time) {
+    while bound.wants_more(&judge.kill, started.elapsed() < context.extra_time) {
         judge.round()?;
         progress.set(judge.kill.kills.min(bound.kills));
     }
@@ -120,23 +120,12 @@ impl Judge {
         })
     }
 
-    fn goes_on(&self, bound: &Bound, time_left: bool) -> bool {
-        let missed = self.kill.phases.iter().any(|&(_, kills)| kills == 0);
-        let short = self.kill.kills < bound.kills || self.kill.acknowledged < bound.acknowledged;
-        let hopeless = self.kill.kills >= 3 * bound.kills;
-        self.kill.findings.is_empty() && (short || time_left || missed && !hopeless)
-    }
-
     /// One process: started, killed, and its store judged.
     fn round(&mut self) -> anyhow::Result<()> {
         if self.stores == 0 || self.rng.random_bool(0.06) {
             self.fresh_store()?;
         }
-        let mode = match self.rng.random_range(0..10) {
-            0..7 => Mode::Always,
-            7 | 8 => Mode::Batch,
-            _ => Mode::Manual,
-        };
+        let mode = Mode::draw(&mut self.rng);
         let plan = self.plan();
         let heard = self.run_and_kill(mode, plan)?;
         self.kill.acknowledged += heard.acknowledged;
@@ -163,11 +152,8 @@ impl Judge {
         }
         if !findings.is_empty() {
             let (kills, seed, mode) = (self.kill.kills, self.seed, mode.word());
-            self.kill.findings.push(format!(
-                "kill {kills} of seed {seed} ({mode}, {plan}) fell into {phase:?}"
-            ));
-            // What follows from the first few says nothing new.
-            self.kill.findings.extend(findings.into_iter().take(SHOWN));
+            let what = format!("kill {kills} of seed {seed} ({mode}, {plan}) fell into {phase:?}");
+            show(&mut self.kill, what, findings);
         }
         Ok(())
     }
@@ -189,26 +175,22 @@ impl Judge {
     /// A third of the kills fall anywhere, the others into the phase that was hit least.
     fn plan(&mut self) -> Plan {
         if self.plant || self.rng.random_bool(0.35) {
-            return Plan::Acknowledged(self.rng.random_range(1..800));
+            return Plan::anywhere(&mut self.rng);
         }
-        let named = PHASES.iter().zip(&self.kill.phases);
-        let rarest = named.filter(|((phase, _), _)| *phase != Phase::Append);
-        let phase = rarest
-            .min_by_key(|(_, count)| count.1)
-            .map(|((phase, _), _)| *phase);
-        // Moments are spread evenly over orders of magnitude: 1 us to 4 ms.
-        let longest = 1 << self.rng.random_range(0..13);
-        Plan::Begin {
-            phase: phase.unwrap_or(Phase::Merge),
-            nth: self.rng.random_range(1..4),
-            moment: Duration::from_micros(self.rng.random_range(0..longest)),
-        }
+        Plan::into_rarest(&PHASES, &self.kill, &mut self.rng)
     }
 
     fn run_and_kill(&mut self, mode: Mode, plan: Plan) -> anyhow::Result<Heard> {
         let seed = self.rng.random();
         let next: Vec<u64> = self.known.iter().map(|(_, next)| *next).collect();
-        let words = ChildArgs::words(&self.store(), mode, seed, &next, self.plant);
+        let words = ChildArgs::words(
+            "kill-store-child",
+            &self.store(),
+            mode,
+            seed,
+            &next,
+            self.plant,
+        );
         let mut heard = Heard::default();
         let known = &mut self.known;
         run_and_kill(&self.program, &words, plan, &mut |said| match said {

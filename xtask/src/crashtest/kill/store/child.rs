@@ -2,8 +2,6 @@
 //! merges, closes, opens again, and never ends by itself.
 
 use std::convert::Infallible;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -12,53 +10,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::workload::{self, Model, WRITERS};
-use crate::crashtest::kill::Mode;
+use crate::crashtest::kill::ChildArgs;
 use crate::crashtest::kill::line::{Line, Step};
 
 /// How many operations a planted liar holds back in its own memory.
 const HELD_BACK: u64 = 8;
-
-/// The command line of the process that is killed.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ChildArgs {
-    /// The store's directory.
-    dir: PathBuf,
-    #[arg(long, value_enum)]
-    mode: Mode,
-    #[arg(long)]
-    seed: u64,
-    /// The number each writer goes on with.
-    #[arg(long, value_delimiter = ',')]
-    next: Vec<u64>,
-    /// Acknowledge each operation before it is done.
-    #[arg(long)]
-    plant: bool,
-}
-
-impl ChildArgs {
-    /// The words of the command line that say this.
-    pub(super) fn words(
-        dir: &Path,
-        mode: Mode,
-        seed: u64,
-        next: &[u64],
-        plant: bool,
-    ) -> Vec<OsString> {
-        let next: Vec<String> = next.iter().map(u64::to_string).collect();
-        let mut words = vec![
-            "kill-store-child".into(),
-            dir.into(),
-            "--mode".into(),
-            mode.word().into(),
-            format!("--seed={seed}").into(),
-            format!("--next={}", next.join(",")).into(),
-        ];
-        if plant {
-            words.push("--plant".into());
-        }
-        words
-    }
-}
 
 /// A writer: what its keys hold, and the number of its next operation.
 struct Writer {
