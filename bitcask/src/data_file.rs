@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use durable_io::checksum::{Place, checksum_at};
-use durable_io::codec::Decoder;
+use durable_io::codec::{Decoder, put};
 use durable_io::{Dir, File, Map};
 
 use crate::error::{Corruption, Error, Result};
 use crate::manifest::{Bad, FileEntry, VERSION};
 use crate::names;
-use crate::record::{RECORD_HEADER_SIZE, Record, RecordHeader, decode_record, put};
+use crate::record::{RECORD_HEADER_SIZE, Record, RecordHeader, decode_record};
 
 /// Bytes of a data file's header; the first group follows.
 pub(crate) const FILE_HEADER_SIZE: usize = 64;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use durable_io::checksum::checksum;
-use durable_io::codec::Decoder;
+use durable_io::codec::{Decoder, put};
 use durable_io::{Dir, File, Map};
 
 use crate::data_file::{DataFile, FIRST_GROUP};
@@ -13,7 +13,7 @@ use crate::error::{Corruption, Result};
 use crate::keydir::Hasher;
 use crate::manifest::FileEntry;
 use crate::names;
-use crate::record::{Kind, digest, put};
+use crate::record::{Kind, digest};
 use crate::scan::{Indexed, Scan, Step};
 
 const MAGIC: &[u8; 8] = b"bcskhint";

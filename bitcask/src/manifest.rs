@@ -5,14 +5,13 @@
 use std::path::PathBuf;
 
 use durable_io::checksum::{Place, checksum};
-use durable_io::codec::{Decoder, Encoder};
+use durable_io::codec::{Decoder, Encoder, put};
 use durable_io::{Dir, replace_file};
 
 use crate::data_file::FIRST_GROUP;
 use crate::error::{Corruption, Error, Result};
 use crate::limits::MAX_DATA_FILES;
 use crate::names;
-use crate::record::put;
 
 /// The format version that this crate writes, and the newest that it reads.
 pub(crate) const VERSION: u32 = 1;

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use durable_io::File;
+use durable_io::codec::put;
 
 use crate::data_file::{Counts, DataFile, FIRST_GROUP, FileHeader};
 use crate::error::{Error, Result};
@@ -574,7 +575,7 @@ impl Output {
             durable: FIRST_GROUP,
         };
         let (header, check) = header.encode(self.entry.place(start));
-        crate::record::put(&mut bytes, 0, &header);
+        put(&mut bytes, 0, &header);
         (bytes, check)
     }
 }

@@ -3,7 +3,7 @@
 //! [format]: crate::format
 
 use durable_io::checksum::{Place, checksum, checksum_at};
-use durable_io::codec::Decoder;
+use durable_io::codec::{Decoder, put};
 
 use crate::error::Corruption;
 
@@ -180,14 +180,6 @@ impl GroupHeader {
 pub(crate) fn digest(before: u32, group_check: u32) -> u32 {
     let parts = [before, group_check].map(u32::to_le_bytes);
     checksum(parts.as_flattened())
-}
-
-/// Copies `bytes` to `at`; what does not fit is left out.
-pub(crate) fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
-    let end = at + bytes.len();
-    if let Some(place) = out.get_mut(at..end) {
-        place.copy_from_slice(bytes);
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use durable_io::codec::put;
 use durable_io::{Barrier, File, Site, SyncMode, create_durably};
 
 use crate::batch::{Batch, Expected, Item, Op, Superseded};
@@ -14,7 +15,7 @@ use crate::keydir::{Found, Spot};
 use crate::limits::{MAX_DATA_FILES, MAX_UNSYNCED};
 use crate::manifest::{FileEntry, Manifest};
 use crate::names;
-use crate::record::{GROUP_HEADER, GroupHeader, Kind, align_group, digest, put};
+use crate::record::{GROUP_HEADER, GroupHeader, Kind, align_group, digest};
 use crate::reserve::Frees;
 use crate::store::{Results, Store, Written, add, lock};
 

@@ -43,6 +43,14 @@ impl<'a> Decoder<'a> {
     }
 }
 
+/// Copies `bytes` to `at` in `out`; does nothing if they do not fit there.
+#[inline]
+pub fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
+    if let Some(to) = out.get_mut(at..at.saturating_add(bytes.len())) {
+        to.copy_from_slice(bytes);
+    }
+}
+
 /// Appends numbers and byte strings to a buffer.
 #[derive(Clone, Debug, Default)]
 pub struct Encoder {
@@ -90,6 +98,16 @@ mod tests {
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_not_put() {
+        let mut out = [0; 4];
+        put(&mut out, 1, &[1, 2]);
+        for at in [3, 5, usize::MAX] {
+            put(&mut out, at, &[9, 9]);
+        }
+        assert_eq!(out, [0, 1, 2, 0]);
+    }
 
     #[test]
     fn what_was_encoded_is_decoded() {

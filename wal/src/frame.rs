@@ -3,7 +3,7 @@
 //! [format]: crate::format
 
 use durable_io::checksum::{Place, checksum, checksum_at};
-use durable_io::codec::Decoder;
+use durable_io::codec::{Decoder, put};
 
 use crate::lsn::Lsn;
 use crate::ticket::Callback;
@@ -83,13 +83,6 @@ impl GroupHeader {
     /// The last record of the group.
     pub(crate) fn last_lsn(&self) -> Lsn {
         self.first_lsn.plus(u64::from(self.count)).previous()
-    }
-}
-
-/// Copies `bytes` to `at`; both lengths are constants of the callers.
-pub(crate) fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
-    if let Some(to) = out.get_mut(at..at + bytes.len()) {
-        to.copy_from_slice(bytes);
     }
 }
 

@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use durable_io::checksum::checksum_at;
-use durable_io::codec::Decoder;
+use durable_io::codec::{Decoder, put};
 use durable_io::{Dir, File};
 
 use crate::error::{Corruption, Error};
-use crate::frame::{place, put};
+use crate::frame::place;
 use crate::limits::{MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN};
 use crate::lsn::Lsn;
 use crate::names;

@@ -1,6 +1,7 @@
 use super::*;
-use crate::frame::{GROUP_HEADER_SIZE, put};
+use crate::frame::GROUP_HEADER_SIZE;
 use crate::segment::{FIRST_GROUP, SegmentHeader};
+use durable_io::codec::put;
 
 const GROUP: GroupHeader = GroupHeader {
     bytes: 8,
