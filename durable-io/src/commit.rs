@@ -1,13 +1,12 @@
 //! Group commit: many writers, one write and one sync. The first who finds nobody leading leads.
 //!
 //! Sources: the leader/follower scheme of `LevelDB`'s and `RocksDB`'s write queue; the gather step is
-//! `PostgreSQL`'s `commit_delay`, ended by who may come, and bounded by the time that a commit takes.
+//! `PostgreSQL`'s `commit_delay`, ended by the last one who may come, who leads, and bounded by the
+//! time that a commit takes.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe, Location};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::site::{Barrier, Site};
@@ -15,17 +14,16 @@ use group::Group;
 
 mod group;
 
-/// A leader leads at most this many groups before its caller goes on, and another one only for a crowd
-/// of this many: then it takes long until one of them that is woken runs. For fewer, the leader itself
-/// is missed among them.
-const MAX_LED: usize = 4;
-const CROWD: usize = 8;
 /// How many items a group may hold and leave its memory to a later one.
 const KEPT: usize = 1024;
-/// A leader waits for company for at most this part of the time that the last commit took.
-const PATIENCE: u32 = 2;
-/// After it has waited in vain it does not wait for a while: for one group, two, four, up to this many.
-const MAX_SKIPPED: u32 = 1024;
+/// A group is waited for no longer once nobody came for this part of the time that the last commit
+/// took, or after that time.
+const GAP: u32 = 2;
+/// Commits that take less are not waited for: a sleep takes longer.
+const SHORT: Duration = Duration::from_micros(20);
+/// After a group was waited for in vain it is not done for a while: for one group, two, four, up to
+/// this many.
+const MAX_SKIPPED: u32 = 64;
 
 /// Collects what concurrent writers bring (`T`) into groups; one of them, the leader, commits the
 /// whole group and gives every member the result (`R`).
@@ -45,8 +43,6 @@ pub struct GroupCommit<T, R> {
     /// Where those wait who only want the leader to be done.
     led: Condvar,
     gathers: bool,
-    /// How many are in the group that is filling, for the leader that waits for them.
-    filled: AtomicUsize,
     site: Site,
 }
 
@@ -68,6 +64,7 @@ struct State<T, R> {
     expected: usize,
     /// How long the last commit took.
     took: Duration,
+    watch: Watch,
     /// How many groups are not waited for any more, and how many will not be after the next time that
     /// was in vain.
     skipping: u32,
@@ -84,6 +81,15 @@ enum Leader {
     Works,
     /// Its group has no result, and there will be no other one.
     Panicked,
+}
+
+/// Whether a member sees to it that the group that is filling is not waited for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watch {
+    Nobody,
+    Somebody,
+    /// It has been too long.
+    Over,
 }
 
 /// The place of one item in its group, from [`GroupCommit::submit`].
@@ -120,6 +126,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
                 outside: 0,
                 expected: 0,
                 took: Duration::ZERO,
+                watch: Watch::Nobody,
                 skipping: 0,
                 skip_next: 1,
                 leader: Leader::Free,
@@ -129,15 +136,15 @@ impl<T, R: Clone> GroupCommit<T, R> {
             wanted: Condvar::new(),
             led: Condvar::new(),
             gathers: true,
-            filled: AtomicUsize::new(0),
             site: Site::new(Location::caller(), Barrier::Data, "group commit"),
         }
     }
 
-    /// Whether a leader waits for company: before it closes the group it lets other threads run, for at
-    /// most half the time that the last commit took, until as many have come as the last group let go,
-    /// beside those who had come by then. They are about to come back; without this, half of them come
-    /// just too late. If they do not come in time it is tried more rarely. Default: true.
+    /// Whether a group waits for company: nobody leads it before as many have come as the last group let
+    /// go, beside those who had come by then; the last of them does. They are about to come back; without
+    /// this, half of them come just too late. It waits no longer than the last commit took, and not when
+    /// nobody came for a quarter of that; if they do not come in time it is tried more rarely. Default:
+    /// true.
     #[must_use]
     pub fn gather(mut self, gathers: bool) -> Self {
         self.gathers = gathers;
@@ -152,29 +159,35 @@ impl<T, R: Clone> GroupCommit<T, R> {
     /// Adds `item` to the group that is filling and returns when that group has been committed:
     /// its result, and the index of `item` within it.
     ///
-    /// If no other thread leads, this one does: it calls `lead` with the whole group, in the order
-    /// in which the items came, outside every lock of this queue; and if eight or more others wait by
-    /// then, with their group too, four in all at most. Otherwise it waits. Only one `lead` runs at a time, once per
-    /// group, and groups are led in the order in which they filled.
+    /// If no other thread leads, and the group waits for no more ([`gather`](GroupCommit::gather)), this
+    /// one does: it calls `lead` with the whole group, in the order in which the items came, outside
+    /// every lock of this queue. Otherwise it waits. Only one `lead` runs at a time, once per group, and
+    /// groups are led in the order in which they filled.
     ///
     /// # Panics
     /// If a `lead` panicked, here or in another thread: the members of its group, and all who come
     /// later, panic too rather than wait for a result that never comes.
-    pub fn commit(&self, item: T, lead: impl FnMut(&mut [T]) -> R) -> (R, usize) {
+    pub fn commit(&self, item: T, lead: impl FnOnce(&mut [T]) -> R) -> (R, usize) {
         let mut state = self.lock();
-        if state.leader == Leader::Free {
-            let index = self.push(&mut state, item);
+        if state.leader == Leader::Free && !self.awaits(&state, 1) {
+            let index = state.push(item);
             return (self.lead(state, lead), index);
         }
-        let member = self.join(&mut state, item);
+        let member = state.join(item);
         (self.finish(state, &member, lead), member.index)
     }
 
     /// Adds `item` to the group that is filling, and returns without waiting for it.
     pub fn submit(&self, item: T) -> Member<R> {
         let mut state = self.lock();
-        let member = self.join(&mut state, item);
-        self.call_server(state);
+        let member = state.join(item);
+        if state.watch == Watch::Somebody && !self.awaits(&state, 0) {
+            // It was the last that those wait for who sleep.
+            drop(state);
+            member.group.call_leader();
+        } else {
+            self.call_server(state);
+        }
         member
     }
 
@@ -183,7 +196,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
     ///
     /// # Panics
     /// As [`commit`](GroupCommit::commit).
-    pub fn wait(&self, member: &Member<R>, lead: impl FnMut(&mut [T]) -> R) -> R {
+    pub fn wait(&self, member: &Member<R>, lead: impl FnOnce(&mut [T]) -> R) -> R {
         match member.result() {
             Some(result) => result.clone(),
             None => self.finish(self.lock(), member, lead),
@@ -195,7 +208,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
     ///
     /// # Panics
     /// As [`commit`](GroupCommit::commit).
-    pub fn lead_once(&self, lead: impl FnMut(&mut [T]) -> R) -> bool {
+    pub fn lead_once(&self, lead: impl FnOnce(&mut [T]) -> R) -> bool {
         let state = self.lock();
         let leads = state.leader == Leader::Free && !state.filling.is_empty();
         if leads {
@@ -249,37 +262,28 @@ impl<T, R: Clone> GroupCommit<T, R> {
         self.wanted.notify_one();
     }
 
-    fn push(&self, state: &mut State<T, R>, item: T) -> usize {
-        let index = state.filling.len();
-        state.filling.push(item);
-        self.filled.store(index + 1, Ordering::Relaxed);
-        index
-    }
-
-    fn join(&self, state: &mut State<T, R>, item: T) -> Member<R> {
-        Member {
-            number: state.number,
-            index: self.push(state, item),
-            group: Arc::clone(state.group.get_or_insert_default()),
-        }
-    }
-
     /// Leads `member`'s group, or waits until another thread has.
     fn finish<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<T, R>>,
         member: &Member<R>,
-        lead: impl FnMut(&mut [T]) -> R,
+        lead: impl FnOnce(&mut [T]) -> R,
     ) -> R {
         loop {
             if let Some(result) = member.result() {
                 return result.clone();
             }
             let is_filling = state.number == member.number;
-            // The group that filled while another was committed is led by whichever of its members
-            // runs first: the one that was woken, or a new one.
             if state.leader == Leader::Free && is_filling {
-                return self.lead(state, lead);
+                // The group that filled while another was committed is led by whichever of its members
+                // runs first, the one that was woken or a new one, as soon as it waits for no more.
+                if !self.awaits(&state, 0) {
+                    return self.lead(state, lead);
+                }
+                if state.watch == Watch::Nobody {
+                    state = self.watch(state, member);
+                    continue;
+                }
             }
             state.check();
             state.waiting += usize::from(is_filling);
@@ -296,51 +300,73 @@ impl<T, R: Clone> GroupCommit<T, R> {
         }
     }
 
-    /// Commits the group that is filling, hands its result to all members, and goes on with the next
-    /// one for a while if others wait for it. Returns the result of the first.
+    /// True if nobody is to lead the group that is filling yet, when `more` will have come.
+    fn awaits(&self, state: &State<T, R>, more: usize) -> bool {
+        self.gathers
+            && state.filling.len() + more < state.expected
+            && state.skipping == 0
+            && state.watch != Watch::Over
+            && state.took >= SHORT
+    }
+
+    /// Sleeps until the group that is filling, which is `member`'s, is led or need not be waited for.
+    fn watch<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<T, R>>,
+        member: &Member<R>,
+    ) -> MutexGuard<'a, State<T, R>> {
+        state.watch = Watch::Somebody;
+        state.waiting += 1;
+        let (took, missing) = (state.took, state.expected - state.filling.len());
+        let begin = Instant::now();
+        let (mut seen, mut last) = (state.filling.len(), begin);
+        loop {
+            drop(state);
+            member
+                .group
+                .sleep_for((took / GAP).saturating_sub(last.elapsed()));
+            state = self.lock();
+            if state.number != member.number {
+                return state;
+            }
+            if !self.awaits(&state, 0) {
+                break;
+            }
+            if state.filling.len() > seen {
+                (seen, last) = (state.filling.len(), Instant::now());
+            }
+            if last.elapsed() >= took / GAP || begin.elapsed() >= took {
+                state.watch = Watch::Over;
+                // Where there are more threads than the processors can bring back in time, it is
+                // better to commit those who are there, and let the others come meanwhile.
+                if (state.expected - seen) * 2 > missing {
+                    state.skipping = state.skip_next;
+                    state.skip_next = MAX_SKIPPED.min(state.skip_next * 2);
+                }
+                break;
+            }
+        }
+        state.waiting -= 1;
+        state
+    }
+
+    /// Commits the group that is filling, hands its result to all members, and wakes one of those who
+    /// wait for the next group. Returns the result.
     fn lead<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<T, R>>,
-        mut lead: impl FnMut(&mut [T]) -> R,
+        lead: impl FnOnce(&mut [T]) -> R,
     ) -> R {
         state.leader = Leader::Works;
-        let (mut state, first) = self.lead_group(state, &mut lead);
-        let mut led = 1;
-        while led < MAX_LED && state.waiting >= CROWD {
-            // The caller does not come back into this group.
-            state.expected -= usize::from(led == 1);
-            state = self.lead_group(state, &mut lead).0;
-            led += 1;
-        }
-        // It does now.
-        state.expected += usize::from(led > 1);
-        state.leader = Leader::Free;
-        if state.outside > 0 {
-            self.led.notify_all();
-        }
-        // Those who wait for the next group all sleep: one must come and lead it. It is enough to wake
-        // one, since a new one that is faster leads it, and the woken one with it.
-        match &state.group {
-            Some(next) if state.waiting > 0 => {
-                let next = Arc::clone(next);
-                drop(state);
-                next.call_leader();
-            }
-            _ => self.call_server(state),
-        }
-        first
-    }
-
-    fn lead_group<'a>(
-        &'a self,
-        state: MutexGuard<'a, State<T, R>>,
-        lead: &mut impl FnMut(&mut [T]) -> R,
-    ) -> (MutexGuard<'a, State<T, R>>, R) {
-        let mut state = self.gathered(state);
         let emptied = std::mem::take(&mut state.emptied);
         let mut items = std::mem::replace(&mut state.filling, emptied);
         let group = state.group.take();
         let members = items.len();
+        match std::mem::replace(&mut state.watch, Watch::Nobody) {
+            Watch::Nobody => state.skipping = state.skipping.saturating_sub(1),
+            Watch::Somebody => state.skip_next = 1,
+            Watch::Over => {}
+        }
         state.waiting = 0;
         state.number += 1;
         // A thread that is alone waits for nobody, and need not ask the clock.
@@ -350,16 +376,33 @@ impl<T, R: Clone> GroupCommit<T, R> {
         let result = panic::catch_unwind(AssertUnwindSafe(|| lead(&mut items)))
             .unwrap_or_else(|panic| self.fail(group.as_deref(), panic));
         let took = begin.map(|begin| begin.elapsed());
-        if let Some(group) = group {
-            group.finish(result.clone());
-        }
         items.clear();
         items.shrink_to(KEPT);
         let mut state = self.lock();
         state.emptied = items;
         state.took = took.unwrap_or(state.took);
+        // Before they are told, so that none of them is counted twice.
         state.expected = members + state.filling.len();
-        (state, result)
+        state.leader = Leader::Free;
+        if state.outside > 0 {
+            self.led.notify_all();
+        }
+        // Those who wait for the next group all sleep: one must come and lead it, or watch it. It is
+        // enough to wake one, since a new one that is faster leads it, and the woken one with it.
+        let next = state.group.as_ref().filter(|_| state.waiting > 0);
+        let next = next.map(Arc::clone);
+        if next.is_none() {
+            self.call_server(state);
+        } else {
+            drop(state);
+        }
+        if let Some(group) = group {
+            group.finish(result.clone());
+        }
+        if let Some(next) = next {
+            next.call_leader();
+        }
+        result
     }
 
     /// Lets all who wait know that `group` has no result, and that there will be no other one.
@@ -373,37 +416,6 @@ impl<T, R: Clone> GroupCommit<T, R> {
         self.led.notify_all();
         self.wanted.notify_one();
         panic::resume_unwind(panic)
-    }
-
-    /// Lets other threads come into the group that is filling, as many as may be about to.
-    fn gathered<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State<T, R>>,
-    ) -> MutexGuard<'a, State<T, R>> {
-        if !self.gathers || state.filling.len() >= state.expected {
-            return state;
-        }
-        if state.skipping > 0 {
-            state.skipping -= 1;
-            return state;
-        }
-        let (expected, patience) = (state.expected, state.took / PATIENCE);
-        drop(state);
-        let begin = Instant::now();
-        // Not through the lock, which those who come need.
-        while self.filled.load(Ordering::Relaxed) < expected && begin.elapsed() < patience {
-            thread::yield_now();
-        }
-        let mut state = self.lock();
-        // Where there are more threads than the processors can bring back in time, it is better to
-        // commit those who are there, and let the others come meanwhile.
-        if state.filling.len() >= expected {
-            state.skip_next = (state.skip_next / 2).max(1);
-        } else {
-            state.skipping = state.skip_next;
-            state.skip_next = MAX_SKIPPED.min(state.skip_next * 2);
-        }
-        state
     }
 
     /// Wakes the thread that serves, if it has something to do, or nothing any more.
@@ -428,6 +440,19 @@ impl<T, R: Clone> Default for GroupCommit<T, R> {
 }
 
 impl<T, R> State<T, R> {
+    fn push(&mut self, item: T) -> usize {
+        self.filling.push(item);
+        self.filling.len() - 1
+    }
+
+    fn join(&mut self, item: T) -> Member<R> {
+        Member {
+            number: self.number,
+            index: self.push(item),
+            group: Arc::clone(self.group.get_or_insert_default()),
+        }
+    }
+
     /// No group is finished any more after a leader panicked.
     fn check(&self) {
         assert!(

@@ -1,6 +1,7 @@
 //! One group: where its members sleep, and find its result.
 
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// Each group has a lock of its own, so that those who wake do not meet those who join the next one.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ struct Gate {
     /// One of them is to lead.
     leads: bool,
     /// All have been woken.
-    is_open: bool,
+    woke_all: bool,
     /// There will be no result.
     has_failed: bool,
 }
@@ -61,7 +62,7 @@ impl<R> Group<R> {
     /// Returns when there is a result, or will be none, or when the caller is to lead.
     pub(super) fn sleep(&self) {
         let mut gate = self.gate();
-        while self.result.get().is_none() && !gate.has_failed {
+        while self.is_open(&gate) {
             if std::mem::take(&mut gate.leads) {
                 return;
             }
@@ -70,7 +71,29 @@ impl<R> Group<R> {
             gate = woken.unwrap_or_else(PoisonError::into_inner);
             gate.asleep -= 1;
         }
-        if gate.asleep > 0 && !std::mem::replace(&mut gate.is_open, true) {
+        self.wake_others(gate);
+    }
+
+    /// As [`sleep`](Group::sleep), but also returns after `time` at the latest, or a little sooner.
+    pub(super) fn sleep_for(&self, time: Duration) {
+        let mut gate = self.gate();
+        if self.is_open(&gate) && !std::mem::take(&mut gate.leads) {
+            gate.asleep += 1;
+            let woken = self.woken.wait_timeout(gate, time);
+            gate = woken.unwrap_or_else(PoisonError::into_inner).0;
+            gate.asleep -= 1;
+        }
+        self.wake_others(gate);
+    }
+
+    fn is_open(&self, gate: &Gate) -> bool {
+        self.result.get().is_none() && !gate.has_failed
+    }
+
+    /// Wakes all others, if there is a result and nobody has.
+    fn wake_others(&self, mut gate: MutexGuard<'_, Gate>) {
+        let is_wanted = !self.is_open(&gate) && gate.asleep > 0;
+        if is_wanted && !std::mem::replace(&mut gate.woke_all, true) {
             drop(gate);
             self.woken.notify_all();
         }

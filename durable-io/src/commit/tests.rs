@@ -229,86 +229,101 @@ fn those_who_wait_and_those_who_do_not_are_all_committed_once() {
     assert_eq!(committed, expected);
 }
 
+const LONG: Duration = Duration::from_secs(3600);
+
 #[test]
-fn a_leader_waits_for_those_who_are_about_to_come() {
+fn a_group_waits_for_those_who_are_about_to_come_and_the_last_one_leads() {
     for gathers in [true, false] {
         let queue = &Queue::new().gather(gathers);
-        queue.lock().expected = 2;
-        queue.lock().took = Duration::from_secs(3600);
-        let (done, is_done) = mpsc::channel();
+        queue.lock().expected = 3;
+        queue.lock().took = LONG;
         thread::scope(|scope| {
-            let first = scope.spawn(move || {
-                let group = queue.commit(0, |items| items.to_vec()).0;
-                done.send(()).unwrap();
-                group
-            });
-            if gathers {
-                until_filled(queue, 1);
-            } else {
-                is_done.recv().unwrap();
+            let mut others = Vec::new();
+            for n in 1..=2 {
+                let lead = move |items: &mut [u32]| {
+                    assert!(!gathers, "one who waits leads");
+                    items.to_vec()
+                };
+                others.push(scope.spawn(move || queue.commit(n, lead).0));
+                if gathers {
+                    until_filled(queue, n as usize);
+                }
             }
-            assert_eq!(
-                queue.commit(1, |items| items.to_vec()).0.len(),
-                1 + usize::from(gathers)
-            );
-            assert_eq!(first.join().unwrap().len(), 1 + usize::from(gathers));
+            if gathers {
+                let group = queue.commit(3, |items| items.to_vec());
+                assert_eq!(group, (vec![1, 2, 3], 2));
+                assert_eq!(groups(others), vec![vec![1, 2, 3]; 2]);
+            }
         });
     }
 }
 
+/// The last one does not wait, so one of those who sleep must be called.
 #[test]
-fn a_leader_that_waited_in_vain_waits_more_rarely() {
+fn a_member_that_does_not_wait_may_be_the_last_that_a_group_waits_for() {
+    let queue = &Queue::new();
+    queue.lock().expected = 2;
+    queue.lock().took = LONG;
+    thread::scope(|scope| {
+        let first = scope.spawn(|| queue.commit(0, |items| items.to_vec()).0);
+        until_filled(queue, 1);
+        queue.submit(1);
+        assert_eq!(first.join().unwrap(), [0, 1]);
+    });
+}
+
+/// Those who sleep for a group that fills while another one is committed must not all stay asleep.
+#[test]
+fn a_group_that_filled_while_another_was_committed_is_watched_by_one_of_its_members() {
+    let queue = &Queue::new();
+    let (work, leader_works) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let wait = |items: &mut [u32]| {
+                assert!(leader_works.recv().is_err());
+                items.to_vec()
+            };
+            queue.commit(0, wait)
+        });
+        while queue.lock().leader == Leader::Free {
+            thread::yield_now();
+        }
+        let second = scope.spawn(|| queue.commit(1, |items| items.to_vec()).0);
+        while queue.lock().waiting == 0 {
+            thread::yield_now();
+        }
+        // Long enough to wait for the first to come back, which it does not.
+        queue.lock().took = SHORT;
+        drop(work);
+        assert_eq!(second.join().unwrap(), [1]);
+    });
+    assert_eq!(queue.lock().skipping, 1, "it was in vain");
+}
+
+#[test]
+fn after_it_was_in_vain_a_group_is_waited_for_more_rarely() {
     let queue = Queue::new();
     for skipped in [1, 2, 4, 8] {
         queue.lock().expected = 2;
-        queue.lock().took = Duration::from_nanos(1);
+        queue.lock().took = SHORT;
         assert_eq!(queue.commit(0, |items| items.to_vec()).0, [0]);
         assert_eq!(queue.lock().skipping, skipped);
-        queue.lock().skipping = 0;
+        // The ones that are not waited for.
+        for left in (0..skipped).rev() {
+            queue.lock().expected = 2;
+            queue.lock().took = LONG;
+            assert_eq!(queue.commit(0, |items| items.to_vec()).0, [0]);
+            assert_eq!(queue.lock().skipping, left);
+        }
     }
-    // And again more often when they do come.
+    // And as before when they do come.
     queue.lock().expected = 2;
-    queue.submit(1);
-    queue.lock().expected = 3;
-    queue.lock().took = Duration::from_secs(3600);
+    queue.lock().took = LONG;
     thread::scope(|scope| {
         let first = scope.spawn(|| queue.commit(2, |items| items.to_vec()).0);
-        until_filled(&queue, 2);
+        until_filled(&queue, 1);
         queue.commit(3, |items| items.to_vec());
-        assert_eq!(first.join().unwrap(), [1, 2, 3]);
+        assert_eq!(first.join().unwrap(), [2, 3]);
     });
-    assert_eq!(queue.lock().skip_next, 8);
-}
-
-#[test]
-fn a_leader_goes_on_with_the_next_group_if_a_crowd_waits_for_it_but_not_for_ever() {
-    for (crowd, led) in [(CROWD, MAX_LED), (CROWD - 1, 1)] {
-        let queue = &Queue::new();
-        let leaders = &Mutex::new(Vec::new());
-        let note = || leaders.lock().unwrap().push(thread::current().id());
-        thread::scope(|scope| {
-            let mut followers = Vec::new();
-            let lead = |items: &mut [u32]| {
-                note();
-                for _ in 0..crowd {
-                    followers.push(scope.spawn(move || {
-                        let lead = |items: &mut [u32]| {
-                            note();
-                            items.to_vec()
-                        };
-                        queue.commit(1, lead).0
-                    }));
-                }
-                while queue.lock().waiting < crowd {
-                    thread::yield_now();
-                }
-                items.to_vec()
-            };
-            assert_eq!(queue.commit(0, lead), (vec![0], 0), "of the first group");
-            assert_eq!(groups(followers), vec![vec![1; crowd]; crowd * led]);
-        });
-        let leaders = leaders.lock().unwrap();
-        let own = leaders.iter().filter(|id| **id == thread::current().id());
-        assert_eq!((own.count(), leaders.len()), (led, led + 1));
-    }
+    assert_eq!(queue.lock().skip_next, 1);
 }
