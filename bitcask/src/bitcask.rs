@@ -48,6 +48,11 @@ impl Bitcask {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The value of `key`; `None` if it is absent.
     ///
     /// Under [`Batch`](crate::SyncMode::Batch) and [`Manual`](crate::SyncMode::Manual) it may be one

@@ -108,3 +108,44 @@ fn keys_that_the_index_cannot_tell_apart_are_told_apart() {
     }
     MASK.set(u64::MAX);
 }
+
+/// A snapshot leaves out the records that came after it. It must not take a record for one of them
+/// because it lies where one of them was: in the slot that a merged file had, at the same offset.
+#[test]
+fn a_snapshot_shows_a_record_that_a_merge_moved_to_where_a_newer_one_was() {
+    // All keys are in one shard, which the index can still tell apart.
+    MASK.set(u64::MAX >> 6);
+    let dir = tempfile::tempdir().unwrap();
+    let policy = MergePolicy::new()
+        .trigger_dead_percent(1)
+        .threshold_dead_percent(1)
+        .small_file_size(0);
+    let store = options().merge_policy(policy).open(dir.path()).unwrap();
+    store.put(b"kept", b"1").unwrap();
+    store.put(b"dead", b"1").unwrap();
+    let first = place(&store, b"kept");
+    let snapshot = store.snapshot();
+    store.rotate().unwrap();
+    // As long as the first record of the first file, so at the same offset in the second.
+    store.put(b"gone", b"1").unwrap();
+    let newer = place(&store, b"gone");
+    store.rotate().unwrap();
+    store.delete(b"gone").unwrap();
+    // Nothing lives in the second file: its slot becomes free.
+    while store.run_background().unwrap() {}
+    store.delete(b"dead").unwrap();
+    // What lives in the first file moves there.
+    store.merge().unwrap();
+    assert_ne!(first, newer);
+    assert_eq!(place(&store, b"kept"), newer);
+    let mut keys: Vec<_> = snapshot.keys().map(Result::unwrap).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, [b"dead", b"kept"], "the keys of the snapshot");
+    MASK.set(u64::MAX);
+}
+
+/// Slot and offset of the record of `key`.
+fn place(store: &Bitcask, key: &[u8]) -> (u32, u64) {
+    let found = store.store().find(key).unwrap().unwrap();
+    (found.spot.file.slot, found.spot.offset)
+}
