@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::crash::{Choice, States, Visited};
 use super::hash::mix;
-use super::run::{Broken, Moment, Runner, Until};
+use super::run::{Broken, Moment, Passed, Runner, Until};
 use super::story::Counterexample;
 use super::subject::Subject;
 use super::tape::{Cut, Tape};
@@ -192,7 +192,7 @@ impl<'s, S: Subject> Explorer<'s, S> {
         progress: &(dyn Fn(&Counts) + Sync),
         workload: &(dyn Fn(usize) -> Option<Workload> + Sync),
     ) {
-        let runner = Runner::new(self.subject, &self.ignored, bound.unit);
+        let runner = Runner::new(self.subject, &self.ignored, bound.unit).pass_over(&shared.passed);
         let mut search = Search {
             runner,
             bound,
@@ -228,7 +228,7 @@ impl<'s, S: Subject> Explorer<'s, S> {
         workload: &Workload,
     ) -> Option<Tape> {
         let shared = Shared::new(bound);
-        let runner = Runner::new(subject, ignored, bound.unit);
+        let runner = Runner::new(subject, ignored, bound.unit).pass_over(&shared.passed);
         let mut search = Search {
             runner,
             bound,
@@ -292,6 +292,7 @@ struct Shared {
     stop_at: AtomicUsize,
     found: Mutex<Option<Found>>,
     seen: Vec<Mutex<Seen>>,
+    passed: Passed,
     sites: Mutex<BTreeMap<Site, BTreeSet<String>>>,
     by_start: Mutex<BTreeMap<&'static str, u64>>,
     totals: Totals,
@@ -354,6 +355,7 @@ impl Shared {
             stop_at: AtomicUsize::new(usize::MAX),
             found: Mutex::new(None),
             seen: (0..SEEN_SHARDS).map(|_| Mutex::default()).collect(),
+            passed: Passed::default(),
             sites: Mutex::default(),
             by_start: Mutex::default(),
             totals: Totals::default(),

@@ -1,8 +1,10 @@
 //! One run of a store on a simulated machine: the moments at which it can end, and what must hold
 //! when it is opened again.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::fmt::{Debug, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::crash::Choice;
 use super::disk::{EffectNote, Point, PointKind, SimDisk};
@@ -36,7 +38,8 @@ pub(crate) struct Moment<S: Subject> {
     allowed: Arc<Vec<S::State>>,
     /// The states that may be found after a power loss that follows later.
     allowed_by_power_loss: Arc<Vec<S::State>>,
-    allowed_hash: u64,
+    /// With the disk, all that decides what follows; see [`Runner::key`].
+    key: OnceCell<u64>,
     interrupted: S::Op,
     next_n: u64,
     /// The barrier that was about to take effect, if the moment is of that kind.
@@ -88,12 +91,14 @@ impl<S: Subject> History<S> {
         }
     }
 
+    /// An operation that changes nothing takes no number: what is done after it then leaves the same
+    /// bytes as without it, which need no second look.
     fn begin(&mut self, subject: &S, op: &S::Op) -> u64 {
         let n = self.next_n;
-        self.next_n += 1;
         self.floor_before = self.floor;
         if let Some(last) = self.states.last() {
             let next = subject.model(last, op, n);
+            self.next_n += u64::from(next != *last);
             self.states.push(next);
         }
         n
@@ -115,7 +120,9 @@ impl<S: Subject> History<S> {
     }
 
     fn since(&self, index: usize) -> Arc<Vec<S::State>> {
-        Arc::new(self.states.get(index..).unwrap_or_default().to_vec())
+        let mut states = self.states.get(index..).unwrap_or_default().to_vec();
+        states.dedup();
+        Arc::new(states)
     }
 
     fn moment(&self, point: Point, op: &S::Op, during: &str) -> Moment<S> {
@@ -139,13 +146,12 @@ impl<S: Subject> History<S> {
             Until::PowerLoss => Arc::clone(&allowed_by_power_loss),
             Until::ProcessDeath => self.since(self.acknowledged),
         };
-        let allowed_hash = mix(fixed_hash(&*allowed), fixed_hash(&*allowed_by_power_loss));
         Moment {
             world,
             until,
             allowed,
             allowed_by_power_loss,
-            allowed_hash,
+            key: OnceCell::new(),
             interrupted: op.clone(),
             next_n: self.next_n,
             barrier,
@@ -161,10 +167,40 @@ struct Live<S: Subject> {
     history: History<S>,
 }
 
+/// Checks that were passed already, by the hash of all that they depend on. What is found on equal
+/// disks is equal: many crash states recover to the same bytes, and need what follows only once.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    shards: [Mutex<HashSet<u64>>; PASSED_SHARDS],
+}
+
+const PASSED_SHARDS: usize = 16;
+
+impl Passed {
+    fn shard(&self, check: u64) -> Option<MutexGuard<'_, HashSet<u64>>> {
+        let shard = usize::try_from(check >> 32).unwrap_or(0) % PASSED_SHARDS;
+        let shard = self.shards.get(shard)?;
+        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn contains(&self, check: u64) -> bool {
+        self.shard(check)
+            .is_some_and(|shard| shard.contains(&check))
+    }
+
+    fn insert(&self, check: u64) {
+        if let Some(mut shard) = self.shard(check) {
+            shard.insert(check);
+        }
+    }
+}
+
 /// Runs one subject on simulated machines.
 pub(crate) struct Runner<'s, S: Subject> {
     subject: &'s S,
     ignored: &'s [Site],
+    /// What need not be checked again; `None` if everything must be.
+    passed: Option<&'s Passed>,
     unit: usize,
     starts: Vec<Start<S::Op>>,
     letters: Vec<S::Op>,
@@ -188,6 +224,7 @@ impl<'s, S: Subject> Runner<'s, S> {
         Self {
             subject,
             ignored,
+            passed: None,
             unit,
             starts,
             letters: subject.operations(),
@@ -195,6 +232,13 @@ impl<'s, S: Subject> Runner<'s, S> {
             reached: Vec::new(),
             machines: None,
         }
+    }
+
+    /// The same runner, which passes over what was `passed`, and adds to it. Only for runs without
+    /// injected faults: a page cache that shows what is not on the disk is not in the hashes.
+    pub(crate) fn pass_over(mut self, passed: &'s Passed) -> Self {
+        self.passed = Some(passed);
+        self
     }
 
     pub(crate) fn starts(&self) -> &[Start<S::Op>] {
@@ -226,11 +270,12 @@ impl<'s, S: Subject> Runner<'s, S> {
     /// contents that a hole may show after yet another crash: with these in the key, there were a
     /// hundred times as many states, of the same images.
     pub(crate) fn key(&self, moment: &Moment<S>) -> u64 {
-        let continuation = self.subject.continuation(&moment.interrupted);
-        mix(
-            moment.allowed_hash,
-            fixed_hash(&format!("{continuation:?}")),
-        )
+        *moment.key.get_or_init(|| {
+            let allowed = fixed_hash(&*moment.allowed);
+            let allowed = mix(allowed, fixed_hash(&*moment.allowed_by_power_loss));
+            let continuation = self.subject.continuation(&moment.interrupted);
+            mix(allowed, fixed_hash(&format!("{continuation:?}")))
+        })
     }
 
     fn boot(&mut self, world: World) -> SimDisk {
@@ -453,11 +498,12 @@ impl<'s, S: Subject> Runner<'s, S> {
         record: bool,
     ) -> Result<Vec<Moment<S>>, Broken> {
         let mut moments = Vec::new();
-        let sim = self.boot(image.clone());
+        let sim = self.boot(image);
         if record {
             sim.record(false);
         }
         let mut store = self.open(&sim)?;
+        let opened = sim.world();
         let state = self.observe(&mut store, &moment.allowed, RECOVERED)?;
         let mut live = Live {
             sim,
@@ -471,11 +517,18 @@ impl<'s, S: Subject> Runner<'s, S> {
         self.go_on(&mut live, moment, record_on.then_some(&mut moments))?;
         self.harshest_crash(live)
             .map_err(|broken| self.told(broken, moment, "opened"))?;
+        self.second_handle(moment, opened)?;
+        Ok(moments)
+    }
 
-        // The same on a second handle: the first open may have synced what the second relies on,
-        // or have left undone what the second must not need.
-        let sim = self.boot(image);
-        drop(self.open(&sim)?);
+    /// The same on a second handle, on the disk that the first one `opened`: that may have synced what
+    /// the second relies on, or have left undone what the second must not need.
+    fn second_handle(&mut self, moment: &Moment<S>, opened: World) -> Result<(), Broken> {
+        let check = mix(opened.full_hash(), mix(self.key(moment), moment.next_n));
+        if self.passed.is_some_and(|passed| passed.contains(check)) {
+            return Ok(());
+        }
+        let sim = self.boot(opened);
         let mut store = self.open(&sim)?;
         let state = self.observe(&mut store, &moment.allowed, RECOVERED)?;
         let mut live = Live {
@@ -486,7 +539,10 @@ impl<'s, S: Subject> Runner<'s, S> {
         self.go_on(&mut live, moment, None)?;
         self.harshest_crash(live)
             .map_err(|broken| self.told(broken, moment, "opened twice"))?;
-        Ok(moments)
+        if let Some(passed) = self.passed {
+            passed.insert(check);
+        }
+        Ok(())
     }
 
     /// Adds what the loss of everything pending in `before` took, if the story is to be told.
@@ -557,7 +613,12 @@ impl<'s, S: Subject> Runner<'s, S> {
         drop(store);
         let allowed = history.since(history.floor);
         let before = sim.world();
-        let sim = self.boot(before.lose_unsynced());
+        let image = before.lose_unsynced();
+        let check = mix(image.visible_hash(), mix(fixed_hash(&*allowed), 0xC4A5));
+        if self.passed.is_some_and(|passed| passed.contains(check)) {
+            return Ok(());
+        }
+        let sim = self.boot(image);
         let survived = self.open(&sim).and_then(|mut store| {
             const PROMISE: &str = "what a recovered store acknowledges survives";
             self.observe(&mut store, &allowed, PROMISE)
@@ -576,6 +637,9 @@ impl<'s, S: Subject> Runner<'s, S> {
                 promise: "recovering twice leaves the same bytes",
                 detail: "the second open changed the disk".to_owned(),
             });
+        }
+        if let Some(passed) = self.passed {
+            passed.insert(check);
         }
         Ok(())
     }

@@ -26,7 +26,8 @@ pub enum Survives {
 /// was begun. Nothing in between, nothing older, nothing else.
 ///
 /// Operation number `n` must be a pure function of the operation and `n`, so that the model can say
-/// what it wrote and every value tells where it came from.
+/// what it wrote and every value tells where it came from. An operation that the model says changes
+/// nothing leaves its number to the next one.
 pub trait Subject: Sync {
     /// One operation of the alphabet.
     type Op: Clone + Debug + Sync;
