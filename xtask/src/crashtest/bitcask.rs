@@ -25,6 +25,11 @@ const fn store(mode: SyncMode) -> BitcaskSubject {
     BitcaskSubject { mode, reserve: 0 }
 }
 
+/// Every sequence of up to this many operations is tried in each mode.
+const LENGTH: usize = 2;
+/// With `--full`; for `Manual` one less: four operations of that mode take as long as all else.
+const FULL_LENGTH: usize = 4;
+
 /// The longest bound of barrier removal.
 const REMOVAL_LENGTH: usize = 1;
 
@@ -55,19 +60,18 @@ pub(crate) fn simulate(
     let mut found = Sim::default();
     let mut judge = Judge::new("bitcask", context.full, workspace)?;
     for (name, subject) in MODES {
-        let shortest = if subject.mode == SyncMode::Always {
-            2
-        } else {
-            1
+        let length = match (context.full, subject.mode) {
+            (false, _) => LENGTH,
+            (true, SyncMode::Manual) => FULL_LENGTH - 1,
+            (true, _) => FULL_LENGTH,
         };
-        let length = shortest + usize::from(context.full);
         let explored = sim::explore(name, &subject, &sim::bound(length), &mut found)?;
         let bound = sim::bound(length.min(REMOVAL_LENGTH));
         judge.run(name, &subject, &bound, &explored);
     }
     let large_sectors = Bound {
         unit: 4096,
-        ..sim::bound(1 + usize::from(context.full))
+        ..sim::bound(if context.full { 3 } else { 1 })
     };
     sim::explore(LARGE_SECTORS, &ALWAYS, &large_sectors, &mut found)?;
     if !context.extra_time.is_zero() {

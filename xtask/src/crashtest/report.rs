@@ -260,7 +260,7 @@ fn violated(checked: u64, what: &str, violations: u64, findings: &[String]) -> V
 }
 
 impl SimRun {
-    /// Full checks per second: a check opens the store about seven times, and writes to it.
+    /// Full checks per second: a check opens the store at least once, and writes to it.
     fn checks_per_second(&self) -> u64 {
         rate(self.counts.unique_states, self.seconds)
     }
@@ -274,13 +274,14 @@ impl SimRun {
         };
         format!(
             "{bound}: {} workloads, {} crash points ({} sampled), {} states, {} distinct and fully \
-             checked ({} nested), {} checks/s on {} threads",
+             checked ({} nested) of {} distinct images, {} checks/s on {} threads",
             counts.workloads,
             counts.crash_points,
             counts.sampled_points,
             counts.states,
             counts.unique_states,
             counts.nested_states,
+            counts.images,
             self.checks_per_second(),
             self.threads
         )
