@@ -346,7 +346,10 @@ fn begins(line: &Line, phase: Phase) -> bool {
         Line::Begin(Step::Open) => phase == Phase::Recovery,
         Line::Begin(Step::Rotate) => phase == Phase::Rotate,
         Line::Begin(Step::Truncate(_)) => phase == Phase::Truncate,
-        Line::Begin(Step::Merge) => phase == Phase::Merge,
+        Line::Begin(Step::Merge) => matches!(
+            phase,
+            Phase::Merge | Phase::MergeOutput | Phase::MergeManifest | Phase::MergeInputs
+        ),
         Line::Begin(Step::Close) => phase == Phase::Close,
         Line::End(_) | Line::Ack { .. } | Line::Failed(_) => false,
     }

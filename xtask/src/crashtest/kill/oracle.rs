@@ -122,7 +122,14 @@ pub(crate) enum Phase {
     Append,
     Rotate,
     Truncate,
+    /// Nothing of it is on the disk yet.
     Merge,
+    /// What is alive stands in an output, which no manifest names.
+    MergeOutput,
+    /// The manifest that swaps the files is being written.
+    MergeManifest,
+    /// The manifest has swapped them, and the inputs are still there.
+    MergeInputs,
     Recovery,
     Close,
 }

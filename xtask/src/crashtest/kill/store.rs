@@ -6,6 +6,7 @@
 //! after the one in flight.
 
 mod child;
+mod left;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -31,14 +32,15 @@ use crate::crashtest::scratch::Scratch;
 const DATA_FILE_SIZE: u64 = 64 << 10;
 
 /// The phases that must be hit.
-const PHASES: [(Phase, &str); 4] = [
+const PHASES: [(Phase, &str); 7] = [
     (Phase::Append, "write"),
     (Phase::Rotate, "rotate"),
-    (Phase::Merge, "merge"),
+    (Phase::Merge, "merge before its output"),
+    (Phase::MergeOutput, "merge with an output"),
+    (Phase::MergeManifest, "merge writing the manifest"),
+    (Phase::MergeInputs, "merge giving up its inputs"),
     (Phase::Recovery, "recovery"),
 ];
-/// What is found afterwards must have been hit, too: a merge or rotation that was cut in the middle.
-const CUT: &str = "files left";
 
 /// The options of every open of the layer.
 fn options(mode: Mode) -> Options {
@@ -103,8 +105,6 @@ struct Heard {
 
 impl Judge {
     fn new(context: &Context) -> anyhow::Result<Self> {
-        let mut phases: Vec<_> = PHASES.iter().map(|&(_, name)| (name, 0)).collect();
-        phases.push((CUT, 0));
         Ok(Self {
             program: std::env::current_exe()?,
             scratch: Scratch::new()?,
@@ -114,7 +114,7 @@ impl Judge {
             stores: 0,
             known: Vec::new(),
             kill: Kill {
-                phases,
+                phases: PHASES.iter().map(|&(_, name)| (name, 0)).collect(),
                 ..Kill::default()
             },
         })
@@ -129,7 +129,9 @@ impl Judge {
         let plan = self.plan();
         let heard = self.run_and_kill(mode, plan)?;
         self.kill.acknowledged += heard.acknowledged;
-        let phase = Phase::of(&heard.running);
+        let is_merging = heard.running.contains(&Step::Merge);
+        let left = left::phase(&self.store(), is_merging)?;
+        let phase = left.unwrap_or_else(|| Phase::of(&heard.running));
         for (count, (counted, _)) in self.kill.phases.iter_mut().zip(PHASES) {
             count.1 += u64::from(phase == counted);
         }
@@ -138,9 +140,6 @@ impl Judge {
         match recover(&self.store(), mode, &mut self.rng) {
             Ok(found) => {
                 self.kill.recovered += found.contents.len() as u64;
-                if let Some(count) = self.kill.phases.last_mut() {
-                    count.1 += u64::from(found.left_over > 0);
-                }
                 findings.extend(found.complaint);
                 self.compare(&found.contents, &mut findings);
             }
@@ -257,8 +256,6 @@ impl Judge {
 #[derive(Debug)]
 struct Found {
     contents: Model,
-    /// Files that opening removed.
-    left_over: u64,
     /// What a merge changed.
     complaint: Option<String>,
 }
@@ -277,14 +274,12 @@ fn recover(dir: &Path, mode: Mode, rng: &mut StdRng) -> bitcask::Result<Found> {
             complaint = Some("a merge after recovery changed what is there".to_owned());
         }
     }
-    let left_over = store.recovery().removed_files;
     // Usually only dropped, so that the next process finds a store that nobody closed.
     if rng.random_bool(0.2) {
         store.close()?;
     }
     Ok(Found {
         contents,
-        left_over,
         complaint,
     })
 }
