@@ -101,3 +101,38 @@ fn has_group(dir: &Dir, number: u64) -> anyhow::Result<bool> {
     let read = file.read_at(&mut header, FIRST_GROUP)?;
     Ok(header.iter().take(read).any(|&byte| byte != 0))
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "files of a test")]
+mod tests {
+    use super::*;
+    use bitcask::{Background, Options};
+
+    #[test]
+    fn what_a_merge_left_tells_how_far_it_came() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path();
+        let store = Options::new().background(Background::Inline);
+        let store = store.open(dir).unwrap();
+        store.put(b"key", b"value").unwrap();
+        store.rotate().unwrap();
+        store.delete(b"key").unwrap();
+        // Data file 1 goes, and 3 is the next number.
+        store.merge().unwrap();
+        store.close().unwrap();
+        let write = |name: &str, bytes: &[u8]| std::fs::write(dir.join(name), bytes).unwrap();
+        let remove = |name: &str| std::fs::remove_file(dir.join(name)).unwrap();
+        assert_eq!(phase(dir, true).unwrap(), None);
+        write("manifest.tmp", b"");
+        assert_eq!(phase(dir, false).unwrap(), None);
+        assert_eq!(phase(dir, true).unwrap(), Some(Phase::MergeManifest));
+        write("0000000000000003.data", &[0; 128]);
+        assert_eq!(phase(dir, true).unwrap(), None, "a rotation's file");
+        write("0000000000000003.data", &[1; 128]);
+        assert_eq!(phase(dir, false).unwrap(), Some(Phase::MergeManifest));
+        remove("manifest.tmp");
+        assert_eq!(phase(dir, false).unwrap(), Some(Phase::MergeOutput));
+        write("0000000000000001.hint", b"");
+        assert_eq!(phase(dir, false).unwrap(), Some(Phase::MergeInputs));
+    }
+}
