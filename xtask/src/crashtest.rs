@@ -6,6 +6,7 @@ mod bitcask;
 mod content;
 mod controls;
 mod corruption;
+pub(crate) mod engines;
 mod faults;
 #[cfg(all(feature = "fuse", target_os = "linux"))]
 pub(crate) mod fuse;
@@ -32,6 +33,7 @@ use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use durable_io::Disk;
 
+use engines::{ENGINES, Judged, Simulated};
 use report::{Engine, Fuse, FuseControls, Report, Skipped};
 
 /// The seed of a run that asks for none: two such runs draw the same.
@@ -73,7 +75,7 @@ pub(crate) struct Args {
 
 /// What can be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum EngineName {
+pub(crate) enum EngineName {
     /// The write-ahead log.
     Wal,
     /// The hash-indexed store.
@@ -127,11 +129,9 @@ pub(crate) enum Outcome<T> {
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     if let Some(path) = &args.replay {
         let (subject, tape) = sim::read_tape(path)?;
-        return if subject.starts_with("bitcask") {
-            bitcask::replay(&subject, &tape)
-        } else {
-            wal::replay(&subject, &tape)
-        };
+        let engine = subject.split(' ').next().and_then(engines::find);
+        let engine = engine.with_context(|| format!("no engine is judged as {subject:?}"))?;
+        return (engine.replay)(&subject, &tape);
     }
     let started = Instant::now();
     let context = Context {
@@ -180,13 +180,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
             engines: names.into_iter().zip(judged).collect(),
         });
     }
-    if args.wants(EngineName::Wal) {
-        let engine = judge_wal(args, &context, &mut report.skipped)?;
-        report.engines.push(engine);
-    }
-    if args.wants(EngineName::Bitcask) {
-        let engine = judge_bitcask(args, &context, &mut report.skipped)?;
-        report.engines.push(engine);
+    for engine in ENGINES.iter().filter(|engine| args.wants(engine.which)) {
+        let judged = judge(engine, args, &context, &mut report.skipped)?;
+        report.engines.push(judged);
     }
     finish(args, report, started)
 }
@@ -223,76 +219,50 @@ impl Args {
     }
 }
 
-fn judge_wal(args: &Args, context: &Context, skipped: &mut Vec<Skipped>) -> anyhow::Result<Engine> {
-    let name = "wal";
+/// Runs every layer that is asked for on one engine.
+fn judge(
+    judged: &Judged,
+    args: &Args,
+    context: &Context,
+    skipped: &mut Vec<Skipped>,
+) -> anyhow::Result<Engine> {
+    let name = judged.name;
     let mut engine = Engine {
         name,
         ..Engine::default()
     };
     if args.runs(LayerName::Sim, name, skipped) {
-        engine.simulated(wal::simulate(context, &workspace()?)?, skipped);
+        engine.simulated((judged.simulate)(context, &workspace()?)?, skipped);
     }
     if args.runs(LayerName::Faults, name, skipped) {
-        engine.faults = Some(wal::inject());
+        engine.faults = Some((judged.inject)());
     }
     if args.runs(LayerName::Corruption, name, skipped) {
-        engine.corruption = Some(corruption::run(context));
+        engine.corruption = Some((judged.corrupt)(context));
     }
     if args.runs(LayerName::Kill, name, skipped) {
-        engine.kill = Some(kill::run(context)?);
+        engine.kill = Some((judged.kill)(context)?);
     }
     if args.runs(LayerName::Fuse, name, skipped) {
-        engine.fuse = first(on_fuse(name, &[stores::WAL], None, context, skipped)?);
+        engine.fuse = first(on_fuse(name, &[name], None, context, skipped)?);
     }
-    if args.runs(LayerName::Trace, name, skipped) {
-        match trace::run()? {
+    if let Some(trace) = judged.trace
+        && args.runs(LayerName::Trace, name, skipped)
+    {
+        match trace()? {
             Outcome::Ran(trace) => engine.trace = Some(trace),
             Outcome::Skipped(reason) => {
-                skipped.push(Skipped {
-                    layer: "wal trace".to_owned(),
-                    reason,
-                });
+                let layer = format!("{name} trace");
+                skipped.push(Skipped { layer, reason });
             }
         }
     }
     Ok(engine)
 }
 
-fn judge_bitcask(
-    args: &Args,
-    context: &Context,
-    skipped: &mut Vec<Skipped>,
-) -> anyhow::Result<Engine> {
-    let name = "bitcask";
-    let mut engine = Engine {
-        name,
-        ..Engine::default()
-    };
-    if args.runs(LayerName::Sim, name, skipped) {
-        engine.simulated(bitcask::simulate(context, &workspace()?)?, skipped);
-    }
-    if args.runs(LayerName::Faults, name, skipped) {
-        engine.faults = Some(bitcask::inject());
-    }
-    if args.runs(LayerName::Corruption, name, skipped) {
-        engine.corruption = Some(corruption::run_bitcask(context));
-    }
-    if args.runs(LayerName::Kill, name, skipped) {
-        engine.kill = Some(kill::store::run(context)?);
-    }
-    if args.runs(LayerName::Fuse, name, skipped) {
-        engine.fuse = first(on_fuse(name, &[stores::BITCASK], None, context, skipped)?);
-    }
-    Ok(engine)
-}
-
 impl Engine {
     /// Takes the layer `sim`, and notes that barriers were not judged if the complete engine broke.
-    fn simulated(
-        &mut self,
-        (sim, barriers): (report::Sim, Option<report::Barriers>),
-        skipped: &mut Vec<Skipped>,
-    ) {
+    fn simulated(&mut self, (sim, barriers): Simulated, skipped: &mut Vec<Skipped>) {
         if barriers.is_none() {
             let reason = "the complete engine breaks, so leaving out a barrier proves nothing";
             skipped.push(Skipped {

@@ -31,9 +31,6 @@ enum Verb {
     /// The process that the layer `kill` kills.
     #[command(hide = true)]
     KillChild(crashtest::kill::ChildArgs),
-    /// The process that the layer `kill` kills when it judges the hash-indexed store.
-    #[command(hide = true)]
-    KillStoreChild(crashtest::kill::ChildArgs),
     /// The process in which the layer `fuse` mounts.
     #[cfg(all(feature = "fuse", target_os = "linux"))]
     #[command(hide = true)]
@@ -48,11 +45,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Verb::Crashtest(args) => crashtest::run(&args)?,
         Verb::Dump(args) => dump::run(&args).map(|()| true)?,
         Verb::KillChild(args) => {
-            crashtest::kill::child(&args);
-            false
-        }
-        Verb::KillStoreChild(args) => {
-            crashtest::kill::store::child(&args);
+            args.work()?;
             false
         }
         #[cfg(all(feature = "fuse", target_os = "linux"))]

@@ -9,7 +9,8 @@ use durable_io::SyncMode;
 use durable_io::sim::Bound;
 
 use crate::crashtest::barriers::Judge;
-use crate::crashtest::report::{Barriers, Faults, Sim};
+use crate::crashtest::engines::Simulated;
+use crate::crashtest::report::{Faults, Sim};
 use crate::crashtest::{Context, faults, sim};
 use subject::{BATCH, BitcaskSubject, KEYS, Op};
 
@@ -54,10 +55,7 @@ const FAULTED: [Op; 14] = [
 
 /// The layer `sim`: crash states of every mode, and each barrier left out. Barriers are not judged if
 /// the complete store breaks: then a removal would prove nothing.
-pub(crate) fn simulate(
-    context: &Context,
-    workspace: &Path,
-) -> anyhow::Result<(Sim, Option<Barriers>)> {
+pub(crate) fn simulate(context: &Context, workspace: &Path) -> anyhow::Result<Simulated> {
     let mut found = Sim::default();
     let mut judge = Judge::new("bitcask", context.full, workspace)?;
     for (name, subject) in MODES {

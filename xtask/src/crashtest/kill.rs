@@ -289,14 +289,7 @@ impl Judge {
 
     fn run_and_kill(&mut self, mode: Mode, plan: Plan) -> anyhow::Result<Heard> {
         let seed = self.rng.random();
-        let words = ChildArgs::words(
-            "kill-child",
-            &self.log(),
-            mode,
-            seed,
-            &self.known.next,
-            self.plant,
-        );
+        let words = ChildArgs::words("wal", &self.log(), mode, seed, &self.known.next, self.plant);
         let mut heard = Heard::new(&self.known);
         run_and_kill(&self.program, &words, plan, &mut |said| match said {
             Ok(line) => heard.hear(line),

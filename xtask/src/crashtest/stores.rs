@@ -1,10 +1,10 @@
 //! Key-value stores as the judge sees them, whatever they are: a library in this process or a
 //! program of its own.
 
-mod bitcask;
+pub(crate) mod bitcask;
 mod command;
 mod control;
-mod wal;
+pub(crate) mod wal;
 
 pub(crate) use command::PLACE;
 
@@ -13,6 +13,7 @@ use std::fmt::{self, Debug};
 use std::path::Path;
 
 use crate::crashtest::controls::Flaw;
+use crate::crashtest::engines;
 use crate::crashtest::judge::{Contents, Operation};
 use crate::crashtest::process::SILENCE;
 
@@ -83,9 +84,6 @@ pub(crate) fn apply(store: &mut dyn Store, operation: &Operation) -> Outcome<()>
     }
 }
 
-/// The names of the workspace's engines.
-pub(crate) const WAL: &str = "wal";
-pub(crate) const BITCASK: &str = "bitcask";
 /// The name of the correct control engine.
 const CORRECT: &str = "ctl-good";
 
@@ -100,11 +98,12 @@ pub(crate) fn engine(name: &str, command: Option<&str>) -> Option<Box<dyn Engine
     if let Some(command) = command {
         return Some(Box::new(command::Program::new(command)));
     }
-    let flaw = Flaw::ALL.into_iter().find(|flaw| flaw.name() == name);
-    match name {
-        WAL => Some(Box::new(wal::WalStore)),
-        BITCASK => Some(Box::new(bitcask::BitcaskStore)),
-        CORRECT => Some(Box::new(control::Control(None))),
-        _ => Some(Box::new(control::Control(Some(flaw?)))),
+    if let Some(engine) = engines::find(name) {
+        return Some((engine.store)());
     }
+    if name == CORRECT {
+        return Some(Box::new(control::Control(None)));
+    }
+    let flaw = Flaw::ALL.into_iter().find(|flaw| flaw.name() == name);
+    Some(Box::new(control::Control(Some(flaw?))))
 }

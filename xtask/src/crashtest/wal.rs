@@ -10,7 +10,8 @@ use durable_io::SyncMode;
 use durable_io::sim::{Bound, Subject};
 
 use crate::crashtest::barriers::Judge;
-use crate::crashtest::report::{Barriers, Faults, Sim};
+use crate::crashtest::engines::Simulated;
+use crate::crashtest::report::{Faults, Sim};
 use crate::crashtest::{Context, faults, sim};
 use repair::RepairSubject;
 use subject::{Alphabet, BATCH, Op, WalSubject};
@@ -73,10 +74,7 @@ const FAULTED_CUTS: [Op; 10] = [
 
 /// The layer `sim`: crash states of every mode and of the repair, and each barrier left out. Barriers
 /// are not judged if the complete log breaks: then a removal would prove nothing.
-pub(crate) fn simulate(
-    context: &Context,
-    workspace: &Path,
-) -> anyhow::Result<(Sim, Option<Barriers>)> {
+pub(crate) fn simulate(context: &Context, workspace: &Path) -> anyhow::Result<Simulated> {
     let longer = usize::from(context.full);
     let mut run = Run {
         sim: Sim::default(),

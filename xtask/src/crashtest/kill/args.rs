@@ -3,10 +3,15 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
+
 use super::Mode;
+use crate::crashtest::engines;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ChildArgs {
+    /// What is killed.
+    engine: String,
     /// The directory of the log or the store.
     pub(super) dir: PathBuf,
     #[arg(long, value_enum)]
@@ -22,9 +27,20 @@ pub(crate) struct ChildArgs {
 }
 
 impl ChildArgs {
-    /// The words of the command line that say this; `verb` says which process.
+    /// Works until it is killed.
+    ///
+    /// # Errors
+    /// There is no such engine.
+    pub(crate) fn work(&self) -> anyhow::Result<()> {
+        let engine = engines::find(&self.engine);
+        let engine = engine.with_context(|| format!("no engine {:?}", self.engine))?;
+        (engine.victim)(self);
+        Ok(())
+    }
+
+    /// The words of the command line that say this.
     pub(super) fn words(
-        verb: &str,
+        engine: &str,
         dir: &Path,
         mode: Mode,
         seed: u64,
@@ -33,7 +49,8 @@ impl ChildArgs {
     ) -> Vec<OsString> {
         let next: Vec<String> = next.iter().map(u64::to_string).collect();
         let mut words = vec![
-            verb.into(),
+            "kill-child".into(),
+            engine.into(),
             dir.into(),
             "--mode".into(),
             mode.word().into(),

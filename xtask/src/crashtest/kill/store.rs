@@ -182,14 +182,7 @@ impl Judge {
     fn run_and_kill(&mut self, mode: Mode, plan: Plan) -> anyhow::Result<Heard> {
         let seed = self.rng.random();
         let next: Vec<u64> = self.known.iter().map(|(_, next)| *next).collect();
-        let words = ChildArgs::words(
-            "kill-store-child",
-            &self.store(),
-            mode,
-            seed,
-            &next,
-            self.plant,
-        );
+        let words = ChildArgs::words("bitcask", &self.store(), mode, seed, &next, self.plant);
         let mut heard = Heard::default();
         let known = &mut self.known;
         run_and_kill(&self.program, &words, plan, &mut |said| match said {
