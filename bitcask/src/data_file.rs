@@ -102,10 +102,22 @@ pub(crate) fn check_header(file: &File, entry: &FileEntry, store_id: u64) -> Res
 }
 
 /// Opens the file that the manifest calls `entry`, and checks its header and that it is long enough.
-pub(crate) fn open_named(dir: &Dir, entry: &FileEntry, store_id: u64) -> Result<File> {
-    let file = match dir.open(&names::data(entry.number)) {
+/// It is opened for writing only if it `is_written`.
+pub(crate) fn open_named(
+    dir: &Dir,
+    entry: &FileEntry,
+    store_id: u64,
+    is_written: bool,
+) -> Result<File> {
+    let name = names::data(entry.number);
+    let opened = if is_written {
+        dir.open(&name)
+    } else {
+        dir.open_read_only(&name)
+    };
+    let file = match opened {
         Err(error) if error.is_not_found() => {
-            let path = dir.path().join(names::data(entry.number));
+            let path = dir.path().join(name);
             return Err(Error::corrupt(&path, 0, Corruption::MissingFile));
         }
         other => other?,

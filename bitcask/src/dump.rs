@@ -145,7 +145,7 @@ impl Dump<'_> {
 
     fn data_file(&mut self, number: u64, named: Option<(&FileEntry, bool)>) -> Result<()> {
         let name = names::data(number);
-        let file = match self.dir.open(&name) {
+        let file = match self.dir.open_read_only(&name) {
             Err(error) if error.is_not_found() => {
                 return self.line(format_args!("! {name} is missing"));
             }
@@ -237,7 +237,7 @@ impl Dump<'_> {
 
     fn hint(&mut self, entry: &FileEntry) -> Result<()> {
         let name = names::hint(entry.number);
-        let file = self.dir.open(&name)?;
+        let file = self.dir.open_read_only(&name)?;
         let map = file.map(0..file.len()?)?;
         let len = map.len();
         if hint::is_valid(&map, entry) {

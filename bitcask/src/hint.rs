@@ -38,7 +38,7 @@ impl Hint {
     /// The hint file of the data file `entry`, if it is there and valid. A hint that cannot be read
     /// is like one that is not there.
     pub(crate) fn load(dir: &Dir, entry: &FileEntry) -> Option<Self> {
-        let file = dir.open(&names::hint(entry.number)).ok()?;
+        let file = dir.open_read_only(&names::hint(entry.number)).ok()?;
         let map = file.map(0..file.len().ok()?).ok()?;
         is_valid(&map, entry).then_some(Self::Mapped(map))
     }

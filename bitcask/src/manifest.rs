@@ -129,7 +129,7 @@ impl Manifest {
 
     /// Reads the manifest of the store in `dir`; `None` if there is none.
     pub(crate) fn read(dir: &Dir) -> Result<Option<Self>> {
-        let file = match dir.open(names::MANIFEST) {
+        let file = match dir.open_read_only(names::MANIFEST) {
             Err(error) if error.is_not_found() => return Ok(None),
             other => other?,
         };

@@ -208,6 +208,9 @@ impl Options {
     /// Reads the store in `dir` as it is now, and changes nothing; also while another process has it
     /// open. What that one writes later is not seen.
     ///
+    /// It needs no right to write, neither to the directory nor to the files, takes no lock, and works on
+    /// a file system that is mounted read-only.
+    ///
     /// Of a store that is being written to, the newest writes may be ones that are not acknowledged
     /// yet, and that a power loss can still take back.
     ///

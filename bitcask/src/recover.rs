@@ -130,7 +130,7 @@ fn create(disk: &Disk, dir: &Dir, window: u64) -> Result<()> {
 
 /// True if data file 1 has a valid group anywhere.
 fn holds_group(dir: &Dir) -> Result<bool> {
-    let file = dir.open(&names::data(1))?;
+    let file = dir.open_read_only(&names::data(1))?;
     let mut bytes = [0; crate::data_file::FILE_HEADER_SIZE];
     let read = file.read_at(&mut bytes, 0)?;
     let header = bytes.get(..read).unwrap_or_default();
@@ -157,9 +157,11 @@ fn open_files(dir: &Dir, manifest: &Manifest, request: &Request) -> Result<(Arc<
     let mut files = Files::default();
     let mut active_file = None;
     for (nth, entry) in manifest.files.iter().enumerate() {
-        let file = open_named(dir, entry, manifest.store_id)?;
+        let is_active = nth + 1 == manifest.files.len();
+        let is_written = is_active && !request.is_read_only;
+        let file = open_named(dir, entry, manifest.store_id, is_written)?;
         let slot = files.free_slot();
-        let data_file = if nth + 1 == manifest.files.len() {
+        let data_file = if is_active {
             let len = file.len()?;
             active_file = Some(file.clone());
             let size = request.data_file_size.max(len);

@@ -54,7 +54,7 @@ impl Store {
     ) -> Result<()> {
         verified.data_files += 1;
         let name = names::data(entry.number);
-        let file = match self.dir.open(&name) {
+        let file = match self.dir.open_read_only(&name) {
             Err(error) if error.is_not_found() => {
                 let path = self.dir.path().join(name);
                 return Err(Error::corrupt(&path, 0, Corruption::MissingFile));
@@ -111,7 +111,7 @@ impl Store {
     }
 
     fn verify_hint(&self, entry: &FileEntry, verified: &mut Verified) -> Result<()> {
-        let file = match self.dir.open(&names::hint(entry.number)) {
+        let file = match self.dir.open_read_only(&names::hint(entry.number)) {
             Err(error) if error.is_not_found() => return Ok(()),
             other => other?,
         };

@@ -350,6 +350,29 @@ fn a_reader_beside_a_writer_sees_a_state_that_was() {
     });
 }
 
+/// So it works where the files or the whole file system cannot be written to.
+#[test]
+fn a_reader_opens_no_file_for_writing_and_takes_no_lock() {
+    let sim = SimDisk::new();
+    let store = sim_options(&sim, SyncMode::Always).open("/store").unwrap();
+    store.put(b"a", b"1").unwrap();
+    store.rotate().unwrap();
+    store.put(b"b", b"2").unwrap();
+    while store.run_background().unwrap() {}
+    store.close().unwrap();
+    sim.start_trace();
+    let reader = sim_options(&sim, SyncMode::Always).open_read_only("/store");
+    let reader = reader.unwrap();
+    assert_eq!(
+        reader.fold(0, |sum, _, value| sum + value.len()).unwrap(),
+        2
+    );
+    let mut calls: Vec<_> = sim.trace().into_iter().map(|call| call.op).collect();
+    calls.sort_unstable();
+    calls.dedup();
+    assert_eq!(calls, ["len", "map", "open_dir", "open_read_only", "read"]);
+}
+
 #[test]
 fn handles_can_be_shared_between_threads() {
     fn is_shared<T: Send + Sync + 'static>() {}

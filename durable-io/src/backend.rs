@@ -26,6 +26,8 @@ pub(crate) trait DiskBackend: Debug + Send + Sync {
 
 pub(crate) trait DirBackend: Debug + Send + Sync {
     fn open(&self, name: &str) -> io::Result<Arc<dyn FileBackend>>;
+    /// As `open`, without the right to write.
+    fn open_read_only(&self, name: &str) -> io::Result<Arc<dyn FileBackend>>;
     fn create_new(&self, name: &str) -> io::Result<Arc<dyn FileBackend>>;
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>>;
     fn create_dir(&self, name: &str) -> io::Result<()>;

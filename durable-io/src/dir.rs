@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::backend::{DirBackend, LockAttempt};
+use crate::backend::{DirBackend, FileBackend, LockAttempt};
 use crate::error::{Error, Op, Result};
 use crate::file::{File, retry_interrupted};
 use crate::latch::Latch;
@@ -69,8 +69,25 @@ impl Dir {
     /// # Errors
     /// [`Error::Io`]; [`Error::is_not_found`] tells a missing file from the rest.
     pub fn open(&self, name: &str) -> Result<File> {
+        self.open_by(name, || self.inner.backend.open(name))
+    }
+
+    /// Opens the file `name` for reading: needs no right to write to it, and works on a file system
+    /// that is mounted read-only. Whatever would change the file fails.
+    ///
+    /// # Errors
+    /// As [`open`](Dir::open).
+    pub fn open_read_only(&self, name: &str) -> Result<File> {
+        self.open_by(name, || self.inner.backend.open_read_only(name))
+    }
+
+    fn open_by(
+        &self,
+        name: &str,
+        open: impl FnMut() -> io::Result<Arc<dyn FileBackend>>,
+    ) -> Result<File> {
         let path = self.checked(Op::Open, name)?;
-        match retry_interrupted(|| self.inner.backend.open(name)) {
+        match retry_interrupted(open) {
             Ok(backend) => Ok(File::new(backend, path)),
             Err(source) => Err(Error::io(Op::Open, &path, None, source)),
         }

@@ -32,6 +32,7 @@ pub(crate) struct OsDisk;
 const NEW_FILE: Mode = Mode::from_raw_mode(0o644);
 const NEW_DIR: Mode = Mode::from_raw_mode(0o755);
 const READ_WRITE: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC);
+const READ_ONLY: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
@@ -78,6 +79,10 @@ impl OsDir {
 impl DirBackend for OsDir {
     fn open(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
         self.open_file(name, READ_WRITE)
+    }
+
+    fn open_read_only(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
+        self.open_file(name, READ_ONLY)
     }
 
     fn create_new(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {

@@ -40,6 +40,23 @@ fn what_was_written_and_synced_is_read_back_by_another_handle() {
 }
 
 #[test]
+fn a_file_opened_for_reading_is_read_and_never_changed() {
+    let (_temp, dir) = store();
+    let file = dir.create_new("a").unwrap();
+    file.write_all_at(b"hello", 0).unwrap();
+    // Each change by a handle of its own: after a failure a handle refuses everything.
+    let file = || dir.open_read_only("a").unwrap();
+    assert!(file().write_all_at(b"HE", 0).is_err());
+    assert!(file().write_durable_at(b"HE", 0).is_err());
+    assert!(file().set_len(2).is_err());
+    assert!(file().allocate(0, 4096).is_err());
+    assert_eq!(contents(&file()), b"hello");
+    assert_eq!(&*file().map(0..5).unwrap(), b"hello");
+    let missing = dir.open_read_only("b");
+    assert!(missing.is_err_and(|error| error.is_not_found()));
+}
+
+#[test]
 fn reads_stop_at_the_end_of_the_file() {
     let (_temp, dir) = store();
     let file = dir.create_new("a").unwrap();

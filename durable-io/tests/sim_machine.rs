@@ -203,3 +203,16 @@ fn damage_is_done_to_one_file_and_is_there_after_a_power_loss() {
     assert_eq!(sum(Damage::Remove), Some((0, 0)));
     assert!(world.damaged("/c", Damage::Remove).is_none());
 }
+
+#[test]
+fn a_file_opened_for_reading_is_not_changed() {
+    let (_sim, dir) = machine();
+    let file = dir.create_new("a").unwrap();
+    file.write_all_at(b"hello", 0).unwrap();
+    let reader = || dir.open_read_only("a").unwrap();
+    assert!(reader().write_all_at(b"HE", 0).is_err());
+    assert!(reader().write_durable_at(b"HE", 0).is_err());
+    assert!(reader().set_len(2).is_err());
+    assert!(reader().allocate(0, 4096).is_err());
+    assert_eq!(&*reader().map(0..5).unwrap(), b"hello");
+}

@@ -146,10 +146,22 @@ struct SimDir {
 }
 
 impl SimDir {
-    fn file(&self, ino: Ino, name: &str) -> Arc<dyn FileBackend> {
+    /// The file called `name`, which a call opens.
+    fn find(&self, op: &'static str, name: &str) -> io::Result<Ino> {
+        let mut state = self.machine.lock();
+        state.trace(op, &join(&self.path, name), None, (0, 0));
+        plain(&mut state, CallClass::Open, |state| {
+            let ino = state.world.lookup(self.ino, name)?;
+            state.world.file(ino)?;
+            Ok(ino)
+        })
+    }
+
+    fn file(&self, ino: Ino, name: &str, is_writable: bool) -> Arc<dyn FileBackend> {
         Arc::new(SimFile {
             machine: self.machine.clone(),
             ino,
+            is_writable,
             path: join(&self.path, name),
             syncs: Syncs::default(),
         })
@@ -178,15 +190,13 @@ impl SimDir {
 
 impl DirBackend for SimDir {
     fn open(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
-        let mut state = self.machine.lock();
-        state.trace("open", &join(&self.path, name), None, (0, 0));
-        let ino = plain(&mut state, CallClass::Open, |state| {
-            let ino = state.world.lookup(self.ino, name)?;
-            state.world.file(ino)?;
-            Ok(ino)
-        })?;
-        drop(state);
-        Ok(self.file(ino, name))
+        let ino = self.find("open", name)?;
+        Ok(self.file(ino, name, true))
+    }
+
+    fn open_read_only(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
+        let ino = self.find("open_read_only", name)?;
+        Ok(self.file(ino, name, false))
     }
 
     fn create_new(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
@@ -197,7 +207,7 @@ impl DirBackend for SimDir {
             };
             world.create(self.ino, name, Node::File(file))
         })?;
-        Ok(self.file(ino, name))
+        Ok(self.file(ino, name, true))
     }
 
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>> {
@@ -309,11 +319,21 @@ impl Drop for SimLock {
 struct SimFile {
     machine: SimDisk,
     ino: Ino,
+    is_writable: bool,
     path: String,
     syncs: Syncs,
 }
 
 impl SimFile {
+    /// The error of a call that would change a file opened for reading.
+    fn check_writable(&self) -> io::Result<()> {
+        if self.is_writable {
+            Ok(())
+        } else {
+            Err(rustix::io::Errno::BADF.into())
+        }
+    }
+
     /// Writes as much of `buf` as the planned fault allows; a fault of the sync in a durable write is
     /// passed on.
     fn write(
@@ -322,6 +342,7 @@ impl SimFile {
         buf: &[u8],
         offset: u64,
     ) -> io::Result<(usize, Option<SyncFailure>)> {
+        self.check_writable()?;
         let mut state = self.machine.lock();
         state.trace(op, &self.path, None, (offset, buf.len() as u64));
         let struck = state.begin(class);
@@ -411,6 +432,7 @@ impl FileBackend for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check_writable()?;
         let mut state = self.machine.lock();
         state.trace("set_len", &self.path, None, (len, 0));
         plain(&mut state, CallClass::Allocate, |state| {
@@ -420,6 +442,7 @@ impl FileBackend for SimFile {
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.check_writable()?;
         let mut state = self.machine.lock();
         state.trace("allocate", &self.path, None, (offset, len));
         plain(&mut state, CallClass::Allocate, |state| {

@@ -33,7 +33,7 @@ impl fmt::Debug for SimDisk {
 /// One call that reached the disk ([`SimDisk::trace`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The primitive: `open`, `create_new`, `open_dir`, `create_dir`, `rename`, `link`, `remove`,
+    /// The primitive: `open`, `open_read_only`, `create_new`, `open_dir`, `create_dir`, `rename`, `link`, `remove`,
     /// `list`, `len`, `read`, `write`, `write_durable`, `set_len`, `allocate`, `sync_data`,
     /// `sync_all`, `sync_dir`, `map`, `lock`.
     pub op: &'static str,

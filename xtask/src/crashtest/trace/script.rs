@@ -58,6 +58,7 @@ fn write_and_sync(disk: &Disk, path: &Path) -> anyhow::Result<()> {
     dir.sync()?;
     // An open file and a second attempt to create it.
     drop(dir.open("a")?);
+    drop(dir.open_read_only("a")?);
     anyhow::ensure!(
         dir.create_new("a")
             .is_err_and(|error| error.is_already_exists())

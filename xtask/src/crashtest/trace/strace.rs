@@ -244,8 +244,10 @@ impl Translator<'_> {
             format!("create_new {path}")
         } else if has("O_CREAT") || has("O_TRUNC") {
             format!("unknown open of {path} with {}", call.arg(flags))
-        } else {
+        } else if has("O_RDWR") {
             format!("open {path}")
+        } else {
+            format!("open_read_only {path}")
         }
     }
 
