@@ -91,6 +91,7 @@ mod recover;
 mod reserve;
 mod scan;
 mod snapshot;
+mod space;
 mod stats;
 mod store;
 mod table;

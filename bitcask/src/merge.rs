@@ -3,28 +3,23 @@
 //!
 //! [format]: crate::format
 
+mod output;
+mod swap;
+
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use durable_io::File;
-use durable_io::codec::put;
-
-use crate::data_file::{Counts, DataFile, FIRST_GROUP, FileHeader};
+use crate::data_file::DataFile;
 use crate::error::{Error, Result};
 use crate::hint::{self, Hint};
-use crate::keydir::Old;
-use crate::manifest::{FileEntry, Manifest};
-use crate::names;
+use crate::manifest::FileEntry;
 use crate::policy::{MergePolicy, Plan};
-use crate::record::{
-    GROUP_HEADER, GROUP_HEADER_SIZE, GroupHeader, Kind, Record, align_group, bind_record, digest,
-    encode_record,
-};
-use crate::reserve::Frees;
+use crate::record::{Kind, Record};
 use crate::scan::{Scan, Step};
-use crate::stats::{FileSpace, MergeReport, Why};
-use crate::store::{Store, add, lock};
+use crate::stats::MergeReport;
+use crate::store::{Store, lock};
 use crate::table::Loc;
+use output::Output;
 
 /// About how much one step reads, and a group of an output holds, in bytes.
 const STEP: u64 = 256 << 10;
@@ -36,6 +31,14 @@ pub(crate) struct Merging {
     plan: VecDeque<u64>,
     job: Option<Job>,
     report: MergeReport,
+}
+
+impl Merging {
+    /// The files that are being merged, by number.
+    pub(crate) fn inputs(&self) -> BTreeSet<u64> {
+        let inputs = self.job.iter().flat_map(|job| &job.inputs);
+        inputs.map(|(_, file)| file.number).collect()
+    }
 }
 
 /// Some inputs, one output.
@@ -65,28 +68,6 @@ impl Needed {
     fn is_needed(&self, hash: u64, place: usize) -> bool {
         self.oldest.get(&hash).is_some_and(|&oldest| oldest < place)
     }
-}
-
-/// The file that a merge writes.
-#[derive(Debug)]
-struct Output {
-    /// From the first group on.
-    file: Option<File>,
-    entry: FileEntry,
-    /// The group that is filling: records without checks, and the checksums of their bodies.
-    group: Vec<u8>,
-    bodies: Vec<(usize, u32)>,
-    /// What is to be pointed to the new place.
-    moved: Vec<Moved>,
-    counts: Arc<Counts>,
-}
-
-#[derive(Debug)]
-struct Moved {
-    hash: u64,
-    from: Loc,
-    /// The offset in the output.
-    to: u64,
 }
 
 impl Store {
@@ -327,257 +308,6 @@ impl Store {
         }
         Ok(())
     }
-
-    /// An output of which nothing is written yet.
-    fn create_output(&self) -> Result<Output> {
-        let id = self.unique_id()?;
-        let mut manifest = lock(&self.manifest);
-        let number = manifest.next_number;
-        // Not given twice, also if the merge comes to nothing.
-        manifest.next_number += 1;
-        let entry = FileEntry {
-            number,
-            id,
-            end: FIRST_GROUP,
-            digest: 0,
-        };
-        Ok(Output {
-            file: None,
-            entry,
-            group: Vec::new(),
-            bodies: Vec::new(),
-            moved: Vec::new(),
-            counts: Arc::default(),
-        })
-    }
-
-    /// Writes the group that was filling, and before the first one the header.
-    fn flush(&self, output: &mut Output) -> Result<()> {
-        if output.bodies.is_empty() {
-            return Ok(());
-        }
-        let FileEntry { number, id, .. } = output.entry;
-        let (mut bytes, check) = output.take_group();
-        let mut start = output.entry.end;
-        if output.file.is_none() {
-            let header = FileHeader {
-                store_id: self.settings.store_id,
-                number,
-                id,
-            };
-            bytes.splice(0..0, header.encode());
-            start = 0;
-            let name = names::data(number);
-            let created = self.with_reserve(Frees::Files, || {
-                let created = self.dir.create_new(&name);
-                created.map_err(|error| self.poison_unless_full(error))
-            });
-            output.file = Some(created?);
-        }
-        let Some(file) = &output.file else {
-            return Ok(());
-        };
-        // A full disk is met here, before anything is written.
-        self.with_reserve(Frees::Files, || {
-            let allocated = file.allocate(start, bytes.len() as u64);
-            allocated.map_err(|error| self.poison_unless_full(error))
-        })?;
-        let written = file.write_all_at(&bytes, start);
-        written.map_err(|error| self.poison(error))?;
-        output.entry.end = start + bytes.len() as u64;
-        output.entry.digest = digest(output.entry.digest, check);
-        Ok(())
-    }
-
-    fn finish_output(&self, job: &mut Job) -> Result<()> {
-        if let Some(output) = &mut job.output {
-            self.flush(output)?;
-            if let Some(file) = &output.file {
-                // Durable: the output's bytes. Only now may the manifest name it: recovery takes a
-                // sealed file for whole.
-                let synced = file.sync_data();
-                drop(synced.map_err(|error| self.poison(error))?);
-            }
-        }
-        job.is_written = true;
-        Ok(())
-    }
-
-    /// Puts the output in the place of the inputs.
-    fn swap(&self, mut job: Job, report: &mut MergeReport) -> Result<()> {
-        let numbers: BTreeSet<u64> = job.inputs.iter().map(|(_, file)| file.number).collect();
-        let swapped = self.swap_in_manifest(&job, &numbers);
-        if let Err(error) = swapped {
-            self.abandon(&job);
-            return Err(error);
-        }
-        let read = job.inputs.iter().map(|(_, file)| file.group_bytes()).sum();
-        report.inputs += job.inputs.len() as u64;
-        report.read_bytes += read;
-        report.dropped_tombstones += job.dropped_tombstones;
-        let mut written = 0;
-        if let Some(mut output) = job.output.take()
-            && let Some(file) = output.file.take()
-        {
-            written = output.entry.end - FIRST_GROUP;
-            report.outputs += 1;
-            report.written_bytes += written;
-            self.point_to(output, file, &numbers);
-        }
-        self.change_files(|files| {
-            let slots = &mut files.slots;
-            for slot in slots.iter_mut() {
-                if slot
-                    .as_ref()
-                    .is_some_and(|file| numbers.contains(&file.number))
-                {
-                    *slot = None;
-                }
-            }
-            files.order.retain(|&slot| {
-                let slot = slots.get(slot as usize);
-                slot.is_some_and(Option::is_some)
-            });
-        });
-        add(&self.counters.merges, 1);
-        add(&self.counters.reclaimed, u64::saturating_sub(read, written));
-        for &number in &numbers {
-            self.remove_file(number);
-        }
-        Ok(())
-    }
-
-    fn swap_in_manifest(&self, job: &Job, numbers: &BTreeSet<u64>) -> Result<()> {
-        // Held across I/O: manifests are written one at a time.
-        let mut manifest = lock(&self.manifest);
-        if job.output.is_some() {
-            // Durable: the output's name. Only now may the manifest name it.
-            let synced = self.dir.sync();
-            synced.map_err(|error| self.poison(error))?;
-        }
-        // Durable: what superseded the records that go. Only now may they go: else a power loss could
-        // take both.
-        self.sync()?;
-        let mut new = Manifest::clone(&manifest);
-        let newest = new
-            .files
-            .iter()
-            .rposition(|file| numbers.contains(&file.number));
-        if let (Some(output), Some(newest)) = (&job.output, newest) {
-            new.files.insert(newest + 1, output.entry);
-        }
-        new.files.retain(|file| !numbers.contains(&file.number));
-        self.with_reserve(Frees::Files, || {
-            self.replace_manifest(&mut manifest, new.clone())
-        })
-    }
-
-    /// Shows the output to readers, in the order behind the newest of the inputs `numbers`.
-    fn point_to(&self, output: Output, file: File, numbers: &BTreeSet<u64>) {
-        let Output {
-            entry,
-            moved,
-            counts,
-            ..
-        } = output;
-        let file = self.change_files(|files| {
-            let slot = files.free_slot();
-            let file = DataFile::sealed(file, &entry, slot, counts);
-            let newest = files.order.iter().rposition(|&slot| {
-                let file = files.get(slot as usize);
-                file.is_some_and(|file| numbers.contains(&file.number))
-            });
-            files.set(Arc::clone(&file));
-            files.order.insert(newest.map_or(0, |at| at + 1), slot);
-            file
-        });
-        for Moved { hash, from, to } in moved {
-            let to_loc = Loc::new(file.slot, to);
-            if !self.keydir.replace(hash, Old::At(from), Some(to_loc), None) {
-                // It was superseded meanwhile, or is a tombstone.
-                if let Ok(bytes) = file.record_bytes(to) {
-                    file.note_unnamed(&bytes, to);
-                }
-            }
-        }
-        self.bell.ask_for_hint(entry.number);
-    }
-
-    /// Forgets a merge that came to nothing.
-    fn abandon(&self, job: &Job) {
-        if let Some(output) = &job.output {
-            self.remove_output(output);
-        }
-    }
-
-    fn remove_output(&self, output: &Output) {
-        // After a failure nobody knows what the manifest names: the next open removes it if it may.
-        if !self.is_poisoned() {
-            self.remove_file(output.entry.number);
-        }
-    }
-
-    /// Removes a data file that the manifest does not name, and its hint.
-    fn remove_file(&self, number: u64) {
-        // No directory sync, and an error does not matter: what stays, or comes back after a crash, is
-        // an orphan, which the next open removes.
-        drop(self.dir.remove(&names::data(number)));
-        drop(self.dir.remove(&names::hint(number)));
-    }
-
-    /// How each file uses its space, oldest first.
-    pub(crate) fn explain_space(&self) -> Vec<FileSpace> {
-        let merging: BTreeSet<u64> = {
-            // A merge that somebody waits for holds the lock to its end: its files are due, then.
-            let merging = self.merge.try_lock().ok();
-            let jobs = merging.iter().filter_map(|merging| merging.job.as_ref());
-            let inputs = jobs.flat_map(|job| &job.inputs);
-            inputs.map(|(_, file)| file.number).collect()
-        };
-        let plan = Plan::new(&self.files(), &self.settings.policy, &merging);
-        plan.files
-            .into_iter()
-            .map(|(file, why)| file.space(why))
-            .collect()
-    }
-}
-
-impl Output {
-    fn push(&mut self, hash: u64, from: Loc, record: Record<'_>) {
-        if self.group.is_empty() {
-            // Room for the header.
-            self.group.resize(GROUP_HEADER_SIZE, 0);
-        }
-        let at = self.group.len();
-        let body = encode_record(&mut self.group, record.kind, record.key, record.value);
-        self.bodies.push((at, body));
-        let to = self.entry.end + at as u64;
-        self.moved.push(Moved { hash, from, to });
-    }
-
-    /// The bytes of the group that was filling, and its check.
-    fn take_group(&mut self) -> (Vec<u8>, u32) {
-        let mut bytes = std::mem::take(&mut self.group);
-        let start = self.entry.end;
-        let bodies = std::mem::take(&mut self.bodies);
-        for &(at, body) in &bodies {
-            let place = self.entry.place(start + at as u64);
-            bind_record(bytes.get_mut(at..).unwrap_or_default(), place, body);
-        }
-        let records = bytes.len() as u64 - GROUP_HEADER;
-        // A sealed file ends where the next group would begin.
-        let end = align_group(start + bytes.len() as u64) - start;
-        bytes.resize(usize::try_from(end).unwrap_or(bytes.len()), 0);
-        let header = GroupHeader {
-            // Both fit: a group is about as large as a step, or one record.
-            bytes: u32::try_from(records).unwrap_or(u32::MAX),
-            count: u32::try_from(bodies.len()).unwrap_or(u32::MAX),
-            durable: FIRST_GROUP,
-        };
-        let (header, check) = header.encode(self.entry.place(start));
-        put(&mut bytes, 0, &header);
-        (bytes, check)
-    }
 }
 
 impl MergeReport {
@@ -587,40 +317,5 @@ impl MergeReport {
         self.read_bytes += other.read_bytes;
         self.written_bytes += other.written_bytes;
         self.dropped_tombstones += other.dropped_tombstones;
-    }
-}
-
-impl DataFile {
-    pub(crate) fn live_bytes(&self) -> u64 {
-        let (dead, tombstones) = self.counts.load();
-        self.group_bytes().saturating_sub(dead + tombstones)
-    }
-
-    fn has_tombstones(&self) -> bool {
-        self.counts.load().1 > 0
-    }
-
-    /// Counts the record in `bytes`, at `offset`, which the index does not name.
-    pub(crate) fn note_unnamed(&self, bytes: &[u8], offset: u64) {
-        let Ok(record) = self.decode(bytes, offset) else {
-            return;
-        };
-        let counter = match record.kind {
-            Kind::Put => &self.counts.dead,
-            Kind::Delete => &self.counts.tombstones,
-        };
-        add(counter, record.size() as u64);
-    }
-
-    fn space(&self, why: Why) -> FileSpace {
-        let (dead_bytes, tombstone_bytes) = self.counts.load();
-        FileSpace {
-            number: self.number,
-            bytes: self.group_bytes(),
-            live_bytes: self.live_bytes(),
-            dead_bytes,
-            tombstone_bytes,
-            why,
-        }
     }
 }
