@@ -23,6 +23,7 @@ use crate::spare::Spare;
 use crate::stats::{Recovery, Tail};
 use crate::survey::{ANY_EPOCH, Listing, Loaded, Survey, log_id_of, survey};
 use crate::tear;
+use crate::truncate::next_epoch;
 
 /// A log, recovered and durable, ready to be written to.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ pub(crate) fn recover(disk: &Disk, dir: &Dir, how: &How) -> Result<Recovered> {
         mark.settle()?;
     }
     let removed_files = remove_dead(dir, &listing, mark.mark().low_segment)?;
-    clean(&mut survey, &judged)?;
+    clean(&mut survey, &judged, &mut mark)?;
     let recovery = Recovery {
         tail: judged.tail(),
         records: judged.last.next().0.saturating_sub(mark.mark().low.0),
@@ -331,37 +332,55 @@ fn first_unclean<'a>(survey: &'a Survey, later: &[Behind]) -> Option<(u64, &'a L
     Some((FIRST_GROUP, loaded))
 }
 
-/// Zeroes what is behind the cut, and makes durable what was read.
-fn clean(survey: &mut Survey, judged: &Judged) -> Result<()> {
+/// Makes durable what was read, and zeroes what is behind the cut.
+fn clean(survey: &mut Survey, judged: &Judged, mark: &mut MarkFile) -> Result<()> {
     write_again(&mut survey.active, judged)?;
+    // Durable: the records that were read, which a killed process may have left in the page cache
+    // only. Only now may a mark or a watermark claim them.
+    drop(survey.active.file.sync_data()?);
     if let Some(spare) = survey.later.first() {
         // Written again for the same reason, before the sync below.
-        spare.file.write_all_at(
-            &SegmentHeader {
-                number: spare.number,
-                ..survey.header
-            }
-            .encode(),
-            0,
-        )?;
+        let header = SegmentHeader {
+            number: spare.number,
+            ..survey.header
+        };
+        spare.file.write_all_at(&header.encode(), 0)?;
     }
-    if let Some(end) = judged.nonzero_end {
-        let cut = judged.cut;
-        survey.active.file.write_zeros(cut, end - cut)?;
-    }
-    // Durable: the records that were read, which a killed process may have left in the page cache
-    // only, and the zeros behind them. Only now may a watermark claim the records, and only now may
-    // a new group be written: without the zeros, a torn group could come back behind it.
-    drop(survey.active.file.sync_data()?);
-    for (later, found) in survey.later.iter().zip(&judged.later) {
-        if let Some(end) = found.nonzero_end {
-            later.file.write_zeros(FIRST_GROUP, end - FIRST_GROUP)?;
-        }
-        // Durable: an empty segment. Only now may a new group be written, here or in the active one:
-        // a torn first group that came back would make this the active one, and a later one that
-        // came back would follow a new first one of the same length. Also if it reads as empty: a
-        // killed process may have left the zeros, or all of the segment, in the page cache only.
+    for later in &survey.later {
+        // Durable: a whole segment, which a killed process may have left in the page cache only. Only
+        // now may the next one be made: one that is not whole below another one is a loss.
         drop(later.file.sync_data()?);
+    }
+    if judged.tail() != Tail::Clean {
+        let old = *mark.mark();
+        let epochs = Epochs {
+            current: next_epoch(old.epochs)?,
+            first_lsn: judged.last.next(),
+            segment: survey.active.number,
+        };
+        // Durable, by the barrier in it: a new epoch. Only now may the tail be zeroed: if the sync of
+        // the zeros fails, the next open may see them in the page cache although the disk has groups
+        // there, which must not follow a new one.
+        mark.seal(Mark {
+            durable: judged.last,
+            epochs,
+            ..old
+        })?;
+        zero(&survey.active, judged.cut, judged.nonzero_end)?;
+        for (later, found) in survey.later.iter().zip(&judged.later) {
+            zero(later, FIRST_GROUP, found.nonzero_end)?;
+        }
+    }
+    Ok(())
+}
+
+/// Zeroes a segment from byte `from` on to `end`, if it is not zero there.
+fn zero(segment: &Loaded, from: u64, end: Option<u64>) -> Result<()> {
+    if let Some(end) = end {
+        segment.file.write_zeros(from, end - from)?;
+        // Durable: zeros. Only now may a group be written there: where sectors are atomic, it is taken
+        // for damaged rather than torn if none of them shows what was there before.
+        drop(segment.file.sync_data()?);
     }
     Ok(())
 }

@@ -193,7 +193,8 @@ impl Log {
     }
 }
 
-fn next_epoch(epochs: Epochs) -> Result<u32> {
+/// The number of the epoch that follows.
+pub(crate) fn next_epoch(epochs: Epochs) -> Result<u32> {
     epochs.current.checked_add(1).ok_or(Error::TooLarge {
         what: "number of cuts",
         size: u64::from(u32::MAX),

@@ -1,11 +1,11 @@
 //! Crashes and failing disks, on the simulated disk: one test for each thing that went wrong once.
 //! Everything else that a crash can do is tried by `cargo xtask crashtest wal`.
 
-#![allow(clippy::unwrap_used, reason = "test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
 use std::time::Duration;
 
-use durable_io::sim::{Fault, FaultKind, SimDisk, SyncFailure, World};
+use durable_io::sim::{Damage, Fault, FaultKind, SimDisk, SyncFailure, World};
 use wal::{Background, Error, Lsn, Options, SyncMode, Wal};
 
 fn options(sim: &SimDisk) -> Options {
@@ -174,6 +174,52 @@ fn a_record_that_only_the_page_cache_has_is_written_again() {
     assert_eq!(payloads(&log).len(), 1);
     drop(log);
     assert_eq!(payloads(&open(&after_power_loss(&sim.world()))).len(), 1);
+}
+
+/// The zeros over a torn tail were in the page cache only, after a sync that failed, and the next open took
+/// them for what the disk had: a group of the tail came back behind a new one.
+#[test]
+fn a_torn_tail_does_not_come_back_although_the_sync_of_its_removal_failed() {
+    for failure in SyncFailure::ALL {
+        let sim = SimDisk::new();
+        let manual = |sim: &SimDisk| options(sim).sync(SyncMode::Manual).open("/wal");
+        let log = manual(&sim).unwrap();
+        // Each group ends with its sector.
+        log.append(&[1; 512 - 64 - 40]).unwrap();
+        log.sync().unwrap();
+        log.append(&[2; 512 - 40]).unwrap();
+        log.append(&[3; 512 - 40]).unwrap();
+        // Of the two that were not synced the second one reached the disk, and half of the first.
+        let torn = Damage::Zero {
+            offset: 512 + 256,
+            len: 256,
+        };
+        let path = "/wal/0000000000000001.wal";
+        let world = sim.world().damaged(path, torn).unwrap();
+        let mut failed = 0;
+        for nth in 0_u64.. {
+            let sim = SimDisk::boot(world.clone());
+            sim.inject(Fault {
+                call: nth,
+                kind: FaultKind::Sync(failure),
+                sticky: false,
+            });
+            let opened = manual(&sim);
+            if sim.clear_fault() == 0 && opened.is_ok() {
+                break;
+            }
+            failed += usize::from(opened.is_err());
+            drop(opened);
+            let log = manual(&sim).unwrap();
+            assert_eq!(payloads(&log).len(), 1);
+            log.append(&[4; 512 - 40]).unwrap();
+            log.sync().unwrap();
+            let log = open(&after_power_loss(&sim.world()));
+            let kept: Vec<u8> = payloads(&log).iter().map(|payload| payload[0]).collect();
+            assert_eq!(kept, [1, 4], "{failure:?} of the sync at call {nth}");
+        }
+        assert!(failed > 2, "only {failed} syncs of the open failed");
+    }
 }
 
 /// Found by the judge: in `Manual` a truncation was durable although the append before it was lost,
