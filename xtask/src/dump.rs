@@ -1,4 +1,4 @@
-//! `cargo xtask dump`: the files of a log or a store as text, on standard output.
+//! `cargo xtask dump`: a table, or the files of a log or a store, as text, on standard output.
 
 use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use durable_io::Disk;
 /// The command line of `dump`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The directory of the log or store.
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
-    /// Show the records too, not only the groups that hold them.
+    /// The directory of the log or store, or the file of a table.
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Show the records or entries too, not only the groups or blocks that hold them.
     #[arg(long)]
     records: bool,
 }
@@ -19,7 +19,9 @@ pub(crate) struct Args {
 /// Prints what `args` ask for. A reader that has seen enough ends it, without an error.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut out = BufWriter::new(stdout().lock());
-    let dumped = if is_bitcask(args)? {
+    let dumped = if args.path.is_file() {
+        dump_table(args, &mut out)
+    } else if is_bitcask(args)? {
         dump_bitcask(args, &mut out)
     } else {
         dump_wal(args, &mut out)
@@ -33,7 +35,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// True if the directory has the files of a hash-indexed store.
 fn is_bitcask(args: &Args) -> anyhow::Result<bool> {
-    let entries = Disk::os().open_dir(&args.dir)?.list()?;
+    let entries = Disk::os().open_dir(&args.path)?.list()?;
     let mut names = entries.iter().map(|entry| entry.name.as_str());
     Ok(names.any(|name| name == "manifest" || name.strip_suffix(".data").is_some()))
 }
@@ -44,8 +46,20 @@ fn dump_bitcask(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     } else {
         bitcask::Detail::Groups
     };
-    match bitcask::dump(&Disk::os(), &args.dir, detail, out) {
+    match bitcask::dump(&Disk::os(), &args.path, detail, out) {
         Err(bitcask::Error::Output { source }) => Err(source.into()),
+        dumped => Ok(dumped?),
+    }
+}
+
+fn dump_table(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let detail = if args.records {
+        sstable::Detail::Entries
+    } else {
+        sstable::Detail::Blocks
+    };
+    match sstable::dump(&Disk::os(), &args.path, detail, out) {
+        Err(sstable::Error::Output { source }) => Err(source.into()),
         dumped => Ok(dumped?),
     }
 }
@@ -56,7 +70,7 @@ fn dump_wal(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     } else {
         wal::Detail::Groups
     };
-    match wal::dump(&Disk::os(), &args.dir, detail, out) {
+    match wal::dump(&Disk::os(), &args.path, detail, out) {
         Err(wal::Error::Output { source }) => Err(source.into()),
         dumped => Ok(dumped?),
     }

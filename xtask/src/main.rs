@@ -1,5 +1,5 @@
 //! The developer's verbs. `cargo xtask crashtest` judges the engines; `cargo xtask dump` shows what
-//! stands in the files of a log or a store.
+//! stands in a table, or in the files of a log or a store.
 
 #![cfg_attr(
     not(all(feature = "fuse", target_os = "linux")),
@@ -22,8 +22,8 @@ use clap::Parser;
 enum Verb {
     /// Crash the engines everywhere, on a simulated disk and on this one, and check what survives.
     Crashtest(crashtest::Args),
-    /// Print what stands in the files of a write-ahead log or a hash-indexed store, damage included,
-    /// as text.
+    /// Print what stands in a sorted table, or in the files of a write-ahead log or a hash-indexed
+    /// store, damage included, as text.
     ///
     /// Lines that begin with `!` are what is wrong. Nothing is changed and no lock is taken: if it
     /// is open elsewhere, what is printed may be in motion.

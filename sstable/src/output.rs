@@ -1,0 +1,86 @@
+//! [`Output`]: the bytes of a new file, from front to back, and their checksum.
+
+use crc32fast::Hasher;
+use durable_io::File;
+
+use crate::error::Result;
+
+/// So many bytes are gathered for each write.
+const CHUNK: usize = 256 << 10;
+
+/// A file that is written once, in order. The first bytes, the header, come last.
+#[derive(Debug)]
+pub(crate) struct Output {
+    file: File,
+    buffer: Vec<u8>,
+    /// Where the buffer begins in the file.
+    written: u64,
+    /// Over everything behind the header.
+    hasher: Hasher,
+}
+
+impl Output {
+    /// `header` bytes at the front of the empty `file` are left for [`finish`](Self::finish).
+    pub(crate) fn new(file: File, header: u64) -> Self {
+        Self {
+            file,
+            buffer: Vec::with_capacity(CHUNK),
+            written: header,
+            hasher: Hasher::new(),
+        }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where the next byte goes.
+    pub(crate) fn offset(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Appends `bytes`.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        if self.buffer.len() + bytes.len() > CHUNK {
+            self.flush()?;
+        }
+        if bytes.len() > CHUNK {
+            self.file.write_all_at(bytes, self.written)?;
+            self.written += bytes.len() as u64;
+        } else {
+            self.buffer.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// Appends zeros until what comes `ahead` bytes later is at a multiple of `alignment`, which is at
+    /// most 4096.
+    pub(crate) fn pad(&mut self, alignment: u64, ahead: u64) -> Result<()> {
+        let at = self.offset() + ahead;
+        let missing = at.next_multiple_of(alignment) - at;
+        let missing = usize::try_from(missing).unwrap_or(0);
+        self.push([0; 4096].get(..missing).unwrap_or_default())
+    }
+
+    /// Hands everything to the kernel.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        if !self.buffer.is_empty() {
+            self.file.write_all_at(&self.buffer, self.written)?;
+            self.written += self.buffer.len() as u64;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    /// Appends `footer`, then writes `header` to the front, and returns the checksum of the whole file.
+    pub(crate) fn finish(&mut self, header: &[u8], footer: &[u8]) -> Result<u32> {
+        self.push(footer)?;
+        self.flush()?;
+        self.file.write_all_at(header, 0)?;
+        let mut whole = Hasher::new();
+        whole.update(header);
+        whole.combine(&self.hasher);
+        Ok(whole.finalize())
+    }
+}

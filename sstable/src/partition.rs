@@ -1,0 +1,157 @@
+//! [`Partition`]: index and filter of a run of data blocks, checked when they are first used.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Corruption, Result};
+use crate::filter::{self, LINE_SIZE};
+use crate::footer::Footer;
+use crate::frame::BlockKind;
+use crate::separators::Separators;
+use crate::source::{Loaded, Payload, Source};
+
+/// What the top index says of a partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    /// Where the first data block is.
+    pub(crate) start: u64,
+    pub(crate) index: u64,
+    pub(crate) index_len: u64,
+    /// The second copy of the index.
+    pub(crate) copy: u64,
+    pub(crate) filter: u64,
+    /// 0 if there is no filter.
+    pub(crate) filter_len: u64,
+}
+
+/// Index and filter, in the map.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    start: u64,
+    index: Separators<1>,
+    payload: Range<usize>,
+    /// `None` if there is none, or if it is damaged: then keys are looked for in their block.
+    filter: Option<Range<usize>>,
+    /// A bit for each data block: set if it is not compressed and was checked.
+    checked: Box<[AtomicU64]>,
+}
+
+impl Partition {
+    /// Checks index and filter. A damaged index is read from its other copy.
+    pub(crate) fn load(source: &Source, footer: &Footer, places: &Places) -> Result<Self> {
+        let (index, payload) = match index(source, footer, places.index, places.index_len) {
+            Ok(index) => index,
+            Err(error) => {
+                // Both are damaged if this fails; the first is as good an answer as the second.
+                let copy = index(source, footer, places.copy, places.index_len);
+                let copy = copy.map_err(|_second| error.clone())?;
+                source.note(error);
+                copy
+            }
+        };
+        let filter = match filter(source, footer, places) {
+            Ok(filter) => filter,
+            Err(error) => {
+                source.note(error);
+                None
+            }
+        };
+        let words = index.len().div_ceil(64);
+        Ok(Self {
+            start: places.start,
+            index,
+            payload,
+            filter,
+            checked: (0..words).map(|_| AtomicU64::new(0)).collect(),
+        })
+    }
+
+    /// How many data blocks it has, at least 1.
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(crate) fn index(&self) -> &Separators<1> {
+        &self.index
+    }
+
+    pub(crate) fn payload(&self) -> &Range<usize> {
+        &self.payload
+    }
+
+    /// False if no key of this hash is here.
+    #[inline]
+    pub(crate) fn may_contain(&self, source: &Source, footer: &Footer, hash: u64) -> bool {
+        match &self.filter {
+            Some(range) => filter::may_contain(source.slice(range), footer.probes, hash),
+            None => true,
+        }
+    }
+
+    /// The block that has the place of `key` and `version`; [`len`](Self::len) if that is behind all.
+    #[inline]
+    pub(crate) fn find(&self, source: &Source, key: &[u8], version: u64) -> usize {
+        self.index.find(source.slice(&self.payload), key, version)
+    }
+
+    /// Offset and length of data block `nth`.
+    #[inline]
+    pub(crate) fn place(&self, source: &Source, nth: usize) -> (u64, u64) {
+        let payload = source.slice(&self.payload);
+        let before = nth.checked_sub(1);
+        let start = before.map_or(self.start, |nth| self.index.number(payload, 0, nth));
+        let end = self.index.number(payload, 0, nth);
+        (start, end.saturating_sub(start))
+    }
+
+    /// Data block `nth`.
+    #[inline]
+    pub(crate) fn block(&self, source: &Source, footer: &Footer, nth: usize) -> Result<Loaded> {
+        let (offset, len) = self.place(source, nth);
+        let bit = 1 << (nth % 64);
+        let word = self.checked.get(nth / 64);
+        if word.is_some_and(|word| word.load(Ordering::Acquire) & bit != 0) {
+            return source.checked(offset, len);
+        }
+        if footer.compression != 0
+            && let Some(cached) = source.cached(offset, len)
+        {
+            return cached;
+        }
+        let (_, loaded) = source.unchecked(footer.file_id, offset, len, true)?;
+        if let (Payload::Mapped(_), Some(word)) = (&loaded.payload, word) {
+            word.fetch_or(bit, Ordering::Release);
+        }
+        Ok(loaded)
+    }
+}
+
+/// The index block at `offset`.
+pub(crate) fn index(
+    source: &Source,
+    footer: &Footer,
+    offset: u64,
+    len: u64,
+) -> Result<(Separators<1>, Range<usize>)> {
+    let (_, payload) = source.open_plain(BlockKind::Index, footer.file_id, offset, len)?;
+    let index = Separators::parse(source.slice(&payload));
+    let index = index.map_err(|reason| source.corrupt(offset, reason))?;
+    Ok((index, payload))
+}
+
+/// The payload of the filter block, if there is one.
+pub(crate) fn filter(
+    source: &Source,
+    footer: &Footer,
+    places: &Places,
+) -> Result<Option<Range<usize>>> {
+    if places.filter_len == 0 {
+        return Ok(None);
+    }
+    let (kind, offset) = (BlockKind::Filter, places.filter);
+    let (_, payload) = source.open_plain(kind, footer.file_id, offset, places.filter_len)?;
+    if payload.is_empty() || payload.len() % LINE_SIZE != 0 {
+        return Err(source.corrupt(offset, Corruption::Length));
+    }
+    Ok(Some(payload))
+}

@@ -1,0 +1,270 @@
+//! [`Scan`]: the keys of a range with their values, from either end, without what is deleted.
+
+use std::ops::Bound;
+
+use crate::cursor::Cursor;
+use crate::entry::Kind;
+use crate::error::Result;
+use crate::filter::key_hash;
+use crate::fragments::covering;
+use crate::table::Table;
+use crate::table_cursor::TableCursor;
+use crate::value::Value;
+
+/// Keys and values of a table, in order, from either end. After an error it ends.
+///
+/// Each key is copied; values are lent. A [`cursor`](Table::cursor) copies nothing.
+#[derive(Debug)]
+pub struct Scan {
+    table: Table,
+    version: u64,
+    front: Side,
+    back: Side,
+    is_done: bool,
+}
+
+/// One end of a scan.
+#[derive(Debug)]
+struct Side {
+    cursor: TableCursor,
+    /// What is beyond is not, or no longer, part of the scan.
+    bound: Bound<Vec<u8>>,
+    is_placed: bool,
+}
+
+impl Side {
+    fn new(table: &Table, bound: Bound<Vec<u8>>) -> Self {
+        Self {
+            cursor: table.cursor(),
+            bound,
+            is_placed: false,
+        }
+    }
+
+    /// Goes to the first entry from the bound on.
+    fn place_front(&mut self) -> Result<()> {
+        self.is_placed = true;
+        match &self.bound {
+            Bound::Unbounded => self.cursor.seek_to_first(),
+            Bound::Included(key) => self.cursor.seek(key, u64::MAX),
+            Bound::Excluded(key) => {
+                self.cursor.seek(key, 0)?;
+                // The oldest version of the key itself, if it is 0.
+                if self.cursor.entry().is_some_and(|entry| entry.key == key) {
+                    self.cursor.advance()?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes to the last entry up to the bound.
+    fn place_back(&mut self) -> Result<()> {
+        self.is_placed = true;
+        match &self.bound {
+            Bound::Unbounded => self.cursor.seek_to_last(),
+            Bound::Included(key) => {
+                self.cursor.seek(key, 0)?;
+                let is_on_it = self.cursor.entry().is_some_and(|entry| entry.key == key);
+                if is_on_it {
+                    Ok(())
+                } else {
+                    self.cursor.retreat()
+                }
+            }
+            Bound::Excluded(key) => {
+                self.cursor.seek(key, u64::MAX)?;
+                self.cursor.retreat()
+            }
+        }
+    }
+}
+
+impl Scan {
+    pub(crate) fn new(
+        table: &Table,
+        start: Bound<Vec<u8>>,
+        end: Bound<Vec<u8>>,
+        version: u64,
+    ) -> Self {
+        Self {
+            table: table.clone(),
+            version,
+            front: Side::new(table, start),
+            back: Side::new(table, end),
+            is_done: false,
+        }
+    }
+
+    pub(crate) fn of_prefix(table: &Table, prefix: &[u8], version: u64) -> Result<Self> {
+        let end = match successor(prefix) {
+            Some(end) => Bound::Excluded(end),
+            None => Bound::Unbounded,
+        };
+        let mut scan = Self::new(table, Bound::Included(prefix.to_vec()), end, version);
+        scan.is_done = !may_have_prefix(table, prefix)?;
+        Ok(scan)
+    }
+
+    /// True if `key` is below the end of the scan.
+    fn is_before_end(&self, key: &[u8]) -> bool {
+        match &self.back.bound {
+            Bound::Unbounded => true,
+            Bound::Included(end) => key <= &end[..],
+            Bound::Excluded(end) => key < &end[..],
+        }
+    }
+
+    fn is_behind_start(&self, key: &[u8]) -> bool {
+        match &self.front.bound {
+            Bound::Unbounded => true,
+            Bound::Included(start) => key >= &start[..],
+            Bound::Excluded(start) => key > &start[..],
+        }
+    }
+
+    /// True if an entry of `key`, the newest that counts, is a value that nothing hides.
+    fn is_visible(&self, key: &[u8], version: u64, kind: Kind) -> bool {
+        let fragments = self.table.range_tombstones();
+        let covered = covering(fragments, key, self.version);
+        kind == Kind::Put && covered.is_none_or(|by| by <= version)
+    }
+
+    fn step_forward(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
+        if !self.front.is_placed {
+            self.front.place_front()?;
+        }
+        while let Some(entry) = self.front.cursor.entry() {
+            if !self.is_before_end(entry.key) {
+                break;
+            }
+            // Newer than what counts, or older than what was found.
+            if entry.version > self.version || !self.is_behind_start(entry.key) {
+                self.front.cursor.advance()?;
+                continue;
+            }
+            let is_visible = self.is_visible(entry.key, entry.version, entry.kind);
+            let key = entry.key.to_vec();
+            let value = self.front.cursor.value().filter(|_| is_visible);
+            self.front.bound = Bound::Excluded(key.clone());
+            self.front.cursor.advance()?;
+            if let Some(value) = value {
+                return Ok(Some((key, value)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn step_back(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
+        if !self.back.is_placed {
+            self.back.place_back()?;
+        }
+        // The oldest version of a key comes first: each newer one that counts replaces it.
+        while let Some(entry) = self.back.cursor.entry() {
+            if !self.is_behind_start(entry.key) {
+                break;
+            }
+            let key = entry.key.to_vec();
+            let mut found = None;
+            while let Some(entry) = self.back.cursor.entry() {
+                if entry.key != key || entry.version > self.version {
+                    break;
+                }
+                let is_visible = self.is_visible(&key, entry.version, entry.kind);
+                found = self.back.cursor.value().filter(|_| is_visible);
+                self.back.cursor.retreat()?;
+            }
+            while self
+                .back
+                .cursor
+                .entry()
+                .is_some_and(|entry| entry.key == key)
+            {
+                self.back.cursor.retreat()?;
+            }
+            self.back.bound = Bound::Excluded(key.clone());
+            if let Some(value) = found {
+                return Ok(Some((key, value)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn ended(
+        &mut self,
+        step: Result<Option<(Vec<u8>, Value)>>,
+    ) -> Option<<Self as Iterator>::Item> {
+        self.is_done = !matches!(step, Ok(Some(_)));
+        step.transpose()
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<(Vec<u8>, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_done {
+            return None;
+        }
+        let step = self.step_forward();
+        self.ended(step)
+    }
+}
+
+impl DoubleEndedIterator for Scan {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if self.is_done {
+            return None;
+        }
+        let step = self.step_back();
+        self.ended(step)
+    }
+}
+
+/// The first key behind all that begin with `prefix`; `None` if there is none.
+fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|&byte| byte < 0xff)?;
+    let mut end = prefix.get(..=last)?.to_vec();
+    *end.last_mut()? += 1;
+    Some(end)
+}
+
+/// False if the filters of all partitions that could have keys with `prefix` deny it.
+fn may_have_prefix(table: &Table, prefix: &[u8]) -> Result<bool> {
+    let reader = &*table.reader;
+    let len = reader.footer.prefix_len as usize;
+    let Some(stored) = prefix.get(..len).filter(|stored| !stored.is_empty()) else {
+        return Ok(true);
+    };
+    let hash = key_hash(reader.footer.file_id, stored);
+    let first = reader.find_partition(prefix, u64::MAX);
+    let last = match successor(prefix) {
+        Some(end) => reader.find_partition(&end, u64::MAX),
+        None => reader.partitions(),
+    };
+    for nth in (first..=last).take_while(|&nth| nth < reader.partitions()) {
+        let partition = reader.partition(nth)?;
+        if partition.may_contain(&reader.source, &reader.footer, hash) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::successor;
+
+    #[test]
+    fn the_successor_of_a_prefix_is_the_first_key_behind_all_that_have_it() {
+        for (prefix, expected) in [
+            (&b"a"[..], Some(&b"b"[..])),
+            (b"a\xff", Some(b"b")),
+            (b"a\xff\xff\x01", Some(b"a\xff\xff\x02")),
+            (b"\xff\xff", None),
+            (b"", None),
+        ] {
+            assert_eq!(successor(prefix).as_deref(), expected, "{prefix:?}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! [`Source`]: the mapped file of a table, and blocks out of it that are checked.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use durable_io::{Dir, Map};
+
+use crate::block::Layout;
+use crate::cache::BlockCache;
+use crate::compression::{self, Failure, decompress};
+use crate::error::{Corruption, Error, Result};
+use crate::footer::{FOOTER_SIZE, Footer, Refused, VERSION};
+use crate::frame::{self, BLOCK_HEADER_SIZE, BlockHeader, BlockKind};
+
+/// What a table has read since it was opened: what its answers cost. Where threads read at the same
+/// moment some may not be counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// Blocks that were looked into: data blocks each time; a block of the index or of the filter when
+    /// it is first used.
+    pub blocks: u64,
+    /// The sum of these as they are stored, in bytes.
+    pub bytes: u64,
+}
+
+/// A mapped file that will not change any more.
+#[derive(Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    map: Map,
+    cache: BlockCache,
+    /// This table's number in the cache.
+    number: u64,
+    blocks_read: AtomicU64,
+    bytes_read: AtomicU64,
+    /// What was found damaged although there was an answer.
+    damage: Mutex<Vec<Error>>,
+}
+
+/// The payload of a data block.
+#[derive(Clone, Debug)]
+pub(crate) enum Payload {
+    /// These bytes of the map.
+    Mapped(Range<usize>),
+    Cached(Arc<Vec<u8>>),
+}
+
+/// A data block that can be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    pub(crate) payload: Payload,
+    pub(crate) layout: Layout,
+}
+
+impl Source {
+    /// Maps the file `name` of `dir`.
+    pub(crate) fn open(dir: &Dir, name: &str, cache: &BlockCache) -> Result<Self> {
+        let file = dir.open(name)?;
+        let len = file.len()?;
+        let path = file.path().to_owned();
+        if len < 2 * FOOTER_SIZE as u64 {
+            return Err(Error::corrupt(&path, len, Corruption::Length));
+        }
+        Ok(Self {
+            path,
+            map: file.map(0..len)?,
+            cache: cache.clone(),
+            number: cache.new_table(),
+            blocks_read: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
+            damage: Mutex::new(Vec::new()),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All bytes of the file.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
+    /// Bytes of the map; none if they are not in it.
+    #[inline]
+    pub(crate) fn slice(&self, range: &Range<usize>) -> &[u8] {
+        self.map.get(range.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn corrupt(&self, offset: u64, reason: Corruption) -> Error {
+        Error::corrupt(&self.path, offset, reason)
+    }
+
+    /// Remembers damage that was got around.
+    pub(crate) fn note(&self, error: Error) {
+        let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = |error: &Error| match error {
+            Error::Corrupt { offset, .. } => Some(*offset),
+            _ => None,
+        };
+        if damage.iter().all(|known| place(known) != place(&error)) {
+            damage.push(error);
+        }
+    }
+
+    pub(crate) fn damage(&self) -> Vec<Error> {
+        let damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        damage.clone()
+    }
+
+    pub(crate) fn reads(&self) -> Reads {
+        Reads {
+            blocks: self.blocks_read.load(Ordering::Relaxed),
+            bytes: self.bytes_read.load(Ordering::Relaxed),
+        }
+    }
+
+    #[inline]
+    fn count(&self, bytes: usize) {
+        // Not `fetch_add`: a locked instruction waits for the loads before it, and the next miss of the
+        // processor's cache could not begin meanwhile (15 % of a point read).
+        let add =
+            |sum: &AtomicU64, n| sum.store(sum.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+        add(&self.blocks_read, 1);
+        add(&self.bytes_read, bytes as u64);
+    }
+
+    /// What header and footer say, each alone.
+    pub(crate) fn ends(&self) -> [Result<Footer>; 2] {
+        let len = self.map.len();
+        [0, len - FOOTER_SIZE].map(|at| {
+            let offset = at as u64;
+            let bytes = self.map.get(at..).and_then(<[u8]>::first_chunk);
+            let bytes = bytes.ok_or_else(|| self.corrupt(offset, Corruption::Length))?;
+            let footer = Footer::decode(bytes, offset).map_err(|refused| match refused {
+                Refused::Corrupt(reason) => self.corrupt(offset, reason),
+                Refused::Version(version) => Error::UnsupportedVersion {
+                    path: self.path.clone(),
+                    version,
+                    supported: VERSION,
+                },
+            })?;
+            if footer.file_len != len as u64 {
+                let end = footer.file_len.min(len as u64);
+                return Err(self.corrupt(end, Corruption::Length));
+            }
+            Ok(footer)
+        })
+    }
+
+    /// What header and footer say together: one of them is enough.
+    pub(crate) fn footer(&self) -> Result<Footer> {
+        match self.ends() {
+            [Ok(header), Ok(footer)] => {
+                if header != footer {
+                    return Err(self.corrupt(0, Corruption::Contradiction));
+                }
+                Ok(footer)
+            }
+            [Err(error), Ok(footer)] | [Ok(footer), Err(error)] => {
+                self.note(error);
+                Ok(footer)
+            }
+            [Err(_), Err(error @ Error::UnsupportedVersion { .. })] | [Err(error), Err(_)] => {
+                Err(error)
+            }
+        }
+    }
+
+    /// The bytes of the block at `offset`, unchecked.
+    fn block(&self, offset: u64, len: u64) -> Result<(&[u8], Range<usize>)> {
+        let range = || {
+            let start = usize::try_from(offset).ok()?;
+            let end = start.checked_add(usize::try_from(len).ok()?)?;
+            Some(start..end)
+        };
+        let block = range().and_then(|range| Some((self.map.get(range.clone())?, range)));
+        let (block, range) = block.ok_or_else(|| self.corrupt(offset, Corruption::Length))?;
+        Ok((block, range))
+    }
+
+    /// Checks the block of `kind` at `offset`, and returns its header and where its payload is as it is
+    /// stored.
+    pub(crate) fn open_block(
+        &self,
+        kind: BlockKind,
+        id: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<(BlockHeader, Range<usize>)> {
+        let (block, range) = self.block(offset, len)?;
+        self.count(block.len());
+        let header = frame::open(block, kind, id, offset);
+        let header = header.map_err(|reason| self.corrupt(offset, reason))?;
+        Ok((header, range.start + BLOCK_HEADER_SIZE..range.end))
+    }
+
+    /// Like [`open_block`](Self::open_block), of a kind that is never compressed.
+    pub(crate) fn open_plain(
+        &self,
+        kind: BlockKind,
+        id: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<(BlockHeader, Range<usize>)> {
+        let (header, payload) = self.open_block(kind, id, offset, len)?;
+        if header.compression != compression::RAW {
+            return Err(self.corrupt(offset, Corruption::Compression));
+        }
+        Ok((header, payload))
+    }
+
+    /// The data block at `offset`, if it is decompressed already.
+    pub(crate) fn cached(&self, offset: u64, len: u64) -> Option<Result<Loaded>> {
+        let payload = Payload::Cached(self.cache.get(self.number, offset)?);
+        self.count(usize::try_from(len).unwrap_or(0));
+        Some(self.loaded(payload, offset))
+    }
+
+    /// The uncompressed data block at `offset`, which was checked before.
+    #[inline]
+    pub(crate) fn checked(&self, offset: u64, len: u64) -> Result<Loaded> {
+        let (block, range) = self.block(offset, len)?;
+        self.count(block.len());
+        let payload = Payload::Mapped(range.start + BLOCK_HEADER_SIZE..range.end);
+        self.loaded(payload, offset)
+    }
+
+    /// The data block at `offset` with its header, checked now; decompressed if need be, and then kept in
+    /// the cache if `keeps`.
+    pub(crate) fn unchecked(
+        &self,
+        id: u64,
+        offset: u64,
+        len: u64,
+        keeps: bool,
+    ) -> Result<(BlockHeader, Loaded)> {
+        let (header, stored) = self.open_block(BlockKind::Data, id, offset, len)?;
+        if header.compression == compression::RAW {
+            return Ok((header, self.loaded(Payload::Mapped(stored), offset)?));
+        }
+        let raw = decompress(header.compression, self.slice(&stored), header.raw);
+        let raw = raw.map_err(|failure| match failure {
+            Failure::Corrupt(reason) => self.corrupt(offset, reason),
+            #[cfg(not(feature = "zstd"))]
+            Failure::Unsupported(name) => Error::UnsupportedCompression {
+                path: self.path.clone(),
+                name,
+            },
+        })?;
+        let raw = Arc::new(raw);
+        if keeps {
+            self.cache.insert(self.number, offset, &raw);
+        }
+        Ok((header, self.loaded(Payload::Cached(raw), offset)?))
+    }
+
+    #[inline]
+    fn loaded(&self, payload: Payload, offset: u64) -> Result<Loaded> {
+        let layout = Layout::parse(self.payload(&payload));
+        let layout = layout.map_err(|reason| self.corrupt(offset, reason))?;
+        Ok(Loaded { payload, layout })
+    }
+
+    /// The bytes of a payload.
+    #[inline]
+    pub(crate) fn payload<'a>(&'a self, payload: &'a Payload) -> &'a [u8] {
+        match payload {
+            Payload::Mapped(range) => self.slice(range),
+            Payload::Cached(bytes) => bytes,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! [`Table`]: a finished table, for reading.
+
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
+use durable_io::Dir;
+
+use crate::block::Block;
+use crate::cache::BlockCache;
+use crate::entry::{Kind, RangeTombstone};
+use crate::error::{Error, Result};
+use crate::filter::{key_hash, low_half};
+use crate::fragments::covering;
+use crate::properties::Properties;
+use crate::reader::Reader;
+use crate::scan::Scan;
+use crate::source::Reads;
+use crate::table_cursor::TableCursor;
+use crate::value::Value;
+
+/// A finished table.
+///
+/// Cheap to clone, and shared by threads; clones are the same open table. It holds a map of the file and
+/// no descriptor; the file may be unlinked or renamed.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub(crate) reader: Arc<Reader>,
+}
+
+/// An entry as [`Table::find`] finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// When it was written.
+    pub version: u64,
+    /// What it says of its key.
+    pub kind: Kind,
+    /// Empty for a deletion.
+    pub value: Value,
+}
+
+impl Table {
+    /// Opens the table `name` of `dir`. Blocks that must be decompressed are kept in `cache`.
+    ///
+    /// Header, properties, range tombstones and top index are checked now; any other block when it is
+    /// first used. Of what is there twice one copy is enough: see [`damage`](Self::damage).
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::UnsupportedVersion`], [`Error::Disk`].
+    ///
+    /// # Cost
+    /// Reads the header, the footer and those three blocks. The memory is that of the properties, of the
+    /// range tombstones, and of 16 bytes for each partition; and of about 200 for each partition that
+    /// has been used, with a bit for each data block.
+    pub fn open(dir: &Dir, name: &str, cache: &BlockCache) -> Result<Self> {
+        Ok(Self {
+            reader: Arc::new(Reader::open(dir, name, cache)?),
+        })
+    }
+
+    /// The value of `key`, as the newest entry and the range tombstones have it.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::UnsupportedCompression`].
+    ///
+    /// # Cost
+    /// One look at the filter; if it is not denied, at one data block.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        self.get_at(key, u64::MAX)
+    }
+
+    /// The value that `key` had at `version`: nothing newer counts, whether entry or range tombstone.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_at(&self, key: &[u8], version: u64) -> Result<Option<Value>> {
+        let Some(found) = self.find(key, version)? else {
+            return Ok(None);
+        };
+        let is_hidden = found.kind == Kind::Delete
+            || covering(self.range_tombstones(), key, version).is_some_and(|by| by > found.version);
+        Ok((!is_hidden).then_some(found.value))
+    }
+
+    /// The newest entry of `key` with at most `version`, whatever it says. Range tombstones are left
+    /// out: see [`covering`].
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn find(&self, key: &[u8], version: u64) -> Result<Option<Found>> {
+        let reader = &*self.reader;
+        let nth = reader.find_partition(key, version);
+        if nth == reader.partitions() {
+            return Ok(None);
+        }
+        let partition = reader.partition(nth)?;
+        let hash = key_hash(reader.footer.file_id, key);
+        if !partition.may_contain(&reader.source, &reader.footer, hash) {
+            return Ok(None);
+        }
+        let nth = partition.find(&reader.source, key, version);
+        if nth == partition.len() {
+            return Ok(None);
+        }
+        let loaded = partition.block(&reader.source, &reader.footer, nth)?;
+        let block = Block::new(reader.source.payload(&loaded.payload), loaded.layout);
+        let found = block.find(key, version, low_half(hash));
+        let found = found.map_err(|reason| {
+            let (offset, _) = partition.place(&reader.source, nth);
+            reader.source.corrupt(offset, reason)
+        })?;
+        Ok(found.map(|found| Found {
+            version: found.version,
+            kind: found.kind,
+            value: Value::lent(&self.reader, &loaded.payload, &found.value),
+        }))
+    }
+
+    /// A cursor over all entries, deletions and old versions too. It holds the table.
+    pub fn cursor(&self) -> TableCursor {
+        TableCursor::new(&self.reader)
+    }
+
+    /// The keys of `range` with their values, in order, from either end: what the newest entries and the
+    /// range tombstones leave.
+    pub fn scan<'k>(&self, range: impl RangeBounds<&'k [u8]>) -> Scan {
+        self.scan_at(range, u64::MAX)
+    }
+
+    /// The keys of `range` as they were at `version`.
+    pub fn scan_at<'k>(&self, range: impl RangeBounds<&'k [u8]>, version: u64) -> Scan {
+        let owned = |bound: std::ops::Bound<&&[u8]>| bound.map(|key| key.to_vec());
+        let (start, end) = (owned(range.start_bound()), owned(range.end_bound()));
+        Scan::new(self, start, end, version)
+    }
+
+    /// The keys that begin with `prefix`, as they were at `version` (`u64::MAX` for now). If the filter
+    /// says that there are none, no data block is read: see
+    /// [`Options::filter_prefix`](crate::Options::filter_prefix).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn scan_prefix(&self, prefix: &[u8], version: u64) -> Result<Scan> {
+        Scan::of_prefix(self, prefix, version)
+    }
+
+    /// The fragments of range tombstones, in order: disjoint ranges, ascending; those of one range
+    /// newest first.
+    pub fn range_tombstones(&self) -> &[RangeTombstone] {
+        &self.reader.range_tombstones
+    }
+
+    /// What the table says about itself.
+    pub fn properties(&self) -> &Properties {
+        &self.reader.properties
+    }
+
+    /// The random id of the file.
+    pub fn file_id(&self) -> u64 {
+        self.reader.footer.file_id
+    }
+
+    /// The size of the file, in bytes.
+    pub fn file_bytes(&self) -> u64 {
+        self.reader.footer.file_len
+    }
+
+    /// What was read since the table was opened.
+    pub fn reads(&self) -> Reads {
+        self.reader.source.reads()
+    }
+
+    /// What was found damaged so far although there was an answer: header or footer, one copy of
+    /// something that is there twice, a filter. Each is an [`Error::Corrupt`]. The answers are exact;
+    /// but the file has lost what it had to spare, and is better written again.
+    pub fn damage(&self) -> Vec<Error> {
+        self.reader.source.damage()
+    }
+}

@@ -1,0 +1,171 @@
+//! Every call that makes a table fails in every way it can: no name is half a table, and nothing else is
+//! left.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+
+#[allow(dead_code, clippy::print_stderr, reason = "each test file uses a part")]
+mod support;
+
+use durable_io::sim::{Fault, FaultKind, ShortBy, SimDisk, SyncFailure};
+use durable_io::{Dir, Disk};
+use sstable::{BlockCache, Error, Options, Table};
+use support::{Model, holds};
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+fn model(salt: u8) -> Model {
+    let mut model = Model::default();
+    for n in 0..60_u8 {
+        model.put(&[n], 0, &[salt; 40]);
+    }
+    model.delete_range(b"x", b"z", 1);
+    model
+}
+
+fn options() -> Options {
+    Options::new().block_size(256).partition_keys(20)
+}
+
+fn names(dir: &Dir) -> Vec<String> {
+    let entries = dir.list().unwrap().into_iter();
+    entries.map(|entry| entry.name).collect()
+}
+
+fn open(disk: &Disk) -> sstable::Result<Table> {
+    let dir = disk.open_dir("/tables").unwrap();
+    Table::open(&dir, "table", &BlockCache::new(0))
+}
+
+/// A disk with a table that another is about to replace, and the number of the first call that does.
+fn with_old_table() -> SimDisk {
+    let sim = SimDisk::new();
+    let disk = sim.disk();
+    let dir = disk.create_dir("/tables").unwrap();
+    model(1).build(&options(), &disk, &dir, "table").unwrap();
+    sim
+}
+
+/// Whatever `kind` does at one call or from there on, each of them, `check` holds afterwards.
+fn at_every_call(kind: FaultKind, check: impl Fn(&SimDisk, sstable::Result<()>, bool)) {
+    for sticky in [false, true] {
+        for nth in 0.. {
+            let sim = with_old_table();
+            let disk = sim.disk();
+            let dir = disk.open_dir("/tables").unwrap();
+            let call = sim.calls() + nth;
+            sim.inject(Fault { call, kind, sticky });
+            let built = model(2).build(&options(), &disk, &dir, "table").map(drop);
+            let is_over = sim.clear_fault() == 0;
+            check(&sim, built, sticky);
+            if is_over {
+                assert!(nth > 8, "{nth} calls");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_that_fails_leaves_the_old_table_or_the_new_one_and_no_other_file() {
+    let mut kinds = vec![
+        FaultKind::Errno(EIO),
+        FaultKind::Errno(ENOSPC),
+        FaultKind::ErrnoAfter(EIO),
+    ];
+    kinds.extend(SyncFailure::ALL.map(FaultKind::Sync));
+    for kind in kinds {
+        at_every_call(kind, |sim, built, sticky| {
+            let disk = sim.disk();
+            let table = open(&disk).unwrap();
+            if built.is_ok() {
+                holds(&table, &model(2)).unwrap();
+            } else {
+                let is_old = table.get(&[0]).unwrap().unwrap()[0] == 1;
+                holds(&table, &model(if is_old { 1 } else { 2 })).unwrap();
+            }
+            assert!(table.verify().unwrap().is_whole());
+            let dir = disk.open_dir("/tables").unwrap();
+            // While nothing can be removed, nothing is; the next writer does it.
+            if !sticky {
+                assert_eq!(names(&dir), ["table"], "{kind:?}");
+            }
+            model(3).build(&options(), &disk, &dir, "table").unwrap();
+            holds(&open(&disk).unwrap(), &model(3)).unwrap();
+            assert_eq!(names(&dir), ["table"]);
+        });
+    }
+}
+
+#[test]
+fn a_table_that_was_acknowledged_survives_whatever_failed_before() {
+    for failure in SyncFailure::ALL {
+        at_every_call(FaultKind::Sync(failure), |sim, built, _| {
+            let disk = SimDisk::boot(sim.world().lose_unsynced()).disk();
+            let table = open(&disk).unwrap();
+            let is_old = table.get(&[0]).unwrap().unwrap()[0] == 1;
+            assert!(!is_old || built.is_err());
+            holds(&table, &model(if is_old { 1 } else { 2 })).unwrap();
+        });
+    }
+}
+
+#[test]
+fn short_writes_and_reads_are_no_failure() {
+    for short in [ShortBy::OneByte, ShortBy::WholeSectors, ShortBy::AllButOne] {
+        at_every_call(FaultKind::Short(short), |sim, built, _| {
+            built.unwrap();
+            let table = open(&sim.disk()).unwrap();
+            holds(&table, &model(2)).unwrap();
+            assert!(table.verify().unwrap().is_whole());
+        });
+    }
+}
+
+#[test]
+fn after_a_failed_write_nothing_can_be_added() {
+    let sim = with_old_table();
+    let disk = sim.disk();
+    let dir = disk.open_dir("/tables").unwrap();
+    let mut writer = options().create(&disk, &dir, "table").unwrap();
+    sim.inject(Fault {
+        call: sim.calls(),
+        kind: FaultKind::Errno(EIO),
+        sticky: false,
+    });
+    let value = vec![7; 300 << 10];
+    let mut errors = 0;
+    for n in 0..10_u8 {
+        let entry = sstable::Entry {
+            key: &[n],
+            version: 0,
+            kind: sstable::Kind::Put,
+            value: &value,
+        };
+        errors += usize::from(writer.add(entry).is_err());
+    }
+    assert_eq!(errors, 9);
+    assert!(matches!(writer.finish(), Err(Error::Disk(_))));
+    assert_eq!(names(&dir), ["table"]);
+    holds(&open(&disk).unwrap(), &model(1)).unwrap();
+}
+
+#[test]
+fn a_disk_of_any_size_is_full_without_harm() {
+    let sim = with_old_table();
+    let used = sim.used_bytes();
+    for more in (0..).step_by(512) {
+        let sim = with_old_table();
+        sim.set_budget(Some(used + more));
+        let disk = sim.disk();
+        let dir = disk.open_dir("/tables").unwrap();
+        let built = model(2).build(&options(), &disk, &dir, "table");
+        assert_eq!(names(&dir), ["table"]);
+        let table = open(&disk).unwrap();
+        holds(&table, &model(if built.is_ok() { 2 } else { 1 })).unwrap();
+        if built.is_ok() {
+            assert!(more > 4096);
+            break;
+        }
+    }
+}
