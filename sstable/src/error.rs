@@ -77,6 +77,9 @@ pub enum Error {
         /// What is allowed.
         rule: &'static str,
     },
+    /// The progress callback of a compaction stopped it. Its outputs are removed.
+    #[error("the compaction was stopped")]
+    Stopped,
     /// The text of a dump could not be written to where it goes.
     #[error("cannot write the text of a dump")]
     Output {

@@ -42,6 +42,13 @@
 //! what is older in a range of keys. [`Table::get`] and [`Table::scan`] show what all of them leave,
 //! [`Table::find`] and [`Table::cursor`] each entry.
 //!
+//! # Many tables
+//!
+//! [`Visible`] shows what a reader at some version sees of several tables, or of other sorted runs, from either
+//! end; [`Merge`] all entries of them. [`mod@compaction`] says which tables should be merged, as a pure function,
+//! and merges them: it drops what no reader can see any more. `examples/table_set` is a durable set of tables,
+//! with a manifest, of 300 lines.
+//!
 //! # Durability
 //!
 //! - [`Writer::finish`] makes the bytes durable, then gives the file its name, then makes the name durable.
@@ -78,17 +85,23 @@
 mod block;
 mod block_builder;
 mod cache;
+pub mod compaction;
 mod compression;
+mod covering;
 mod cursor;
 mod dump;
 mod entry;
 mod error;
 mod filter;
 mod footer;
+mod fragmenter;
 mod fragments;
 mod frame;
 mod head;
+mod key_range;
 mod limits;
+mod loser_tree;
+mod merge;
 mod options;
 mod output;
 mod partition;
@@ -103,6 +116,7 @@ mod table_info;
 mod value;
 mod varint;
 mod verify;
+mod visible;
 mod writer;
 
 #[doc = include_str!("../FORMAT.md")]
@@ -114,11 +128,14 @@ pub use cursor::Cursor;
 pub use dump::{Detail, dump};
 pub use entry::{Entry, Kind, RangeTombstone, compare};
 pub use error::{Corruption, Error, Result};
+pub use fragmenter::fragment;
 pub use fragments::covering;
+pub use key_range::KeyRange;
 pub use limits::{
     DEFAULT_BLOCK_SIZE, DEFAULT_PARTITION_KEYS, MAX_BLOCK_SIZE, MAX_FILTER_BITS, MAX_KEY_SIZE,
     MAX_PROPERTIES_SIZE, MAX_RANGE_TOMBSTONES_SIZE, MAX_VALUE_SIZE, MIN_BLOCK_SIZE,
 };
+pub use merge::{Merge, Source};
 pub use options::Options;
 pub use properties::Properties;
 pub use scan::Scan;
@@ -128,6 +145,7 @@ pub use table_cursor::TableCursor;
 pub use table_info::TableInfo;
 pub use value::Value;
 pub use verify::Verified;
+pub use visible::Visible;
 pub use writer::Writer;
 
 /// Compiles the examples of the read-me.

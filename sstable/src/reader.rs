@@ -1,6 +1,6 @@
 //! [`Reader`]: what a table and its cursors share.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use durable_io::Dir;
 
@@ -21,7 +21,7 @@ pub(crate) struct Reader {
     pub(crate) source: Source,
     pub(crate) footer: Footer,
     pub(crate) properties: Properties,
-    pub(crate) range_tombstones: Vec<RangeTombstone>,
+    pub(crate) range_tombstones: Arc<[RangeTombstone]>,
     /// The separators of the partitions, and where they are; none if there are no entries.
     top: Option<Top>,
     partitions: Box<[OnceLock<Box<Partition>>]>,
@@ -66,7 +66,7 @@ impl Reader {
             source,
             footer,
             properties,
-            range_tombstones,
+            range_tombstones: range_tombstones.into(),
             top: found,
             partitions: (0..partitions).map(|_| OnceLock::new()).collect(),
         })

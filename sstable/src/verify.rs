@@ -308,7 +308,7 @@ impl Verify<'_> {
 
     /// The properties are those of what was found.
     fn agrees(&mut self) {
-        let fragments = &self.reader.range_tombstones;
+        let fragments = &*self.reader.range_tombstones;
         self.found.range_tombstones = fragments.len() as u64;
         for fragment in fragments {
             let found = &mut self.found;

@@ -1,0 +1,96 @@
+//! [`fragment`]: range tombstones in the form in which tables have them.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::entry::RangeTombstone;
+
+/// Any range tombstones as fragments, which delete the same: their ranges are disjoint and ascending, or
+/// identical with descending versions. Neighbours with the same versions become one; empty ranges are
+/// left out.
+///
+/// # Cost
+/// O(n log n) comparisons, and one step for each fragment; of n range tombstones that overlap each other
+/// there can be n².
+pub fn fragment(tombstones: impl IntoIterator<Item = RangeTombstone>) -> Vec<RangeTombstone> {
+    // What begins and what ends at each border.
+    let mut borders: BTreeMap<Vec<u8>, Vec<(u64, bool)>> = BTreeMap::new();
+    for tombstone in tombstones {
+        if tombstone.start < tombstone.end {
+            let begin = (tombstone.version, true);
+            borders.entry(tombstone.start).or_default().push(begin);
+            let end = (tombstone.version, false);
+            borders.entry(tombstone.end).or_default().push(end);
+        }
+    }
+    let mut fragments = Vec::new();
+    // How many of each version reach over the border.
+    let mut open: BTreeMap<Reverse<u64>, usize> = BTreeMap::new();
+    let mut start = Vec::new();
+    for (border, changes) in borders {
+        let before: Vec<u64> = open.keys().map(|version| version.0).collect();
+        for (version, is_begin) in changes {
+            let count = open.entry(Reverse(version)).or_default();
+            *count = if is_begin {
+                *count + 1
+            } else {
+                count.wrapping_sub(1)
+            };
+        }
+        open.retain(|_, count| *count > 0);
+        if open
+            .keys()
+            .map(|version| version.0)
+            .eq(before.iter().copied())
+        {
+            continue;
+        }
+        fragments.extend(before.into_iter().map(|version| RangeTombstone {
+            start: start.clone(),
+            end: border.clone(),
+            version,
+        }));
+        start = border;
+    }
+    fragments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(tombstones: &[(&str, &str, u64)], expected: &[(&str, &str, u64)]) {
+        let owned = |&(start, end, version): &(&str, &str, u64)| RangeTombstone {
+            start: start.into(),
+            end: end.into(),
+            version,
+        };
+        let fragments = fragment(tombstones.iter().map(owned));
+        let expected: Vec<_> = expected.iter().map(owned).collect();
+        assert_eq!(fragments, expected, "{tombstones:?}");
+    }
+
+    #[test]
+    fn ranges_are_cut_where_others_begin_and_end() {
+        check(&[], &[]);
+        check(&[("b", "a", 1), ("a", "a", 1)], &[]);
+        check(
+            &[("a", "c", 1), ("b", "d", 2)],
+            &[("a", "b", 1), ("b", "c", 2), ("b", "c", 1), ("c", "d", 2)],
+        );
+        check(&[("a", "d", 1), ("b", "c", 1)], &[("a", "d", 1)]);
+        check(
+            &[("c", "d", 3), ("a", "b", 3)],
+            &[("a", "b", 3), ("c", "d", 3)],
+        );
+    }
+
+    #[test]
+    fn neighbours_with_the_same_versions_are_one() {
+        check(&[("a", "b", 1), ("b", "c", 1)], &[("a", "c", 1)]);
+        check(
+            &[("a", "b", 1), ("a", "c", 2), ("b", "c", 1), ("c", "d", 2)],
+            &[("a", "c", 2), ("a", "c", 1), ("c", "d", 2)],
+        );
+    }
+}
