@@ -1,5 +1,6 @@
-//! The log and the hash-indexed store beside the raw methods of the disk and, with `--features peers`,
-//! beside other logs and stores.
+//! The log, the hash-indexed store and the sorted table beside the raw methods of the disk and, with
+//! `--features peers`, beside other logs, stores and tables; with `--features peers-rocksdb` also beside
+//! `RocksDB`'s tables.
 //!
 //! `cargo bench comparisons` prints one table and writes `comparisons.json` below `target/`. Every
 //! round runs every contender once, for a short time, in its own fresh directory, and begins with
@@ -12,11 +13,13 @@
 //! | `BENCH_SECONDS` | 0.2 | of one contender in one round |
 //! | `BENCH_DIR` | below `target/` | a directory on the disk in question |
 //! | `BENCH_ONLY` | | only contenders whose workload or name contains this, or one of several: `a\|b` |
-//! | `BENCH_KEYS` | 200000 | in a store that is read |
+//! | `BENCH_KEYS` | 200000 | in a store that is read, and in a table |
 //! | `BENCH_REOPEN_KEYS` | 1000000 | in a store that is opened |
 //! | `BENCH_MEMORY_KEYS` | 1000000 | the largest size at which the memory of an index is taken |
 //!
-//! The workloads of stores begin with `store:`.
+//! The workloads of stores begin with `store:`, those of tables with `table:`. A peer whose name says
+//! "proxy" is reached through its engine, which costs something: with one table, compacted and cached,
+//! and an empty memtable.
 //!
 //! On a busy machine an append measures the scheduler as much as the disk. Where the process may, all
 //! appends are therefore measured once more under `SCHED_FIFO`, against a floor that was measured in
@@ -45,8 +48,12 @@ mod raw;
 mod report;
 #[path = "comparisons/scheduler.rs"]
 mod scheduler;
+#[path = "comparisons/sstable_table.rs"]
+mod sstable_table;
 #[path = "comparisons/stores.rs"]
 mod stores;
+#[path = "comparisons/tables.rs"]
+mod tables;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -94,6 +101,7 @@ fn contenders() -> Vec<Contender> {
     let mut all = raw::contenders();
     all.extend(log::contenders());
     all.extend(bitcask_store::contenders());
+    all.extend(sstable_table::contenders());
     #[cfg(feature = "peers")]
     all.extend(peers::contenders());
     if let Err(error) = scheduler::RealTime::enter() {

@@ -1,7 +1,9 @@
-//! Other logs and stores, each with its defaults unless its module says otherwise.
+//! Other logs, stores and tables, each with its defaults unless its module says otherwise.
 
 #[path = "peers/fjall.rs"]
 mod fjall;
+#[path = "peers/fjall_table.rs"]
+mod fjall_table;
 #[path = "peers/lmdb.rs"]
 mod lmdb;
 #[path = "peers/okaywal.rs"]
@@ -10,10 +12,15 @@ mod okaywal;
 mod raft_engine;
 #[path = "peers/redb.rs"]
 mod redb;
+#[cfg(feature = "peers-rocksdb")]
+#[path = "peers/rocksdb.rs"]
+mod rocksdb;
 #[path = "peers/seglog.rs"]
 mod seglog;
 #[path = "peers/surrealkv.rs"]
 mod surrealkv;
+#[path = "peers/surrealkv_table.rs"]
+mod surrealkv_table;
 
 use std::path::Path;
 use std::time::Duration;
@@ -72,6 +79,10 @@ pub(crate) fn contenders() -> Vec<Contender> {
             stores::gets::<lmdb::InsideTransaction>(Role::LesserPeer, threads, true, real_time)
         }));
     }
+    #[cfg(feature = "peers-rocksdb")]
+    all.extend(rocksdb::contenders());
+    all.extend(fjall_table::contenders());
+    all.extend(surrealkv_table::contenders());
     all
 }
 

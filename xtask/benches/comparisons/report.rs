@@ -158,7 +158,8 @@ fn rate(per_second: f64, unit: Unit) -> String {
     match unit {
         Unit::BytesPerKey => format!("{per_second:.2} B/key"),
         Unit::Nanoseconds => format!("{per_second:.0} ns"),
-        Unit::Bytes => format!("{:.2} GB/s", per_second / 1e9),
+        Unit::Bytes if per_second >= 1e9 => format!("{:.2} GB/s", per_second / 1e9),
+        Unit::Bytes => format!("{:.0} MB/s", per_second / 1e6),
         Unit::Operations if per_second >= 1e6 => format!("{:.2} M/s", per_second / 1e6),
         Unit::Operations => format!("{:.1} k/s", per_second / 1e3),
     }

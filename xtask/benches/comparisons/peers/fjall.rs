@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::config::CompressionPolicy;
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::keys::{batches, key};
 use crate::stores::KeyValue;
@@ -17,8 +18,14 @@ impl KeyValue for Store {
     const NAME: &str = "fjall";
 
     fn open(dir: &Path, is_durable: bool) -> anyhow::Result<Self> {
-        let database = Database::builder(dir).cache_size(1 << 30).open()?;
-        let entries = database.keyspace("entries", KeyspaceCreateOptions::default)?;
+        let database = Database::builder(dir)
+            .cache_size(1 << 30)
+            .journal_compression(CompressionType::None)
+            .open()?;
+        let entries = database.keyspace("entries", || {
+            KeyspaceCreateOptions::default()
+                .data_block_compression_policy(CompressionPolicy::disabled())
+        })?;
         Ok(Self {
             database,
             entries,
