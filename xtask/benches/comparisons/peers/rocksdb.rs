@@ -42,8 +42,9 @@ fn options(packing: Packing) -> Options {
         Packing::None => DBCompressionType::None,
         Packing::Lz4 => DBCompressionType::Lz4,
     });
-    // Nothing is merged before it is asked for.
+    // Nothing is merged before it is asked for, and then everything at once.
     options.set_disable_auto_compactions(true);
+    options.set_num_levels(2);
     options
 }
 

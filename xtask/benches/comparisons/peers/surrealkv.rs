@@ -1,4 +1,4 @@
-//! SurrealKV: no compression, a cache of 1 GiB, zeros ahead in its log (off by default, and faster);
+//! `SurrealKV`: no compression, a cache of 1 GiB, zeros ahead in its log (off by default, and faster);
 //! tokio with two workers, each thread waits for its own commit.
 
 use std::path::Path;
