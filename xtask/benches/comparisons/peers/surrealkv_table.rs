@@ -1,5 +1,6 @@
-//! `SurrealKV`'s table, a proxy: through its engine, whose memtable is flushed and then compacted into one
-//! table of two levels' last. It has no LZ4, and no way to write a table alone.
+//! `SurrealKV`'s table, a proxy: through its engine, with two levels; the memtable is flushed and compacted
+//! into the last one, where a table may have 64 MiB. It has no LZ4, no way to write a table alone, and does
+//! not say how many it has.
 
 use std::path::Path;
 
