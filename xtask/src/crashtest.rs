@@ -21,7 +21,9 @@ mod scan;
 mod scratch;
 mod sim;
 mod splitmix;
+mod sstable;
 mod stores;
+mod table_set;
 pub(crate) mod trace;
 mod wal;
 
@@ -80,6 +82,8 @@ pub(crate) enum EngineName {
     Wal,
     /// The hash-indexed store.
     Bitcask,
+    /// Sorted tables and their compaction, as a set with a manifest.
+    Sstable,
     /// The control engines: a correct one, and ones with a planted bug that must be found.
     Controls,
     /// The simulated disk itself, against the file systems of this kernel.
@@ -240,8 +244,10 @@ fn judge(
     if args.runs(LayerName::Corruption, name, skipped) {
         engine.corruption = Some((judged.corrupt)(context));
     }
-    if args.runs(LayerName::Kill, name, skipped) {
-        engine.kill = Some((judged.kill)(context)?);
+    if let Some((kill, _)) = judged.kill
+        && args.runs(LayerName::Kill, name, skipped)
+    {
+        engine.kill = Some(kill(context)?);
     }
     if args.runs(LayerName::Fuse, name, skipped) {
         engine.fuse = first(on_fuse(name, &[name], None, context, skipped)?);

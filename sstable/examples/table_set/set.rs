@@ -28,6 +28,13 @@ pub(crate) struct Changes {
     pub(crate) ranges: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+/// Which tables go, and which come in their place.
+#[derive(Debug)]
+pub(crate) struct Edit {
+    pub(crate) inputs: Vec<u64>,
+    pub(crate) outputs: Vec<Member>,
+}
+
 /// A durable set of tables.
 pub(crate) struct TableSet {
     disk: Disk,
@@ -102,10 +109,15 @@ impl TableSet {
 
     /// What is written, as of the newest write.
     pub(crate) fn contents(&self) -> Outcome<Map> {
+        Ok(self.scan()?.collect::<Result<_, _>>()?)
+    }
+
+    /// The same, entry by entry; what is written or merged meanwhile changes nothing of it.
+    pub(crate) fn scan(&self) -> Outcome<Visible<TableCursor>> {
         let mut members: Vec<&Member> = self.manifest.members.iter().collect();
         members.sort_by_key(|member| (member.level, std::cmp::Reverse(member.run)));
         let newest_first = self.sources(members.iter().map(|member| member.number))?;
-        Ok(Visible::new(newest_first, u64::MAX).collect::<Result<_, _>>()?)
+        Ok(Visible::new(newest_first, u64::MAX))
     }
 
     fn sources(&self, numbers: impl Iterator<Item = u64>) -> Outcome<Vec<Source<TableCursor>>> {
@@ -151,35 +163,45 @@ impl TableSet {
         let info = writer.finish()?;
         // Newer than all others: numbers grow.
         let (level, run) = (0, number);
-        self.edit(
-            &[],
-            &[Member {
-                number,
-                level,
-                run,
-                info,
-            }],
-        )
+        let member = Member {
+            number,
+            level,
+            run,
+            info,
+        };
+        self.publish(&Edit {
+            inputs: Vec::new(),
+            outputs: vec![member],
+        })
     }
 
     /// Does what the strategy asks for, until there is nothing to do; the number of jobs.
     pub(crate) fn compact(&mut self) -> Outcome<usize> {
         let mut done = 0;
         loop {
-            let members = self.manifest.members.iter();
-            let metas = members.map(|m| TableMeta::new(m.number, m.level, m.run, &m.info));
-            let jobs = plan(&metas.collect::<Vec<_>>(), &self.strategy);
+            let jobs = plan(&self.metas(), &self.strategy);
             if jobs.is_empty() {
                 return Ok(done);
             }
             for job in jobs {
-                self.run(&job)?;
+                let edit = self.run(&job)?;
+                self.publish(&edit)?;
+                self.remove_inputs(&edit)?;
                 done += 1;
             }
         }
     }
 
-    fn run(&mut self, job: &Job) -> Outcome<()> {
+    /// The tables, as a plan sees them.
+    pub(crate) fn metas(&self) -> Vec<TableMeta> {
+        let members = self.manifest.members.iter();
+        members
+            .map(|m| TableMeta::new(m.number, m.level, m.run, &m.info))
+            .collect()
+    }
+
+    /// Does the work of `job`. Its outputs are durable then, and count for nothing yet.
+    pub(crate) fn run(&mut self, job: &Job) -> Outcome<Edit> {
         let mut numbers = Vec::new();
         let mut infos: Vec<TableInfo> = Vec::new();
         match job.action {
@@ -212,17 +234,20 @@ impl TableSet {
             run,
             info,
         });
-        self.edit(&job.inputs, &outputs.collect::<Vec<_>>())
+        Ok(Edit {
+            inputs: job.inputs.clone(),
+            outputs: outputs.collect(),
+        })
     }
 
-    /// Puts `outputs` in the place of `inputs`.
-    fn edit(&mut self, inputs: &[u64], outputs: &[Member]) -> Outcome<()> {
+    /// Puts the outputs of `edit` in the place of its inputs, durably.
+    pub(crate) fn publish(&mut self, edit: &Edit) -> Outcome<()> {
         let mut manifest = self.manifest.clone();
         manifest
             .members
-            .retain(|member| !inputs.contains(&member.number));
-        manifest.members.extend_from_slice(outputs);
-        for member in outputs {
+            .retain(|member| !edit.inputs.contains(&member.number));
+        manifest.members.extend_from_slice(&edit.outputs);
+        for member in &edit.outputs {
             let table = self.open_table(member)?;
             self.tables.insert(member.number, table);
         }
@@ -230,8 +255,13 @@ impl TableSet {
         // are orphans.
         manifest.write(&self.dir)?;
         self.manifest = manifest;
-        for number in inputs {
-            if outputs.iter().all(|member| member.number != *number) {
+        Ok(())
+    }
+
+    /// Removes the inputs of `edit`, which was published.
+    pub(crate) fn remove_inputs(&mut self, edit: &Edit) -> Outcome<()> {
+        for number in &edit.inputs {
+            if edit.outputs.iter().all(|output| output.number != *number) {
                 self.tables.remove(number);
                 // No sync: an input that comes back is an orphan.
                 self.dir.remove(&file_name(*number))?;

@@ -23,6 +23,8 @@ const OPEN: &str = "open";
 /// The removal of the barriers of one engine, run by run.
 pub(crate) struct Judge {
     engine: &'static str,
+    /// Other files whose barriers are judged.
+    files: &'static [&'static str],
     /// What stands in the sources.
     sources: Vec<SourceSite>,
     full: bool,
@@ -39,11 +41,26 @@ impl Judge {
         let progress = Progress::new(&format!("{engine} barriers"), None);
         Ok(Self {
             engine,
+            files: &[],
             sources: scan::sites(workspace, engine)?,
             full,
             progress,
             sites: BTreeMap::new(),
         })
+    }
+
+    /// Judges also the barriers in `files`, by the names that the compiler has for them.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn and_files(
+        mut self,
+        files: &'static [&'static str],
+        workspace: &Path,
+    ) -> anyhow::Result<Self> {
+        self.sources.extend(scan::sites_in(workspace, files)?);
+        self.files = files;
+        Ok(self)
     }
 
     /// The proof in the sources that nothing is lost without `site`.
@@ -66,7 +83,9 @@ impl Judge {
         if explored.counterexample.is_some() {
             return;
         }
-        let ours = format!("{}/", self.engine);
+        let folder = format!("{}/", self.engine);
+        let files = self.files;
+        let is_ours = |site: &Site| site.file.starts_with(&folder) || files.contains(&site.file);
         // A removal can leave very much pending; a sample of that is enough to find what is lost.
         let bound = Bound {
             states_per_point: STATES_PER_POINT,
@@ -74,7 +93,7 @@ impl Judge {
         };
         let mut survivors = Vec::new();
         let reached = explored.sites.iter();
-        for (site, operations) in reached.filter(|(site, _)| site.file.starts_with(&ours)) {
+        for (site, operations) in reached.filter(|(site, _)| is_ours(site)) {
             let proof = self.proof(site);
             let verdict = self
                 .sites

@@ -3,7 +3,8 @@
 //! Small logs are written by the engine ([`logs`]). Then one thing is changed ([`changes`]), the log
 //! is opened and asked everything ([`ask`]), and the answer is compared with what the bytes of the
 //! undamaged log allow ([`facts`], [`judge`]): the same answer, an error that names the place, or,
-//! only where every witness is gone too, a shorter log. The same is done to small stores ([`stores`]).
+//! only where every witness is gone too, a shorter log. The same is done to small stores ([`stores`]) and
+//! to sorted tables ([`tables`]).
 
 mod ask;
 mod changes;
@@ -11,6 +12,7 @@ mod facts;
 mod judge;
 mod logs;
 mod stores;
+mod tables;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -170,6 +172,28 @@ pub(crate) fn run_bitcask(context: &Context) -> Corruption {
     for (store, changes) in plans {
         let judge = |change: &Change, world: &World| store.judge(change, world);
         corruption.add(store.target(|target| damage_target(target, &changes, &judge)));
+        progress.inc(changes.len() as u64);
+    }
+    progress.finish(&corruption.summary());
+    corruption
+}
+
+/// Damages every sorted table in every way.
+pub(crate) fn run_sstable(context: &Context) -> Corruption {
+    let all = match tables::all() {
+        Ok(all) => all,
+        Err(error) => return broken(format!("a table cannot be made: {error}")),
+    };
+    let plans = all
+        .iter()
+        .map(|tables| (tables, tables.changes(context.full)));
+    let plans: Vec<_> = plans.collect();
+    let steps: usize = plans.iter().map(|(_, changes)| changes.len()).sum();
+    let progress = Progress::new("sstable corruption", Some(steps as u64));
+    let mut corruption = Corruption::default();
+    for (tables, changes) in plans {
+        let judge = |change: &Change, world: &World| tables.judge(change, world);
+        corruption.add(tables.target(|target| damage_target(target, &changes, &judge)));
         progress.inc(changes.len() as u64);
     }
     progress.finish(&corruption.summary());

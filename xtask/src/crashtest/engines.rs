@@ -5,11 +5,14 @@ use std::path::Path;
 
 use super::kill::ChildArgs;
 use super::report::{Barriers, Corruption, Faults, Kill, Sim, Trace};
-use super::stores::{self, bitcask::BitcaskStore, wal::WalStore};
-use super::{Context, EngineName, Outcome, bitcask, corruption, kill, trace, wal};
+use super::stores::{self, bitcask::BitcaskStore, sstable::SstableStore, wal::WalStore};
+use super::{Context, EngineName, Outcome, bitcask, corruption, kill, sstable, trace, wal};
 
 /// The layer `sim`, and the barriers, which are judged only if the complete engine breaks nowhere.
 pub(crate) type Simulated = (Sim, Option<Barriers>);
+
+/// The layer `kill`, and the process that it kills.
+pub(crate) type Killed = (fn(&Context) -> anyhow::Result<Kill>, fn(&ChildArgs));
 
 /// One engine before the judge.
 #[derive(Debug)]
@@ -20,9 +23,8 @@ pub(crate) struct Judged {
     pub(crate) simulate: fn(&Context, &Path) -> anyhow::Result<Simulated>,
     pub(crate) inject: fn() -> Faults,
     pub(crate) corrupt: fn(&Context) -> Corruption,
-    pub(crate) kill: fn(&Context) -> anyhow::Result<Kill>,
-    /// The process that the layer `kill` kills.
-    pub(crate) victim: fn(&ChildArgs),
+    /// The layer `kill`, and the process that it kills.
+    pub(crate) kill: Option<Killed>,
     /// What the layer `fuse` opens on the mounted file system.
     pub(crate) store: fn() -> Box<dyn stores::Engine>,
     /// The layer `trace`: what it shows of one engine's calls, it shows of all.
@@ -39,8 +41,7 @@ pub(crate) const ENGINES: &[Judged] = &[
         simulate: wal::simulate,
         inject: wal::inject,
         corrupt: corruption::run,
-        kill: kill::run,
-        victim: kill::child,
+        kill: Some((kill::run, kill::child)),
         store: || Box::new(WalStore),
         trace: Some(trace::run),
         replay: wal::replay,
@@ -51,11 +52,21 @@ pub(crate) const ENGINES: &[Judged] = &[
         simulate: bitcask::simulate,
         inject: bitcask::inject,
         corrupt: corruption::run_bitcask,
-        kill: kill::store::run,
-        victim: kill::store::child,
+        kill: Some((kill::store::run, kill::store::child)),
         store: || Box::new(BitcaskStore),
         trace: None,
         replay: bitcask::replay,
+    },
+    Judged {
+        which: EngineName::Sstable,
+        name: "sstable",
+        simulate: sstable::simulate,
+        inject: sstable::inject,
+        corrupt: corruption::run_sstable,
+        kill: None,
+        store: || Box::new(SstableStore),
+        trace: None,
+        replay: sstable::replay,
     },
 ];
 

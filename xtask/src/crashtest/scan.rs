@@ -70,24 +70,33 @@ pub(crate) fn sites(workspace: &Path, name: &str) -> anyhow::Result<Vec<SourceSi
     let root = PathBuf::from(name).join("src");
     let mut queue = vec![(root.join("lib.rs"), root)];
     let mut sources = Vec::new();
-    let mut texts = BTreeMap::new();
     while let Some((file, children)) = queue.pop() {
-        let path = workspace.join(&file);
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        let parsed = parse(&file.display().to_string(), &text)?;
-        for module in modules(&parsed.1) {
+        let source = read(workspace, &file.display().to_string())?;
+        for module in modules(&source.parsed) {
             queue.push(module_file(workspace, &children.join(module))?);
         }
-        texts.insert(parsed.0.clone(), text);
-        sources.push(parsed);
+        sources.push(source);
     }
-    let mut sites = scan(&sources);
+    Ok(proven(&sources))
+}
+
+/// The same of `files`, by the names that the compiler has for them, and of no module of theirs.
+///
+/// # Errors
+/// As [`sites`].
+pub(crate) fn sites_in(workspace: &Path, files: &[&str]) -> anyhow::Result<Vec<SourceSite>> {
+    let sources = files.iter().map(|file| read(workspace, file));
+    Ok(proven(&sources.collect::<anyhow::Result<Vec<_>>>()?))
+}
+
+/// The sites of `sources`, with the proofs that stand there.
+fn proven(sources: &[Source]) -> Vec<SourceSite> {
+    let mut sites = scan(sources);
     for site in &mut sites {
-        let text = texts.get(&site.file).map_or("", String::as_str);
-        site.proof = proof_above(text, site.line);
+        let source = sources.iter().find(|source| source.name == site.file);
+        site.proof = source.and_then(|source| proof_above(&source.text, site.line));
     }
-    Ok(sites)
+    sites
 }
 
 /// What the comment right above line `line` says behind "Redundant:": why nothing is lost without the
@@ -105,12 +114,25 @@ fn proof_above(text: &str, line: u32) -> Option<String> {
     Some(proof.to_owned())
 }
 
-/// A source file by the compiler's name for it.
-type Source = (String, syn::File);
+/// A source file.
+struct Source {
+    /// The compiler's name for it.
+    name: String,
+    text: String,
+    parsed: syn::File,
+}
+
+fn read(workspace: &Path, name: &str) -> anyhow::Result<Source> {
+    let path = workspace.join(name);
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    parse(name, &text)
+}
 
 fn parse(name: &str, text: &str) -> anyhow::Result<Source> {
-    let file = syn::parse_file(text).with_context(|| format!("cannot parse {name}"))?;
-    Ok((name.to_owned(), file))
+    let parsed = syn::parse_file(text).with_context(|| format!("cannot parse {name}"))?;
+    let (name, text) = (name.to_owned(), text.to_owned());
+    Ok(Source { name, text, parsed })
 }
 
 /// The file of the module at `path` (without extension), and the folder of its own modules.
@@ -139,9 +161,9 @@ fn scan(sources: &[Source]) -> Vec<SourceSite> {
     let mut tracked = Tracked::new();
     loop {
         let mut scan = Scan::new(&tracked);
-        for (name, file) in sources {
-            name.clone_into(&mut scan.file);
-            scan.visit_file(file);
+        for source in sources {
+            source.name.clone_into(&mut scan.file);
+            scan.visit_file(&source.parsed);
         }
         if scan.found == tracked {
             scan.sites.sort();

@@ -4,6 +4,7 @@
 pub(crate) mod bitcask;
 mod command;
 mod control;
+pub(crate) mod sstable;
 pub(crate) mod wal;
 
 pub(crate) use command::PLACE;
@@ -45,6 +46,12 @@ pub(crate) trait Engine: Debug {
     /// True if each store that is opened is a process: then fewer of them are.
     fn is_process(&self) -> bool {
         false
+    }
+
+    /// How many times as many calls an operation makes as one of a log: so many times fewer operations
+    /// are done.
+    fn weight(&self) -> u64 {
+        1
     }
 }
 

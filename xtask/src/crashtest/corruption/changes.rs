@@ -41,7 +41,7 @@ impl FileFacts {
             .filter_map(|(path, _)| {
                 let name = path.strip_prefix(dir)?.trim_start_matches('/').to_owned();
                 let bytes = world.file_bytes(&path)?;
-                (name != "lock").then_some(Self { dir, name, bytes })
+                (!name.eq_ignore_ascii_case("lock")).then_some(Self { dir, name, bytes })
             })
             .collect();
         files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -67,7 +67,7 @@ pub(super) enum Kind {
     Page,
     Cut,
     Removed,
-    /// A sector that another write went to.
+    /// A sector, or a block of the format, that another write went to.
     Misdirected,
     /// A sector that shows what stood there before.
     LostWrite,
@@ -85,6 +85,20 @@ enum What {
 }
 
 impl Change {
+    /// `bytes`, which are those of another place, `from`, are at `offset` of file `file`.
+    pub(super) fn misplaced(file: usize, offset: usize, bytes: &[u8], from: String) -> Self {
+        let bytes = bytes.to_vec();
+        Self {
+            file,
+            kind: Kind::Misdirected,
+            what: What::Bytes {
+                offset,
+                bytes,
+                from,
+            },
+        }
+    }
+
     /// The disk of `target` with this change; `None` if it changes nothing.
     pub(super) fn apply(&self, target: &Target<'_>) -> Option<World> {
         let (file, world) = (target.files.get(self.file)?, target.world);
@@ -115,7 +129,7 @@ impl Change {
         match &self.what {
             What::Damage(damage) => format!("{name}: {damage:?}"),
             What::Bytes { offset, from, .. } => {
-                format!("{name}: the sector at {offset} holds {from}")
+                format!("{name}: what is at {offset} is {from}")
             }
         }
     }
@@ -217,7 +231,7 @@ fn misplaced(files: &[FileFacts], index: usize) -> Vec<(Vec<u8>, usize, String)>
             Some((other, at, bytes))
         });
         for (other, from, bytes) in own.chain(others).filter(|(_, _, bytes)| *bytes != old) {
-            let origin = format!("the one at {from} of {}", other.name);
+            let origin = format!("the sector at {from} of {}", other.name);
             found.push((bytes.to_vec(), at, origin));
         }
     }

@@ -13,7 +13,7 @@ use super::mount::{Device, Mounted};
 use super::replay::{Bound, DISK, Run, fresh};
 use crate::crashtest::progress::print;
 use crate::crashtest::report::Fuse;
-use crate::crashtest::stores;
+use crate::crashtest::stores::{self, Engine};
 
 /// The command line of the process that mounts.
 #[derive(Clone, Debug, clap::Args)]
@@ -118,7 +118,7 @@ fn judge(args: &ChildArgs, machine: Machine, device: Device) -> anyhow::Result<F
         engine.as_ref(),
         args.place.join(DISK),
         (args.unit, args.seed),
-        bound(engine.is_process(), args.full),
+        bound(engine.as_ref(), args.full),
         &mut progress,
     );
     run.judge_all();
@@ -127,7 +127,8 @@ fn judge(args: &ChildArgs, machine: Machine, device: Device) -> anyhow::Result<F
     Ok(fuse)
 }
 
-fn bound(is_process: bool, full: bool) -> Bound {
+fn bound(engine: &dyn Engine, full: bool) -> Bound {
+    let (is_process, weight) = (engine.is_process(), engine.weight());
     let (operations, per_moment, states) = match (is_process, full) {
         (false, false) => (220, 7, usize::MAX),
         (false, true) => (600, 24, usize::MAX),
@@ -140,12 +141,12 @@ fn bound(is_process: bool, full: bool) -> Bound {
         (_, true) => (45, 60, 24),
     };
     Bound {
-        operations,
+        operations: operations / weight,
         per_moment,
         states,
         // A control engine's sensitivity is a figure of the report.
         violations: if is_process { 20 } else { u64::MAX },
-        failing_operations,
+        failing_operations: failing_operations / weight,
         failed_syncs,
         full_disks,
     }

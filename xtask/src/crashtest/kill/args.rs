@@ -33,8 +33,9 @@ impl ChildArgs {
     /// There is no such engine.
     pub(crate) fn work(&self) -> anyhow::Result<()> {
         let engine = engines::find(&self.engine);
-        let engine = engine.with_context(|| format!("no engine {:?}", self.engine))?;
-        (engine.victim)(self);
+        let killed = engine.and_then(|engine| engine.kill);
+        let (_, child) = killed.with_context(|| format!("no engine {:?}", self.engine))?;
+        child(self);
         Ok(())
     }
 
