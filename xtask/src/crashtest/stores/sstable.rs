@@ -36,7 +36,7 @@ impl Engine for SstableStore {
 
     /// A table and a manifest for each operation.
     fn weight(&self) -> u64 {
-        5
+        8
     }
 }
 
