@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Bound;
 
+use crate::bounds::is_above;
 use crate::table_info::TableInfo;
 
 /// The keys from `first` to `last`.
@@ -35,11 +36,7 @@ impl KeyRange {
 
     /// True if its end is not before `key`.
     pub(crate) fn reaches(&self, key: &[u8]) -> bool {
-        match &self.last {
-            Bound::Included(last) => *key <= **last,
-            Bound::Excluded(end) => *key < **end,
-            Bound::Unbounded => true,
-        }
+        !is_above(key, &self.last)
     }
 
     /// Grows until it contains `other`.

@@ -84,6 +84,7 @@
 
 mod block;
 mod block_builder;
+mod bounds;
 mod cache;
 pub mod compaction;
 mod compression;

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use crate::bounds::{end_of_prefix, is_above, is_below, seek_lower, seek_upper, successor};
 use crate::cursor::Cursor;
 use crate::entry::Kind;
 use crate::error::Result;
@@ -40,44 +41,6 @@ impl Side {
             is_placed: false,
         }
     }
-
-    /// Goes to the first entry from the bound on.
-    fn place_front(&mut self) -> Result<()> {
-        self.is_placed = true;
-        match &self.bound {
-            Bound::Unbounded => self.cursor.seek_to_first(),
-            Bound::Included(key) => self.cursor.seek(key, u64::MAX),
-            Bound::Excluded(key) => {
-                self.cursor.seek(key, 0)?;
-                // The oldest version of the key itself, if it is 0.
-                if self.cursor.entry().is_some_and(|entry| entry.key == key) {
-                    self.cursor.advance()?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Goes to the last entry up to the bound.
-    fn place_back(&mut self) -> Result<()> {
-        self.is_placed = true;
-        match &self.bound {
-            Bound::Unbounded => self.cursor.seek_to_last(),
-            Bound::Included(key) => {
-                self.cursor.seek(key, 0)?;
-                let is_on_it = self.cursor.entry().is_some_and(|entry| entry.key == key);
-                if is_on_it {
-                    Ok(())
-                } else {
-                    self.cursor.retreat()
-                }
-            }
-            Bound::Excluded(key) => {
-                self.cursor.seek(key, u64::MAX)?;
-                self.cursor.retreat()
-            }
-        }
-    }
 }
 
 impl Scan {
@@ -97,30 +60,10 @@ impl Scan {
     }
 
     pub(crate) fn of_prefix(table: &Table, prefix: &[u8], version: u64) -> Result<Self> {
-        let end = match successor(prefix) {
-            Some(end) => Bound::Excluded(end),
-            None => Bound::Unbounded,
-        };
-        let mut scan = Self::new(table, Bound::Included(prefix.to_vec()), end, version);
+        let start = Bound::Included(prefix.to_vec());
+        let mut scan = Self::new(table, start, end_of_prefix(prefix), version);
         scan.is_done = !may_have_prefix(table, prefix)?;
         Ok(scan)
-    }
-
-    /// True if `key` is below the end of the scan.
-    fn is_before_end(&self, key: &[u8]) -> bool {
-        match &self.back.bound {
-            Bound::Unbounded => true,
-            Bound::Included(end) => key <= &end[..],
-            Bound::Excluded(end) => key < &end[..],
-        }
-    }
-
-    fn is_behind_start(&self, key: &[u8]) -> bool {
-        match &self.front.bound {
-            Bound::Unbounded => true,
-            Bound::Included(start) => key >= &start[..],
-            Bound::Excluded(start) => key > &start[..],
-        }
     }
 
     /// True if an entry of `key`, the newest that counts, is a value that nothing hides.
@@ -131,15 +74,20 @@ impl Scan {
     }
 
     fn step_forward(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
-        if !self.front.is_placed {
-            self.front.place_front()?;
+        let Side {
+            cursor,
+            bound,
+            is_placed,
+        } = &mut self.front;
+        if !std::mem::replace(is_placed, true) {
+            seek_lower(cursor, bound, self.version)?;
         }
         while let Some(entry) = self.front.cursor.entry() {
-            if !self.is_before_end(entry.key) {
+            if is_above(entry.key, &self.back.bound) {
                 break;
             }
             // Newer than what counts, or older than what was found.
-            if entry.version > self.version || !self.is_behind_start(entry.key) {
+            if entry.version > self.version || is_below(entry.key, &self.front.bound) {
                 self.front.cursor.advance()?;
                 continue;
             }
@@ -156,12 +104,17 @@ impl Scan {
     }
 
     fn step_back(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
-        if !self.back.is_placed {
-            self.back.place_back()?;
+        let Side {
+            cursor,
+            bound,
+            is_placed,
+        } = &mut self.back;
+        if !std::mem::replace(is_placed, true) {
+            seek_upper(cursor, bound)?;
         }
         // The oldest version of a key comes first: each newer one that counts replaces it.
         while let Some(entry) = self.back.cursor.entry() {
-            if !self.is_behind_start(entry.key) {
+            if is_below(entry.key, &self.front.bound) {
                 break;
             }
             let key = entry.key.to_vec();
@@ -221,14 +174,6 @@ impl DoubleEndedIterator for Scan {
     }
 }
 
-/// The first key behind all that begin with `prefix`; `None` if there is none.
-fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|&byte| byte < 0xff)?;
-    let mut end = prefix.get(..=last)?.to_vec();
-    *end.last_mut()? += 1;
-    Some(end)
-}
-
 /// False if the filters of all partitions that could have keys with `prefix` deny it.
 fn may_have_prefix(table: &Table, prefix: &[u8]) -> Result<bool> {
     let reader = &*table.reader;
@@ -249,22 +194,4 @@ fn may_have_prefix(table: &Table, prefix: &[u8]) -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::successor;
-
-    #[test]
-    fn the_successor_of_a_prefix_is_the_first_key_behind_all_that_have_it() {
-        for (prefix, expected) in [
-            (&b"a"[..], Some(&b"b"[..])),
-            (b"a\xff", Some(b"b")),
-            (b"a\xff\xff\x01", Some(b"a\xff\xff\x02")),
-            (b"\xff\xff", None),
-            (b"", None),
-        ] {
-            assert_eq!(successor(prefix).as_deref(), expected, "{prefix:?}");
-        }
-    }
 }

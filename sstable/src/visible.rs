@@ -2,6 +2,7 @@
 
 use std::ops::{Bound, RangeBounds};
 
+use crate::bounds::{end_of_prefix, is_above, is_below, seek_behind, seek_lower, seek_upper};
 use crate::covering::Covering;
 use crate::cursor::Cursor;
 use crate::entry::{Entry, Kind};
@@ -99,42 +100,18 @@ impl<C: Cursor> Visible<C> {
     }
 
     fn first(&mut self) -> Result<Place> {
-        match &self.lower {
-            Bound::Unbounded => self.merge.seek_to_first()?,
-            Bound::Included(key) => self.merge.seek(key, self.version)?,
-            Bound::Excluded(key) => {
-                self.key.clone_from(key);
-                return self.first_behind_key();
-            }
-        }
+        seek_lower(&mut self.merge, &self.lower, self.version)?;
         self.next_visible()
     }
 
     fn last(&mut self) -> Result<Place> {
-        match &self.upper {
-            Bound::Unbounded => self.merge.seek_to_last()?,
-            Bound::Included(key) => {
-                self.merge.seek(key, 0)?;
-                let entry = self.merge.entry();
-                if entry.is_none_or(|entry| entry.key != *key) {
-                    self.merge.retreat()?;
-                }
-            }
-            Bound::Excluded(key) => {
-                self.merge.seek(key, u64::MAX)?;
-                self.merge.retreat()?;
-            }
-        }
+        seek_upper(&mut self.merge, &self.upper)?;
         self.previous_visible()
     }
 
     /// The first visible entry of a key above `key`.
     fn first_behind_key(&mut self) -> Result<Place> {
-        self.merge.seek(&self.key, 0)?;
-        let entry = self.merge.entry();
-        if entry.is_some_and(|entry| entry.key == self.key) {
-            self.merge.advance()?;
-        }
+        seek_behind(&mut self.merge, &self.key)?;
         self.next_visible()
     }
 
@@ -331,33 +308,4 @@ impl<C: Cursor> Iterator for Visible<C> {
 fn copy(to: &mut Vec<u8>, from: &[u8]) {
     to.clear();
     to.extend_from_slice(from);
-}
-
-#[inline]
-fn is_above(key: &[u8], upper: &Bound<Vec<u8>>) -> bool {
-    match upper {
-        Bound::Unbounded => false,
-        Bound::Included(last) => key > &**last,
-        Bound::Excluded(end) => key >= &**end,
-    }
-}
-
-fn is_below(key: &[u8], lower: &Bound<Vec<u8>>) -> bool {
-    match lower {
-        Bound::Unbounded => false,
-        Bound::Included(first) => key < &**first,
-        Bound::Excluded(before) => key <= &**before,
-    }
-}
-
-/// Behind the keys that begin with `prefix`.
-fn end_of_prefix(prefix: &[u8]) -> Bound<Vec<u8>> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if last < u8::MAX {
-            end.push(last + 1);
-            return Bound::Excluded(end);
-        }
-    }
-    Bound::Unbounded
 }
