@@ -5,6 +5,7 @@
 use durable_io::checksum::{Place, checksum, checksum_at};
 use durable_io::codec::{Decoder, put};
 
+use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::ticket::Callback;
 
@@ -230,6 +231,24 @@ pub(crate) struct Epochs {
 }
 
 impl Epochs {
+    /// The epoch that begins behind record `last`, above `highest`; up to `segment` there may be groups of
+    /// earlier ones.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if there is no higher number.
+    pub(crate) fn begin(highest: u32, last: Lsn, segment: u64) -> Result<Self> {
+        let current = highest.checked_add(1).ok_or(Error::TooLarge {
+            what: "number of cuts",
+            size: u64::from(u32::MAX),
+            limit: u64::from(u32::MAX) - 1,
+        })?;
+        Ok(Self {
+            current,
+            first_lsn: last.next(),
+            segment,
+        })
+    }
+
     /// True if a group of segment `number` may follow one of epoch `previous` (0 for none).
     pub(crate) fn accept(&self, group: &GroupHeader, number: u64, previous: u32) -> bool {
         if group.first_lsn >= self.first_lsn {

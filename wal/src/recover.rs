@@ -23,7 +23,6 @@ use crate::spare::Spare;
 use crate::stats::{Recovery, Tail};
 use crate::survey::{ANY_EPOCH, Listing, Loaded, Survey, log_id_of, survey};
 use crate::tear;
-use crate::truncate::next_epoch;
 
 /// A log, recovered and durable, ready to be written to.
 #[derive(Debug)]
@@ -353,11 +352,7 @@ fn clean(survey: &mut Survey, judged: &Judged, mark: &mut MarkFile) -> Result<()
     }
     if judged.tail() != Tail::Clean {
         let old = *mark.mark();
-        let epochs = Epochs {
-            current: next_epoch(old.epochs)?,
-            first_lsn: judged.last.next(),
-            segment: survey.active.number,
-        };
+        let epochs = Epochs::begin(old.epochs.current, judged.last, survey.active.number)?;
         // Durable, by the barrier in it: a new epoch. Only now may the tail be zeroed: if the sync of
         // the zeros fails, the next open may see them in the page cache although the disk has groups
         // there, which must not follow a new one.

@@ -298,11 +298,8 @@ fn cut(dir: &Dir, listing: &Listing, basis: &Basis, walk: &Walk, size: u64) -> R
     let is_usable = walk.last >= low.previous();
     let last = walk.last.max(low.previous());
     let keep = walk.keep.filter(|_| is_usable);
-    let epochs = Epochs {
-        current: basis.epoch.max(walk.behind.epoch).saturating_add(1),
-        first_lsn: last.next(),
-        segment: keep.unwrap_or(0),
-    };
+    let highest = basis.epoch.max(walk.behind.epoch);
+    let epochs = Epochs::begin(highest, last, keep.unwrap_or(0))?;
     let mut mark = Mark {
         durable: last,
         epochs,

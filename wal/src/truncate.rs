@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use durable_io::{Barrier, Site};
 
 use crate::cut;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::frame::{Epochs, align_group};
 use crate::log::{Log, lock};
 use crate::lsn::Lsn;
@@ -120,11 +120,7 @@ impl Log {
             self.snapshot(&view, view.next)
         };
         let cut = cut::plan(&mut snapshot.retained(&active)?, last.next())?;
-        let epochs = Epochs {
-            current: next_epoch(old.epochs)?,
-            first_lsn: last.next(),
-            segment: active.number,
-        };
+        let epochs = Epochs::begin(old.epochs.current, last, active.number)?;
         let mut above = Vec::new();
         if !is_active {
             // As listed, and not as known: a full disk may have left a spare that is not complete.
@@ -191,13 +187,4 @@ impl Log {
         // Those who wait for what comes behind the old end.
         self.watermark.wake();
     }
-}
-
-/// The number of the epoch that follows.
-pub(crate) fn next_epoch(epochs: Epochs) -> Result<u32> {
-    epochs.current.checked_add(1).ok_or(Error::TooLarge {
-        what: "number of cuts",
-        size: u64::from(u32::MAX),
-        limit: u64::from(u32::MAX) - 1,
-    })
 }
