@@ -2,6 +2,8 @@
 //!
 //! [format]: crate::format
 
+use durable_io::numbered;
+
 /// The lock file.
 pub(crate) const LOCK: &str = "lock";
 /// The manifest.
@@ -13,16 +15,15 @@ pub(crate) const RESERVE: &str = "reserve";
 
 const DATA: &str = ".data";
 const HINT: &str = ".hint";
-const DIGITS: usize = 16;
 
 /// The name of data file `number`.
 pub(crate) fn data(number: u64) -> String {
-    format!("{number:016x}{DATA}")
+    numbered::name(number, DATA)
 }
 
 /// The name of the hint of data file `number`.
 pub(crate) fn hint(number: u64) -> String {
-    format!("{number:016x}{HINT}")
+    numbered::name(number, HINT)
 }
 
 /// One of our numbered files.
@@ -34,20 +35,8 @@ pub(crate) enum Numbered {
 
 /// What the file called `name` is; `None` if that is not how we name files.
 pub(crate) fn parse(name: &str) -> Option<Numbered> {
-    if let Some(digits) = name.strip_suffix(DATA) {
-        return number(digits).map(Numbered::Data);
-    }
-    name.strip_suffix(HINT).and_then(number).map(Numbered::Hint)
-}
-
-fn number(digits: &str) -> Option<u64> {
-    let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    if digits.len() != DIGITS || !digits.bytes().all(lower_hex) {
-        return None;
-    }
-    u64::from_str_radix(digits, 16)
-        .ok()
-        .filter(|&number| number > 0)
+    let data = numbered::parse(name, DATA).map(Numbered::Data);
+    data.or_else(|| numbered::parse(name, HINT).map(Numbered::Hint))
 }
 
 #[cfg(test)]

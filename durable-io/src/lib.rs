@@ -82,6 +82,7 @@
 //! | many writers, one sync | [`GroupCommit`] |
 //! | the words all engines share | [`SyncMode`], [`Background`], [`Error`] |
 //! | bytes on disk | [`checksum`], [`codec`] |
+//! | names of numbered files | [`numbered`] |
 //! | where a sync stands in the sources | [`Site`], [`Barrier`] |
 //! | which system call it is | [`Capabilities`] |
 //! | the simulated disk, behind the feature `sim` | `durable_io::sim` |
@@ -95,6 +96,7 @@ mod disk;
 mod error;
 mod file;
 mod latch;
+pub mod numbered;
 mod os;
 mod platform;
 mod replace;

@@ -2,6 +2,8 @@
 //!
 //! [format]: crate::format
 
+use durable_io::numbered;
+
 /// The lock file.
 pub(crate) const LOCK: &str = "lock";
 /// The mark file.
@@ -9,11 +11,10 @@ pub(crate) const MARK: &str = "mark";
 
 const SUFFIX: &str = ".wal";
 const TEMP_SUFFIX: &str = ".tmp";
-const DIGITS: usize = 16;
 
 /// The name of segment `number`.
 pub(crate) fn segment(number: u64) -> String {
-    format!("{number:016x}{SUFFIX}")
+    numbered::name(number, SUFFIX)
 }
 
 /// The name under which a file is written that will replace the one called `name`.
@@ -29,14 +30,7 @@ pub(crate) fn is_temp(name: &str) -> bool {
 
 /// The number of the segment called `name`; `None` if that is not how we name segments.
 pub(crate) fn parse_segment(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(SUFFIX)?;
-    let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    if digits.len() != DIGITS || !digits.bytes().all(lower_hex) {
-        return None;
-    }
-    u64::from_str_radix(digits, 16)
-        .ok()
-        .filter(|&number| number > 0)
+    numbered::parse(name, SUFFIX)
 }
 
 #[cfg(test)]

@@ -22,8 +22,8 @@ pub(crate) struct Member {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Manifest {
-    /// No table of the set has had this number or a higher one.
-    pub(crate) next_number: u64,
+    /// No table of the set has had a higher number. The first table has 1.
+    pub(crate) last_number: u64,
     pub(crate) members: Vec<Member>,
 }
 
@@ -42,7 +42,7 @@ impl Manifest {
     /// Replaces the manifest in `dir`.
     pub(crate) fn write(&self, dir: &Dir) -> Outcome<()> {
         let mut body = Encoder::default();
-        body.u64(self.next_number);
+        body.u64(self.last_number);
         for member in &self.members {
             let info = &member.info;
             let (last, is_included) = match &info.last {
@@ -73,7 +73,7 @@ impl Manifest {
             return None;
         }
         let mut manifest = Self {
-            next_number: decoder.u64()?,
+            last_number: decoder.u64()?,
             members: Vec::new(),
         };
         while !decoder.rest().is_empty() {

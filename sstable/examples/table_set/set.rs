@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::path::Path;
 
-use durable_io::{Dir, Disk, Lock};
+use durable_io::{Dir, Disk, Lock, numbered};
 use sstable::compaction::{Action, Compaction, Job, Strategy, TableMeta, plan};
 use sstable::{
     BlockCache, Entry, Kind, Options, RangeTombstone, Source, Table, TableCursor, TableInfo,
@@ -83,11 +83,10 @@ impl TableSet {
     fn remove_orphans(&mut self) -> Outcome<()> {
         for entry in self.dir.list()? {
             let temp = entry.name.strip_suffix(".tmp");
-            let number = temp.unwrap_or(&entry.name).strip_suffix(".table");
-            let number = number.and_then(|number| u64::from_str_radix(number, 16).ok());
+            let number = numbered::parse(temp.unwrap_or(&entry.name), SUFFIX);
             if let Some(number) = number {
                 // Its number is not given again, also if the manifest does not know that it was.
-                self.manifest.next_number = self.manifest.next_number.max(number + 1);
+                self.manifest.last_number = self.manifest.last_number.max(number);
             }
             let mut members = self.manifest.members.iter();
             let is_named = members.any(|member| entry.name == file_name(member.number));
@@ -133,7 +132,7 @@ impl TableSet {
 
     /// All changes survive power loss when it returns; after a crash before that, all or none are there.
     pub(crate) fn write(&mut self, changes: &Changes) -> Outcome<()> {
-        let number = next(&mut self.manifest.next_number);
+        let number = next(&mut self.manifest.last_number);
         let mut writer = self
             .options
             .create(&self.disk, &self.dir, &file_name(number))?;
@@ -207,9 +206,9 @@ impl TableSet {
         match job.action {
             Action::Merge => {
                 let sources = self.sources(job.inputs.iter().copied())?;
-                let next_number = &mut self.manifest.next_number;
+                let last_number = &mut self.manifest.last_number;
                 let name = || {
-                    numbers.push(next(next_number));
+                    numbers.push(next(last_number));
                     file_name(numbers.last().copied().unwrap_or_default())
                 };
                 // Durable: the outputs. Only now may the manifest name them.
@@ -277,11 +276,13 @@ impl TableSet {
 }
 
 /// The next number; it is durably given with the edit that names its table.
-fn next(next_number: &mut u64) -> u64 {
-    *next_number += 1;
-    *next_number - 1
+fn next(last_number: &mut u64) -> u64 {
+    *last_number += 1;
+    *last_number
 }
 
+const SUFFIX: &str = ".table";
+
 pub(crate) fn file_name(number: u64) -> String {
-    format!("{number:016x}.table")
+    numbered::name(number, SUFFIX)
 }
