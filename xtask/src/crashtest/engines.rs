@@ -41,7 +41,7 @@ pub(crate) const ENGINES: &[Judged] = &[
         simulate: wal::simulate,
         inject: wal::inject,
         corrupt: corruption::run,
-        kill: Some((kill::run, kill::child)),
+        kill: Some((kill::log::run, kill::log::child)),
         store: || Box::new(WalStore),
         trace: Some(trace::run),
         replay: wal::replay,

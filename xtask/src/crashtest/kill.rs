@@ -5,11 +5,12 @@
 //!
 //! The process tells its parent through a pipe what it begins, what has returned, and what was
 //! acknowledged. The parent kills it after an acknowledgement or shortly after a phase began, reopens
-//! the log in its own process and compares ([`oracle`]). The next process goes on where it ended.
+//! the store in its own process and compares ([`Subject`]). The next process goes on where it ended.
 
 mod args;
 mod child;
 mod line;
+pub(crate) mod log;
 mod oracle;
 pub(crate) mod store;
 mod workload;
@@ -21,15 +22,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use durable_io::{Background, SyncMode};
+use durable_io::SyncMode;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use wal::{Lsn, Options};
 
 pub(crate) use args::ChildArgs;
-pub(crate) use child::child;
 use line::{Line, Step};
-use oracle::{Found, Heard, Known, Phase};
+use oracle::Phase;
 
 use crate::crashtest::Context;
 use crate::crashtest::process::{self, Process, SILENCE};
@@ -37,19 +36,8 @@ use crate::crashtest::progress::Progress;
 use crate::crashtest::report::Kill;
 use crate::crashtest::scratch::Scratch;
 
-/// Small, so that the log rotates by itself every few hundred records.
-const SEGMENT_SIZE: u64 = 64 << 10;
-
 /// How many violations of one kill are shown.
 const SHOWN: usize = 5;
-
-/// The phases that must be hit.
-const PHASES: [(Phase, &str); 4] = [
-    (Phase::Append, "append"),
-    (Phase::Rotate, "rotate"),
-    (Phase::Truncate, "truncate"),
-    (Phase::Recovery, "recovery"),
-];
 
 /// The [`SyncMode`] of one process, as a word. A kill loses nothing in any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -107,31 +95,145 @@ impl Bound {
     }
 }
 
+/// A store that is killed, and what is known of it.
+trait Subject {
+    /// What the command line calls it.
+    const ENGINE: &'static str;
+    /// The phases that must be hit.
+    const PHASES: &'static [(Phase, &'static str)];
+    /// Which part of the kills falls anywhere, the others into the phase that was hit least.
+    const ANYWHERE: f64;
+    /// What a process said before it was killed.
+    type Heard;
+
+    /// A new store: nothing is known any more.
+    fn begin_anew(&mut self);
+
+    /// The number each writer goes on with.
+    fn next(&self) -> &[u64];
+
+    /// Nothing yet of the next process.
+    fn listen(&self) -> Self::Heard;
+
+    /// Takes in what the process said, or what is wrong with it.
+    fn hear(&mut self, heard: &mut Self::Heard, said: Result<&Line, String>);
+
+    /// Where the kill fell, from what was said and from what it left in `dir`; which is not open yet.
+    fn phase(&self, heard: &Self::Heard, dir: &Path) -> anyhow::Result<Phase>;
+
+    /// Recovers the store in `dir`, compares, and learns what became of the operations in flight. Returns
+    /// what is wrong.
+    fn judge(
+        &mut self,
+        heard: Self::Heard,
+        dir: &Path,
+        mode: Mode,
+        rng: &mut StdRng,
+        kill: &mut Kill,
+    ) -> Vec<String>;
+}
+
 /// Kills until the bound is reached and every phase was hit, or something broke.
 ///
 /// # Errors
-/// The harness itself failed: no process, no directory. What the log did wrong is in the result.
-pub(crate) fn run(context: &Context) -> anyhow::Result<Kill> {
-    let bound = if context.full {
-        Bound {
-            kills: 240,
-            acknowledged: 120_000,
-        }
-    } else {
-        Bound {
-            kills: 48,
-            acknowledged: 15_000,
-        }
-    };
-    let progress = Progress::new("wal kill", Some(bound.kills));
+/// The harness itself failed: no process, no directory. What the store did wrong is in the result.
+fn run<S: Subject>(context: &Context, bound: &Bound, subject: S) -> anyhow::Result<Kill> {
+    let progress = Progress::new(&format!("{} kill", S::ENGINE), Some(bound.kills));
     let started = Instant::now();
-    let mut judge = Judge::new(context)?;
+    let mut judge = Judge::new(context, subject)?;
     while bound.wants_more(&judge.kill, started.elapsed() < context.extra_time) {
         judge.round()?;
         progress.set(judge.kill.kills.min(bound.kills));
     }
     progress.finish(&judge.kill.summary());
     Ok(judge.kill)
+}
+
+#[derive(Debug)]
+struct Judge<S> {
+    program: PathBuf,
+    scratch: Scratch,
+    rng: StdRng,
+    seed: u64,
+    plant: bool,
+    /// Stores made so far; the current one's number.
+    stores: u64,
+    subject: S,
+    kill: Kill,
+}
+
+impl<S: Subject> Judge<S> {
+    fn new(context: &Context, subject: S) -> anyhow::Result<Self> {
+        Ok(Self {
+            program: std::env::current_exe()?,
+            scratch: Scratch::new()?,
+            rng: StdRng::seed_from_u64(context.seed),
+            seed: context.seed,
+            plant: context.plant,
+            stores: 0,
+            subject,
+            kill: Kill {
+                phases: S::PHASES.iter().map(|&(_, name)| (name, 0)).collect(),
+                ..Kill::default()
+            },
+        })
+    }
+
+    /// One process: started, killed, and its store judged.
+    fn round(&mut self) -> anyhow::Result<()> {
+        if self.stores == 0 || self.rng.random_bool(0.06) {
+            self.fresh_store()?;
+        }
+        let dir = self.store();
+        let mode = Mode::draw(&mut self.rng);
+        let plan = self.plan();
+        let heard = self.run_and_kill(mode, plan)?;
+        let phase = self.subject.phase(&heard, &dir)?;
+        for (count, (counted, _)) in self.kill.phases.iter_mut().zip(S::PHASES) {
+            count.1 += u64::from(phase == *counted);
+        }
+        self.kill.kills += 1;
+        let (rng, kill) = (&mut self.rng, &mut self.kill);
+        let findings = self.subject.judge(heard, &dir, mode, rng, kill);
+        if !findings.is_empty() {
+            let (kills, seed, mode) = (self.kill.kills, self.seed, mode.word());
+            let what = format!("kill {kills} of seed {seed} ({mode}, {plan}) fell into {phase:?}");
+            show(&mut self.kill, what, findings);
+        }
+        Ok(())
+    }
+
+    fn fresh_store(&mut self) -> anyhow::Result<()> {
+        if self.stores > 0 {
+            std::fs::remove_dir_all(self.store())?;
+        }
+        self.stores += 1;
+        self.subject.begin_anew();
+        Ok(())
+    }
+
+    /// The current store's directory; its first process creates it.
+    fn store(&self) -> PathBuf {
+        self.scratch.path().join(format!("store-{}", self.stores))
+    }
+
+    fn plan(&mut self) -> Plan {
+        if self.plant || self.rng.random_bool(S::ANYWHERE) {
+            return Plan::anywhere(&mut self.rng);
+        }
+        Plan::into_rarest(S::PHASES, &self.kill, &mut self.rng)
+    }
+
+    fn run_and_kill(&mut self, mode: Mode, plan: Plan) -> anyhow::Result<S::Heard> {
+        let seed = self.rng.random();
+        let (dir, next) = (self.store(), self.subject.next());
+        let words = ChildArgs::words(S::ENGINE, &dir, mode, seed, next, self.plant);
+        let mut heard = self.subject.listen();
+        run_and_kill(&self.program, &words, plan, &mut |said| {
+            self.subject.hear(&mut heard, said);
+        })?;
+        Ok(heard)
+    }
 }
 
 /// Notes what was wrong after a kill.
@@ -194,108 +296,6 @@ impl fmt::Display for Plan {
                 )
             }
         }
-    }
-}
-
-#[derive(Debug)]
-struct Judge {
-    program: PathBuf,
-    scratch: Scratch,
-    rng: StdRng,
-    seed: u64,
-    plant: bool,
-    /// Logs made so far; the current one's number.
-    logs: u64,
-    known: Known,
-    kill: Kill,
-}
-
-impl Judge {
-    fn new(context: &Context) -> anyhow::Result<Self> {
-        Ok(Self {
-            program: std::env::current_exe()?,
-            scratch: Scratch::new()?,
-            rng: StdRng::seed_from_u64(context.seed),
-            seed: context.seed,
-            plant: context.plant,
-            logs: 0,
-            known: Known::new(),
-            kill: Kill {
-                phases: PHASES.iter().map(|&(_, name)| (name, 0)).collect(),
-                ..Kill::default()
-            },
-        })
-    }
-
-    /// One process: started, killed, and its log judged.
-    fn round(&mut self) -> anyhow::Result<()> {
-        if self.logs == 0 || self.rng.random_bool(0.06) {
-            self.fresh_log()?;
-        }
-        let mode = Mode::draw(&mut self.rng);
-        let plan = self.plan();
-        let heard = self.run_and_kill(mode, plan)?;
-        self.kill.acknowledged += heard.acknowledged;
-        let phase = heard.phase();
-        for (count, (counted, _)) in self.kill.phases.iter_mut().zip(PHASES) {
-            count.1 += u64::from(phase == counted);
-        }
-        self.kill.kills += 1;
-        let findings = match recover(&self.log(), mode, self.rng.random_bool(0.2)) {
-            Ok(found) => {
-                let judgement = oracle::judge(&heard, &found);
-                self.kill.recovered += found.records.len() as u64;
-                self.kill.lost += judgement.lost;
-                self.known = judgement.known;
-                judgement.findings
-            }
-            Err(error) => {
-                let mut findings = heard.complaints;
-                findings.push(format!(
-                    "the log did not open, or could not be read: {error:#}"
-                ));
-                findings
-            }
-        };
-        if !findings.is_empty() {
-            let (kills, seed, mode) = (self.kill.kills, self.seed, mode.word());
-            let what = format!("kill {kills} of seed {seed} ({mode}, {plan}) fell into {phase:?}");
-            show(&mut self.kill, what, findings);
-        }
-        Ok(())
-    }
-
-    fn fresh_log(&mut self) -> anyhow::Result<()> {
-        if self.logs > 0 {
-            std::fs::remove_dir_all(self.log())?;
-        }
-        self.logs += 1;
-        self.known = Known::new();
-        Ok(())
-    }
-
-    /// The current log's directory; its first process creates it.
-    fn log(&self) -> PathBuf {
-        self.scratch.path().join(format!("log-{}", self.logs))
-    }
-
-    /// Half of the kills fall anywhere, the other half into the phase that was hit least.
-    fn plan(&mut self) -> Plan {
-        if self.plant || self.rng.random_bool(0.5) {
-            return Plan::anywhere(&mut self.rng);
-        }
-        Plan::into_rarest(&PHASES, &self.kill, &mut self.rng)
-    }
-
-    fn run_and_kill(&mut self, mode: Mode, plan: Plan) -> anyhow::Result<Heard> {
-        let seed = self.rng.random();
-        let words = ChildArgs::words("wal", &self.log(), mode, seed, &self.known.next, self.plant);
-        let mut heard = Heard::new(&self.known);
-        run_and_kill(&self.program, &words, plan, &mut |said| match said {
-            Ok(line) => heard.hear(line),
-            Err(complaint) => heard.complaints.push(complaint),
-        })?;
-        Ok(heard)
     }
 }
 
@@ -404,28 +404,4 @@ impl Victim {
         self.killed = true;
         Ok(self.process.kill()?)
     }
-}
-
-/// Recovers the log at `dir` in this process and reads all of it.
-fn recover(dir: &Path, mode: Mode, close: bool) -> Result<Found, wal::Error> {
-    let wal = Options::new()
-        .sync(mode.sync_mode())
-        .segment_size(SEGMENT_SIZE)
-        .background(Background::Inline)
-        .open(dir)?;
-    let bounds = wal.bounds();
-    let mut records = Vec::new();
-    for record in wal.records(Lsn(0)) {
-        let record = record?;
-        records.push((record.lsn.0, record.payload));
-    }
-    // Usually only dropped, so that the next process finds a log that nobody closed.
-    if close {
-        wal.close()?;
-    }
-    Ok(Found {
-        start: bounds.start.0,
-        next: bounds.end.0,
-        records,
-    })
 }

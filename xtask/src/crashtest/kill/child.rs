@@ -9,9 +9,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use wal::{Lsn, Options, Wal};
 
+use super::ChildArgs;
 use super::line::{Line, Step};
+use super::log::SEGMENT_SIZE;
 use super::workload::{self, WRITERS};
-use super::{ChildArgs, SEGMENT_SIZE};
 
 /// How many records a planted liar holds back in its own memory.
 const HELD_BACK: u64 = 8;

@@ -10,37 +10,23 @@ mod left;
 mod workload;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::Path;
 
 use bitcask::{Background, Bitcask, MergePolicy, Options};
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 
 pub(crate) use child::child;
 use workload::{Model, WRITERS};
 
 use super::line::{Line, Step};
 use super::oracle::Phase;
-use super::{Bound, ChildArgs, Mode, Plan, run_and_kill, show};
+use super::{Bound, Mode, Subject};
 use crate::crashtest::Context;
-use crate::crashtest::progress::Progress;
 use crate::crashtest::report::Kill;
-use crate::crashtest::scratch::Scratch;
 
 /// Small, so that the store rotates by itself every few hundred writes.
 const DATA_FILE_SIZE: u64 = 64 << 10;
-
-/// The phases that must be hit.
-const PHASES: [(Phase, &str); 7] = [
-    (Phase::Append, "write"),
-    (Phase::Rotate, "rotate"),
-    (Phase::Merge, "merge before its output"),
-    (Phase::MergeOutput, "merge with an output"),
-    (Phase::MergeManifest, "merge writing the manifest"),
-    (Phase::MergeInputs, "merge giving up its inputs"),
-    (Phase::Recovery, "recovery"),
-];
 
 /// The options of every open of the layer.
 fn options(mode: Mode) -> Options {
@@ -54,10 +40,10 @@ fn options(mode: Mode) -> Options {
         .merge_policy(policy)
 }
 
-/// Kills until the bound is reached and every phase was hit, or something broke.
+/// Kills stores.
 ///
 /// # Errors
-/// The harness itself failed: no process, no directory. What the store did wrong is in the result.
+/// The harness itself failed.
 pub(crate) fn run(context: &Context) -> anyhow::Result<Kill> {
     let bound = if context.full {
         Bound {
@@ -70,29 +56,14 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<Kill> {
             acknowledged: 12_000,
         }
     };
-    let progress = Progress::new("bitcask kill", Some(bound.kills));
-    let started = Instant::now();
-    let mut judge = Judge::new(context)?;
-    while bound.wants_more(&judge.kill, started.elapsed() < context.extra_time) {
-        judge.round()?;
-        progress.set(judge.kill.kills.min(bound.kills));
-    }
-    progress.finish(&judge.kill.summary());
-    Ok(judge.kill)
+    super::run(context, &bound, Known::default())
 }
 
-#[derive(Debug)]
-struct Judge {
-    program: PathBuf,
-    scratch: Scratch,
-    rng: StdRng,
-    seed: u64,
-    plant: bool,
-    /// Stores made so far; the current one's number.
-    stores: u64,
-    /// What each writer's keys hold, and the number of its next operation.
-    known: Vec<(Model, u64)>,
-    kill: Kill,
+/// What each writer's keys hold, and the number of its next operation.
+#[derive(Debug, Default)]
+struct Known {
+    models: Vec<Model>,
+    next: Vec<u64>,
 }
 
 /// What a process said before it was killed.
@@ -103,45 +74,71 @@ struct Heard {
     acknowledged: u64,
 }
 
-impl Judge {
-    fn new(context: &Context) -> anyhow::Result<Self> {
-        Ok(Self {
-            program: std::env::current_exe()?,
-            scratch: Scratch::new()?,
-            rng: StdRng::seed_from_u64(context.seed),
-            seed: context.seed,
-            plant: context.plant,
-            stores: 0,
-            known: Vec::new(),
-            kill: Kill {
-                phases: PHASES.iter().map(|&(_, name)| (name, 0)).collect(),
-                ..Kill::default()
-            },
-        })
+impl Subject for Known {
+    const ENGINE: &'static str = "bitcask";
+    const PHASES: &'static [(Phase, &'static str)] = &[
+        (Phase::Append, "write"),
+        (Phase::Rotate, "rotate"),
+        (Phase::Merge, "merge before its output"),
+        (Phase::MergeOutput, "merge with an output"),
+        (Phase::MergeManifest, "merge writing the manifest"),
+        (Phase::MergeInputs, "merge giving up its inputs"),
+        (Phase::Recovery, "recovery"),
+    ];
+    const ANYWHERE: f64 = 0.35;
+    type Heard = Heard;
+
+    fn begin_anew(&mut self) {
+        self.models = vec![Model::new(); WRITERS];
+        self.next = vec![1; WRITERS];
     }
 
-    /// One process: started, killed, and its store judged.
-    fn round(&mut self) -> anyhow::Result<()> {
-        if self.stores == 0 || self.rng.random_bool(0.06) {
-            self.fresh_store()?;
+    fn next(&self) -> &[u64] {
+        &self.next
+    }
+
+    fn listen(&self) -> Heard {
+        Heard::default()
+    }
+
+    fn hear(&mut self, heard: &mut Heard, said: Result<&Line, String>) {
+        match said {
+            Ok(Line::Begin(step)) => heard.running.push(*step),
+            Ok(Line::End(step)) => heard.running.retain(|running| running != step),
+            Ok(Line::Failed(why)) => heard.complaints.push(format!("the process failed: {why}")),
+            Ok(Line::Ack { writer, n, .. }) => {
+                heard.acknowledged += 1;
+                let model = self.models.get_mut(*writer);
+                if let Some((model, next)) = model.zip(self.next.get_mut(*writer)) {
+                    workload::apply(model, *writer, *n);
+                    *next = n + 1;
+                }
+            }
+            Err(complaint) => heard.complaints.push(complaint),
         }
-        let mode = Mode::draw(&mut self.rng);
-        let plan = self.plan();
-        let heard = self.run_and_kill(mode, plan)?;
-        self.kill.acknowledged += heard.acknowledged;
+    }
+
+    fn phase(&self, heard: &Heard, dir: &Path) -> anyhow::Result<Phase> {
         let is_merging = heard.running.contains(&Step::Merge);
-        let left = left::phase(&self.store(), is_merging)?;
-        let phase = left.unwrap_or_else(|| Phase::of(&heard.running));
-        for (count, (counted, _)) in self.kill.phases.iter_mut().zip(PHASES) {
-            count.1 += u64::from(phase == counted);
-        }
-        self.kill.kills += 1;
+        let left = left::phase(dir, is_merging)?;
+        Ok(left.unwrap_or_else(|| Phase::of(&heard.running)))
+    }
+
+    fn judge(
+        &mut self,
+        heard: Heard,
+        dir: &Path,
+        mode: Mode,
+        rng: &mut StdRng,
+        kill: &mut Kill,
+    ) -> Vec<String> {
+        kill.acknowledged += heard.acknowledged;
         let mut findings = heard.complaints;
-        match recover(&self.store(), mode, &mut self.rng) {
+        match recover(dir, mode, rng) {
             Ok(found) => {
-                self.kill.recovered += found.contents.len() as u64;
+                kill.recovered += found.contents.len() as u64;
                 findings.extend(found.complaint);
-                self.compare(&found.contents, &mut findings);
+                kill.lost += self.compare(&found.contents, &mut findings);
             }
             Err(error) => {
                 findings.push(format!(
@@ -149,61 +146,15 @@ impl Judge {
                 ));
             }
         }
-        if !findings.is_empty() {
-            let (kills, seed, mode) = (self.kill.kills, self.seed, mode.word());
-            let what = format!("kill {kills} of seed {seed} ({mode}, {plan}) fell into {phase:?}");
-            show(&mut self.kill, what, findings);
-        }
-        Ok(())
+        findings
     }
+}
 
-    fn fresh_store(&mut self) -> anyhow::Result<()> {
-        if self.stores > 0 {
-            std::fs::remove_dir_all(self.store())?;
-        }
-        self.stores += 1;
-        self.known = vec![(Model::new(), 1); WRITERS];
-        Ok(())
-    }
-
-    /// The current store's directory; its first process creates it.
-    fn store(&self) -> PathBuf {
-        self.scratch.path().join(format!("store-{}", self.stores))
-    }
-
-    /// A third of the kills fall anywhere, the others into the phase that was hit least.
-    fn plan(&mut self) -> Plan {
-        if self.plant || self.rng.random_bool(0.35) {
-            return Plan::anywhere(&mut self.rng);
-        }
-        Plan::into_rarest(&PHASES, &self.kill, &mut self.rng)
-    }
-
-    fn run_and_kill(&mut self, mode: Mode, plan: Plan) -> anyhow::Result<Heard> {
-        let seed = self.rng.random();
-        let next: Vec<u64> = self.known.iter().map(|(_, next)| *next).collect();
-        let words = ChildArgs::words("bitcask", &self.store(), mode, seed, &next, self.plant);
-        let mut heard = Heard::default();
-        let known = &mut self.known;
-        run_and_kill(&self.program, &words, plan, &mut |said| match said {
-            Ok(Line::Begin(step)) => heard.running.push(*step),
-            Ok(Line::End(step)) => heard.running.retain(|running| running != step),
-            Ok(Line::Failed(why)) => heard.complaints.push(format!("the process failed: {why}")),
-            Ok(Line::Ack { writer, n, .. }) => {
-                heard.acknowledged += 1;
-                if let Some((model, next)) = known.get_mut(*writer) {
-                    workload::apply(model, *writer, *n);
-                    *next = n + 1;
-                }
-            }
-            Err(complaint) => heard.complaints.push(complaint),
-        })?;
-        Ok(heard)
-    }
-
+impl Known {
     /// Compares what was found with what each writer was told, and learns what became of the operation
-    /// in flight.
-    fn compare(&mut self, found: &Model, findings: &mut Vec<String>) {
+    /// in flight. Returns how many writers lost something.
+    fn compare(&mut self, found: &Model, findings: &mut Vec<String>) -> u64 {
+        let mut lost = 0;
         let mut theirs: BTreeMap<usize, Model> = BTreeMap::new();
         for (key, value) in found {
             match workload::writer_of(key) {
@@ -216,7 +167,8 @@ impl Judge {
                 None => findings.push(format!("nobody writes the key {key:?}")),
             }
         }
-        for (writer, (model, next)) in self.known.iter_mut().enumerate() {
+        let known = self.models.iter_mut().zip(&mut self.next);
+        for (writer, (model, next)) in known.enumerate() {
             let found = theirs.remove(&writer).unwrap_or_default();
             if found == *model {
                 continue;
@@ -232,7 +184,7 @@ impl Judge {
             let wrong = wrong
                 .into_iter()
                 .find(|key| found.get(*key) != model.get(*key));
-            self.kill.lost += 1;
+            lost += 1;
             findings.push(format!(
                 "writer {writer}, acknowledged up to {}: key {:?} holds {:?}",
                 *next - 1,
@@ -242,6 +194,7 @@ impl Judge {
                     .map(|value| super::workload::identify(value))
             ));
         }
+        lost
     }
 }
 
