@@ -5,9 +5,10 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use sstable::Compression;
 use sstable_fuzz::{Bench, FOOTER};
 
-static BENCH: LazyLock<Bench> = LazyLock::new(Bench::new);
+static BENCH: LazyLock<Bench> = LazyLock::new(|| Bench::new(Compression::None));
 
 fuzz_target!(|data: &[u8]| {
     let [from, data @ ..] = data else {

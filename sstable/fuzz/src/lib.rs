@@ -5,7 +5,9 @@ use std::path::Path;
 
 use durable_io::checksum::{Place, checksum_at};
 use durable_io::{Dir, Disk};
-use sstable::{BlockCache, Cursor, Detail, Entry, Error, Kind, Options, RangeTombstone, Table};
+use sstable::{
+    BlockCache, Compression, Cursor, Detail, Entry, Error, Kind, Options, RangeTombstone, Table,
+};
 use tempfile::TempDir;
 
 /// The size of header and footer.
@@ -18,23 +20,27 @@ pub struct Bench {
     temp: TempDir,
     dir: Dir,
     whole: Vec<u8>,
+    /// Where its blocks are: offset and length.
+    blocks: Vec<(usize, usize)>,
 }
 
 impl Bench {
-    /// A table with a few blocks of every kind.
-    pub fn new() -> Self {
+    /// A table with a few blocks of every kind; its data blocks compressed in that way.
+    pub fn new(compression: Compression) -> Self {
         let temp = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let temp = temp.expect("a temporary directory");
         let disk = Disk::os();
         let dir = disk.open_dir(temp.path()).expect("it was made");
-        let options = Options::new().block_size(128).partition_keys(10);
+        let options = Options::new().block_size(256).partition_keys(10);
+        let options = options.compression(compression);
         let mut writer = options.create(&disk, &dir, "table").expect("a table");
         for n in 0..20_u8 {
             let entry = Entry {
                 key: &[b'k', n / 4, n],
                 version: u64::from(n),
                 kind: Kind::Put,
-                value: &[n; 9],
+                // Long enough to be compressed.
+                value: &[n; 40],
             };
             writer.add(entry).expect("in order");
         }
@@ -48,7 +54,13 @@ impl Bench {
         let file = dir.open("table").expect("it was made");
         let mut whole = vec![0; file.len().expect("a length") as usize];
         file.read_exact_at(&mut whole, 0).expect("its bytes");
-        Self { temp, dir, whole }
+        let blocks = blocks(&whole);
+        Self {
+            temp,
+            dir,
+            whole,
+            blocks,
+        }
     }
 
     /// The bytes of the whole table.
@@ -57,16 +69,8 @@ impl Bench {
     }
 
     /// Where the blocks of the whole table are: offset and length.
-    pub fn blocks(&self) -> Vec<(usize, usize)> {
-        let found = (4..self.whole.len()).filter(|&at| self.whole[at..].starts_with(b"sst"));
-        let blocks = found.map(|at| {
-            let stored = &self.whole[at + 4..at + 8];
-            let stored = u32::from_le_bytes(stored.try_into().expect("4 bytes"));
-            (at - 4, BLOCK_HEADER.saturating_add(stored as usize))
-        });
-        blocks
-            .filter(|(at, len)| at + len <= self.whole.len())
-            .collect()
+    pub fn blocks(&self) -> &[(usize, usize)] {
+        &self.blocks
     }
 
     /// Makes the check of the header, the footer, or the block at `at` right again.
@@ -129,10 +133,14 @@ impl Bench {
     }
 }
 
-impl Default for Bench {
-    fn default() -> Self {
-        Self::new()
-    }
+fn blocks(whole: &[u8]) -> Vec<(usize, usize)> {
+    let found = (4..whole.len()).filter(|&at| whole[at..].starts_with(b"sst"));
+    let blocks = found.map(|at| {
+        let stored = &whole[at + 4..at + 8];
+        let stored = u32::from_le_bytes(stored.try_into().expect("4 bytes"));
+        (at - 4, BLOCK_HEADER.saturating_add(stored as usize))
+    });
+    blocks.filter(|(at, len)| at + len <= whole.len()).collect()
 }
 
 fn walk(table: &Table) -> sstable::Result<()> {
