@@ -17,8 +17,6 @@ struct Gate {
     asleep: usize,
     /// One of them is to lead.
     leads: bool,
-    /// All have been woken.
-    woke_all: bool,
     /// There will be no result.
     has_failed: bool,
 }
@@ -38,12 +36,13 @@ impl<R> Group<R> {
         self.result.get()
     }
 
-    /// Sets the result, and wakes one member, which wakes the others: the leader has better to do.
+    /// Sets the result, and wakes all members, with one call to the kernel: were one to wake the others,
+    /// they would wait for one more idle processor to come to life.
     pub(super) fn finish(&self, result: R) {
         // Nobody else sets it: a group is led once.
         self.result.get_or_init(|| result);
         if self.gate().asleep > 0 {
-            self.woken.notify_one();
+            self.woken.notify_all();
         }
     }
 
@@ -71,7 +70,6 @@ impl<R> Group<R> {
             gate = woken.unwrap_or_else(PoisonError::into_inner);
             gate.asleep -= 1;
         }
-        self.wake_others(gate);
     }
 
     /// As [`sleep`](Group::sleep), but also returns after `time` at the latest, or a little sooner.
@@ -83,20 +81,10 @@ impl<R> Group<R> {
             gate = woken.unwrap_or_else(PoisonError::into_inner).0;
             gate.asleep -= 1;
         }
-        self.wake_others(gate);
     }
 
     fn is_open(&self, gate: &Gate) -> bool {
         self.result.get().is_none() && !gate.has_failed
-    }
-
-    /// Wakes all others, if there is a result and nobody has.
-    fn wake_others(&self, mut gate: MutexGuard<'_, Gate>) {
-        let is_wanted = !self.is_open(&gate) && gate.asleep > 0;
-        if is_wanted && !std::mem::replace(&mut gate.woke_all, true) {
-            drop(gate);
-            self.woken.notify_all();
-        }
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
