@@ -29,6 +29,9 @@ const STEP: u64 = 256 << 10;
 pub(crate) struct Merging {
     /// Files that are still to be taken, by number.
     plan: VecDeque<u64>,
+    /// The disk is full: one file at a time. Those of which nothing stays need no output, and give back
+    /// space for the others.
+    is_tight: bool,
     job: Option<Job>,
     report: MergeReport,
 }
@@ -111,9 +114,10 @@ impl Store {
     fn step(&self, merging: &mut Merging) -> Result<Option<u64>> {
         self.check_healthy()?;
         if merging.job.is_none() {
-            merging.job = self.next_job(&mut merging.plan)?;
+            merging.job = self.next_job(&mut merging.plan, merging.is_tight)?;
         }
         let Some(mut job) = merging.job.take() else {
+            merging.is_tight = false;
             // What a full disk has taken is held back again.
             let held = lock(&self.reserve).hold();
             held.map_err(|error| self.poison_unless_full(error))?;
@@ -132,25 +136,30 @@ impl Store {
                 Ok(Some(bytes))
             }
             Err(error) => {
-                merging.plan.clear();
                 self.abandon(&job);
+                if error.is_no_space() && job.inputs.len() > 1 {
+                    let again = job.inputs.iter().rev().map(|(_, file)| file.number);
+                    again.for_each(|number| merging.plan.push_front(number));
+                    merging.is_tight = true;
+                    return Ok(Some(0));
+                }
+                merging.plan.clear();
                 Err(error)
             }
         }
     }
 
-    /// Takes inputs from `plan` for one output; files that are gone are passed over.
-    fn next_job(&self, plan: &mut VecDeque<u64>) -> Result<Option<Job>> {
+    /// Takes inputs from `plan` for one output, only one if space `is_tight`; files that are gone are
+    /// passed over.
+    fn next_job(&self, plan: &mut VecDeque<u64>, is_tight: bool) -> Result<Option<Job>> {
         let files = self.files();
         let mut inputs = Vec::new();
         let mut live = 0;
         while let Some(number) = plan.front() {
-            let was_free = live == 0 && !inputs.is_empty();
             let mut in_order = files.in_order().enumerate();
             if let Some((place, file)) = in_order.find(|(_, file)| file.number == *number) {
                 live += file.live_bytes();
-                // Those that need no space go before those that do.
-                let is_enough = live > self.settings.data_file_size || was_free && live > 0;
+                let is_enough = live > self.settings.data_file_size || is_tight;
                 if !inputs.is_empty() && is_enough {
                     break;
                 }

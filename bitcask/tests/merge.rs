@@ -10,7 +10,7 @@
 #[allow(dead_code, reason = "each test file uses a part")]
 mod support;
 
-use bitcask::{Bitcask, MergePolicy, Options, SyncMode, Why};
+use bitcask::{Bitcask, FileSpace, MergePolicy, Options, SyncMode, Why};
 use durable_io::sim::SimDisk;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -160,13 +160,13 @@ fn small_files_become_one() {
     assert_holds(&store, &before);
 }
 
-/// A store on a disk that is full of live and dead data.
-fn full() -> (SimDisk, Bitcask) {
+/// A store on a disk that is full of live and dead data, with a reserve of so many bytes.
+fn full(reserve: u64) -> (SimDisk, Bitcask) {
     let sim = SimDisk::new();
     let options = Options::new()
         .sync(SyncMode::Always)
         .data_file_size(4096)
-        .reserve(8192)
+        .reserve(reserve)
         .auto_merge(false)
         .background(durable_io::Background::Inline)
         .disk(sim.disk());
@@ -188,9 +188,22 @@ fn full() -> (SimDisk, Bitcask) {
     (sim, store)
 }
 
+/// No output is needed for them, so they go one by one before anything is copied.
+#[test]
+fn files_of_which_nothing_is_live_go_on_a_full_disk_without_a_reserve() {
+    let (_sim, store) = full(0);
+    let before = contents(&store);
+    let dead = |file: &&FileSpace| file.dead_bytes > 0 && file.live_bytes < 600;
+    assert!(store.explain_space().iter().filter(dead).count() > 2);
+    let report = store.merge().unwrap();
+    assert!(report.inputs > 2, "{report:?}");
+    assert_holds(&store, &before);
+    store.put(b"large", &[1; 3000]).unwrap();
+}
+
 #[test]
 fn deletions_and_merges_work_on_a_full_disk() {
-    let (sim, store) = full();
+    let (sim, store) = full(8192);
     let before = contents(&store);
     // What was refused has changed nothing.
     assert_eq!(before.len(), 60);
