@@ -23,7 +23,7 @@ pub struct BlockCache {
 }
 
 struct Inner {
-    blocks: Cache<(u64, u64), Arc<Vec<u8>>, Bytes>,
+    blocks: Cache<(u64, u64), Arc<[u8]>, Bytes>,
     capacity: u64,
     next_table: AtomicU64,
 }
@@ -31,8 +31,8 @@ struct Inner {
 #[derive(Clone)]
 struct Bytes;
 
-impl Weighter<(u64, u64), Arc<Vec<u8>>> for Bytes {
-    fn weight(&self, _key: &(u64, u64), block: &Arc<Vec<u8>>) -> u64 {
+impl Weighter<(u64, u64), Arc<[u8]>> for Bytes {
+    fn weight(&self, _key: &(u64, u64), block: &Arc<[u8]>) -> u64 {
         block.len() as u64 + OVERHEAD
     }
 }
@@ -70,11 +70,11 @@ impl BlockCache {
         self.inner.next_table.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn get(&self, table: u64, offset: u64) -> Option<Arc<Vec<u8>>> {
+    pub(crate) fn get(&self, table: u64, offset: u64) -> Option<Arc<[u8]>> {
         self.inner.blocks.get(&(table, offset))
     }
 
-    pub(crate) fn insert(&self, table: u64, offset: u64, block: &Arc<Vec<u8>>) {
+    pub(crate) fn insert(&self, table: u64, offset: u64, block: &Arc<[u8]>) {
         self.inner.blocks.insert((table, offset), Arc::clone(block));
     }
 }

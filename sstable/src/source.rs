@@ -44,7 +44,7 @@ pub(crate) struct Source {
 pub(crate) enum Payload {
     /// These bytes of the map.
     Mapped(Range<usize>),
-    Cached(Arc<Vec<u8>>),
+    Cached(Arc<[u8]>),
 }
 
 /// A data block that can be read.
@@ -251,7 +251,7 @@ impl Source {
                 name,
             },
         })?;
-        let raw = Arc::new(raw);
+        let raw: Arc<[u8]> = raw.into();
         if keeps {
             self.cache.insert(self.number, offset, &raw);
         }

@@ -22,7 +22,7 @@ enum Lender {
     /// The range is one of the map.
     Map(Arc<Reader>),
     /// The range is one of the block.
-    Block(Arc<Vec<u8>>),
+    Block(Arc<[u8]>),
 }
 
 impl Value {
