@@ -141,6 +141,7 @@ pub(super) fn all() -> Result<Vec<Tables>> {
     Ok(vec![
         make("plain", &options)?,
         make("lz4", &options.clone().compression(Compression::Lz4))?,
+        make("zstd", &options.compression(Compression::Zstd))?,
         make("one block", &Options::new().filter_bits(0))?,
     ])
 }
