@@ -38,7 +38,7 @@ pub(crate) fn render(report: &Report) -> String {
         text.push_str("\nNot run, and so not passed:\n");
     }
     for skipped in &report.skipped {
-        let _infallible = writeln!(text, "  {:<19}{}", skipped.layer, skipped.reason);
+        let _infallible = writeln!(text, "  {:<18} {}", skipped.layer, skipped.reason);
     }
     let red = report.red();
     if red.is_empty() {

@@ -73,7 +73,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        print(&format!("{:<19}{summary}", self.label));
+        print(&format!("{:<18} {summary}", self.label));
     }
 }
 
