@@ -81,8 +81,9 @@ impl Store {
         let mut merging = lock(&self.merge);
         while self.step(&mut merging)?.is_some() {}
         merging.report = MergeReport::default();
+        let eager = MergePolicy::eager(self.settings.data_file_size);
         loop {
-            let plan = Plan::new(&self.files(), &MergePolicy::eager(), &BTreeSet::new());
+            let plan = Plan::new(&self.files(), &eager, &BTreeSet::new());
             merging.plan = plan.due();
             let before = merging.report.inputs;
             while self.step(&mut merging)?.is_some() {}
@@ -138,8 +139,9 @@ impl Store {
             Err(error) => {
                 self.abandon(&job);
                 if error.is_no_space() && job.inputs.len() > 1 {
-                    let again = job.inputs.iter().rev().map(|(_, file)| file.number);
-                    again.for_each(|number| merging.plan.push_front(number));
+                    let inputs = job.inputs.iter().rev().map(|(_, file)| file);
+                    let again = inputs.filter(|file| file.counts.load().0 > 0);
+                    again.for_each(|file| merging.plan.push_front(file.number));
                     merging.is_tight = true;
                     return Ok(Some(0));
                 }

@@ -258,7 +258,7 @@ impl Options {
             sync_mode: self.sync,
             data_file_size: self.data_file_size,
             window,
-            policy: self.policy,
+            policy: self.policy.of_store(self.data_file_size),
             auto_merge: self.auto_merge,
             store_id: recovered.manifest.store_id,
         };

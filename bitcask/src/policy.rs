@@ -11,7 +11,7 @@ use crate::stats::Why;
 /// When the background merges, and which data files take part then: triggers and thresholds are apart,
 /// so that a merge, once it is worth beginning, takes all that are worth taking.
 ///
-/// The dead part of a file is what was superseded; tombstones count if all older files take part, too.
+/// The dead part of a file is what was superseded; tombstones count if no older file keeps anything that is dead.
 /// Source: the merge triggers and thresholds of Basho's Bitcask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergePolicy {
@@ -77,21 +77,31 @@ impl MergePolicy {
         self
     }
 
-    /// A file below this size is small: small ones take part, if there are at least two. In bytes.
-    /// Default: 4 MiB.
+    /// A file below this size is small: small ones take part, if there are at least two. In bytes;
+    /// at most half of [`Options::data_file_size`](crate::Options::data_file_size) counts. Default:
+    /// 4 MiB.
     #[must_use]
     pub fn small_file_size(mut self, bytes: u64) -> Self {
         self.small_file = bytes;
         self
     }
 
+    /// The same for a store whose files have about `data_file_size` bytes.
+    pub(crate) fn of_store(mut self, data_file_size: u64) -> Self {
+        // Two small ones fit into one file. Otherwise each would be written again, alone, and still be
+        // small: forever.
+        self.small_file = self.small_file.min(data_file_size / 2);
+        self
+    }
+
     /// Everything that gives back a byte takes part: for a merge that was asked for.
-    pub(crate) fn eager() -> Self {
-        Self {
+    pub(crate) fn eager(data_file_size: u64) -> Self {
+        let eager = Self {
             least_percent: 0,
             least_bytes: 1,
             ..Self::default()
-        }
+        };
+        eager.of_store(data_file_size)
     }
 }
 
@@ -115,7 +125,8 @@ impl Plan {
             files: Vec::with_capacity(sealed + 1),
             is_triggered: small >= policy.trigger_files.max(2),
         };
-        // The oldest file that stays, for the tombstones behind it.
+        // The oldest file that stays with what tombstones behind it may delete: a file whose puts are all
+        // live has nothing of that.
         let mut stays = None;
         for (nth, file) in files.in_order().enumerate() {
             let tombstones = file.counts.tombstones.load(Ordering::Relaxed);
@@ -143,7 +154,8 @@ impl Plan {
             let may_trigger = matches!(why, Why::Due) && dead > 0;
             plan.is_triggered |=
                 may_trigger && (percent >= policy.trigger_percent || dead >= policy.trigger_bytes);
-            if !matches!(why, Why::Due | Why::Merging) && stays.is_none() {
+            let goes = matches!(why, Why::Due | Why::Merging);
+            if !goes && (superseded > 0 || file.is_damaged()) && stays.is_none() {
                 stays = Some(file.number);
             }
             plan.files.push((Arc::clone(file), why));

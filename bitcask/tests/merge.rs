@@ -160,6 +160,28 @@ fn small_files_become_one() {
     assert_holds(&store, &before);
 }
 
+/// Files that are full are not small, however small files are to be: else they would be merged forever.
+#[test]
+fn merges_of_full_files_come_to_an_end() {
+    let store = Options::new()
+        .data_file_size(4096)
+        .background(durable_io::Background::Inline)
+        .disk(SimDisk::new().disk())
+        .open("/store")
+        .unwrap();
+    for n in 0..300_u32 {
+        store.put(&n.to_le_bytes(), &[7; 300]).unwrap();
+    }
+    assert!(store.stats().data_files > 20);
+    let mut steps = 0;
+    while store.run_background().unwrap() {
+        steps += 1;
+        assert!(steps < 1000, "it merges forever");
+    }
+    assert_eq!(store.merge().unwrap().inputs, 0);
+    assert_eq!(store.stats().merges, 0);
+}
+
 /// A store on a disk that is full of live and dead data, with a reserve of so many bytes.
 fn full(reserve: u64) -> (SimDisk, Bitcask) {
     let sim = SimDisk::new();
