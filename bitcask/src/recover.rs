@@ -267,9 +267,10 @@ impl Judged {
         // goes for zeros.
         let proven = self.witness.max(entry.end).max(FIRST_GROUP);
         self.scan.copy_to(file, proven..self.cut)?;
-        let mut at = self.cut;
-        while at < self.len {
-            let left = usize::try_from(self.len - at).unwrap_or(usize::MAX);
+        // A file that was cut short behind its last record ends before the cut.
+        let (mut at, end) = (self.cut.min(self.len), self.cut.max(self.len));
+        while at < end {
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
             let zeros = ZEROS.get(..left.min(ZEROS.len())).unwrap_or(ZEROS);
             file.write_all_at(zeros, at)?;
             at += zeros.len() as u64;

@@ -32,7 +32,7 @@ fn three_groups() -> (tempfile::TempDir, Vec<Model>, Vec<usize>) {
     let store = options().sync(SyncMode::Always).open(dir.path()).unwrap();
     let mut models = vec![Model::new()];
     let mut starts = vec![64];
-    for (n, len) in [(1_u8, 30), (2, 100), (3, 10)] {
+    for (n, len) in [(1_u8, 30), (2, 100), (3, 12)] {
         let batch = Batch::new().put(&[n], &vec![n; len]).put(b"last", &[n]);
         store.write(batch).unwrap();
         models.push(contents(&store));
@@ -41,6 +41,30 @@ fn three_groups() -> (tempfile::TempDir, Vec<Model>, Vec<usize>) {
         starts.push(end.next_multiple_of(8));
     }
     (dir, models, starts)
+}
+
+/// Also within the few bytes behind its last record, up to where the next group would begin.
+#[test]
+fn an_active_file_that_ends_anywhere_is_read_as_far_as_it_goes() {
+    let (dir, models, starts) = three_groups();
+    let whole = read(dir.path(), &data(1));
+    let manifest = read(dir.path(), "manifest");
+    let used = whole.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    assert!(
+        used < starts[3],
+        "the last group ends where the next begins"
+    );
+    for len in starts[2]..=starts[3] {
+        write(dir.path(), &data(1), &whole[..len]);
+        write(dir.path(), "manifest", &manifest);
+        let store = options().open(dir.path()).unwrap();
+        let model = if len < used { &models[2] } else { &models[3] };
+        assert_holds(&store, model);
+        store.close().unwrap();
+        let store = options().open(dir.path()).unwrap();
+        assert_holds(&store, model);
+        assert!(store.verify().unwrap().damage.is_empty());
+    }
 }
 
 #[test]
