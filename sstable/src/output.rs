@@ -7,6 +7,9 @@ use crate::error::Result;
 
 /// So many bytes are gathered for each write.
 const CHUNK: usize = 256 << 10;
+/// So many bytes at a time the disk is asked to begin with, while more is made: little is left for the sync
+/// at the end.
+const WRITEBACK: u64 = 1 << 20;
 
 /// A file that is written once, in order. The first bytes, the header, come last.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub(crate) struct Output {
     buffer: Vec<u8>,
     /// Where the buffer begins in the file.
     written: u64,
+    /// What the disk was asked to begin with ends here.
+    begun: u64,
     /// Over everything behind the header.
     hasher: Hasher,
 }
@@ -26,6 +31,7 @@ impl Output {
             file,
             buffer: Vec::with_capacity(CHUNK),
             written: header,
+            begun: header,
             hasher: Hasher::new(),
         }
     }
@@ -46,8 +52,7 @@ impl Output {
             self.flush()?;
         }
         if bytes.len() > CHUNK {
-            self.file.write_all_at(bytes, self.written)?;
-            self.written += bytes.len() as u64;
+            self.write(bytes)?;
         } else {
             self.buffer.extend_from_slice(bytes);
         }
@@ -65,10 +70,20 @@ impl Output {
 
     /// Hands everything to the kernel.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        if !self.buffer.is_empty() {
-            self.file.write_all_at(&self.buffer, self.written)?;
-            self.written += self.buffer.len() as u64;
-            self.buffer.clear();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let written = self.write(&buffer);
+        buffer.clear();
+        self.buffer = buffer;
+        written
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all_at(bytes, self.written)?;
+        self.written += bytes.len() as u64;
+        if self.written - self.begun >= WRITEBACK {
+            let len = self.written - self.begun;
+            self.file.start_writeback(self.begun, len);
+            self.begun = self.written;
         }
         Ok(())
     }
