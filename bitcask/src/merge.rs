@@ -104,8 +104,11 @@ impl Store {
         // Held across I/O: there is one merge at a time.
         let mut merging = lock(&self.merge);
         if may_begin && merging.job.is_none() && merging.plan.is_empty() {
+            let last = std::mem::take(&mut merging.report);
+            // If it gave nothing back, neither would the next one, before another file is sealed.
+            let is_of_use = last.inputs == 0 || last.written_bytes < last.read_bytes;
             let plan = Plan::new(&self.files(), &self.settings.policy, &BTreeSet::new());
-            if plan.is_triggered {
+            if plan.is_triggered && is_of_use {
                 merging.plan = plan.due();
             }
         }

@@ -125,8 +125,8 @@ impl Plan {
             files: Vec::with_capacity(sealed + 1),
             is_triggered: small >= policy.trigger_files.max(2),
         };
-        // The oldest file that stays with what tombstones behind it may delete: a file whose puts are all
-        // live has nothing of that.
+        // The oldest file that stays with what tombstones behind it may be needed for: not one of which all
+        // is live.
         let mut stays = None;
         for (nth, file) in files.in_order().enumerate() {
             let tombstones = file.counts.tombstones.load(Ordering::Relaxed);
@@ -155,7 +155,7 @@ impl Plan {
             plan.is_triggered |=
                 may_trigger && (percent >= policy.trigger_percent || dead >= policy.trigger_bytes);
             let goes = matches!(why, Why::Due | Why::Merging);
-            if !goes && (superseded > 0 || file.is_damaged()) && stays.is_none() {
+            if !goes && (superseded + tombstones > 0 || file.is_damaged()) && stays.is_none() {
                 stays = Some(file.number);
             }
             plan.files.push((Arc::clone(file), why));

@@ -182,6 +182,32 @@ fn merges_of_full_files_come_to_an_end() {
     assert_eq!(store.stats().merges, 0);
 }
 
+/// The second tombstone of a key stays as long as the first: it is no reason to merge before.
+#[test]
+fn a_tombstone_behind_another_one_does_not_make_merges_go_on_forever() {
+    let store = options()
+        .auto_merge(true)
+        .merge_policy(policy())
+        .disk(SimDisk::new().disk())
+        .open("/store")
+        .unwrap();
+    store.put(b"large", &[1; 1200]).unwrap();
+    store.delete(&[7; 100]).unwrap();
+    store.rotate().unwrap();
+    store.put(b"small", b"").unwrap();
+    store.delete(&[7; 100]).unwrap();
+    store.rotate().unwrap();
+    let mut steps = 0;
+    while store.run_background().unwrap() {
+        steps += 1;
+        assert!(steps < 1000, "it merges forever");
+    }
+    let older = store.explain_space()[0].number;
+    assert_eq!(why(&store)[1], Why::TombstonesNeeded { older });
+    store.merge().unwrap();
+    assert_eq!(store.explain_space()[0].tombstone_bytes, 0);
+}
+
 /// A store on a disk that is full of live and dead data, with a reserve of so many bytes.
 fn full(reserve: u64) -> (SimDisk, Bitcask) {
     let sim = SimDisk::new();
