@@ -247,7 +247,14 @@ fn judge(
     if let Some((kill, _)) = judged.kill
         && args.runs(LayerName::Kill, name, skipped)
     {
-        engine.kill = Some(kill(context)?);
+        let killed = kill(context)?;
+        if killed.may_miss {
+            skipped.extend(killed.missed().map(|reason| Skipped {
+                layer: format!("{name} kill"),
+                reason,
+            }));
+        }
+        engine.kill = Some(killed);
     }
     if args.runs(LayerName::Fuse, name, skipped) {
         engine.fuse = first(on_fuse(name, &[name], None, context, skipped)?);

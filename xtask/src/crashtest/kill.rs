@@ -174,6 +174,7 @@ impl<S: Subject> Judge<S> {
             subject,
             kill: Kill {
                 phases: S::PHASES.iter().map(|&(_, name)| (name, 0)).collect(),
+                may_miss: !context.full,
                 ..Kill::default()
             },
         })
