@@ -268,13 +268,8 @@ impl Judged {
         let proven = self.witness.max(entry.end).max(FIRST_GROUP);
         self.scan.copy_to(file, proven..self.cut)?;
         // A file that was cut short behind its last record ends before the cut.
-        let (mut at, end) = (self.cut.min(self.len), self.cut.max(self.len));
-        while at < end {
-            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-            let zeros = ZEROS.get(..left.min(ZEROS.len())).unwrap_or(ZEROS);
-            file.write_all_at(zeros, at)?;
-            at += zeros.len() as u64;
-        }
+        let (from, end) = (self.cut.min(self.len), self.cut.max(self.len));
+        file.write_zeros(from, end - from)?;
         // Durable: the groups that were read, and the zeros behind them. Only now may they be answered
         // from and stated in later headers, and a group be written: a torn one must not come back
         // behind it.
@@ -282,9 +277,6 @@ impl Judged {
         Ok(())
     }
 }
-
-/// What is written at once behind the cut.
-const ZEROS: &[u8] = &[0; 64 << 10];
 
 /// Removes what the manifest does not name.
 fn remove_orphans(dir: &Dir, manifest: &Manifest) -> Result<u64> {
