@@ -85,14 +85,12 @@ impl Store {
         loop {
             let plan = Plan::new(&self.files(), &eager, &BTreeSet::new());
             merging.plan = plan.due();
-            let before = merging.report.inputs;
             while self.step(&mut merging)?.is_some() {}
             let done = std::mem::take(&mut merging.report);
-            let has_done = done.inputs > before;
             total.add(&done);
             // Once more only for tombstones that nothing needs any more; not for small files that are
             // one by now.
-            if !has_done || done.written_bytes >= done.read_bytes {
+            if !done.has_gained() {
                 return Ok(total);
             }
         }
@@ -106,10 +104,11 @@ impl Store {
         if may_begin && merging.job.is_none() && merging.plan.is_empty() {
             let last = std::mem::take(&mut merging.report);
             // If it gave nothing back, neither would the next one, before another file is sealed.
-            let is_of_use = last.inputs == 0 || last.written_bytes < last.read_bytes;
-            let plan = Plan::new(&self.files(), &self.settings.policy, &BTreeSet::new());
-            if plan.is_triggered && is_of_use {
-                merging.plan = plan.due();
+            if last.inputs == 0 || last.has_gained() {
+                let plan = Plan::new(&self.files(), &self.settings.policy, &BTreeSet::new());
+                if plan.is_triggered {
+                    merging.plan = plan.due();
+                }
             }
         }
         self.step(&mut merging)
@@ -325,6 +324,11 @@ impl Store {
 }
 
 impl MergeReport {
+    /// True if it gave back space.
+    fn has_gained(&self) -> bool {
+        self.written_bytes < self.read_bytes
+    }
+
     fn add(&mut self, other: &Self) {
         self.inputs += other.inputs;
         self.outputs += other.outputs;

@@ -11,7 +11,8 @@ use crate::stats::Why;
 /// When the background merges, and which data files take part then: triggers and thresholds are apart,
 /// so that a merge, once it is worth beginning, takes all that are worth taking.
 ///
-/// The dead part of a file is what was superseded; tombstones count if no older file keeps anything that is dead.
+/// The dead part of a file is what was superseded; tombstones count if no older file keeps a superseded
+/// record or a tombstone.
 /// Source: the merge triggers and thresholds of Basho's Bitcask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergePolicy {
