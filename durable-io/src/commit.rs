@@ -143,7 +143,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
     /// Whether a group waits for company: nobody leads it before as many have come as the last group let
     /// go, beside those who had come by then; the last of them does. They are about to come back; without
     /// this, half of them come just too late. It waits no longer than the last commit took, and not when
-    /// nobody came for a quarter of that; if they do not come in time it is tried more rarely. Default:
+    /// nobody came for half of that; if they do not come in time it is tried more rarely. Default:
     /// true.
     #[must_use]
     pub fn gather(mut self, gathers: bool) -> Self {
