@@ -247,14 +247,7 @@ fn judge(
     if let Some((kill, _)) = judged.kill
         && args.runs(LayerName::Kill, name, skipped)
     {
-        let killed = kill(context)?;
-        if killed.may_miss {
-            skipped.extend(killed.missed().map(|reason| Skipped {
-                layer: format!("{name} kill"),
-                reason,
-            }));
-        }
-        engine.kill = Some(killed);
+        engine.kill = Some(kill(context)?);
     }
     if args.runs(LayerName::Fuse, name, skipped) {
         engine.fuse = first(on_fuse(name, &[name], None, context, skipped)?);

@@ -4,7 +4,8 @@
 //! buffers, races between real threads, and a recovery that meets what a real kernel kept.
 //!
 //! The process tells its parent through a pipe what it begins, what has returned, and what was
-//! acknowledged. The parent kills it after an acknowledgement or shortly after a phase began, reopens
+//! acknowledged. The parent kills it after an acknowledgement, shortly after a phase began, or when it sees
+//! one in the files; it reopens
 //! the store in its own process and compares ([`Subject`]). The next process goes on where it ended.
 
 mod args;
@@ -38,6 +39,10 @@ use crate::crashtest::scratch::Scratch;
 
 /// How many violations of one kill are shown.
 const SHOWN: usize = 5;
+
+/// How long one step is watched for a phase of it, and how many more steps before the kill falls anywhere.
+const WATCHED: Duration = Duration::from_millis(50);
+const PATIENCE: u64 = 20;
 
 /// The [`SyncMode`] of one process, as a word. A kill loses nothing in any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,6 +90,21 @@ struct Bound {
 }
 
 impl Bound {
+    /// That of `context`; the short one has so many `kills` and acknowledgements.
+    fn of(context: &Context, kills: u64, acknowledged: u64) -> Self {
+        if context.full {
+            Self {
+                kills: 240,
+                acknowledged: 120_000,
+            }
+        } else {
+            Self {
+                kills,
+                acknowledged,
+            }
+        }
+    }
+
     /// False once it is reached, or three times the kills did not hit every phase, or something broke:
     /// what follows a broken store says nothing.
     fn wants_more(&self, kill: &Kill, time_left: bool) -> bool {
@@ -117,6 +137,10 @@ trait Subject {
 
     /// Takes in what the process said, or what is wrong with it.
     fn hear(&mut self, heard: &mut Self::Heard, said: Result<&Line, String>);
+
+    /// True if the process, which runs, seems to be in `phase`, as far as `dir` tells; `None` if `phase` cannot
+    /// be seen there.
+    fn sees(&self, phase: Phase, dir: &Path) -> Option<bool>;
 
     /// Where the kill fell, from what was said and from what it left in `dir`; which is not open yet.
     fn phase(&self, heard: &Self::Heard, dir: &Path) -> anyhow::Result<Phase>;
@@ -174,7 +198,6 @@ impl<S: Subject> Judge<S> {
             subject,
             kill: Kill {
                 phases: S::PHASES.iter().map(|&(_, name)| (name, 0)).collect(),
-                may_miss: !context.full,
                 ..Kill::default()
             },
         })
@@ -230,9 +253,19 @@ impl<S: Subject> Judge<S> {
         let (dir, next) = (self.store(), self.subject.next());
         let words = ChildArgs::words(S::ENGINE, &dir, mode, seed, next, self.plant);
         let mut heard = self.subject.listen();
-        run_and_kill(&self.program, &words, plan, &mut |said| {
-            self.subject.hear(&mut heard, said);
-        })?;
+        let mut victim = Victim::start(&self.program, &words)?;
+        let mut due = Due::new(plan);
+        while let Some(line) = victim.next_line(&mut |said| self.subject.hear(&mut heard, said)) {
+            self.subject.hear(&mut heard, Ok(&line));
+            if due.is_now(&line, &|phase| self.subject.sees(phase, &dir)) {
+                break;
+            }
+        }
+        victim.kill()?;
+        // What it said before it died is in the pipe.
+        while let Some(line) = victim.next_line(&mut |said| self.subject.hear(&mut heard, said)) {
+            self.subject.hear(&mut heard, Ok(&line));
+        }
         Ok(heard)
     }
 }
@@ -270,9 +303,10 @@ impl Plan {
     /// Into the one of `phases` that was hit least by `kill`.
     fn into_rarest(phases: &[(Phase, &str)], kill: &Kill, rng: &mut StdRng) -> Self {
         let named = phases.iter().zip(&kill.phases);
-        let rarest = named.filter(|((phase, _), _)| *phase != Phase::Append);
-        let phase = rarest
-            .min_by_key(|(_, count)| count.1)
+        let aimed = named.filter(|((phase, _), _)| *phase != Phase::Append);
+        // Of several any, so that none that is hard to hit takes all the kills of the others.
+        let phase = aimed
+            .min_by_key(|(_, count)| (count.1, rng.random::<u32>()))
             .map(|((phase, _), _)| *phase);
         // Moments are spread evenly over orders of magnitude: 1 us to 4 ms.
         let longest = 1 << rng.random_range(0..13);
@@ -300,39 +334,53 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Runs a process until `plan` says to kill it; `hear` gets every line that it says, and complaints.
-fn run_and_kill(
-    program: &Path,
-    words: &[std::ffi::OsString],
+/// Whether a plan's moment has come, line by line of what the process says.
+struct Due {
     plan: Plan,
-    hear: &mut dyn FnMut(Result<&Line, String>),
-) -> anyhow::Result<()> {
-    let mut victim = Victim::start(program, words)?;
-    let (mut operations, mut begun) = (0, 0);
-    while let Some(line) = victim.next_line(hear) {
-        hear(Ok(&line));
-        operations += u64::from(matches!(line, Line::Ack { .. }));
-        let due = match plan {
-            Plan::Acknowledged(wanted) => operations >= wanted,
-            Plan::Begin { phase, nth, moment } => {
-                begun += u64::from(begins(&line, phase));
-                let due = begun >= nth && begins(&line, phase);
-                if due {
-                    spin(moment);
-                }
-                due
-            }
-        };
-        if due {
-            break;
+    acknowledged: u64,
+    begun: u64,
+}
+
+impl Due {
+    fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            acknowledged: 0,
+            begun: 0,
         }
     }
-    victim.kill()?;
-    // What it said before it died is in the pipe.
-    while let Some(line) = victim.next_line(hear) {
-        hear(Ok(&line));
+
+    /// Returns at that moment if it is behind `line`.
+    fn is_now(&mut self, line: &Line, sees: &dyn Fn(Phase) -> Option<bool>) -> bool {
+        match self.plan {
+            Plan::Acknowledged(wanted) => {
+                self.acknowledged += u64::from(matches!(line, Line::Ack { .. }));
+                self.acknowledged >= wanted
+            }
+            Plan::Begin { phase, nth, moment } if begins(line, phase) => {
+                self.begun += 1;
+                self.begun >= nth && (self.begun >= nth + PATIENCE || comes(phase, moment, sees))
+            }
+            Plan::Begin { .. } => false,
+        }
     }
-    Ok(())
+}
+
+/// Waits for `phase` of a step that has begun: until it is seen, or for `moment` if it cannot be. False if it
+/// does not come.
+fn comes(phase: Phase, moment: Duration, sees: &dyn Fn(Phase) -> Option<bool>) -> bool {
+    let started = Instant::now();
+    loop {
+        match sees(phase) {
+            None => {
+                spin(moment);
+                return true;
+            }
+            Some(true) => return true,
+            Some(false) if started.elapsed() > WATCHED => return false,
+            Some(false) => {}
+        }
+    }
 }
 
 fn begins(line: &Line, phase: Phase) -> bool {

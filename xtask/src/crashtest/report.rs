@@ -101,8 +101,6 @@ pub(crate) struct Kill {
     pub(crate) recovered: u64,
     /// Kills that fell into each phase.
     pub(crate) phases: Vec<(&'static str, u64)>,
-    /// How long a phase takes is the machine's, so the short bound may miss one.
-    pub(crate) may_miss: bool,
     /// Everything that broke the contract, as text.
     pub(crate) findings: Vec<String>,
 }
@@ -448,16 +446,11 @@ impl Kill {
             ));
         }
         // A run that stopped at a violation says nothing about phases it had no time for.
-        if self.findings.is_empty() && !self.may_miss {
-            red.extend(self.missed());
+        if self.findings.is_empty() {
+            let missed = self.phases.iter().filter(|(_, kills)| *kills == 0);
+            red.extend(missed.map(|(phase, _)| format!("no kill fell into the phase {phase}")));
         }
         red
-    }
-
-    /// The phases that no kill fell into.
-    pub(crate) fn missed(&self) -> impl Iterator<Item = String> {
-        let missed = self.phases.iter().filter(|(_, kills)| *kills == 0);
-        missed.map(|(phase, _)| format!("no kill fell into the phase {phase}"))
     }
 }
 
@@ -568,14 +561,13 @@ mod tests {
             }),
             1
         );
-        for (may_miss, expected) in [(false, 1), (true, 0)] {
-            let missed = Kill {
+        assert_eq!(
+            judge(Kill {
                 phases: vec![("rotate", 0), ("append", 1)],
-                may_miss,
                 ..kill()
-            };
-            assert_eq!(judge(missed), expected);
-        }
+            }),
+            1
+        );
     }
 
     #[test]

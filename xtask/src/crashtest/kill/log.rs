@@ -23,17 +23,7 @@ pub(super) const SEGMENT_SIZE: u64 = 64 << 10;
 /// # Errors
 /// The harness itself failed.
 pub(crate) fn run(context: &Context) -> anyhow::Result<Kill> {
-    let bound = if context.full {
-        Bound {
-            kills: 240,
-            acknowledged: 120_000,
-        }
-    } else {
-        Bound {
-            kills: 48,
-            acknowledged: 15_000,
-        }
-    };
+    let bound = Bound::of(context, 48, 15_000);
     super::run(context, &bound, Known::new())
 }
 
@@ -65,6 +55,10 @@ impl Subject for Known {
             Ok(line) => heard.hear(line),
             Err(complaint) => heard.complaints.push(complaint),
         }
+    }
+
+    fn sees(&self, _phase: Phase, _dir: &Path) -> Option<bool> {
+        None
     }
 
     fn phase(&self, heard: &Heard, _dir: &Path) -> anyhow::Result<Phase> {

@@ -45,17 +45,7 @@ fn options(mode: Mode) -> Options {
 /// # Errors
 /// The harness itself failed.
 pub(crate) fn run(context: &Context) -> anyhow::Result<Kill> {
-    let bound = if context.full {
-        Bound {
-            kills: 240,
-            acknowledged: 120_000,
-        }
-    } else {
-        Bound {
-            kills: 40,
-            acknowledged: 12_000,
-        }
-    };
+    let bound = Bound::of(context, 40, 12_000);
     super::run(context, &bound, Known::default())
 }
 
@@ -115,6 +105,17 @@ impl Subject for Known {
                 }
             }
             Err(complaint) => heard.complaints.push(complaint),
+        }
+    }
+
+    fn sees(&self, phase: Phase, dir: &Path) -> Option<bool> {
+        match phase {
+            Phase::MergeOutput | Phase::MergeManifest | Phase::MergeInputs => {
+                // Files come and go meanwhile: an error is no sight.
+                let seen = left::phase(dir, true).unwrap_or_default();
+                Some(seen == Some(phase))
+            }
+            _ => None,
         }
     }
 
