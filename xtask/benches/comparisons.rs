@@ -10,7 +10,7 @@
 //! | variable | default | |
 //! |---|---|---|
 //! | `BENCH_ROUNDS` | 7 | |
-//! | `BENCH_SECONDS` | 0.2 | of one contender in one round |
+//! | `BENCH_SECONDS` | 0.2 | of one contender in one round, after half as long unmeasured |
 //! | `BENCH_DIR` | below `target/` | a directory on the disk in question |
 //! | `BENCH_ONLY` | | only contenders whose workload or name contains this, or one of several: `a\|b` |
 //! | `BENCH_KEYS` | 200000 | in a store that is read, and in a table |

@@ -40,6 +40,9 @@ pub(crate) fn record(size: usize) -> Vec<u8> {
 
 /// Makes a worker in each of `threads` threads, and has all of them work again and again for `time`.
 /// A worker returns how much it did.
+///
+/// Before that they work for half as long unmeasured: what was made for them has left caches cold, and
+/// a disk that is still busy with it.
 pub(crate) fn closed_loop<W>(
     threads: usize,
     time: Duration,
@@ -50,8 +53,15 @@ where
 {
     let ready = Barrier::new(threads + 1);
     let run = |thread| {
-        // Once unmeasured: buffers, and threads that start with the first append.
-        let worker = make(thread).and_then(|mut worker| worker().map(|_done| worker));
+        let warmed_up = |mut worker: W| {
+            let start = Instant::now();
+            worker()?;
+            while start.elapsed() < time / 2 {
+                worker()?;
+            }
+            anyhow::Ok(worker)
+        };
+        let worker = make(thread).and_then(warmed_up);
         // Before an error is returned: the others wait.
         ready.wait();
         let mut worker = worker?;
