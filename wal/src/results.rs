@@ -52,12 +52,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, item: &Item) {
-        *self += Self {
-            writes: 1,
-            records: item.count(),
-            bytes: item.payload_bytes(),
-        };
+    pub(crate) fn of(items: &[Item]) -> Self {
+        items.iter().fold(Self::default(), |sum, item| Self {
+            writes: sum.writes + 1,
+            records: sum.records + item.count(),
+            bytes: sum.bytes + item.payload_bytes(),
+        })
     }
 }
 

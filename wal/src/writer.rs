@@ -133,29 +133,27 @@ impl Log {
         callbacks: &mut Vec<Acknowledged>,
     ) -> Results {
         let first = writer.next;
-        let mut failure = self.write_items(writer, items).err();
-        if writer.next > first && !self.is_poisoned() {
-            failure = self.sync_as_promised(writer).err().or(failure);
-        }
+        let failure = self.write_and_sync(writer, items).err();
         // After a failure, of this commit or of a sync beside it, only what a returned sync covered is
         // known to be there.
-        let health = self.check_healthy();
-        let next = match health {
-            Ok(()) => writer.next,
-            Err(_) => self.watermark.last().next(),
+        let next = match &failure {
+            Some(_) if self.is_poisoned() => self.watermark.last().next(),
+            _ => writer.next,
         };
-        let failure = failure.or(health.err());
-        let mut tally = Tally::default();
-        let mut end = first;
+        let (mut end, mut there) = (first, 0);
         let results = Results::of(items, |item| {
             let begin = end;
             end = begin.plus(item.count());
             match &failure {
-                Some(error) if end > next => return Err(error.clone()),
-                _ => tally.add(item),
+                Some(error) if end > next => Err(error.clone()),
+                _ => {
+                    there += 1;
+                    Ok(begin)
+                }
             }
-            Ok(begin)
         });
+        // Those behind the first failed one have failed too.
+        let tally = Tally::of(items.get(..there).unwrap_or_default());
         self.publish(next, tally);
         let submitted = items.iter().filter(|item| item.is_submitted());
         let size = submitted.map(Item::size).sum();
@@ -169,6 +167,17 @@ impl Log {
             }
         }
         results
+    }
+
+    /// Writes `items`, as far as it can, and makes them durable if the mode says so.
+    fn write_and_sync(&self, writer: &mut Writer, items: &mut [Item]) -> Result<()> {
+        let first = writer.next;
+        let written = self.write_items(writer, items);
+        if writer.next > first && !self.is_poisoned() {
+            self.sync_as_promised(writer)?;
+        }
+        written?;
+        self.check_healthy()
     }
 
     /// Writes `items` in groups.
