@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use wal::{Background, Lsn, Options, SyncMode, Wal};
+use wal::{Background, DEFAULT_SEGMENT_SIZE, Lsn, Options, SyncMode, Wal};
 
 use crate::contender::{
     Contender, READ_FLOOR, Role, Unit, durable, durable_floor, kernel_floor, replay, suffix,
@@ -35,7 +35,14 @@ pub(crate) fn contenders() -> Vec<Contender> {
     all
 }
 
-/// A log whose first two segments are there: while it is measured, none is being made.
+/// The options of a log to which `writers` append records of `size` bytes at a time: the fastest do not
+/// fill one segment while they are measured, and the next one is there; so none is being made.
+fn options(size: usize, writers: usize) -> Options {
+    let segments = if size * writers > 64 << 10 { 2 } else { 1 };
+    Options::new().segment_size(segments * DEFAULT_SEGMENT_SIZE)
+}
+
+/// A log whose first two segments are there.
 fn open(dir: &Path, options: &Options) -> anyhow::Result<Wal> {
     let options = options.clone();
     let log = options.clone().background(Background::Inline).open(dir)?;
@@ -57,7 +64,7 @@ fn durable_appends(size: usize, threads: usize, real_time: bool) -> [Contender; 
         floor: durable_floor(size, real_time),
         real_time,
         run: Box::new(move |dir, time| {
-            let log = open(dir, &Options::new().gather(gathers))?;
+            let log = open(dir, &options(size, threads).gather(gathers))?;
             let record = record(size);
             let rate = closed_loop(threads, time, |_thread| {
                 Ok(|| {
@@ -81,7 +88,7 @@ fn pipelined(size: usize, real_time: bool) -> Contender {
         floor: durable_floor(size, real_time),
         real_time,
         run: Box::new(move |dir, time| {
-            let log = open(dir, &Options::new())?;
+            let log = open(dir, &options(size, IN_FLIGHT))?;
             let rate = pipeline(&log, size, time)?;
             log.close()?;
             Ok(rate)
