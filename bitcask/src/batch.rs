@@ -1,9 +1,11 @@
 //! [`Batch`]: several changes that happen together; and how it waits for its commit.
 
+use durable_io::codec::put;
+
 use crate::error::{Error, Result};
 use crate::keydir::{Hasher, Spot};
 use crate::limits::{MAX_BATCH_SIZE, MAX_KEY_SIZE};
-use crate::record::{Kind, RECORD_HEADER_SIZE, bind_record, encode_record};
+use crate::record::{GROUP_HEADER_SIZE, Kind, RECORD_HEADER_SIZE, bind_record, encode_record};
 
 /// Changes that happen together: after any crash all of them are there, or none.
 ///
@@ -13,7 +15,7 @@ use crate::record::{Kind, RECORD_HEADER_SIZE, bind_record, encode_record};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Whole records, without their checks.
+    /// Room for a group header, and whole records without their checks.
     bytes: Vec<u8>,
     ops: Vec<Op>,
     /// The length of the longest key.
@@ -29,6 +31,10 @@ pub(crate) struct Op {
     key_len: usize,
     /// The checksum of key and value.
     body: u32,
+    /// The hash of the key; known once the batch is an [`Item`].
+    pub(crate) hash: u64,
+    /// The record that it supersedes, as it was before the commit.
+    pub(crate) superseded: Option<Superseded>,
 }
 
 impl Batch {
@@ -54,9 +60,12 @@ impl Batch {
 
     pub(crate) fn push(&mut self, kind: Kind, key: &[u8], value: &[u8]) {
         self.longest_key = self.longest_key.max(key.len());
-        let at = self.bytes.len();
+        let at = self.records().len();
         let size = RECORD_HEADER_SIZE + key.len() + value.len();
-        self.bytes.reserve(size);
+        self.bytes.reserve(GROUP_HEADER_SIZE + size);
+        if self.bytes.is_empty() {
+            self.bytes.extend_from_slice(&[0; GROUP_HEADER_SIZE]);
+        }
         let body = encode_record(&mut self.bytes, kind, key, value);
         let key_len = key.len();
         self.ops.push(Op {
@@ -64,6 +73,8 @@ impl Batch {
             at,
             key_len,
             body,
+            hash: 0,
+            superseded: None,
         });
     }
 
@@ -79,7 +90,11 @@ impl Batch {
 
     /// Its size, which must not be above [`MAX_BATCH_SIZE`]: bytes of keys and values, and 12 for each change.
     pub fn size(&self) -> u64 {
-        self.bytes.len() as u64
+        self.records().len() as u64
+    }
+
+    fn records(&self) -> &[u8] {
+        self.bytes.get(GROUP_HEADER_SIZE..).unwrap_or_default()
     }
 }
 
@@ -91,11 +106,8 @@ pub(crate) struct Expected(pub(crate) Option<Vec<u8>>);
 #[derive(Debug)]
 pub(crate) struct Item {
     batch: Batch,
-    hashes: Vec<u64>,
     /// It is done only if its one key is like that.
     pub(crate) expected: Option<Expected>,
-    /// For each of its changes the record that it supersedes, as it was before the commit.
-    pub(crate) superseded: Vec<Option<Superseded>>,
     /// Where it was written.
     written: Option<Spot>,
 }
@@ -111,7 +123,7 @@ pub(crate) struct Superseded {
 impl Item {
     /// # Errors
     /// [`Error::TooLarge`].
-    pub(crate) fn new(batch: Batch, hasher: &Hasher) -> Result<Self> {
+    pub(crate) fn new(mut batch: Batch, hasher: &Hasher) -> Result<Self> {
         let limits = [
             ("key", batch.longest_key as u64, MAX_KEY_SIZE as u64),
             ("batch", batch.size(), MAX_BATCH_SIZE),
@@ -121,13 +133,13 @@ impl Item {
                 return Err(Error::TooLarge { what, size, limit });
             }
         }
-        let hashes = batch.ops.iter().map(|op| hasher.hash(batch.key(op)));
-        let hashes = hashes.collect();
+        let Batch { bytes, ops, .. } = &mut batch;
+        for op in ops {
+            op.hash = hasher.hash(op.key(bytes));
+        }
         Ok(Self {
             batch,
-            hashes,
             expected: None,
-            superseded: Vec::new(),
             written: None,
         })
     }
@@ -141,7 +153,14 @@ impl Item {
         self.batch.len()
     }
 
+    /// The records.
     pub(crate) fn bytes(&self) -> &[u8] {
+        self.batch.records()
+    }
+
+    /// The group that holds this item only.
+    pub(crate) fn group(&mut self, header: &[u8; GROUP_HEADER_SIZE]) -> &[u8] {
+        put(&mut self.batch.bytes, 0, header);
         &self.batch.bytes
     }
 
@@ -154,8 +173,8 @@ impl Item {
     pub(crate) fn bind(&mut self, spot: Spot) {
         for op in &self.batch.ops {
             let place = spot.file.place(spot.offset + op.at as u64);
-            let record = self.batch.bytes.get_mut(op.at..).unwrap_or_default();
-            bind_record(record, place, op.body);
+            let record = self.batch.bytes.get_mut(GROUP_HEADER_SIZE + op.at..);
+            bind_record(record.unwrap_or_default(), place, op.body);
         }
         self.written = Some(spot);
     }
@@ -169,28 +188,43 @@ impl Item {
         self.written.is_some()
     }
 
-    /// Its changes, with the hash of the key.
-    pub(crate) fn ops(&self) -> impl DoubleEndedIterator<Item = (u64, &Op)> {
-        self.hashes.iter().copied().zip(&self.batch.ops)
+    /// Its changes.
+    pub(crate) fn ops(&self) -> &[Op] {
+        &self.batch.ops
     }
 
     pub(crate) fn key(&self, op: &Op) -> &[u8] {
-        self.batch.key(op)
+        op.key(&self.batch.bytes)
+    }
+
+    /// Asks `find`, with hash and key, for the record that each of its changes supersedes.
+    ///
+    /// # Errors
+    /// The first one of `find`.
+    pub(crate) fn note_superseded(
+        &mut self,
+        find: impl Fn(u64, &[u8]) -> Result<Option<Superseded>>,
+    ) -> Result<()> {
+        let Batch { bytes, ops, .. } = &mut self.batch;
+        for op in ops {
+            op.superseded = find(op.hash, op.key(bytes))?;
+        }
+        Ok(())
     }
 
     /// The hash and the key that the item is bound to, and the value that it expects.
     pub(crate) fn condition(&self) -> Option<(u64, Vec<u8>, Expected)> {
         let expected = self.expected.clone()?;
-        let (hash, op) = self.ops().next()?;
-        Some((hash, self.key(op).to_vec(), expected))
+        let op = self.ops().first()?;
+        Some((op.hash, self.key(op).to_vec(), expected))
     }
 
     /// The value of `op`; `None` if it deletes.
     pub(crate) fn value(&self, op: &Op) -> Option<&[u8]> {
         let value = op.at + RECORD_HEADER_SIZE + op.key_len;
         let end = self.batch.ops.iter().map(|op| op.at).find(|&at| at > op.at);
-        let end = end.unwrap_or(self.batch.bytes.len());
-        (op.kind == Kind::Put).then(|| self.batch.bytes.get(value..end).unwrap_or_default())
+        let end = end.unwrap_or(self.bytes().len());
+        (op.kind == Kind::Put).then(|| self.bytes().get(value..end).unwrap_or_default())
     }
 
     /// Where the record of `op` was written.
@@ -206,10 +240,10 @@ impl Item {
     }
 }
 
-impl Batch {
-    fn key(&self, op: &Op) -> &[u8] {
-        let start = op.at + RECORD_HEADER_SIZE;
-        let key = self.bytes.get(start..start + op.key_len);
-        key.unwrap_or_default()
+impl Op {
+    /// Its key, in the bytes of its batch.
+    fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let start = GROUP_HEADER_SIZE + self.at + RECORD_HEADER_SIZE;
+        bytes.get(start..start + self.key_len).unwrap_or_default()
     }
 }

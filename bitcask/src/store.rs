@@ -12,7 +12,7 @@ use std::time::Duration;
 use durable_io::{Barrier, Dir, Disk, File, GroupCommit, Lock, Site, SyncMode, Synced};
 
 use crate::background::Bell;
-use crate::batch::{Item, Op, Superseded};
+use crate::batch::{Item, Op};
 use crate::data_file::DataFile;
 use crate::error::{Error, Result};
 use crate::keydir::{Change, Files, Found, Keydir, Old};
@@ -116,7 +116,6 @@ impl Durable {
 
 /// How a record is published.
 struct Publication {
-    hash: u64,
     version: u64,
     has_snapshots: bool,
     keeps_undo: bool,
@@ -339,15 +338,14 @@ impl Store {
         }
         let has_snapshots = !lock(&self.snapshots).is_empty();
         for item in items.iter().filter(|item| item.is_written()) {
-            for ((hash, op), superseded) in item.ops().zip(&item.superseded) {
+            for op in item.ops() {
                 view.version += 1;
                 let publication = Publication {
-                    hash,
                     version: view.version,
                     has_snapshots,
                     keeps_undo: !is_durable,
                 };
-                let published = self.publish_one(item, op, superseded.as_ref(), &publication);
+                let published = self.publish_one(item, op, &publication);
                 if let Err(error) = published {
                     drop(view);
                     return Err(match error {
@@ -377,21 +375,15 @@ impl Store {
         Ok(())
     }
 
-    /// Points the index to the record of `op`. `superseded` is what it named before the commit.
-    fn publish_one(
-        &self,
-        item: &Item,
-        op: &Op,
-        superseded: Option<&Superseded>,
-        publication: &Publication,
-    ) -> Result<()> {
-        let &Publication { hash, version, .. } = publication;
+    /// Points the index to the record of `op`.
+    fn publish_one(&self, item: &Item, op: &Op, publication: &Publication) -> Result<()> {
+        let (hash, version) = (op.hash, publication.version);
         let Some(spot) = item.spot(op) else {
             return Ok(());
         };
         let key = item.key(op);
         let new = (op.kind == Kind::Put).then(|| spot.loc());
-        let mut superseded = superseded.cloned();
+        let mut superseded = op.superseded.clone();
         let mut is_compared = false;
         loop {
             let old = match &superseded {

@@ -163,23 +163,13 @@ impl Store {
             }
         }
         // Now, since a record that cannot be read is no reason any more once it is written.
-        let superseded = match commit.items.get(index) {
-            Some(item) => self.superseded_by(item)?,
-            None => return Ok(false),
-        };
-        if self.keydir.has_limit() {
-            self.reserve_keys(commit, index, &superseded)?;
-        }
         if let Some(item) = commit.items.get_mut(index) {
-            item.superseded = superseded;
+            item.note_superseded(|hash, key| self.superseded(hash, key))?;
+        }
+        if self.keydir.has_limit() {
+            self.reserve_keys(commit, index)?;
         }
         Ok(true)
-    }
-
-    /// The records that `item` supersedes, one for each of its changes.
-    fn superseded_by(&self, item: &Item) -> Result<Vec<Option<Superseded>>> {
-        let find = |(hash, op)| self.superseded(hash, item.key(op));
-        item.ops().map(find).collect()
     }
 
     /// The record that a new one of `key` supersedes. A record that is damaged is nobody's: its damage
@@ -196,12 +186,7 @@ impl Store {
     }
 
     /// Makes room in the index for the keys that the item at `index` adds.
-    fn reserve_keys(
-        &self,
-        commit: &Commit<'_>,
-        index: usize,
-        superseded: &[Option<Superseded>],
-    ) -> Result<()> {
+    fn reserve_keys(&self, commit: &Commit<'_>, index: usize) -> Result<()> {
         let Some(item) = commit.items.get(index) else {
             return Ok(());
         };
@@ -211,9 +196,9 @@ impl Store {
             .filter_map(|&index| commit.items.get(index))
             .map(Item::count)
             .sum();
-        for (nth, ((hash, op), old)) in item.ops().zip(superseded).enumerate() {
-            if op.kind == Kind::Put && old.is_none() {
-                self.keydir.reserve(hash, before + nth + 1)?;
+        for (nth, op) in item.ops().iter().enumerate() {
+            if op.kind == Kind::Put && op.superseded.is_none() {
+                self.keydir.reserve(op.hash, before + nth + 1)?;
             }
         }
         Ok(())
@@ -280,14 +265,22 @@ impl Store {
                 .unwrap_or(FIRST_GROUP),
         };
         let (header, check) = header.encode(writer.active.place(writer.offset));
-        let mut slices = Vec::with_capacity(1 + group.len());
-        slices.push(IoSlice::new(&header));
-        let members = group.iter().filter_map(|&index| commit.items.get(index));
-        slices.extend(members.map(|item| IoSlice::new(item.bytes())));
         // One write. No padding is written: the file is zeros already.
-        let wrote = writer
-            .file
-            .write_all_vectored_at(&mut slices, writer.offset);
+        let only = match group {
+            [only] => commit.items.get_mut(*only),
+            _ => None,
+        };
+        let wrote = if let Some(only) = only {
+            writer.file.write_all_at(only.group(&header), writer.offset)
+        } else {
+            let mut slices = Vec::with_capacity(1 + group.len());
+            slices.push(IoSlice::new(&header));
+            let members = group.iter().filter_map(|&index| commit.items.get(index));
+            slices.extend(members.map(|item| IoSlice::new(item.bytes())));
+            writer
+                .file
+                .write_all_vectored_at(&mut slices, writer.offset)
+        };
         if let Err(error) = wrote {
             commit.unbind(group);
             return Err(self.poison(error));
@@ -519,8 +512,7 @@ impl Commit<'_> {
 impl Item {
     /// Its last change of `key`.
     fn changes(&self, hash: u64, key: &[u8]) -> Option<&Op> {
-        let mut ops = self.ops().rev();
-        let (_, op) = ops.find(|(other, op)| *other == hash && self.key(op) == key)?;
-        Some(op)
+        let mut ops = self.ops().iter().rev();
+        ops.find(|op| op.hash == hash && self.key(op) == key)
     }
 }
