@@ -5,11 +5,10 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use durable_io::codec::put;
 use durable_io::{Barrier, File, Site, SyncMode, create_durably};
 
 use crate::batch::{Batch, Expected, Item, Op, Superseded};
-use crate::data_file::{DataFile, FILE_HEADER_SIZE, FIRST_GROUP, FileHeader};
+use crate::data_file::{DataFile, FIRST_GROUP, FileHeader};
 use crate::error::{Error, Result};
 use crate::keydir::{Found, Spot};
 use crate::limits::{MAX_DATA_FILES, MAX_UNSYNCED};
@@ -456,11 +455,9 @@ pub(crate) fn create(
     // Durable: header, zeros and name. Only now may the manifest name it: a file that it names and
     // that is missing or has no header is a loss.
     create_durably(dir, &names::data(entry.number), |file| {
-        let mut bytes = vec![0; usize::try_from(window).unwrap_or(FILE_HEADER_SIZE)];
-        put(&mut bytes, 0, &header.encode());
         // A full disk is met here.
-        file.allocate(0, window)?;
-        file.write_all_at(&bytes, 0)
+        file.write_zeros(0, window)?;
+        file.write_all_at(&header.encode(), 0)
     })
 }
 
