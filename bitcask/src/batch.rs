@@ -1,11 +1,9 @@
 //! [`Batch`]: several changes that happen together; and how it waits for its commit.
 
-use durable_io::codec::put;
-
 use crate::error::{Error, Result};
 use crate::keydir::{Hasher, Spot};
 use crate::limits::{MAX_BATCH_SIZE, MAX_KEY_SIZE};
-use crate::record::{GROUP_HEADER_SIZE, Kind, RECORD_HEADER_SIZE, bind_record, encode_record};
+use crate::record::{Kind, RECORD_HEADER_SIZE, bind_record, encode_record};
 
 /// Changes that happen together: after any crash all of them are there, or none.
 ///
@@ -15,7 +13,7 @@ use crate::record::{GROUP_HEADER_SIZE, Kind, RECORD_HEADER_SIZE, bind_record, en
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Room for a group header, and whole records without their checks.
+    /// Whole records, without their checks.
     bytes: Vec<u8>,
     ops: Vec<Op>,
     /// The length of the longest key.
@@ -60,12 +58,9 @@ impl Batch {
 
     pub(crate) fn push(&mut self, kind: Kind, key: &[u8], value: &[u8]) {
         self.longest_key = self.longest_key.max(key.len());
-        let at = self.records().len();
+        let at = self.bytes.len();
         let size = RECORD_HEADER_SIZE + key.len() + value.len();
-        self.bytes.reserve(GROUP_HEADER_SIZE + size);
-        if self.bytes.is_empty() {
-            self.bytes.extend_from_slice(&[0; GROUP_HEADER_SIZE]);
-        }
+        self.bytes.reserve(size);
         let body = encode_record(&mut self.bytes, kind, key, value);
         let key_len = key.len();
         self.ops.push(Op {
@@ -90,11 +85,7 @@ impl Batch {
 
     /// Its size, which must not be above [`MAX_BATCH_SIZE`]: bytes of keys and values, and 12 for each change.
     pub fn size(&self) -> u64 {
-        self.records().len() as u64
-    }
-
-    fn records(&self) -> &[u8] {
-        self.bytes.get(GROUP_HEADER_SIZE..).unwrap_or_default()
+        self.bytes.len() as u64
     }
 }
 
@@ -153,14 +144,7 @@ impl Item {
         self.batch.len()
     }
 
-    /// The records.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.batch.records()
-    }
-
-    /// The group that holds this item only.
-    pub(crate) fn group(&mut self, header: &[u8; GROUP_HEADER_SIZE]) -> &[u8] {
-        put(&mut self.batch.bytes, 0, header);
         &self.batch.bytes
     }
 
@@ -173,8 +157,8 @@ impl Item {
     pub(crate) fn bind(&mut self, spot: Spot) {
         for op in &self.batch.ops {
             let place = spot.file.place(spot.offset + op.at as u64);
-            let record = self.batch.bytes.get_mut(GROUP_HEADER_SIZE + op.at..);
-            bind_record(record.unwrap_or_default(), place, op.body);
+            let record = self.batch.bytes.get_mut(op.at..).unwrap_or_default();
+            bind_record(record, place, op.body);
         }
         self.written = Some(spot);
     }
@@ -243,7 +227,7 @@ impl Item {
 impl Op {
     /// Its key, in the bytes of its batch.
     fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        let start = GROUP_HEADER_SIZE + self.at + RECORD_HEADER_SIZE;
+        let start = self.at + RECORD_HEADER_SIZE;
         bytes.get(start..start + self.key_len).unwrap_or_default()
     }
 }

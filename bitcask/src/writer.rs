@@ -264,22 +264,14 @@ impl Store {
                 .unwrap_or(FIRST_GROUP),
         };
         let (header, check) = header.encode(writer.active.place(writer.offset));
+        let mut slices = Vec::with_capacity(1 + group.len());
+        slices.push(IoSlice::new(&header));
+        let members = group.iter().filter_map(|&index| commit.items.get(index));
+        slices.extend(members.map(|item| IoSlice::new(item.bytes())));
         // One write. No padding is written: the file is zeros already.
-        let only = match group {
-            [only] => commit.items.get_mut(*only),
-            _ => None,
-        };
-        let wrote = if let Some(only) = only {
-            writer.file.write_all_at(only.group(&header), writer.offset)
-        } else {
-            let mut slices = Vec::with_capacity(1 + group.len());
-            slices.push(IoSlice::new(&header));
-            let members = group.iter().filter_map(|&index| commit.items.get(index));
-            slices.extend(members.map(|item| IoSlice::new(item.bytes())));
-            writer
-                .file
-                .write_all_vectored_at(&mut slices, writer.offset)
-        };
+        let wrote = writer
+            .file
+            .write_all_vectored_at(&mut slices, writer.offset);
         if let Err(error) = wrote {
             commit.unbind(group);
             return Err(self.poison(error));
