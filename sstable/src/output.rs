@@ -80,8 +80,8 @@ impl Output {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all_at(bytes, self.written)?;
         self.written += bytes.len() as u64;
-        if self.written - self.begun >= WRITEBACK {
-            let len = self.written - self.begun;
+        let len = self.written - self.begun;
+        if len >= WRITEBACK {
             self.file.start_writeback(self.begun, len);
             self.begun = self.written;
         }

@@ -171,7 +171,6 @@ impl Log {
     }
 
     /// Records the failure that ends this handle's writing; the first one stays.
-    #[cold]
     pub(crate) fn poison(&self, error: durable_io::Error) -> Error {
         self.poison.get_or_init(|| Arc::new(error.clone()));
         self.watermark.end();

@@ -282,7 +282,6 @@ impl Log {
         self.rotate_with(&mut writer)
     }
 
-    #[cold]
     fn rotate_with(&self, writer: &mut Writer) -> Result<()> {
         let number = writer.active.number + 1;
         // The spare comes first: if there is no space for it, nothing has changed. Its lock is held

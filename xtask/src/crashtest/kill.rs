@@ -5,8 +5,8 @@
 //!
 //! The process tells its parent through a pipe what it begins, what has returned, and what was
 //! acknowledged. The parent kills it after an acknowledgement, shortly after a phase began, or when it sees
-//! one in the files; it reopens
-//! the store in its own process and compares ([`Subject`]). The next process goes on where it ended.
+//! one in the files; then it reopens the store in its own process and compares ([`Subject`]). The next
+//! process goes on where it ended.
 
 mod args;
 mod child;
