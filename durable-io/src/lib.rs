@@ -81,6 +81,7 @@
 //! | procedures made of these | [`replace_file`], [`replace_file_with`], [`publish`], [`create_durably`], [`remove_durably`] |
 //! | many writers, one sync | [`GroupCommit`] |
 //! | the words all engines share | [`SyncMode`], [`Background`], [`Error`] |
+//! | what all engines do in the same way | [`engine`] |
 //! | bytes on disk | [`checksum`], [`codec`] |
 //! | names of numbered files | [`numbered`] |
 //! | where a sync stands in the sources | [`Site`], [`Barrier`] |
@@ -93,6 +94,7 @@ pub mod codec;
 mod commit;
 mod dir;
 mod disk;
+pub mod engine;
 mod error;
 mod file;
 mod latch;
