@@ -3,6 +3,7 @@
 //! One call here is one system call. Loops over short reads and writes, the failure latch and the
 //! error's path and offset live above it, in the handles, so that the simulator exercises them.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -12,7 +13,9 @@ use std::time::Duration;
 
 use crate::dir::Entry;
 use crate::file::Advice;
+use crate::mapped::Ranges;
 use crate::platform::Capabilities;
+use crate::process::Process;
 use crate::site::Site;
 
 pub(crate) trait DiskBackend: Debug + Send + Sync {
@@ -24,7 +27,7 @@ pub(crate) trait DiskBackend: Debug + Send + Sync {
     fn capabilities(&self) -> Capabilities;
 }
 
-pub(crate) trait DirBackend: Debug + Send + Sync {
+pub(crate) trait DirBackend: Any + Debug + Send + Sync {
     fn open(&self, name: &str) -> io::Result<Arc<dyn FileBackend>>;
     /// As `open`, without the right to write.
     fn open_read_only(&self, name: &str) -> io::Result<Arc<dyn FileBackend>>;
@@ -32,13 +35,16 @@ pub(crate) trait DirBackend: Debug + Send + Sync {
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>>;
     fn create_dir(&self, name: &str) -> io::Result<()>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
-    fn link(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Gives `from` the name `to` in `dir`; `CrossesDevices` if that is on another disk.
+    fn link(&self, from: &str, dir: &dyn DirBackend, to: &str) -> io::Result<()>;
     fn remove(&self, name: &str) -> io::Result<()>;
+    fn remove_dir(&self, name: &str) -> io::Result<()>;
     fn list(&self) -> io::Result<Vec<Entry>>;
     fn sync(&self, site: &Site) -> io::Result<()>;
     /// Bytes a user may still write.
     fn free_space(&self) -> io::Result<u64>;
-    fn try_lock(&self, name: &str) -> io::Result<LockAttempt>;
+    /// Locks the directory and its file `name`; only `owner` lets go.
+    fn try_lock(&self, name: &str, owner: Process) -> io::Result<LockAttempt>;
 }
 
 /// The answer to [`DirBackend::try_lock`]: the lock, freed when dropped, or who has it.
@@ -59,6 +65,8 @@ pub(crate) trait FileBackend: Debug + Send + Sync {
     fn start_writeback(&self, offset: u64, len: u64) -> io::Result<()>;
     fn advise(&self, offset: u64, len: u64, advice: Advice) -> io::Result<()>;
     fn map(&self, range: Range<u64>) -> io::Result<MapBytes>;
+    /// What is mapped of the file, whatever handle or name it was opened by. Never the disk's concern.
+    fn ranges(&self) -> io::Result<Arc<Ranges>>;
 }
 
 /// Bytes behind a [`Map`](crate::Map).

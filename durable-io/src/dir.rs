@@ -10,6 +10,8 @@ use crate::backend::{DirBackend, FileBackend, LockAttempt};
 use crate::error::{Error, Op, Result};
 use crate::file::{File, retry_interrupted};
 use crate::latch::Latch;
+use crate::lock::Lock;
+use crate::process::Process;
 use crate::site::{Barrier, Site};
 
 /// One name in a directory, as [`Dir::list`] gives it.
@@ -67,7 +69,7 @@ impl Dir {
     /// Opens the file `name` for reading and writing.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::is_not_found`] tells a missing file from the rest.
+    /// [`Error::Io`]; [`Error::is_not_found`] tells a missing file from the rest. [`Error::Resource`].
     pub fn open(&self, name: &str) -> Result<File> {
         self.open_by(name, || self.inner.backend.open(name))
     }
@@ -89,7 +91,7 @@ impl Dir {
         let path = self.checked(Op::Open, name)?;
         match retry_interrupted(open) {
             Ok(backend) => Ok(File::new(backend, path)),
-            Err(source) => Err(Error::io(Op::Open, &path, None, source)),
+            Err(source) => Err(Error::refusal(Op::Open, &path, None, source)),
         }
     }
 
@@ -97,13 +99,14 @@ impl Dir {
     /// [`sync`](Dir::sync).
     ///
     /// # Errors
-    /// [`Error::Io`] (see [`Error::is_already_exists`]), [`Error::NoSpace`], [`Error::Poisoned`].
+    /// [`Error::Io`] (see [`Error::is_already_exists`]), [`Error::NoSpace`], [`Error::Resource`],
+    /// [`Error::Poisoned`].
     pub fn create_new(&self, name: &str) -> Result<File> {
         let path = self.checked(Op::Create, name)?;
         self.inner.latch.check(&self.inner.path)?;
         match retry_interrupted(|| self.inner.backend.create_new(name)) {
             Ok(backend) => Ok(File::new(backend, path)),
-            Err(source) => Err(Error::io_or_no_space(Op::Create, &path, None, source)),
+            Err(source) => Err(Error::refusal(Op::Create, &path, None, source)),
         }
     }
 
@@ -115,14 +118,15 @@ impl Dir {
         let path = self.checked(Op::OpenDir, name)?;
         match retry_interrupted(|| self.inner.backend.open_dir(name)) {
             Ok(backend) => Ok(Self::new(backend, path)),
-            Err(source) => Err(Error::io(Op::OpenDir, &path, None, source)),
+            Err(source) => Err(Error::refusal(Op::OpenDir, &path, None, source)),
         }
     }
 
     /// Creates the directory `name` below this one; durable after [`sync`](Dir::sync).
     ///
     /// # Errors
-    /// [`Error::Io`] (see [`Error::is_already_exists`]), [`Error::NoSpace`], [`Error::Poisoned`].
+    /// [`Error::Io`] (see [`Error::is_already_exists`]), [`Error::NoSpace`], [`Error::Resource`],
+    /// [`Error::Poisoned`].
     pub fn create_dir(&self, name: &str) -> Result<()> {
         self.change(Op::CreateDir, name, |backend| backend.create_dir(name))
     }
@@ -131,7 +135,8 @@ impl Dir {
     /// [`sync`](Dir::sync).
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::NoSpace`], [`Error::Poisoned`]. After an error either name may stand.
+    /// [`Error::NoSpace`], [`Error::Resource`], [`Error::Poisoned`]: nothing changed. [`Error::Io`]:
+    /// either name may stand.
     pub fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.checked(Op::Rename, to)?;
         self.change(Op::Rename, from, |backend| backend.rename(from, to))
@@ -141,33 +146,69 @@ impl Dir {
     /// [`sync`](Dir::sync).
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::NoSpace`], [`Error::Poisoned`].
+    /// As [`link_into`](Dir::link_into).
     pub fn link(&self, from: &str, to: &str) -> Result<()> {
+        self.link_into(from, self, to)
+    }
+
+    /// Gives the file `from` of this directory one more name: `to` in the directory `dir`, which must be
+    /// on the same disk and not have that name yet. Durable after a [`sync`](Dir::sync) of `dir`; a sync
+    /// of this directory does nothing for it.
+    ///
+    /// The two names are one file: whatever is written by one is seen by the other. A link is no copy.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`], [`Error::Resource`], [`Error::Poisoned`] by a sync of `dir`: nothing changed.
+    /// [`Error::Io`], of kind `CrossesDevices` if `dir` is on another file system or another [`Disk`].
+    ///
+    /// [`Disk`]: crate::Disk
+    pub fn link_into(&self, from: &str, dir: &Self, to: &str) -> Result<()> {
         self.checked(Op::Link, from)?;
-        self.change(Op::Link, to, |backend| backend.link(from, to))
+        let target = &*dir.inner.backend;
+        dir.change(Op::Link, to, |_| self.inner.backend.link(from, target, to))
     }
 
     /// Removes the file name `name`; a crash may bring it back until [`sync`](Dir::sync). Open
     /// files and maps of it stay good.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::NoSpace`] (some file systems need space to remove),
-    /// [`Error::Poisoned`].
+    /// [`Error::NoSpace`] (some file systems need space to remove), [`Error::Resource`],
+    /// [`Error::Poisoned`]: nothing changed. [`Error::Io`].
     pub fn remove(&self, name: &str) -> Result<()> {
         self.change(Op::Remove, name, |backend| backend.remove(name))
+    }
+
+    /// Removes the directory `name`, which must be empty; a crash may bring it back until
+    /// [`sync`](Dir::sync), and then perhaps with names in it whose removal was not made durable. A
+    /// handle of it takes no new names any more.
+    ///
+    /// # Errors
+    /// As [`remove`](Dir::remove); [`Error::Io`] of kind `DirectoryNotEmpty` or `NotADirectory`.
+    pub fn remove_dir(&self, name: &str) -> Result<()> {
+        self.change(Op::RemoveDir, name, |backend| backend.remove_dir(name))
     }
 
     fn change(
         &self,
         op: Op,
         name: &str,
-        call: impl FnOnce(&dyn DirBackend) -> io::Result<()>,
+        mut call: impl FnMut(&dyn DirBackend) -> io::Result<()>,
     ) -> Result<()> {
         let path = self.checked(op, name)?;
         self.inner.latch.check(&self.inner.path)?;
-        // Not repeated when interrupted: a change may have happened although it reports an error,
-        // and a second rename of it would then fail with "not found".
-        call(&*self.inner.backend).map_err(|source| Error::io_or_no_space(op, &path, None, source))
+        let mut call = || {
+            let result = call(&*self.inner.backend);
+            result.map_err(|source| Error::refusal(op, &path, None, source))
+        };
+        match call() {
+            Err(interrupted) if interrupted.is_interrupted() => match retry(&mut call) {
+                // The first one may have happened although it was interrupted, or another process has
+                // been here: nobody knows.
+                Err(error) if error.is_not_found() || error.is_already_exists() => Err(interrupted),
+                repeated => repeated,
+            },
+            other => other,
+        }
     }
 
     /// The path of `name`, if it is a name of something *in* this directory.
@@ -190,7 +231,7 @@ impl Dir {
     /// [`Error::Io`].
     pub fn list(&self) -> Result<Vec<Entry>> {
         retry_interrupted(|| self.inner.backend.list())
-            .map_err(|source| Error::io(Op::List, &self.inner.path, None, source))
+            .map_err(|source| Error::refusal(Op::List, &self.inner.path, None, source))
     }
 
     /// Makes every name created, renamed or removed in this directory durable. What the names hold
@@ -222,31 +263,46 @@ impl Dir {
     /// [`Error::Io`].
     pub fn free_space(&self) -> Result<u64> {
         retry_interrupted(|| self.inner.backend.free_space())
-            .map_err(|source| Error::io(Op::FreeSpace, &self.inner.path, None, source))
+            .map_err(|source| Error::refusal(Op::FreeSpace, &self.inner.path, None, source))
     }
 
-    /// Takes the lock file `name`, creating it if need be. The lock ends when the value is dropped
-    /// or the process dies; the file stays. It excludes other processes and other `try_lock` calls
-    /// of this process alike. Locks are outside the crash model, and do not hold between machines
-    /// that share a network file system which ignores `flock`.
+    /// Locks the directory for this process, and with it the lock file `name`, which is created if need be
+    /// and stays. The lock ends when the value is dropped or the process dies.
+    ///
+    /// It excludes every other `try_lock` in the directory, of whatever name, by this process and by
+    /// others. The directory itself is locked besides the file, so that somebody who removes the file
+    /// lets nobody in. A child that this process forks has an inert copy ([`Lock`]); but while the child
+    /// lives and has neither dropped its copy nor executed another program, the *death* of this process
+    /// does not free the lock.
+    ///
+    /// Both locks are `flock`, so they bind those who ask. On NFS the file is locked between machines too,
+    /// unless the mount says otherwise (`nolock`, `local_lock`), and the directory among the processes of
+    /// one machine only: there a removed lock file lets another machine in. File systems that know no
+    /// locks of directories have that of the file alone. Locks are outside the crash model.
     ///
     /// # Errors
     /// [`Error::Locked`] if somebody has it, with the process id as far as it could be learned;
-    /// [`Error::Io`]. A full disk is no error once the lock file stands.
+    /// [`Error::Resource`], [`Error::Io`]. A full disk is no error once the lock file stands. A lock file that is a symbolic
+    /// link is [`Error::Io`].
     pub fn try_lock(&self, name: &str) -> Result<Lock> {
         let path = self.checked(Op::Lock, name)?;
-        match retry_interrupted(|| self.inner.backend.try_lock(name)) {
-            Ok(LockAttempt::Taken(held)) => Ok(Lock { _held: held }),
+        let owner = Process::current()?;
+        match retry_interrupted(|| self.inner.backend.try_lock(name, owner)) {
+            Ok(LockAttempt::Taken(held)) => Ok(Lock::new(held, owner, path)),
             Ok(LockAttempt::Held { pid }) => Err(Error::Locked { path, pid }),
-            Err(source) => Err(Error::io(Op::Lock, &path, None, source)),
+            Err(source) => Err(Error::refusal(Op::Lock, &path, None, source)),
         }
     }
 }
 
-/// A held lock; dropping it lets go.
-#[derive(Debug)]
-pub struct Lock {
-    _held: Box<dyn fmt::Debug + Send + Sync>,
+/// Repeats `call` while a signal interrupts it.
+fn retry(call: &mut impl FnMut() -> Result<()>) -> Result<()> {
+    loop {
+        match call() {
+            Err(error) if error.is_interrupted() => {}
+            other => return other,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -254,7 +310,7 @@ mod tests {
     use super::*;
     use crate::replace::{create_durably, remove_durably, replace_file};
     use crate::scripted::{
-        Answer::{All, Fail},
+        Answer::{self, All, Fail},
         Script,
     };
 
@@ -274,15 +330,31 @@ mod tests {
         assert!(is_poisoned(clone.rename("a", "b")));
         assert!(is_poisoned(clone.link("a", "b")));
         assert!(is_poisoned(clone.remove("a")));
+        assert!(is_poisoned(clone.remove_dir("a")));
+        let healthy = Script::new(&[]).dir();
+        assert!(is_poisoned(healthy.link_into("a", &clone, "b")));
         assert_eq!(script.calls(), ["sync_dir"]);
         clone.list().unwrap();
     }
 
     #[test]
-    fn an_interrupted_change_is_reported_and_not_repeated() {
-        let script = Script::new(&[Fail(io::ErrorKind::Interrupted)]);
-        script.dir().rename("a", "b").unwrap_err();
-        assert_eq!(script.calls(), ["rename a b"]);
+    fn an_interrupted_change_is_repeated_and_never_called_done_for_what_is_missing_then() {
+        let interrupted = Fail(io::ErrorKind::Interrupted);
+        let rename = |answers: &[Answer]| {
+            let script = Script::new(answers);
+            let result = script.dir().rename("a", "b");
+            (result, script.calls().len())
+        };
+        assert!(matches!(
+            rename(&[interrupted, interrupted, All]),
+            (Ok(()), 3)
+        ));
+        let full = [interrupted, Fail(io::ErrorKind::StorageFull)];
+        assert!(matches!(rename(&full), (Err(Error::NoSpace { .. }), 2)));
+        // It may have been done before it was interrupted.
+        let (result, calls) = rename(&[interrupted, Fail(io::ErrorKind::NotFound)]);
+        let error = result.unwrap_err();
+        assert!(error.is_interrupted() && !error.changed_nothing() && calls == 2);
     }
 
     #[test]
@@ -310,7 +382,10 @@ mod tests {
                 dir.rename("a", name),
                 dir.link(name, "a"),
                 dir.link("a", name),
+                dir.link_into(name, &dir, "a"),
+                dir.link_into("a", &dir, name),
                 dir.remove(name),
+                dir.remove_dir(name),
                 dir.try_lock(name).map(drop),
             ];
             for result in refused {

@@ -47,11 +47,11 @@ impl Disk {
     /// Opens the directory `path`.
     ///
     /// # Errors
-    /// [`Error::Io`] if it does not exist, is no directory, or may not be read.
+    /// [`Error::Io`] if it does not exist or is no directory; [`Error::Resource`] if it may not be read.
     pub fn open_dir(&self, path: impl AsRef<Path>) -> Result<Dir> {
         let path = path.as_ref();
         let backend = retry_interrupted(|| self.backend.open_dir(path))
-            .map_err(|source| Error::io(Op::OpenDir, path, None, source))?;
+            .map_err(|source| Error::refusal(Op::OpenDir, path, None, source))?;
         Ok(Dir::new(backend, path.to_owned()))
     }
 
@@ -60,12 +60,13 @@ impl Disk {
     /// # Durability
     /// When this returns, the name of `path` and of every directory it had to create survive power
     /// loss. The parent of the deepest directory that stood already is synced too: whoever made that
-    /// may have died before syncing it. The names *in* `path` are not synced.
+    /// may have died before syncing it. Unless that parent may not be read by this user, who then has
+    /// not made it this way. The names *in* `path` are not synced.
     ///
     /// # Errors
-    /// [`Error::Io`], also if `path` exists and its parent may not be read, of kind `InvalidInput`
-    /// if a name that is missing is not UTF-8; [`Error::NoSpace`]. Directories made so far stay,
-    /// empty and harmless.
+    /// [`Error::Io`], of kind `InvalidInput` if a name that is missing is not UTF-8;
+    /// [`Error::NoSpace`]; [`Error::Resource`], which says what could not be opened or made for want
+    /// of a permission. Directories made so far stay, empty and harmless.
     ///
     /// # Cost
     /// One directory sync, and one more for each directory that is missing.
@@ -79,9 +80,9 @@ impl Disk {
                 // Durable: the name of the deepest directory that stood already. Whoever made it
                 // may have died before the sync; those above it were synced before it was made.
                 Ok(parent) => parent.sync_at(site)?,
-                // Not ours to sync: who may not open the parent has not made this directory by
-                // this procedure, and whoever made it promised that it stays.
-                Err(error) if !missing.is_empty() && error.is_permission_denied() => {}
+                // Not ours to sync: who may pass the parent but not list it has not made this
+                // directory by this procedure, and whoever made it promised that it stays.
+                Err(error) if error.is_permission_denied() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -24,8 +26,10 @@ pub enum Op {
     Rename,
     /// Give a file a second name.
     Link,
-    /// Remove a name.
+    /// Remove a file's name.
     Remove,
+    /// Remove an empty directory.
+    RemoveDir,
     /// List a directory.
     List,
     /// Read bytes.
@@ -46,6 +50,38 @@ pub enum Op {
     Lock,
     /// Ask for the free space.
     FreeSpace,
+    /// Start a thread.
+    StartThread,
+    /// Ask to be told of forks ([`Process::current`](crate::Process::current)).
+    WatchForks,
+}
+
+impl Op {
+    /// True if it changes nothing on the disk, however it ends.
+    fn only_looks(self) -> bool {
+        match self {
+            Self::Open
+            | Self::OpenDir
+            | Self::List
+            | Self::Read
+            | Self::Len
+            | Self::Map
+            | Self::Lock
+            | Self::FreeSpace
+            | Self::StartThread
+            | Self::WatchForks => true,
+            Self::Create
+            | Self::CreateDir
+            | Self::Rename
+            | Self::Link
+            | Self::Remove
+            | Self::RemoveDir
+            | Self::Write
+            | Self::SetLen
+            | Self::Allocate
+            | Self::Sync => false,
+        }
+    }
 }
 
 impl fmt::Display for Op {
@@ -58,6 +94,7 @@ impl fmt::Display for Op {
             Self::Rename => "rename",
             Self::Link => "link",
             Self::Remove => "remove",
+            Self::RemoveDir => "remove directory",
             Self::List => "list",
             Self::Read => "read",
             Self::Write => "write",
@@ -68,6 +105,72 @@ impl fmt::Display for Op {
             Self::Map => "map",
             Self::Lock => "lock",
             Self::FreeSpace => "get free space of",
+            Self::StartThread => "start thread",
+            Self::WatchForks => "watch forks of",
+        })
+    }
+}
+
+/// What the system had none of, or would not give ([`Error::Resource`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Resource {
+    /// A file descriptor: this process has as many as it may (`EMFILE`; `ulimit -n`).
+    Descriptor,
+    /// An open file: the whole system has as many as it may (`ENFILE`).
+    OpenFile,
+    /// Memory, or room for one more map (`ENOMEM`).
+    Memory,
+    /// A thread: there are as many as the user or the system may have (`EAGAIN`; `ulimit -u`).
+    Thread,
+    /// Length: the file would be longer than the file system or the process may make one (`EFBIG`;
+    /// `ulimit -f`).
+    FileSize,
+    /// A name: the file has as many as it may (`EMLINK`).
+    Links,
+    /// A lock: the system has no more, or its lock server does not answer (`ENOLCK`).
+    Locks,
+    /// The permission: this user may not (`EACCES`, `EPERM`).
+    Permission,
+    /// A file system that can be written to: this one is mounted read-only (`EROFS`).
+    WritableFileSystem,
+    /// A free moment: somebody else is at it (`EAGAIN`, `EBUSY`).
+    Turn,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Descriptor => "this process has as many open files as it may",
+            Self::OpenFile => "the system has as many open files as it may",
+            Self::Memory => "there is not enough memory",
+            Self::Thread => "there are as many threads as there may be",
+            Self::FileSize => "the file would be longer than it may be",
+            Self::Links => "the file has as many names as it may",
+            Self::Locks => "the system gives no lock",
+            Self::Permission => "the permission is missing",
+            Self::WritableFileSystem => "the file system is read-only",
+            Self::Turn => "it is in use, for now",
+        })
+    }
+}
+
+impl Resource {
+    /// What was missing for `op`, if `error` says that something was.
+    fn missing(op: Op, error: &io::Error) -> Option<Self> {
+        let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+        Some(match (errno, error.kind()) {
+            (Some(Errno::MFILE), _) => Self::Descriptor,
+            (Some(Errno::NFILE), _) => Self::OpenFile,
+            (Some(Errno::NOLCK), _) => Self::Locks,
+            (_, io::ErrorKind::OutOfMemory) => Self::Memory,
+            (_, io::ErrorKind::WouldBlock) if op == Op::StartThread => Self::Thread,
+            (_, io::ErrorKind::WouldBlock | io::ErrorKind::ResourceBusy) => Self::Turn,
+            (_, io::ErrorKind::FileTooLarge) => Self::FileSize,
+            (_, io::ErrorKind::TooManyLinks) => Self::Links,
+            (_, io::ErrorKind::PermissionDenied) => Self::Permission,
+            (_, io::ErrorKind::ReadOnlyFilesystem) => Self::WritableFileSystem,
+            _ => return None,
         })
     }
 }
@@ -117,6 +220,40 @@ pub enum Error {
         /// At which byte of the file, for allocations.
         offset: Option<u64>,
     },
+    /// The system refused the call for want of something. Nothing has changed (but for an empty file
+    /// that may stand where one was to be created) and nothing is poisoned: the same call may succeed
+    /// on the same handle as soon as there is what was missing.
+    #[error("cannot {op} {}{}: {resource}", path.display(), At(*offset))]
+    Resource {
+        /// What was asked.
+        op: Op,
+        /// Of which file or directory; for a thread, its name.
+        path: PathBuf,
+        /// At which byte of the file, for reads, allocations and maps.
+        offset: Option<u64>,
+        /// What was missing.
+        resource: Resource,
+        /// What the kernel answered.
+        source: Arc<io::Error>,
+    },
+    /// The call would have changed bytes that this process has mapped ([`File::map`](crate::File::map)),
+    /// by whatever handle or name of the file. Nothing has changed, and nothing is poisoned.
+    #[error("cannot {op} {}{}: these bytes are mapped, and so never change", path.display(), At(Some(*offset)))]
+    Mapped {
+        /// What was asked.
+        op: Op,
+        /// Of which file.
+        path: PathBuf,
+        /// The first byte that was to be changed.
+        offset: u64,
+    },
+    /// This process is a forked copy of the one that opened this, and may not use it: nothing was done.
+    /// A process that wants to use it opens it anew, when its parent has closed it.
+    #[error("{} belongs to the process that opened it, and this is a forked copy", path.display())]
+    Forked {
+        /// What was opened.
+        path: PathBuf,
+    },
 }
 
 struct At(Option<u64>);
@@ -151,22 +288,75 @@ impl Error {
         }
     }
 
-    /// Like [`Error::io`], for calls that change nothing when the disk is full.
-    pub(crate) fn io_or_no_space(
-        op: Op,
-        path: &Path,
-        offset: Option<u64>,
-        source: io::Error,
-    ) -> Self {
+    /// The error of a call that changes nothing when the disk is full or something is missing: every
+    /// call but those that write bytes or sync.
+    pub(crate) fn refusal(op: Op, path: &Path, offset: Option<u64>, source: io::Error) -> Self {
+        let path = path.to_owned();
         if is_no_space(&source) {
-            Self::NoSpace {
-                op,
-                path: path.to_owned(),
-                offset,
-            }
-        } else {
-            Self::io(op, path, offset, source)
+            return Self::NoSpace { op, path, offset };
         }
+        match Resource::missing(op, &source) {
+            Some(resource) => Self::Resource {
+                op,
+                path,
+                offset,
+                resource,
+                source: Arc::new(source),
+            },
+            None => Self::Io {
+                op,
+                path,
+                offset,
+                source: Arc::new(source),
+            },
+        }
+    }
+
+    /// The error of a thread called `name` that could not be started.
+    pub fn thread(name: &str, source: io::Error) -> Self {
+        Self::refusal(Op::StartThread, Path::new(name), None, source)
+    }
+
+    /// True if the call that failed has changed nothing, so that what it was a part of may be given up,
+    /// or tried again, on the same handles: a full disk, a missing resource, a lock that is held, and
+    /// whatever befalls a call that only looks. Left behind may be an empty file under a name that was to be created,
+    /// or zeros behind a file's end.
+    ///
+    /// False if anything may have changed, or is poisoned by an earlier failure: only a new opening
+    /// finds out what is there.
+    pub fn changed_nothing(&self) -> bool {
+        match self {
+            Self::NoSpace { .. }
+            | Self::Resource { .. }
+            | Self::Locked { .. }
+            | Self::Mapped { .. }
+            | Self::Forked { .. } => true,
+            // An argument that cannot be is refused before anything else, except that bytes of a write
+            // may be written by then.
+            Self::Io { op, source, .. } => {
+                let is_argument = source.kind() == io::ErrorKind::InvalidInput;
+                op.only_looks() || is_argument && !matches!(op, Op::Write | Op::Sync)
+            }
+            Self::Poisoned { .. } => false,
+        }
+    }
+
+    /// What was missing, if the call failed for want of something other than space.
+    pub fn resource(&self) -> Option<Resource> {
+        match self {
+            Self::Resource { resource, .. } => Some(*resource),
+            _ => None,
+        }
+    }
+
+    /// True if the disk (or the quota) is full.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::NoSpace { .. })
+    }
+
+    /// True if somebody else has the lock.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked { .. })
     }
 
     /// True if the call failed because a name or directory does not exist.
@@ -180,7 +370,11 @@ impl Error {
     }
 
     pub(crate) fn is_permission_denied(&self) -> bool {
-        self.has_kind(io::ErrorKind::PermissionDenied)
+        self.resource() == Some(Resource::Permission)
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.has_kind(io::ErrorKind::Interrupted)
     }
 
     fn has_kind(&self, kind: io::ErrorKind) -> bool {

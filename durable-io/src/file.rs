@@ -5,11 +5,14 @@ use std::io::{self, IoSlice};
 use std::ops::{Deref, Range};
 use std::panic::Location;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::backend::{FileBackend, MapBytes};
-use crate::error::{Error, Op, Result, is_no_space};
+use crate::error::{Error, Op, Result};
 use crate::latch::Latch;
+use crate::mapped::{Changing, Entered, Ranges};
+use crate::process::Process;
 use crate::site::{Barrier, Site};
 
 #[cfg(test)]
@@ -33,6 +36,10 @@ struct Inner {
     backend: Arc<dyn FileBackend>,
     path: PathBuf,
     latch: Latch,
+    /// This opening of the file, as a [`Synced`] knows it.
+    number: u64,
+    /// What of the file is mapped, by whatever handle; looked up by the first call that must know.
+    ranges: OnceLock<Arc<Ranges>>,
 }
 
 impl fmt::Debug for File {
@@ -43,14 +50,26 @@ impl fmt::Debug for File {
     }
 }
 
-/// Proof that a sync returned: the only thing that may move a durable watermark.
+/// Proof that a sync of one file returned: the only thing that may move that file's durable watermark.
 ///
 /// It cannot be made outside this crate, so a number that claims durability always has a returned
-/// barrier behind it. Capture *what* is covered before the call: bytes written while the sync ran
+/// barrier behind it; and it knows its file ([`is_of`](Synced::is_of)), so that the sync of one proves
+/// nothing about another. Capture *what* is covered before the call: bytes written while the sync ran
 /// are not.
 #[must_use = "a sync was paid for: move the watermark, or drop this explicitly"]
 #[derive(Debug)]
-pub struct Synced(());
+pub struct Synced {
+    /// The number of the opening.
+    of: u64,
+}
+
+impl Synced {
+    /// True if it was `file`, or a clone of it, that was synced. Another opening of the same file is
+    /// not: its failures are not told to this one.
+    pub fn is_of(&self, file: &File) -> bool {
+        self.of == file.inner.number
+    }
+}
 
 /// What the kernel may expect of a range ([`File::advise`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +82,14 @@ pub enum Advice {
 
 impl File {
     pub(crate) fn new(backend: Arc<dyn FileBackend>, path: PathBuf) -> Self {
+        static OPENED: AtomicU64 = AtomicU64::new(0);
         Self {
             inner: Arc::new(Inner {
                 backend,
                 path,
                 latch: Latch::default(),
+                number: OPENED.fetch_add(1, Ordering::Relaxed),
+                ranges: OnceLock::new(),
             }),
         }
     }
@@ -77,8 +99,42 @@ impl File {
         &self.inner.path
     }
 
-    fn error(&self, op: Op, offset: Option<u64>, source: io::Error) -> Error {
+    /// The error of a call that wrote or synced.
+    fn failure(&self, op: Op, offset: Option<u64>, source: io::Error) -> Error {
+        self.inner.latch.set();
         Error::io(op, &self.inner.path, offset, source)
+    }
+
+    /// The error of any other call.
+    fn refusal(&self, op: Op, offset: Option<u64>, source: io::Error) -> Error {
+        Error::refusal(op, &self.inner.path, offset, source)
+    }
+
+    /// The proof of a sync that has returned.
+    fn synced(&self) -> Synced {
+        Synced {
+            of: self.inner.number,
+        }
+    }
+
+    fn ranges(&self, op: Op) -> Result<&Arc<Ranges>> {
+        if let Some(ranges) = self.inner.ranges.get() {
+            return Ok(ranges);
+        }
+        // Two threads may both ask: they are told the same.
+        let ranges = retry_interrupted(|| self.inner.backend.ranges())
+            .map_err(|source| self.refusal(op, None, source))?;
+        Ok(self.inner.ranges.get_or_init(|| ranges))
+    }
+
+    /// For as long as the bytes of `range` are changed by `op`: none of them is mapped meanwhile.
+    fn change(&self, op: Op, range: &Range<u64>) -> Result<Changing<'_>> {
+        let changing = self.ranges(op)?.change(range);
+        changing.ok_or_else(|| Error::Mapped {
+            op,
+            path: self.inner.path.clone(),
+            offset: range.start,
+        })
     }
 
     /// The length in bytes.
@@ -91,7 +147,7 @@ impl File {
     )]
     pub fn len(&self) -> Result<u64> {
         retry_interrupted(|| self.inner.backend.len())
-            .map_err(|source| self.error(Op::Len, None, source))
+            .map_err(|source| self.refusal(Op::Len, None, source))
     }
 
     /// Reads up to `buf.len()` bytes from byte `offset` on and returns how many there were before
@@ -106,7 +162,7 @@ impl File {
             match retry_interrupted(|| self.inner.backend.read_at(rest, at)) {
                 Ok(0) => break,
                 Ok(n) => done += n,
-                Err(source) => return Err(self.error(Op::Read, Some(at), source)),
+                Err(source) => return Err(self.refusal(Op::Read, Some(at), source)),
             }
         }
         Ok(done)
@@ -120,7 +176,7 @@ impl File {
         let n = self.read_at(buf, offset)?;
         if n < buf.len() {
             let at = offset + n as u64;
-            return Err(self.error(Op::Read, Some(at), io::ErrorKind::UnexpectedEof.into()));
+            return Err(self.refusal(Op::Read, Some(at), io::ErrorKind::UnexpectedEof.into()));
         }
         Ok(())
     }
@@ -129,7 +185,7 @@ impl File {
     ///
     /// # Errors
     /// [`Error::Io`]: any part of the range may be written, and the file is poisoned.
-    /// [`Error::Poisoned`]: nothing was written.
+    /// [`Error::Poisoned`], [`Error::Mapped`] if a part of the range is mapped: nothing was written.
     pub fn write_all_at(&self, buf: &[u8], offset: u64) -> Result<()> {
         self.write_all_vectored_at(&mut [IoSlice::new(buf)], offset)
     }
@@ -142,6 +198,11 @@ impl File {
     pub fn write_all_vectored_at(&self, mut bufs: &mut [IoSlice<'_>], offset: u64) -> Result<()> {
         self.inner.latch.check(&self.inner.path)?;
         IoSlice::advance_slices(&mut bufs, 0);
+        if bufs.is_empty() {
+            return Ok(());
+        }
+        let len: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let _changing = self.change(Op::Write, &range(offset, len as u64))?;
         let mut at = offset;
         while !bufs.is_empty() {
             let result = retry_interrupted(|| self.inner.backend.write_at(bufs, at));
@@ -163,13 +224,14 @@ impl File {
     pub fn write_durable_at(&self, buf: &[u8], offset: u64) -> Result<Synced> {
         let site = Site::new(Location::caller(), Barrier::Write, "");
         self.inner.latch.check(&self.inner.path)?;
+        let _changing = self.change(Op::Write, &range(offset, buf.len() as u64))?;
         let mut done = 0;
         while let Some(rest) = buf.get(done..).filter(|rest| !rest.is_empty()) {
             let at = offset + done as u64;
             let result = self.inner.backend.write_durable_at(rest, at, &site);
             done += self.written(at, result)?;
         }
-        Ok(Synced(()))
+        Ok(self.synced())
     }
 
     /// How many bytes one write call took. A call that failed or took none sets the latch.
@@ -179,8 +241,7 @@ impl File {
             Ok(n) => return Ok(n),
             Err(source) => source,
         };
-        self.inner.latch.set();
-        Err(self.error(Op::Write, Some(offset), source))
+        Err(self.failure(Op::Write, Some(offset), source))
     }
 
     /// Reserves space for `len` bytes from byte `offset` on, so that a full disk is met here and
@@ -192,20 +253,25 @@ impl File {
     /// changes.
     ///
     /// # Errors
-    /// [`Error::NoSpace`] if the disk is full: no byte of the file has changed and nothing is
-    /// poisoned, but the file may be longer, by zeros. [`Error::Io`] (the file is then poisoned),
-    /// [`Error::Poisoned`].
+    /// [`Error::NoSpace`] if the disk is full, [`Error::Resource`] for want of anything else: no byte
+    /// of the file has changed and nothing is poisoned, but the file may be longer, by zeros.
+    /// [`Error::Io`] (the file is then poisoned), [`Error::Poisoned`].
     pub fn allocate(&self, offset: u64, len: u64) -> Result<()> {
         self.inner.latch.check(&self.inner.path)?;
         if len == 0 {
             return Ok(());
         }
-        retry_interrupted(|| self.inner.backend.allocate(offset, len)).map_err(|source| {
-            if !is_no_space(&source) {
-                self.inner.latch.set();
-            }
-            Error::io_or_no_space(Op::Allocate, &self.inner.path, Some(offset), source)
-        })
+        retry_interrupted(|| self.inner.backend.allocate(offset, len))
+            .map_err(|source| self.refusal_or_failure(Op::Allocate, Some(offset), source))
+    }
+
+    /// The error of a call that may have changed something, unless the system refused it.
+    fn refusal_or_failure(&self, op: Op, offset: Option<u64>, source: io::Error) -> Error {
+        let error = self.refusal(op, offset, source);
+        if !error.changed_nothing() {
+            self.inner.latch.set();
+        }
+        error
     }
 
     /// [`allocate`](File::allocate), then writes zeros over the whole range: later writes into it
@@ -232,17 +298,15 @@ impl File {
 
     /// Sets the length: cuts the file, or makes it longer with bytes that read as zeros.
     ///
-    /// Never cut a file of which a [`Map`] exists.
-    ///
     /// # Errors
     /// [`Error::Io`]: the length is the old or the new one, and the file is poisoned.
-    /// [`Error::Poisoned`]: nothing changed.
+    /// [`Error::NoSpace`], [`Error::Resource`], [`Error::Poisoned`], [`Error::Mapped`] if there is a
+    /// [`Map`] of a part beyond `len`: nothing changed.
     pub fn set_len(&self, len: u64) -> Result<()> {
         self.inner.latch.check(&self.inner.path)?;
-        retry_interrupted(|| self.inner.backend.set_len(len)).map_err(|source| {
-            self.inner.latch.set();
-            self.error(Op::SetLen, None, source)
-        })
+        let _changing = self.change(Op::SetLen, &(len..u64::MAX))?;
+        retry_interrupted(|| self.inner.backend.set_len(len))
+            .map_err(|source| self.refusal_or_failure(Op::SetLen, None, source))
     }
 
     /// Makes the bytes written so far, and the length needed to read them, durable.
@@ -279,11 +343,8 @@ impl File {
     fn sync_at(&self, site: Site) -> Result<Synced> {
         self.inner.latch.check(&self.inner.path)?;
         match self.inner.backend.sync(&site) {
-            Ok(()) => Ok(Synced(())),
-            Err(source) => {
-                self.inner.latch.set();
-                Err(self.error(Op::Sync, None, source))
-            }
+            Ok(()) => Ok(self.synced()),
+            Err(source) => Err(self.failure(Op::Sync, None, source)),
         }
     }
 
@@ -308,32 +369,51 @@ impl File {
 
     /// Maps bytes that will never be written again, read-only.
     ///
-    /// The file may be appended to beyond the range, or unlinked; never cut, recycled or rewritten:
-    /// to cut a mapped file, write a new one. (Reading a map beyond the end of a file that was cut
-    /// kills the process.)
+    /// As long as the map lives, by whatever handle and name of the file in this process, its bytes cannot
+    /// be written and the file cannot be cut before their end: [`Error::Mapped`]. The file may be
+    /// appended to beyond the range, and unlinked; to cut it, write a new one. What is out of reach are
+    /// other ways to the file than this crate, and other processes: the lock of a store keeps its
+    /// files its own.
+    ///
+    /// It waits for writes to the file that are under way in other threads.
     ///
     /// # Errors
-    /// [`Error::Io`], of kind `UnexpectedEof` if the file ends before the range does.
+    /// [`Error::Io`], of kind `UnexpectedEof` if the file ends before the range does;
+    /// [`Error::Resource`].
     pub fn map(&self, range: Range<u64>) -> Result<Map> {
-        let len = self.len()?;
-        if range.end > len || range.start > range.end {
-            return Err(self.error(
-                Op::Map,
-                Some(range.start),
-                io::ErrorKind::UnexpectedEof.into(),
-            ));
+        let refused = |source| self.refusal(Op::Map, Some(range.start), source);
+        if range.start > range.end {
+            return Err(refused(io::ErrorKind::UnexpectedEof.into()));
+        }
+        // Entered before the length is asked for, so that nobody cuts the file in between.
+        let entered = if range.is_empty() {
+            None
+        } else {
+            Some(self.ranges(Op::Map)?.enter(&range, Process::current()?))
+        };
+        if range.end > self.len()? {
+            return Err(refused(io::ErrorKind::UnexpectedEof.into()));
         }
         let map = || self.inner.backend.map(range.clone());
-        match retry_interrupted(map) {
-            Ok(bytes) => Ok(Map { bytes }),
-            Err(source) => Err(self.error(Op::Map, Some(range.start), source)),
-        }
+        let bytes = retry_interrupted(map).map_err(refused)?;
+        Ok(Map {
+            bytes,
+            _entered: entered,
+        })
     }
+}
+
+/// The range of `len` bytes from `offset` on.
+fn range(offset: u64, len: u64) -> Range<u64> {
+    // Beyond the largest offset nothing is mapped, and the kernel refuses the write.
+    offset..offset.saturating_add(len)
 }
 
 /// Bytes of a file in memory, read-only.
 pub struct Map {
     bytes: MapBytes,
+    /// Ends with the map, so nobody can look at the bytes any more by the time they may change.
+    _entered: Option<Entered>,
 }
 
 impl Deref for Map {

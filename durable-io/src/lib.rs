@@ -98,9 +98,12 @@ pub mod engine;
 mod error;
 mod file;
 mod latch;
+mod lock;
+mod mapped;
 pub mod numbered;
 mod os;
 mod platform;
+mod process;
 mod replace;
 #[cfg(test)]
 mod scripted;
@@ -110,11 +113,13 @@ mod site;
 mod sync_mode;
 
 pub use commit::{GroupCommit, Member};
-pub use dir::{Dir, Entry, Lock};
+pub use dir::{Dir, Entry};
 pub use disk::Disk;
-pub use error::{Error, Op, Result};
+pub use error::{Error, Op, Resource, Result};
 pub use file::{Advice, File, Map, Synced};
+pub use lock::Lock;
 pub use platform::{Capabilities, DurableWrite, SyncPrimitive};
+pub use process::Process;
 pub use replace::{create_durably, publish, remove_durably, replace_file, replace_file_with};
 pub use site::{Barrier, Site};
 pub use sync_mode::{Background, SyncMode};

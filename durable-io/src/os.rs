@@ -5,23 +5,29 @@ compile_error!(
     "durable-io needs openat, flock and a directory that can be synced; it supports Unix systems only"
 );
 
+use std::any::Any;
+use std::collections::HashMap;
 use std::fs;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::backend::{DirBackend, DiskBackend, FileBackend, LockAttempt, MapBytes};
 use crate::dir::Entry;
 use crate::file::Advice;
 use crate::latch::Syncs;
+use crate::mapped::Ranges;
 use crate::platform::{self, Capabilities};
+use crate::process::Process;
 use crate::site::{Barrier, Site};
+
+mod lock;
 
 /// How many slices one vectored write may take: the smallest `IOV_MAX` of the supported systems.
 const SLICES_MAX: usize = 1024;
@@ -102,11 +108,13 @@ impl DirBackend for OsDir {
         Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
     }
 
-    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+    fn link(&self, from: &str, dir: &dyn DirBackend, to: &str) -> io::Result<()> {
+        let dir: &dyn Any = dir;
+        let dir: &Self = dir.downcast_ref().ok_or(rustix::io::Errno::XDEV)?;
         Ok(rustix::fs::linkat(
             &self.fd,
             from,
-            &self.fd,
+            &dir.fd,
             to,
             AtFlags::empty(),
         )?)
@@ -114,6 +122,10 @@ impl DirBackend for OsDir {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?)
+    }
+
+    fn remove_dir(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?)
     }
 
     fn list(&self) -> io::Result<Vec<Entry>> {
@@ -153,42 +165,8 @@ impl DirBackend for OsDir {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    fn try_lock(&self, name: &str) -> io::Result<LockAttempt> {
-        let fd = rustix::fs::openat(&self.fd, name, READ_WRITE | OFlags::CREATE, NEW_FILE)?;
-        let file = fs::File::from(fd);
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let pid = read_pid(&file);
-                return Ok(LockAttempt::Held { pid });
-            }
-            Err(errno) => return Err(errno.into()),
-        }
-        // The pid only serves an error text, so an error here is ignored: a store must open on a
-        // full disk too. One width for every pid, so that it covers what the last holder wrote.
-        drop(file.write_at(format!("{:<10}\n", std::process::id()).as_bytes(), 0));
-        Ok(LockAttempt::Taken(Box::new(OsLock { file })))
-    }
-}
-
-/// The pid in a lock file. The holder may be about to write it: whatever is no number is no pid.
-fn read_pid(file: &fs::File) -> Option<u32> {
-    let mut text = String::new();
-    file.take(16).read_to_string(&mut text).ok()?;
-    text.lines().next()?.trim().parse().ok()
-}
-
-/// A held `flock`.
-#[derive(Debug)]
-struct OsLock {
-    file: fs::File,
-}
-
-impl Drop for OsLock {
-    fn drop(&mut self) {
-        // Closing is not enough: a child process that was forked and has not come to its exec yet
-        // shares the open file, and would keep the lock. An error is ignored: closing comes next.
-        drop(self.file.unlock());
+    fn try_lock(&self, name: &str, owner: Process) -> io::Result<LockAttempt> {
+        lock::take(&self.fd, name, owner)
     }
 }
 
@@ -315,10 +293,34 @@ impl FileBackend for OsFile {
             reason = "a map is 3 to 13 times cheaper than pread of hot bytes"
         )]
         // SAFETY: the bytes behind the slice must not change or vanish while it lives. `File::map`
-        // is offered for ranges that will never be written again, of files that are then only
-        // appended to or unlinked; the store's lock keeps other processes of ours away.
+        // has entered the range, and until the map ends this crate writes no byte of it, by any
+        // handle, and does not cut the file before its end. Whoever comes to the file on another
+        // way than this crate is kept out by the store's lock.
         let map = unsafe { options.map(&self.file) }?;
         Ok(MapBytes::Os(map))
+    }
+
+    fn ranges(&self) -> io::Result<Arc<Ranges>> {
+        /// The files with handles, by process, device and inode. A file that is open or mapped keeps
+        /// its inode, so that no other file gets the number.
+        type Files = HashMap<(Process, u64, u64), Weak<Ranges>>;
+        static FILES: Mutex<Option<Files>> = Mutex::new(None);
+
+        let process = Process::current().map_err(io::Error::other)?;
+        let stat = self.file.metadata()?;
+        let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = files.get_or_insert_default();
+        let key = (process, stat.dev(), stat.ino());
+        if let Some(known) = files.get(&key).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let new = Arc::default();
+        files.insert(key, Arc::downgrade(&new));
+        // Those of closed files go when there may be as many of them as of the others.
+        if files.len().is_power_of_two() {
+            files.retain(|_, ranges| ranges.strong_count() > 0);
+        }
+        Ok(new)
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use crate::backend::{DirBackend, FileBackend, LockAttempt, MapBytes};
 use crate::dir::{Dir, Entry};
 use crate::file::{Advice, File};
+use crate::mapped::Ranges;
+use crate::process::Process;
 use crate::site::Site;
 
 /// What the kernel answers to one call.
@@ -125,6 +127,10 @@ impl FileBackend for Script {
         self.done("map")?;
         Err(ErrorKind::Unsupported.into())
     }
+
+    fn ranges(&self) -> io::Result<Arc<Ranges>> {
+        Ok(Arc::default())
+    }
 }
 
 impl DirBackend for Script {
@@ -155,12 +161,16 @@ impl DirBackend for Script {
         self.done(&format!("rename {from} {to}"))
     }
 
-    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+    fn link(&self, from: &str, _dir: &dyn DirBackend, to: &str) -> io::Result<()> {
         self.done(&format!("link {from} {to}"))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.done(&format!("remove {name}"))
+    }
+
+    fn remove_dir(&self, name: &str) -> io::Result<()> {
+        self.done(&format!("remove_dir {name}"))
     }
 
     fn list(&self) -> io::Result<Vec<Entry>> {
@@ -177,7 +187,7 @@ impl DirBackend for Script {
         Ok(0)
     }
 
-    fn try_lock(&self, name: &str) -> io::Result<LockAttempt> {
+    fn try_lock(&self, name: &str, _owner: Process) -> io::Result<LockAttempt> {
         self.done(&format!("lock {name}"))?;
         Ok(LockAttempt::Held { pid: None })
     }

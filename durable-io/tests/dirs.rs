@@ -42,6 +42,46 @@ fn names_are_created_renamed_linked_and_removed() {
 }
 
 #[test]
+fn a_file_gets_a_name_in_another_directory() {
+    let (_temp, dir) = store();
+    dir.create_new("a").unwrap().write_all_at(b"a", 0).unwrap();
+    dir.create_dir("d").unwrap();
+    let below = dir.open_dir("d").unwrap();
+    dir.link_into("a", &below, "b").unwrap();
+    let again = dir.link_into("a", &below, "b").unwrap_err();
+    assert!(again.is_already_exists(), "{again}");
+    dir.remove("a").unwrap();
+    below.sync().unwrap();
+    let file = below.open("b").unwrap();
+    assert_eq!(file.len().unwrap(), 1);
+    assert!(dir.link_into("a", &below, "c").unwrap_err().is_not_found());
+    let error = below.link_into("b", &dir, "d").unwrap_err();
+    assert!(error.is_already_exists());
+    assert_eq!(
+        error.to_string(),
+        format!("cannot link {}", dir.path().join("d").display())
+    );
+}
+
+#[test]
+fn an_empty_directory_is_removed_and_takes_no_names_any_more() {
+    let (_temp, dir) = store();
+    dir.create_dir("d").unwrap();
+    let below = dir.open_dir("d").unwrap();
+    below.create_new("a").unwrap();
+    dir.remove_dir("d").unwrap_err();
+    dir.remove("d").unwrap_err();
+    below.remove("a").unwrap();
+    dir.remove_dir("d").unwrap();
+    dir.sync().unwrap();
+    assert!(dir.remove_dir("d").unwrap_err().is_not_found());
+    assert!(below.create_new("a").unwrap_err().is_not_found());
+    dir.create_new("file").unwrap();
+    dir.remove_dir("file").unwrap_err();
+    assert_eq!(names(&dir), ["file"]);
+}
+
+#[test]
 fn names_that_stand_or_are_missing_are_told_apart() {
     let (_temp, dir) = store();
     dir.create_new("a").unwrap();

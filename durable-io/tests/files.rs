@@ -172,6 +172,105 @@ fn a_map_shows_the_range_and_outlives_the_name_and_the_handle() {
 }
 
 #[test]
+fn no_byte_of_a_map_is_ever_changed_or_cut_away() {
+    let (_temp, dir) = store();
+    let file = dir.create_new("a").unwrap();
+    file.write_all_at(&[7; 10_000], 0).unwrap();
+    dir.link("a", "b").unwrap();
+    let map = file.map(100..5000).unwrap();
+    let refused = |result: Result<()>| matches!(result, Err(Error::Mapped { .. }));
+    // By whatever handle and name.
+    for file in [
+        &file,
+        &file.clone(),
+        &dir.open("a").unwrap(),
+        &dir.open("b").unwrap(),
+    ] {
+        assert!(refused(file.write_all_at(b"x", 100)));
+        assert!(refused(file.write_all_at(&[1; 200], 0)));
+        assert!(refused(file.write_zeros(4999, 10)));
+        let mut parts = [[1; 60], [1; 60]].map(|_| IoSlice::new(&[1; 60]));
+        assert!(refused(file.write_all_vectored_at(&mut parts, 0)));
+        assert!(refused(file.write_durable_at(b"x", 4999).map(drop)));
+        assert!(refused(file.set_len(4999)));
+        assert!(refused(file.set_len(0)));
+        // Nothing is poisoned, and what is not mapped may change.
+        file.write_all_at(&[7; 100], 0).unwrap();
+        file.write_all_at(&[7; 100], 5000).unwrap();
+        file.set_len(5000).unwrap();
+        file.set_len(10_000).unwrap();
+        file.allocate(0, 20_000).unwrap();
+    }
+    dir.open_read_only("a").unwrap().map(0..100).unwrap();
+    assert_eq!(map[..], [7; 4900]);
+    drop(map);
+    dir.open("b").unwrap().write_all_at(b"x", 100).unwrap();
+    file.set_len(0).unwrap();
+    // Another file is another file.
+    let other = dir.create_new("c").unwrap();
+    other.write_all_at(&[1; 100], 0).unwrap();
+    let map = other.map(0..100).unwrap();
+    file.write_all_at(&[2; 100], 0).unwrap();
+    drop(other);
+    let refused = dir.open("c").unwrap().write_all_at(b"x", 0).unwrap_err();
+    let path = dir.path().join("c");
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "cannot write {} at byte 0: these bytes are mapped, and so never change",
+            path.display()
+        )
+    );
+    assert!(refused.changed_nothing());
+    drop(map);
+}
+
+#[test]
+fn a_map_waits_for_the_writer_and_the_writer_meets_the_map() {
+    let (_temp, dir) = store();
+    let file = dir.create_new("a").unwrap();
+    file.write_all_at(&[0; 4096], 0).unwrap();
+    // Threads that write and threads that map the same bytes: no mapped byte ever changes.
+    std::thread::scope(|scope| {
+        for byte in 1..=2_u8 {
+            let file = dir.open("a").unwrap();
+            scope.spawn(move || {
+                for _ in 0..2000 {
+                    match file.write_all_at(&[byte; 4096], 0) {
+                        Ok(()) | Err(Error::Mapped { .. }) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..2000 {
+                let map = file.map(0..4096).unwrap();
+                let seen = map.to_vec();
+                assert!(seen.iter().all(|byte| *byte == seen[0]), "half a write");
+                assert_eq!(map[..], seen[..]);
+            }
+        });
+    });
+}
+
+#[test]
+fn the_proof_of_a_sync_knows_its_file() {
+    let (_temp, dir) = store();
+    let [a, b] = ["a", "b"].map(|name| dir.create_new(name).unwrap());
+    let again = dir.open("a").unwrap();
+    let proofs = [
+        a.sync_data().unwrap(),
+        a.clone().sync_all().unwrap(),
+        a.write_durable_at(b"x", 0).unwrap(),
+    ];
+    for proof in proofs {
+        assert!(proof.is_of(&a) && proof.is_of(&a.clone()));
+        assert!(!proof.is_of(&b) && !proof.is_of(&again));
+    }
+}
+
+#[test]
 fn a_map_beyond_the_end_is_an_error_with_the_place() {
     let (_temp, dir) = store();
     let file = dir.create_new("a").unwrap();

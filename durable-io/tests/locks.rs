@@ -88,6 +88,60 @@ fn d29_another_process_that_lets_go_frees_the_lock() {
 }
 
 #[test]
+fn a_removed_lock_file_lets_nobody_in() {
+    let temp = TempDir::new().unwrap();
+    let mut child = start_holder(temp.path());
+    std::fs::remove_file(temp.path().join("LOCK")).unwrap();
+    assert_eq!(holder(temp.path()), None);
+    assert!(!temp.path().join("LOCK").exists(), "nothing was made");
+    // Nor does one that somebody else has put there.
+    std::fs::write(temp.path().join("LOCK"), b"").unwrap();
+    assert_eq!(holder(temp.path()), None);
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    let lock = try_lock(temp.path()).unwrap();
+    std::fs::remove_file(temp.path().join("LOCK")).unwrap();
+    assert_eq!(holder(temp.path()), None, "in the same process");
+    drop(lock);
+    drop(try_lock(temp.path()).unwrap());
+}
+
+#[test]
+fn a_directory_has_one_lock_whatever_the_files_are_called() {
+    let temp = TempDir::new().unwrap();
+    let dir = Disk::os().open_dir(temp.path()).unwrap();
+    let lock = dir.try_lock("LOCK").unwrap();
+    assert!(dir.try_lock("OTHER").unwrap_err().is_locked());
+    dir.create_dir("below").unwrap();
+    drop(dir.open_dir("below").unwrap().try_lock("LOCK").unwrap());
+    drop(lock);
+    drop(dir.try_lock("OTHER").unwrap());
+}
+
+#[test]
+fn who_locks_the_file_alone_is_heard_too() {
+    // As another machine does by NFS, or an older version of this crate.
+    let temp = TempDir::new().unwrap();
+    let path = temp.path().join("LOCK");
+    let file = std::fs::File::create(&path).unwrap();
+    file.lock().unwrap();
+    std::fs::write(&path, b"77\n").unwrap();
+    assert_eq!(holder(temp.path()), Some(77));
+    file.unlock().unwrap();
+    drop(try_lock(temp.path()).unwrap());
+}
+
+#[test]
+fn a_planted_link_is_not_followed() {
+    let temp = TempDir::new().unwrap();
+    let target = temp.path().join("target");
+    std::fs::write(&target, b"precious").unwrap();
+    std::os::unix::fs::symlink(&target, temp.path().join("LOCK")).unwrap();
+    assert!(!try_lock(temp.path()).unwrap_err().is_locked());
+    assert_eq!(std::fs::read(&target).unwrap(), b"precious");
+}
+
+#[test]
 fn a_lock_file_with_anything_in_it_can_be_taken_and_read() {
     let temp = TempDir::new().unwrap();
     let garbage: [&[u8]; 4] = [b"", b"\xff\xfe", b"99999999999999999999999999", b"x\ny\nz"];

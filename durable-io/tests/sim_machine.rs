@@ -44,7 +44,9 @@ fn a_lock_excludes_until_it_is_dropped_or_the_process_dies() {
     let (sim, dir) = machine();
     let lock = dir.try_lock("LOCK").unwrap();
     assert!(matches!(dir.try_lock("LOCK"), Err(Error::Locked { .. })));
-    drop(dir.try_lock("OTHER").unwrap());
+    assert!(dir.try_lock("OTHER").unwrap_err().is_locked());
+    dir.create_dir("below").unwrap();
+    drop(dir.open_dir("below").unwrap().try_lock("LOCK").unwrap());
     let reborn = SimDisk::boot(sim.world());
     let of_reborn = reborn.disk().open_dir("/").unwrap();
     drop(of_reborn.try_lock("LOCK").unwrap());
@@ -63,6 +65,21 @@ fn a_map_shows_the_bytes_and_ends_where_the_file_ends() {
     file.write_all_at(b"more", 600).unwrap();
     assert_eq!(*map, [b'A'; 500]);
     assert!(file.map(0..605).is_err());
+}
+
+#[test]
+fn what_is_mapped_is_not_changed_here_either() {
+    let (sim, dir) = machine();
+    let file = dir.create_new("a").unwrap();
+    file.write_all_at(&[b'A'; 600], 0).unwrap();
+    let map = file.map(100..600).unwrap();
+    let calls = sim.calls();
+    let refused = dir.open("a").unwrap().write_all_at(b"B", 599);
+    assert!(matches!(refused, Err(Error::Mapped { offset: 599, .. })));
+    assert!(matches!(file.set_len(599), Err(Error::Mapped { .. })));
+    assert_eq!(sim.calls() - calls, 1, "the opening");
+    drop(map);
+    file.set_len(599).unwrap();
 }
 
 #[test]

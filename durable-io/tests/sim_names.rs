@@ -127,6 +127,72 @@ fn a_link_is_a_second_name_of_one_content() {
 }
 
 #[test]
+fn a_link_into_another_directory_is_durable_by_that_directory_alone() {
+    let link = |dir: &Dir| {
+        durable(dir, &[("a", b'A')])?;
+        dir.create_dir("d")?;
+        dir.sync()?;
+        dir.link_into("a", &dir.open_dir("d")?, "b")
+    };
+    let either = ["a 512 A, d/", "a 512 A, d/, d/b 512 A"];
+    assert_eq!(crash_states(link), set(&either));
+    let here = crash_states(|dir| link(dir).and_then(|()| dir.sync()));
+    assert_eq!(here, set(&either), "a sync of the first directory");
+    let there = crash_states(|dir| link(dir).and_then(|()| dir.open_dir("d")?.sync()));
+    assert_eq!(there, set(&either[1..]));
+    // Moved by a link and a removal: the file is lost if only the removal reaches the disk.
+    let moved = crash_states(|dir| link(dir).and_then(|()| dir.remove("a")));
+    let all = [
+        "d/",
+        "a 512 A, d/",
+        "d/, d/b 512 A",
+        "a 512 A, d/, d/b 512 A",
+    ];
+    assert_eq!(moved, set(&all));
+}
+
+#[test]
+fn a_removed_directory_may_come_back_with_what_was_in_it() {
+    let remove = |dir: &Dir| {
+        dir.create_dir("d")?;
+        let below = dir.open_dir("d")?;
+        durable(&below, &[("x", b'X')])?;
+        dir.sync()?;
+        below.remove("x")?;
+        dir.remove_dir("d")
+    };
+    let all = ["", "d/", "d/, d/x 512 X"];
+    assert_eq!(crash_states(remove), set(&all));
+    let synced = crash_states(|dir| remove(dir).and_then(|()| dir.sync()));
+    assert_eq!(synced, set(&[""]));
+}
+
+#[test]
+fn a_directory_that_came_back_takes_names_again() {
+    let sim = SimDisk::new();
+    let root = sim.disk().open_dir("/").unwrap();
+    root.create_dir("d").unwrap();
+    root.sync().unwrap();
+    root.remove_dir("d").unwrap();
+    let reborn = SimDisk::boot(sim.world().lose_unsynced());
+    let root = reborn.disk().open_dir("/").unwrap();
+    let below = root.open_dir("d").unwrap();
+    below.create_new("a").unwrap();
+    below.remove("a").unwrap();
+    root.remove_dir("d").unwrap();
+    root.create_dir("d").unwrap();
+    assert!(below.create_new("a").unwrap_err().is_not_found());
+    root.open_dir("d").unwrap().create_new("a").unwrap();
+}
+
+#[test]
+fn a_link_does_not_leave_the_machine() {
+    let [here, there] = [(), ()].map(|()| SimDisk::new().disk().open_dir("/").unwrap());
+    here.create_new("a").unwrap();
+    here.link_into("a", &there, "b").unwrap_err();
+}
+
+#[test]
 fn a_rename_leaves_either_name_or_both_and_never_neither() {
     let rename = |dir: &Dir| {
         durable(dir, &[("a", b'A')])?;
@@ -240,6 +306,13 @@ fn names_change_as_on_the_operating_system() {
         dir.rename("a", "b")?;
         dir.link("b", "e")?;
         dir.remove("b")?;
+        dir.create_dir("f")?;
+        dir.link_into("e", &dir.open_dir("f")?, "g")?;
+        dir.remove_dir("f").unwrap_err();
+        dir.remove("f").unwrap_err();
+        dir.open_dir("f")?.remove("g")?;
+        dir.remove_dir("d").unwrap_err();
+        dir.remove_dir("f")?;
         dir.rename("c", "c")
     });
     assert_eq!(os, "c 0, d 0, e 0");

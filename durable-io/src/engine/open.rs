@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::dir::{Dir, Lock};
+use crate::dir::Dir;
 use crate::disk::Disk;
 use crate::error::Result;
+use crate::lock::Lock;
 
 /// The directory of an open store, and the lock on it.
 #[derive(Debug)]

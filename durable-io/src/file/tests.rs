@@ -137,6 +137,41 @@ fn d30_a_full_disk_met_by_allocate_poisons_nothing() {
 }
 
 #[test]
+fn a_call_that_was_refused_poisons_nothing_and_says_what_was_missing() {
+    use crate::error::Resource;
+    use io::ErrorKind as Kind;
+
+    let refusals = [
+        (Kind::OutOfMemory, Resource::Memory),
+        (Kind::FileTooLarge, Resource::FileSize),
+        (Kind::PermissionDenied, Resource::Permission),
+        (Kind::ReadOnlyFilesystem, Resource::WritableFileSystem),
+        (Kind::WouldBlock, Resource::Turn),
+    ];
+    let calls: [fn(&File) -> Result<()>; 2] =
+        [|file| file.allocate(0, 10), |file| file.set_len(10)];
+    for (kind, resource) in refusals {
+        for call in calls {
+            let file = Script::new(&[Fail(kind)]).file();
+            let error = call(&file).unwrap_err();
+            assert_eq!(error.resource(), Some(resource), "{error}");
+            assert!(error.changed_nothing());
+            call(&file).unwrap();
+            file.write_all_at(b"abc", 0).unwrap();
+            drop(file.sync_data().unwrap());
+        }
+        // But a failed write is one, whatever the reason.
+        let file = Script::new(&[Fail(kind)]).file();
+        let error = file.write_all_at(b"abc", 0).unwrap_err();
+        assert!(!error.changed_nothing() && error.resource().is_none());
+        assert!(is_poisoned(file.sync_data()));
+    }
+    let file = Script::new(&[Fail(StorageFull)]).file();
+    assert!(file.set_len(10).unwrap_err().is_no_space());
+    file.set_len(10).unwrap();
+}
+
+#[test]
 fn d30_any_other_failure_of_allocate_or_set_len_poisons() {
     let file = Script::new(&[Fail(Other)]).file();
     assert_eq!(kind(file.allocate(0, 1)), Some(Other));

@@ -254,7 +254,9 @@ fn settle_dir(dir: &DirNode, kept: &mut impl Iterator<Item = usize>) -> DirNode 
             names.insert(Arc::clone(name), Chain::durable(to));
         }
     }
-    DirNode { names }
+    // A removal that the crash undid is undone.
+    let is_removed = false;
+    DirNode { names, is_removed }
 }
 
 /// One state of one file: which combination of its chains, and the hash of what it shows.

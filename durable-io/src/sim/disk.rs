@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::backend::SimBackend;
@@ -11,6 +11,7 @@ use super::fault::{CallClass, Fault, FaultKind};
 use super::profile::Profile;
 use super::world::{Ino, Node, World};
 use crate::disk::Disk;
+use crate::mapped::Ranges;
 use crate::site::{Barrier, Site};
 
 /// A running machine with a simulated disk.
@@ -34,7 +35,7 @@ impl fmt::Debug for SimDisk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The primitive: `open`, `open_read_only`, `create_new`, `open_dir`, `create_dir`, `rename`, `link`, `remove`,
-    /// `list`, `len`, `read`, `write`, `write_durable`, `set_len`, `allocate`, `sync_data`,
+    /// `remove_dir`, `list`, `len`, `read`, `write`, `write_durable`, `set_len`, `allocate`, `sync_data`,
     /// `sync_all`, `sync_dir`, `map`, `lock`.
     pub op: &'static str,
     /// The file or directory, from the root of the disk.
@@ -63,7 +64,9 @@ pub(crate) struct State {
     recording: Option<Recording>,
     trace: Option<Vec<Call>>,
     effects: Option<Vec<EffectNote>>,
-    pub(crate) locks: BTreeSet<(Ino, String)>,
+    /// The directories that are locked.
+    pub(crate) locks: BTreeSet<Ino>,
+    pub(crate) ranges: BTreeMap<Ino, Weak<Ranges>>,
 }
 
 /// The instants of a run at which a crash is looked at.
@@ -149,6 +152,7 @@ impl SimDisk {
                 trace: None,
                 effects: None,
                 locks: BTreeSet::new(),
+                ranges: BTreeMap::new(),
             })),
         }
     }
@@ -156,6 +160,11 @@ impl SimDisk {
     /// The disk that stores are opened on.
     pub fn disk(&self) -> Disk {
         Disk::from_backend(Arc::new(SimBackend::new(self.clone())))
+    }
+
+    /// True if both are the same machine.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

@@ -122,12 +122,7 @@ impl Volume {
     /// # Errors
     /// `ENOENT`, `ENOTDIR`, or `ENOTEMPTY`.
     pub fn remove_dir(&mut self, dir: usize, name: &str) -> io::Result<()> {
-        let removed = self.world.lookup(dir, name)?;
-        if !self.entries(removed)?.is_empty() {
-            return Err(Errno::NOTEMPTY.into());
-        }
-        self.world.set_name(dir, name, None)?;
-        Ok(())
+        self.world.remove_dir(dir, name)
     }
 
     /// Renames a file or directory within one directory; a file that has the new name is replaced.
@@ -143,12 +138,7 @@ impl Volume {
     /// # Errors
     /// `EEXIST`, or `EISDIR` if it is a directory.
     pub fn link(&mut self, number: usize, dir: usize, name: &str) -> io::Result<()> {
-        self.world.file(number)?;
-        if self.world.lookup(dir, name).is_ok() {
-            return Err(Errno::EXIST.into());
-        }
-        self.world.set_name(dir, name, Some(number))?;
-        Ok(())
+        self.world.link_file(number, dir, name)
     }
 
     /// Reads up to `buf.len()` bytes at `offset`; returns how many, fewer only at the file's end.

@@ -10,6 +10,8 @@ use super::hash::{mix, mix_bytes};
 use super::order::Order;
 use super::profile::Profile;
 
+mod names;
+
 /// The index of a file or directory in a [`World`].
 pub(crate) type Ino = usize;
 
@@ -43,6 +45,8 @@ pub(crate) struct FileNode {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DirNode {
     pub(crate) names: BTreeMap<Arc<str>, Chain<Option<Ino>>>,
+    /// It has lost its name: whoever still has it open cannot make a name in it.
+    pub(crate) is_removed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -84,14 +88,6 @@ const PAGE: u64 = 4096;
 
 fn errno(code: rustix::io::Errno) -> io::Error {
     code.into()
-}
-
-fn not_found() -> io::Error {
-    errno(rustix::io::Errno::NOENT)
-}
-
-fn exists() -> io::Error {
-    errno(rustix::io::Errno::EXIST)
 }
 
 impl World {
@@ -147,93 +143,6 @@ impl World {
             Some(Node::File(file)) => Ok(file),
             _ => Err(errno(rustix::io::Errno::ISDIR)),
         }
-    }
-
-    /// What `name` leads to, as a running process sees it.
-    pub(crate) fn lookup(&self, dir: Ino, name: &str) -> io::Result<Ino> {
-        self.dir(dir)?
-            .names
-            .get(name)
-            .and_then(|chain| *chain.current())
-            .ok_or_else(not_found)
-    }
-
-    pub(crate) fn set_name(
-        &mut self,
-        dir: Ino,
-        name: &str,
-        to: Option<Ino>,
-    ) -> io::Result<EffectId> {
-        let effect = self.effect();
-        let names = &mut self.dir_mut(dir)?.names;
-        if let Some(chain) = names.get_mut(name) {
-            chain.push(to, effect);
-        } else {
-            let mut chain = Chain::durable(None);
-            chain.push(to, effect);
-            names.insert(Arc::from(name), chain);
-        }
-        Ok(effect)
-    }
-
-    pub(crate) fn create(&mut self, dir: Ino, name: &str, node: Node) -> io::Result<Ino> {
-        if name.is_empty() || name == "." || name == ".." || name.contains('/') {
-            return Err(errno(rustix::io::Errno::INVAL));
-        }
-        if self.lookup(dir, name).is_ok() {
-            return Err(exists());
-        }
-        let ino = self.nodes.len();
-        self.nodes.push(Arc::new(node));
-        let effect = self.set_name(dir, name, Some(ino))?;
-        self.enter(effect, Some(ino));
-        Ok(ino)
-    }
-
-    pub(crate) fn link(&mut self, dir: Ino, from: &str, to: &str) -> io::Result<()> {
-        let ino = self.lookup(dir, from)?;
-        self.file(ino)?;
-        if self.lookup(dir, to).is_ok() {
-            return Err(exists());
-        }
-        let effect = self.set_name(dir, to, Some(ino))?;
-        self.enter(effect, None);
-        Ok(())
-    }
-
-    pub(crate) fn remove(&mut self, dir: Ino, name: &str) -> io::Result<()> {
-        let ino = self.lookup(dir, name)?;
-        self.file(ino)?;
-        let effect = self.set_name(dir, name, None)?;
-        self.enter(effect, None);
-        // A file that was renamed and then removed may be gone although the rename never happened,
-        // with what it replaced still there: btrfs shows that after a sync of another directory.
-        self.edges
-            .retain(|edge| edge.dir != dir || *edge.added.0 != *name);
-        self.remember_stale(ino);
-        Ok(())
-    }
-
-    pub(crate) fn rename(&mut self, dir: Ino, from: &str, to: &str) -> io::Result<()> {
-        let ino = self.lookup(dir, from)?;
-        // Two names of one file stay as they are: so says POSIX.
-        if self.lookup(dir, to).is_ok_and(|there| there == ino) {
-            return Ok(());
-        }
-        if let Ok(replaced) = self.lookup(dir, to) {
-            self.file(replaced)?;
-            self.remember_stale(replaced);
-            self.enter_lengths(ino);
-        }
-        let added = self.set_name(dir, to, Some(ino))?;
-        let removed = self.set_name(dir, from, None)?;
-        self.enter(added, None);
-        self.edges.push(Edge {
-            dir,
-            removed: (Arc::from(from), removed),
-            added: (Arc::from(to), added),
-        });
-        Ok(())
     }
 
     /// The blocks of a file that loses its name may be given to another file, content and all.
@@ -645,7 +554,7 @@ impl Node {
     pub(crate) fn is_settled(&self) -> bool {
         let ghosts = match self {
             Self::File(file) => file.size.is_ghost() || file.units.iter().any(Chain::is_ghost),
-            Self::Dir(dir) => dir.names.values().any(Chain::is_ghost),
+            Self::Dir(dir) => dir.is_removed || dir.names.values().any(Chain::is_ghost),
         };
         !ghosts && !self.has_pending()
     }

@@ -169,8 +169,10 @@ impl Translator<'_> {
         if let Some((_, name)) = path.split_once(MARK) {
             return Event::Mark(name.to_owned());
         }
-        // Locks are outside the crash model.
-        if path == "lock" || path.ends_with("/lock") || HARMLESS.contains(&call.name) {
+        // Locks are outside the crash model: that of the file, and that of the directory.
+        let is_lock = path == "lock" || path.ends_with("/lock");
+        let is_lock = is_lock || call.args.iter().any(|arg| arg.contains("O_NOFOLLOW"));
+        if is_lock || HARMLESS.contains(&call.name) {
             return Event::Nothing;
         }
         let text = match call.name {
