@@ -42,7 +42,7 @@ impl Engine for WalEngine {
     fn damage(&self, error: &Refusal) -> Option<Place> {
         match error.downcast_ref()? {
             Error::Corrupt { path, offset, .. } => Some(Place::at(path, *offset)),
-            Error::UnsupportedVersion { path, .. } => Some(Place::file(path)),
+            Error::UnsupportedVersion(newer) => Some(Place::file(&newer.path)),
             _ => None,
         }
     }
