@@ -1,14 +1,16 @@
 //! The open log behind the handle: what is shared between callers and the background thread.
 //!
-//! Locks, in the order in which they may be taken: `mark`, `writer`, `spare`, the turn of the gate, then
-//! `view`. The first four are held across I/O, and say why where they are taken.
+//! Locks, in the order in which they may be taken: `mark`, `writer`, `spare`, `sync_turn`, then that of
+//! the bell or of the watermark, then `view`. The first four are held across I/O, and say why where
+//! they are taken.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
-use durable_io::engine::{self, Health, StoreDir, SyncGate, Work};
-use durable_io::{Dir, Disk, File, GroupCommit, Site, SyncMode};
+use durable_io::{Disk, GroupCommit, Lock, Site, SyncMode};
 
+use crate::background::Bell;
 use crate::error::{Error, Result};
 use crate::frame::{Epochs, Item};
 use crate::lsn::Lsn;
@@ -19,13 +21,13 @@ use crate::results::{Results, Tally};
 use crate::segment::Segment;
 use crate::spare::Spare;
 use crate::stats::Stats;
+use crate::watermark::{Watermark, Written};
 use crate::writer::Writer;
 
 #[derive(Debug)]
 pub(crate) struct Log {
-    pub(crate) store_dir: StoreDir,
-    pub(crate) health: Arc<Health>,
-    pub(crate) gate: SyncGate,
+    pub(crate) disk: Disk,
+    pub(crate) sync_mode: SyncMode,
     /// The log's id.
     pub(crate) id: u64,
     pub(crate) segment_size: u64,
@@ -33,14 +35,17 @@ pub(crate) struct Log {
     pub(crate) writer: Mutex<Writer>,
     pub(crate) spare: Mutex<Spare>,
     pub(crate) mark: Mutex<MarkFile>,
+    pub(crate) sync_turn: Mutex<()>,
     view: Mutex<View>,
+    pub(crate) watermark: Watermark,
+    pub(crate) bell: Bell,
     pub(crate) cuts: Cuts,
-    /// The making of the next segment, and whether there is one to be made.
-    pub(crate) making: Arc<Work>,
-    pub(crate) wants_spare: AtomicBool,
+    poison: OnceLock<Arc<durable_io::Error>>,
     pub(crate) counters: Counters,
     /// Bytes of what was submitted and is not committed yet.
     pub(crate) submitted: AtomicU64,
+    pub(crate) dir: durable_io::Dir,
+    lock: Mutex<Option<Lock>>,
 }
 
 /// What readers may see: only what was acknowledged. Never locked across I/O.
@@ -56,31 +61,9 @@ pub(crate) struct View {
     pub(crate) checkpoint: Lsn,
     /// What this handle has acknowledged.
     pub(crate) appended: Tally,
-}
-
-/// What had been written when a sync was about to begin.
-#[derive(Debug)]
-pub(crate) struct Written {
-    /// The segment to sync; those before it were synced when they were left.
-    pub(crate) segment: Arc<Segment>,
-    /// The last record.
-    pub(crate) last: Lsn,
-    /// Appends so far, whole calls.
-    pub(crate) writes: u64,
-}
-
-impl engine::Written for Written {
-    fn file(&self) -> &File {
-        &self.segment.file
-    }
-
-    fn position(&self) -> u64 {
-        self.last.0
-    }
-
-    fn writes(&self) -> u64 {
-        self.writes
-    }
+    /// When the oldest append was acknowledged that no sync has begun to cover; only in
+    /// [`SyncMode::Batch`].
+    pub(crate) waiting_since: Option<Duration>,
 }
 
 impl View {
@@ -96,6 +79,7 @@ impl View {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) groups: AtomicU64,
+    pub(crate) syncs: AtomicU64,
     pub(crate) rotations: AtomicU64,
     /// The highest segment number on the disk.
     pub(crate) top: AtomicU64,
@@ -105,10 +89,15 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }
 
+/// Takes a lock. No invariant spans a panic: the code under these locks does not panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Log {
     pub(crate) fn new(
-        disk: &Disk,
-        store_dir: StoreDir,
+        disk: Disk,
+        lock: Lock,
         sync_mode: SyncMode,
         gathers: bool,
         recovered: Recovered,
@@ -128,13 +117,10 @@ impl Log {
             top: AtomicU64::new(top),
             ..Counters::default()
         };
-        let health = Health::new();
         Self {
-            store_dir,
-            gate: SyncGate::new(sync_mode, disk, &health, next.previous().0),
-            making: Work::new(disk, &health),
-            wants_spare: AtomicBool::new(false),
-            health,
+            dir: recovered.spare.dir().clone(),
+            disk,
+            sync_mode,
             id: log_id,
             segment_size,
             queue: GroupCommit::new().gather(gathers),
@@ -142,6 +128,7 @@ impl Log {
             spare: Mutex::new(recovered.spare),
             cuts: Cuts::default(),
             submitted: AtomicU64::new(0),
+            sync_turn: Mutex::new(()),
             view: Mutex::new(View {
                 segments,
                 low,
@@ -149,42 +136,53 @@ impl Log {
                 epochs,
                 checkpoint: recovered.mark.mark().checkpoint,
                 appended: Tally::default(),
+                waiting_since: None,
             }),
             mark: Mutex::new(recovered.mark),
+            watermark: Watermark::new(next.previous()),
+            bell: Bell::default(),
+            poison: OnceLock::new(),
             counters,
+            lock: Mutex::new(Some(lock)),
         }
     }
 
-    pub(crate) fn dir(&self) -> &Dir {
-        self.store_dir.dir()
+    /// Lets another handle open the log: nothing may be written any more.
+    pub(crate) fn unlock(&self) {
+        *lock(&self.lock) = None;
     }
 
     pub(crate) fn view(&self) -> MutexGuard<'_, View> {
-        self.health.lock(&self.view)
-    }
-
-    /// The last durable record.
-    pub(crate) fn durable(&self) -> Lsn {
-        Lsn(self.gate.position())
+        lock(&self.view)
     }
 
     /// [`Error::Poisoned`] after a failure.
     pub(crate) fn check_healthy(&self) -> Result<()> {
-        Ok(self.health.check()?)
+        match self.poison.get() {
+            Some(source) => Err(Error::Poisoned {
+                source: Arc::clone(source),
+            }),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.health.is_poisoned()
+        self.poison.get().is_some()
     }
 
     /// Records the failure that ends this handle's writing; the first one stays.
     pub(crate) fn poison(&self, error: durable_io::Error) -> Error {
-        Error::Disk(self.health.poison(error))
+        self.poison.get_or_init(|| Arc::new(error.clone()));
+        self.watermark.end();
+        Error::Disk(error)
     }
 
     /// Like [`poison`](Log::poison), except for a full disk, which changes nothing.
     pub(crate) fn poison_unless_full(&self, error: durable_io::Error) -> Error {
-        Error::Disk(self.health.note(error))
+        if matches!(error, durable_io::Error::NoSpace { .. }) {
+            return Error::Disk(error);
+        }
+        self.poison(error)
     }
 
     /// Makes everything acknowledged so far durable.
@@ -196,23 +194,43 @@ impl Log {
             "",
         );
         self.sync_written(site, || {
-            let view = self.view();
-            let active = view.segments.last();
-            Written {
-                segment: Arc::clone(active.expect("a log has an active segment")),
-                last: view.next.previous(),
+            let mut view = self.view();
+            // What is acknowledged from now on waits for the next sync.
+            view.waiting_since = None;
+            let last = view.next.previous();
+            Some(Written {
+                segment: Arc::clone(view.segments.last()?),
+                last,
                 writes: view.appended.writes,
-            }
+            })
         })?;
-        Ok(self.durable())
+        Ok(self.watermark.last())
     }
 
     /// Syncs what `capture` says was written, unless it is durable already, and moves the watermark.
-    pub(crate) fn sync_written(&self, site: Site, capture: impl FnOnce() -> Written) -> Result<()> {
-        // Durable, by the barrier in it: the groups up to what was captured. Only now may they be
-        // acknowledged as durable, stated as such in later headers and in the mark, or be followed by a
-        // segment.
-        self.gate.sync_written(site, capture, |_covered| {})
+    pub(crate) fn sync_written(
+        &self,
+        site: Site,
+        capture: impl FnOnce() -> Option<Written>,
+    ) -> Result<()> {
+        // Held across the sync: a failed one is told to one caller only, so nobody may be in another
+        // one that would then succeed without the pages.
+        let _turn = lock(&self.sync_turn);
+        self.check_healthy()?;
+        let Some(written) = capture() else {
+            return Ok(());
+        };
+        if written.last <= self.watermark.last() {
+            return Ok(());
+        }
+        add(&self.counters.syncs, 1);
+        // Durable: the groups up to `written`. Only now may they be acknowledged as durable, stated
+        // as such in later headers and in the mark, or be followed by a segment.
+        match written.segment.file.sync_data_at(site) {
+            Ok(proof) => self.watermark.advance(&written, proof),
+            Err(error) => return Err(self.poison(error)),
+        }
+        Ok(())
     }
 
     /// First retained record and the one after the last that can be read.
@@ -233,7 +251,7 @@ impl Log {
 
     /// The record after the last durable one that readers may see.
     pub(crate) fn durable_end(&self, view: &View) -> Lsn {
-        self.durable().next().min(view.next)
+        self.watermark.last().next().min(view.next)
     }
 
     /// What there is to read below `end`.
@@ -274,7 +292,7 @@ impl Log {
         // Durable: everything. Only now may the mark state it as its witness.
         let durable = self.sync()?;
         // Held across I/O: see `truncate_before`.
-        let mut mark = self.health.lock(&self.mark);
+        let mut mark = lock(&self.mark);
         let sealed = Mark {
             durable,
             ..*mark.mark()
@@ -292,11 +310,11 @@ impl Log {
             appended_records: view.appended.records,
             appended_bytes: view.appended.bytes,
             group_count: load(&counters.groups),
-            sync_count: self.gate.syncs(),
+            sync_count: load(&counters.syncs),
             rotation_count: load(&counters.rotations),
             segment_count,
             disk_bytes: segment_count * self.segment_size + MARK_SIZE as u64,
-            durable_lsn: self.durable(),
+            durable_lsn: self.watermark.last(),
             last_lsn: view.next.previous(),
         }
     }

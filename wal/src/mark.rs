@@ -11,7 +11,6 @@ use std::path::Path;
 
 use durable_io::checksum::checksum_at;
 use durable_io::codec::{Decoder, Encoder};
-use durable_io::engine::UnsupportedVersion;
 use durable_io::{Dir, File, replace_file_with};
 
 use crate::error::{Corruption, Error, Result};
@@ -265,12 +264,11 @@ impl MarkFile {
         for slot in slots {
             if let Slot::Newer(version) = slot {
                 let path = file.path().to_owned();
-                return Err(UnsupportedVersion {
+                return Err(Error::UnsupportedVersion {
                     path,
                     version,
                     supported: VERSION,
-                }
-                .into());
+                });
             }
         }
         let Some((sequence, mark, settled)) = merge(slots) else {

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::vec;
 
-use durable_io::Dir;
-use durable_io::engine::StoreDir;
+use durable_io::{Dir, Lock};
 
 use crate::error::{Corruption, Error, Result};
 use crate::lsn::{Lsn, Record};
@@ -38,12 +37,11 @@ pub struct Salvage {
     durable: Lsn,
     has_ended: bool,
     /// Nobody may write meanwhile.
-    _locked: StoreDir,
+    _lock: Lock,
 }
 
 impl Salvage {
-    pub(crate) fn open(locked: StoreDir) -> Result<Self> {
-        let dir = locked.dir().clone();
+    pub(crate) fn open(dir: Dir, lock: Lock) -> Result<Self> {
         let listing = Listing::read(&dir)?;
         let Some(mark) = mark_or_guess(&dir, &listing)? else {
             return Err(mark_lost(&dir.path().join(names::MARK)));
@@ -60,7 +58,7 @@ impl Salvage {
             damage: None,
             durable: mark.durable,
             has_ended: false,
-            _locked: locked,
+            _lock: lock,
         })
     }
 

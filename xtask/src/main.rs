@@ -1,16 +1,20 @@
 //! The developer's verbs. `cargo xtask crashtest` judges the engines; `cargo xtask dump` shows what
 //! stands in a table, or in the files of a log or a store.
 
-mod dump;
-mod engines;
+#![cfg_attr(
+    not(all(feature = "fuse", target_os = "linux")),
+    allow(
+        dead_code,
+        reason = "the judge of any store is used by the layer fuse alone"
+    )
+)]
 
-use std::path::{Path, PathBuf};
+mod crashtest;
+mod dump;
+
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Parser;
-
-use engines::ENGINES;
 
 /// The developer's verbs of this workspace.
 #[derive(Debug, Parser)]
@@ -26,38 +30,31 @@ enum Verb {
     Dump(dump::Args),
     /// The process that the layer `kill` kills.
     #[command(hide = true)]
-    KillChild(crashtest::KillChild),
+    KillChild(crashtest::kill::ChildArgs),
     /// The process in which the layer `fuse` mounts.
     #[cfg(all(feature = "fuse", target_os = "linux"))]
     #[command(hide = true)]
-    FuseChild(crashtest::FuseChild),
+    FuseChild(crashtest::fuse::ChildArgs),
     /// The process whose system calls the layer `trace` reads.
     #[command(hide = true)]
-    TraceChild(crashtest::TraceChild),
+    TraceChild(crashtest::trace::ChildArgs),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let passed = match Verb::parse() {
-        Verb::Crashtest(args) => crashtest::run(&args, ENGINES, &workspace()?)?,
+        Verb::Crashtest(args) => crashtest::run(&args)?,
         Verb::Dump(args) => dump::run(&args).map(|()| true)?,
-        Verb::KillChild(child) => {
-            child.work(ENGINES)?;
+        Verb::KillChild(args) => {
+            args.work()?;
             false
         }
         #[cfg(all(feature = "fuse", target_os = "linux"))]
-        Verb::FuseChild(child) => child.work(ENGINES).map(|()| true)?,
-        Verb::TraceChild(child) => child.work(ENGINES).map(|()| true)?,
+        Verb::FuseChild(args) => crashtest::fuse::child(&args).map(|()| true)?,
+        Verb::TraceChild(args) => crashtest::trace::child(&args).map(|()| true)?,
     };
     Ok(if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// The root of the workspace that this program was built from.
-fn workspace() -> anyhow::Result<PathBuf> {
-    let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let root = built_from.context("the crate stands in the workspace's root")?;
-    Ok(root.to_owned())
 }

@@ -1,0 +1,176 @@
+//! [`Btree`]: the handle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use durable_io::Background;
+use durable_io::engine::{Trouble, Worker};
+
+use crate::error::Result;
+use crate::read_txn::ReadTxn;
+use crate::stats::{Recovery, Stats, Verified};
+use crate::store::{Store, load};
+use crate::write_txn::WriteTxn;
+
+/// An open store. Made by [`Options::open`](crate::Options::open).
+///
+/// `Send + Sync`; every method takes `&self`. Share it in an [`Arc`].
+///
+/// # Drop
+/// Dropping it joins its threads and releases the lock; it syncs nothing. [`close`](Btree::close) makes
+/// everything durable, and says whether that worked.
+#[derive(Debug)]
+pub struct Btree {
+    worker: Option<Worker>,
+    store: Arc<Store>,
+    recovery: Recovery,
+}
+
+impl Btree {
+    pub(crate) fn start(store: Store, background: Background, recovery: Recovery) -> Result<Self> {
+        let store = Arc::new(store);
+        let worker = match background {
+            Background::Threads => Some(store.start()?),
+            Background::Inline => None,
+        };
+        Ok(Self {
+            worker,
+            store,
+            recovery,
+        })
+    }
+
+    /// Begins to read: the last durable state in [`SyncMode::Always`](crate::SyncMode::Always), the last
+    /// committed one in the other modes. After a failure, the last durable one.
+    ///
+    /// # Cost
+    /// Some nanoseconds: no lock, no allocation. It never waits.
+    #[inline]
+    pub fn begin_read(&self) -> ReadTxn {
+        ReadTxn::new(self.store.snapshot())
+    }
+
+    /// Begins a write transaction; waits until no other one is open. A thread that has one open waits
+    /// for itself.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`].
+    pub fn begin_write(&self) -> Result<WriteTxn<'_>> {
+        Ok(WriteTxn::new(&self.store, self.store.begin(None)?))
+    }
+
+    /// As [`begin_write`](Btree::begin_write), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the time is over; [`Error::Poisoned`].
+    pub fn try_begin_write(&self, timeout: Duration) -> Result<WriteTxn<'_>> {
+        Ok(WriteTxn::new(&self.store, self.store.begin(Some(timeout))?))
+    }
+
+    /// Makes everything committed so far durable.
+    ///
+    /// # Errors
+    /// [`Error::Log`]: the store is poisoned; what was not durable may or may not survive.
+    /// [`Error::Poisoned`].
+    pub fn sync(&self) -> Result<()> {
+        self.store.sync()
+    }
+
+    /// Writes everything committed so far to the page file, and gives up the records of the log that
+    /// hold it. This is done in the background when it is due.
+    ///
+    /// Waits until no write transaction is open, and then goes on beside others.
+    ///
+    /// # Cost
+    /// Writes the pages that have changed since the last checkpoint, and 8 bytes for each run of free
+    /// pages. Four syncs, and those of the log.
+    ///
+    /// # Errors
+    /// [`is_no_space`](Error::is_no_space): nothing was changed. Any other: the store is poisoned.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.store.checkpoint()
+    }
+
+    /// What opening the store found and did.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Reads and checks everything: every page of every table, that each page of the file has exactly one
+    /// owner, both meta slots and the log. Waits until no write transaction is open to begin; reads and
+    /// commits go on meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Log`] for the first damage; [`Error::Disk`], [`Error::Poisoned`].
+    /// Nothing is changed.
+    pub fn verify(&self) -> Result<Verified> {
+        self.store.verify()
+    }
+
+    /// What this handle has done since it was opened, and how large the store is. Cheap; of what belongs to
+    /// the free space, nothing is told while a write transaction is open.
+    pub fn stats(&self) -> Stats {
+        let store = &self.store;
+        let counters = &store.counters;
+        let log = store.log.stats();
+        let mut stats = Stats {
+            commits: load(&counters.commits),
+            large_commits: load(&counters.large_commits),
+            checkpoints: load(&counters.checkpoints),
+            pages_written: load(&counters.pages_written),
+            pages_read: load(&store.pager.reads),
+            log_bytes: store.pending_log_bytes(),
+            unsynced_commits: log.last_lsn.0 - log.durable_lsn.0,
+            log_disk_bytes: log.disk_bytes,
+            log_syncs: log.sync_count,
+            page_size: store.pager.page_size as u64,
+            cached_pages: store.pager.resident() as u64,
+            ..Stats::default()
+        };
+        store.add_space(&mut stats);
+        stats
+    }
+
+    /// Why the last attempt to write a checkpoint in the background failed, if it did; it is tried again.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.store.trouble()
+    }
+
+    /// Under [`Background::Inline`], runs one step of queued background work and returns true, or
+    /// returns false if none is queued. Under [`Background::Threads`], false.
+    ///
+    /// # Errors
+    /// As [`checkpoint`](Btree::checkpoint), but a full disk is no error here.
+    pub fn run_background(&self) -> Result<bool> {
+        if self.worker.is_some() {
+            return Ok(false);
+        }
+        self.store.pager.health.check()?;
+        self.store.run_one_step()
+    }
+
+    /// Makes everything durable, writes a checkpoint if there is space, joins the threads and releases
+    /// the lock.
+    ///
+    /// # Errors
+    /// [`Error::Log`], [`Error::Disk`], [`Error::Poisoned`]: the handle is gone, the lock is released,
+    /// and what was not durable may or may not survive.
+    pub fn close(mut self) -> Result<()> {
+        // Joined first: nothing is written behind the last sync.
+        self.worker = None;
+        self.store.sync()?;
+        match self.store.checkpoint() {
+            // All of it is durable in the log.
+            Err(error) if error.is_no_space() => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Drop for Btree {
+    fn drop(&mut self) {
+        self.worker = None;
+        // Only now: nothing is written any more.
+        self.store.unlock();
+    }
+}

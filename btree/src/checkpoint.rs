@@ -1,0 +1,318 @@
+//! Checkpoints: what was committed since the last one goes to the page file, and the log is retired.
+//!
+//! C1. Pages are written only to places that no meta slot's tree has, and that no reader reaches.
+//! C2. They are durable, and so is the log up to the record that the slot will name, before a slot is
+//!     written.
+//! C3. The first slot is durable before the second one is written: one of them can always be read.
+//! C4. Both are durable before the log is retired, and before a page of the older tree is used again.
+//!
+//! A checkpoint goes in steps, so that commits go on beside it; only the first one takes the turn of a
+//! writer, and does no I/O meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use wal::Lsn;
+
+use crate::error::{Error, Result};
+use crate::free_list::{self, FreeList};
+use crate::meta::{SLOTS, Slot};
+use crate::page::Page;
+use crate::root::Root;
+use crate::space::Dead;
+use crate::store::{Store, add, load};
+use crate::turn::Writer;
+use crate::work::Work;
+
+/// The last checkpoint, and the one that is being written.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    /// What both slots say, durably.
+    slot: Slot,
+    /// Holds the pages that the slots reach.
+    root: Arc<Root>,
+    running: Option<Running>,
+}
+
+/// A checkpoint that is being written.
+#[derive(Debug)]
+struct Running {
+    slot: Slot,
+    root: Arc<Root>,
+    /// What goes to the file, in the order of the places.
+    pages: Vec<(u32, Arc<Page>)>,
+    /// Bytes of records that it makes needless, since the store was opened.
+    logged: u64,
+    step: Step,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Write,
+    Flip,
+    Retire,
+}
+
+impl Checkpoints {
+    /// After opening, which made both slots durable.
+    pub(crate) fn new(slot: Slot, root: Arc<Root>) -> Self {
+        Self {
+            slot,
+            root,
+            running: None,
+        }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.slot.generation
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// The version that the slots reach.
+    pub(crate) fn version(&self) -> u64 {
+        self.root.version
+    }
+}
+
+impl Store {
+    /// Writes everything committed so far to the page file and retires the log.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        self.pager.health.check()?;
+        // One that was begun may hold pages that this one needs.
+        while self.checkpoint_step(false)? {}
+        while self.checkpoint_step(true)? {}
+        Ok(())
+    }
+
+    /// Does one step of a checkpoint; begins one, if none is begun and there is something to write, and
+    /// `begins`. Returns whether there was something to do.
+    pub(crate) fn checkpoint_step(&self, begins: bool) -> Result<bool> {
+        self.pager.health.check()?;
+        {
+            // Held across I/O: one checkpoint at a time.
+            let mut checkpoints = self.lock(&self.checkpoints);
+            if checkpoints.running.is_some() {
+                self.go_on(&mut checkpoints)?;
+                return Ok(true);
+            }
+        }
+        if !begins {
+            return Ok(false);
+        }
+        // The turn of a writer comes before the lock, since a large commit has it already.
+        let mut writer = self.turn.take(None).expect("without a limit of time");
+        let begun = self.begin_checkpoint(&mut writer);
+        self.turn.give(writer);
+        begun
+    }
+
+    /// Fixes what is to be written: the last committed state.
+    fn begin_checkpoint(&self, writer: &mut Writer) -> Result<bool> {
+        let mut checkpoints = self.lock(&self.checkpoints);
+        let Writer { space, ledger } = writer;
+        space.settle(&self.pager);
+        let root = Arc::clone(&ledger.head);
+        if checkpoints.running.is_some() {
+            return Ok(true);
+        }
+        if root.lsn == checkpoints.slot.lsn {
+            return Ok(false);
+        }
+        let stamp = ledger.base.wrapping_add(ledger.take_version());
+        let list = free_list::make(&self.pager, space, &ledger.free_list, stamp)?;
+        let slot = Slot {
+            generation: checkpoints.slot.generation + 1,
+            lsn: root.lsn,
+            state: root.state(),
+            end: space.end(),
+            free_list: list.first,
+            ..checkpoints.slot
+        };
+        for page in std::mem::take(&mut ledger.free_list) {
+            // It is read until the slots say something else.
+            let birth = checkpoints.root.version;
+            space.bury(&self.pager, Dead { page, birth }, root.version);
+        }
+        ledger.free_list = list.pages.iter().map(|(number, _)| *number).collect();
+        let mut pages = std::mem::take(&mut ledger.dirty);
+        pages.extend(list.pages);
+        checkpoints.running = Some(Running {
+            slot,
+            root,
+            pages: pages.into_iter().collect(),
+            logged: load(&self.counters.logged),
+            step: Step::Write,
+        });
+        Ok(true)
+    }
+
+    fn go_on(&self, checkpoints: &mut Checkpoints) -> Result<()> {
+        let running = checkpoints.running.as_mut();
+        let running = running.expect("the caller has looked");
+        match running.step {
+            Step::Write => {
+                self.write_pages(&running.pages)?;
+                running.step = Step::Flip;
+            }
+            Step::Flip => {
+                self.flip(&running.slot)?;
+                // The log was synced, too.
+                self.set_durable(&running.root);
+                for (number, page) in std::mem::take(&mut running.pages) {
+                    self.pager.set_clean(number, &page);
+                }
+                running.step = Step::Retire;
+                checkpoints.slot = running.slot;
+                // The older tree's pages are free from here on.
+                checkpoints.root = Arc::clone(&running.root);
+            }
+            Step::Retire => {
+                let (lsn, logged) = (running.slot.lsn, running.logged);
+                self.retire(lsn)?;
+                self.counters.checkpointed.store(logged, Ordering::Relaxed);
+                checkpoints.running = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_pages(&self, pages: &[(u32, Arc<Page>)]) -> Result<()> {
+        add(&self.counters.pages_written, pages.len() as u64);
+        let written = self.pager.write(pages);
+        written.map_err(|error| self.pager.health.poison_unless_full(error))
+    }
+
+    /// Makes what was written durable, and both slots say so.
+    fn flip(&self, slot: &Slot) -> Result<()> {
+        let poison = |error: Error| self.pager.health.poison(error);
+        // Durable: the log, up to the record that the slot names. Only now may a slot name it.
+        self.log.sync().map_err(|error| poison(error.into()))?;
+        let file = &self.pager.file;
+        // Durable: the pages of the new tree. Only now may a slot refer to them.
+        drop(file.sync_data().map_err(|error| poison(error.into()))?);
+        let [first, second] = SLOTS;
+        slot.write(file, first)
+            .map_err(|error| poison(error.into()))?;
+        // Durable: the first slot. Only now may the second one, which was good, be written over.
+        drop(file.sync_data().map_err(|error| poison(error.into()))?);
+        slot.write(file, second)
+            .map_err(|error| poison(error.into()))?;
+        // Durable: the second slot. Only now may the log be retired and the older tree's pages be used
+        // again: neither slot leads there any more.
+        drop(file.sync_data().map_err(|error| poison(error.into()))?);
+        self.generation.store(slot.generation, Ordering::Release);
+        add(&self.counters.checkpoints, 1);
+        Ok(())
+    }
+
+    /// Gives up the records that the slots make needless.
+    fn retire(&self, lsn: Lsn) -> Result<()> {
+        self.log
+            .truncate_before(lsn.next())
+            .map_err(|error| self.pager.health.poison_unless_full(error.into()))
+    }
+
+    // ---- transactions that are too large for the log
+
+    /// Commits a transaction by a checkpoint: nothing of it is in the log. It is durable when this
+    /// returns.
+    pub(crate) fn commit_by_checkpoint(&self, work: Work) -> Result<()> {
+        // Held until the flip: what the next checkpoint builds on is what this one leaves. Whoever has it
+        // does not wait for the writer's turn, which is ours.
+        let mut checkpoints = self.lock(&self.checkpoints);
+        match self.try_commit_by_checkpoint(&mut checkpoints, work) {
+            Ok(root) => {
+                drop(checkpoints);
+                self.set_durable(&root);
+                self.show(&root);
+                Ok(())
+            }
+            Err((error, work)) => {
+                drop(checkpoints);
+                if let Some(work) = work {
+                    self.abort(*work);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn try_commit_by_checkpoint(
+        &self,
+        checkpoints: &mut Checkpoints,
+        mut work: Work,
+    ) -> Result<Arc<Root>, (Error, Option<Box<Work>>)> {
+        let prepared = self.prepare_large(checkpoints, &mut work);
+        let (slot, list) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err((error, Some(Box::new(work)))),
+        };
+        if let Err(error) = self.flip(&slot) {
+            return Err((error, Some(Box::new(work))));
+        }
+        add(&self.counters.large_commits, 1);
+        let mut writer = work.publish(slot.lsn, self.disk.now());
+        let Writer { space, ledger } = &mut writer;
+        for (number, page) in std::mem::take(&mut ledger.dirty) {
+            self.pager.set_clean(number, &page);
+        }
+        let root = Arc::clone(&ledger.head);
+        for page in std::mem::take(&mut ledger.free_list) {
+            let birth = checkpoints.root.version;
+            space.bury(&self.pager, Dead { page, birth }, root.version);
+        }
+        ledger.free_list = list.pages.iter().map(|(number, _)| *number).collect();
+        checkpoints.slot = slot;
+        checkpoints.root = Arc::clone(&root);
+        let logged = load(&self.counters.logged);
+        self.end_turn(writer);
+        self.counters.checkpointed.store(logged, Ordering::Relaxed);
+        // The transaction is durable. If the log cannot be made shorter now, the next checkpoint does it.
+        match self.retire(slot.lsn) {
+            Err(error) if !error.is_no_space() => Err((error, None)),
+            _ => Ok(root),
+        }
+    }
+
+    /// Writes everything to the file: the pages of the transaction, what was committed before and is not
+    /// there yet, and the list of what will be free.
+    fn prepare_large(
+        &self,
+        checkpoints: &mut Checkpoints,
+        work: &mut Work,
+    ) -> Result<(Slot, FreeList)> {
+        while checkpoints.running.is_some() {
+            self.go_on(checkpoints)?;
+        }
+        let version = work.ledger.take_version();
+        let stamp = work.draft.stamp_of(version);
+        let dropped: Vec<u32> = work.draft.dropped.iter().map(|dead| dead.page).collect();
+        let more = [&*dropped, &work.ledger.free_list].concat();
+        let list = free_list::make(&self.pager, &mut work.draft.space, &more, stamp)?;
+        let mut pages = work.ledger.dirty.clone();
+        pages.extend(work.draft.in_memory());
+        for page in &dropped {
+            pages.remove(page);
+        }
+        pages.extend(list.pages.iter().map(|(n, page)| (*n, Arc::clone(page))));
+        let pages: Vec<_> = pages.into_iter().collect();
+        if let Err(error) = self.write_pages(&pages) {
+            for (page, _) in list.pages {
+                work.draft.space.give_back(&self.pager, page);
+            }
+            return Err(error);
+        }
+        let slot = Slot {
+            generation: checkpoints.slot.generation + 1,
+            lsn: work.ledger.head.lsn,
+            state: work.state(),
+            end: work.draft.space.end(),
+            free_list: list.first,
+            ..checkpoints.slot
+        };
+        Ok((slot, list))
+    }
+}

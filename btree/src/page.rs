@@ -1,0 +1,102 @@
+//! [`Page`]: a page in memory, and [`PageRef`], by which it is read.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::Guard;
+
+/// The bytes of a page. They never change while anybody else can see them.
+#[derive(Debug)]
+pub(crate) struct Page {
+    bytes: Box<[u8]>,
+    /// It was read since the cache last looked.
+    is_used: AtomicBool,
+    /// The file does not hold it yet, for sure: it must stay in memory.
+    is_dirty: AtomicBool,
+}
+
+impl Page {
+    /// A page that is in the file.
+    pub(crate) fn new(bytes: Box<[u8]>) -> Self {
+        Self {
+            bytes,
+            is_used: AtomicBool::new(true),
+            is_dirty: AtomicBool::new(false),
+        }
+    }
+
+    /// A page that is not in the file yet.
+    pub(crate) fn dirty(bytes: Box<[u8]>) -> Self {
+        Self {
+            is_dirty: AtomicBool::new(true),
+            ..Self::new(bytes)
+        }
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Notes that it is read. Writes only if nobody has since the cache looked: readers of a hot page do
+    /// not take its cache line from each other.
+    #[inline]
+    pub(crate) fn touch(&self) {
+        if !self.is_used.load(Ordering::Relaxed) {
+            self.is_used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was read since this was last asked.
+    pub(crate) fn take_used(&self) -> bool {
+        self.is_used.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.is_dirty.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_clean(&self) {
+        self.is_dirty.store(false, Ordering::Release);
+    }
+}
+
+/// A page that is being read: it stays what it is as long as this lives.
+#[derive(Debug)]
+pub(crate) struct PageRef(Guard<Option<Arc<Page>>>);
+
+impl PageRef {
+    /// `None` if the place is empty.
+    #[inline]
+    pub(crate) fn new(guard: Guard<Option<Arc<Page>>>) -> Option<Self> {
+        guard.is_some().then_some(Self(guard))
+    }
+
+    pub(crate) fn of(page: Arc<Page>) -> Self {
+        Self(Guard::from_inner(Some(page)))
+    }
+
+    /// The page, for who keeps it longer.
+    pub(crate) fn to_arc(&self) -> Arc<Page> {
+        Arc::clone(self.page())
+    }
+
+    #[inline]
+    pub(crate) fn page(&self) -> &Arc<Page> {
+        self.0.as_ref().expect("made of a page")
+    }
+}
+
+impl Deref for PageRef {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.page().bytes()
+    }
+}

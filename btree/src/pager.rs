@@ -1,0 +1,208 @@
+//! [`Pager`]: pages in the file and in memory. It knows neither trees nor transactions.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use durable_io::File;
+use durable_io::checksum::{Place, checksum_at};
+
+use crate::error::{Corruption, Error, Result};
+use crate::health::Health;
+use crate::node::{self, Kind, Ref};
+use crate::page::{Page, PageRef};
+use crate::page_table::PageTable;
+
+/// Pages that are written with one call at most.
+const RUN: usize = 64;
+
+/// The page file.
+#[derive(Debug)]
+pub(crate) struct Pager {
+    pub(crate) file: File,
+    pub(crate) page_size: usize,
+    pub(crate) store_id: u64,
+    pub(crate) table: PageTable,
+    pub(crate) health: Health,
+    /// Clean pages in memory, by number, in the order in which they are looked at for eviction; with
+    /// some that are gone already.
+    clock: Mutex<VecDeque<u32>>,
+    /// Pages in `clock`, and how many there may be.
+    resident: AtomicUsize,
+    capacity: usize,
+    pub(crate) reads: AtomicU64,
+}
+
+impl Pager {
+    pub(crate) fn new(file: File, page_size: u32, store_id: u64, capacity: usize) -> Self {
+        Self {
+            file,
+            page_size: page_size as usize,
+            store_id,
+            table: PageTable::new(),
+            health: Health::new(),
+            clock: Mutex::new(VecDeque::new()),
+            resident: AtomicUsize::new(0),
+            capacity,
+            reads: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn offset(&self, page: u32) -> u64 {
+        u64::from(page) * self.page_size as u64
+    }
+
+    pub(crate) fn corrupt(&self, page: u32, reason: Corruption) -> Error {
+        Error::corrupt(self.file.path(), self.offset(page), reason)
+    }
+
+    /// The page that `r` refers to.
+    #[inline]
+    pub(crate) fn read(&self, r: Ref) -> Result<PageRef> {
+        match PageRef::new(self.table.place(r.page).load()) {
+            Some(page) => {
+                if node::stamp(&page) != r.stamp {
+                    return Err(self.corrupt(r.page, Corruption::StalePage));
+                }
+                page.page().touch();
+                Ok(page)
+            }
+            None => self.load(r),
+        }
+    }
+
+    /// A leaf or a branch.
+    #[inline]
+    pub(crate) fn read_node(&self, r: Ref) -> Result<PageRef> {
+        let page = self.read(r)?;
+        match node::kind(&page) {
+            Some(Kind::Leaf | Kind::Branch) => Ok(page),
+            _ => Err(self.corrupt(r.page, Corruption::Kind)),
+        }
+    }
+
+    #[cold]
+    fn load(&self, r: Ref) -> Result<PageRef> {
+        let page = Arc::new(Page::new(self.read_from_file(r)?));
+        let place = self.table.place(r.page);
+        // Somebody may have been faster; it is the same page.
+        let before = place.compare_and_swap(&None::<Arc<Page>>, Some(Arc::clone(&page)));
+        if before.is_none() {
+            self.remember(r.page);
+        }
+        Ok(PageRef::of(page))
+    }
+
+    /// Reads and checks a page of the file, whatever is in memory.
+    pub(crate) fn read_from_file(&self, r: Ref) -> Result<Box<[u8]>> {
+        let mut bytes = vec![0; self.page_size].into_boxed_slice();
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.file.read_exact_at(&mut bytes, self.offset(r.page))?;
+        self.check(r, &bytes)
+            .map_err(|reason| self.corrupt(r.page, reason))?;
+        Ok(bytes)
+    }
+
+    fn check(&self, r: Ref, bytes: &[u8]) -> Result<(), Corruption> {
+        if node::u32_at(bytes, 0) != self.checksum(r.page, bytes) {
+            return Err(Corruption::Checksum);
+        }
+        if node::stamp(bytes) != r.stamp {
+            return Err(Corruption::StalePage);
+        }
+        match node::kind(bytes) {
+            Some(Kind::Leaf | Kind::Branch) => node::check(bytes),
+            Some(Kind::Overflow | Kind::FreeList) => node::check_chained(bytes),
+            None => Err(Corruption::Kind),
+        }
+    }
+
+    fn checksum(&self, page: u32, bytes: &[u8]) -> u32 {
+        let place = Place {
+            id: self.store_id,
+            number: 1,
+            offset: self.offset(page),
+        };
+        checksum_at(place, bytes.get(4..).expect("a page has a header"))
+    }
+
+    /// Writes `pages`, which are in the order of their numbers. The kernel has them when this returns;
+    /// the disk may not.
+    pub(crate) fn write(&self, pages: &[(u32, Arc<Page>)]) -> Result<()> {
+        let follows = |a: &(u32, Arc<Page>), b: &(u32, Arc<Page>)| a.0 + 1 == b.0;
+        for run in pages.chunk_by(follows) {
+            for run in run.chunks(RUN) {
+                self.write_run(run)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_run(&self, run: &[(u32, Arc<Page>)]) -> Result<()> {
+        let Some((first, _)) = run.first() else {
+            return Ok(());
+        };
+        let sums: Vec<_> = run
+            .iter()
+            .map(|(number, page)| self.checksum(*number, page.bytes()).to_le_bytes())
+            .collect();
+        let mut slices = Vec::with_capacity(2 * run.len());
+        for (sum, (_, page)) in sums.iter().zip(run) {
+            slices.push(IoSlice::new(sum));
+            let rest = page.bytes().get(4..);
+            slices.push(IoSlice::new(rest.expect("a page has a header")));
+        }
+        Ok(self
+            .file
+            .write_all_vectored_at(&mut slices, self.offset(*first))?)
+    }
+
+    /// Page `number` is in the file now: it may leave memory.
+    pub(crate) fn set_clean(&self, number: u32, page: &Page) {
+        if page.is_dirty() {
+            page.set_clean();
+            self.remember(number);
+        }
+    }
+
+    /// Page `number` was read into memory: others go, if there are too many.
+    fn remember(&self, number: u32) {
+        let mut clock = self.health.shared().lock(&self.clock);
+        clock.push_back(number);
+        // Each page gets one more turn if it was read since the last one.
+        let mut turns = 2 * clock.len();
+        while clock.len() > self.capacity && turns > 0 {
+            turns -= 1;
+            let Some(oldest) = clock.pop_front() else {
+                break;
+            };
+            if !self.evict(oldest) {
+                clock.push_back(oldest);
+            }
+        }
+        self.resident.store(clock.len(), Ordering::Relaxed);
+    }
+
+    /// Forgets page `number`, unless it was read since the last time; returns whether it is gone.
+    fn evict(&self, number: u32) -> bool {
+        let place = self.table.place(number);
+        let page = place.load_full();
+        match &page {
+            // A dirty one has come to the place of a page that is gone.
+            None => true,
+            Some(page) if page.is_dirty() => true,
+            Some(page) if page.take_used() => false,
+            Some(_) => {
+                // Only the one that was looked at: another one may have come.
+                place.compare_and_swap(&page, None);
+                true
+            }
+        }
+    }
+
+    /// Clean pages in memory.
+    pub(crate) fn resident(&self) -> usize {
+        self.resident.load(Ordering::Relaxed)
+    }
+}

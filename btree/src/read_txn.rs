@@ -1,0 +1,208 @@
+//! [`ReadTxn`] and [`Table`]: reading a committed state.
+
+use std::fmt;
+use std::ops::RangeBounds;
+use std::sync::Arc;
+
+use arc_swap::Guard;
+
+use crate::catalog::{NamedTable, TableEntry};
+use crate::error::{Corruption, Error, Result};
+use crate::lookup::{find, is_in_reach, leaf_of};
+use crate::node::{Node, Ref};
+use crate::page::PageRef;
+use crate::range::{Range, Source, value_at};
+use crate::root::{Root, Tree};
+use crate::value::Value;
+use crate::work::list;
+
+/// A committed state of the store, from [`Btree::begin_read`](crate::Btree::begin_read). It never changes,
+/// blocks nobody, and can be kept and sent to other threads; as long as it lives, the pages that it
+/// reaches are used for nothing else.
+pub struct ReadTxn(Guard<Arc<Root>>);
+
+impl ReadTxn {
+    #[inline]
+    pub(crate) fn new(root: Guard<Arc<Root>>) -> Self {
+        Self(root)
+    }
+
+    /// The table `name`.
+    ///
+    /// # Cost
+    /// One lookup in the catalog.
+    ///
+    /// # Errors
+    /// [`Error::NoTable`]; and as [`Table::get`].
+    pub fn table(&self, name: &str) -> Result<Table<'_>> {
+        let root = &*self.0;
+        let entry = match root.catalog.root {
+            Some(catalog) => Reader { root }.get(catalog, name.as_bytes())?,
+            None => None,
+        };
+        let entry = entry.ok_or_else(|| Error::NoTable {
+            name: name.to_owned(),
+        })?;
+        let entry = TableEntry::decode(&entry).ok_or_else(|| corrupt_catalog(root))?;
+        Ok(Table {
+            root,
+            tree: entry.tree,
+        })
+    }
+
+    /// The names of all tables, in order.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    pub fn tables(&self) -> Result<Vec<String>> {
+        let root = &*self.0;
+        let tables = list(Source::Root(Arc::clone(root)), root.catalog)?;
+        let tables = tables.ok_or_else(|| corrupt_catalog(root))?;
+        Ok(names(tables))
+    }
+}
+
+fn corrupt_catalog(root: &Root) -> Error {
+    let page = root.catalog.root.map_or(0, |root| root.page);
+    root.pager.corrupt(page, Corruption::Record)
+}
+
+pub(crate) fn names(tables: Vec<NamedTable>) -> Vec<String> {
+    let names = tables.into_iter().map(|(name, _)| name);
+    names
+        .map(|name| String::from_utf8_lossy(&name).into_owned())
+        .collect()
+}
+
+impl Clone for ReadTxn {
+    /// The same state.
+    fn clone(&self) -> Self {
+        Self(Guard::from_inner(Arc::clone(&self.0)))
+    }
+}
+
+impl fmt::Debug for ReadTxn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadTxn")
+            .field("version", &self.0.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads pages of a root.
+#[derive(Clone, Copy)]
+struct Reader<'t> {
+    root: &'t Arc<Root>,
+}
+
+impl Reader<'_> {
+    #[inline]
+    fn get(self, tree: Ref, key: &[u8]) -> Result<Option<Value>> {
+        let pager = &self.root.pager;
+        pager.health.check_read(self.root.version)?;
+        let found = find(pager, |r| pager.read_node(r), tree, key)?;
+        found
+            .map(|(page, index)| value_at(pager, |r| pager.read(r), page, index))
+            .transpose()
+    }
+}
+
+/// A table in a [`ReadTxn`].
+#[derive(Clone, Copy)]
+pub struct Table<'t> {
+    root: &'t Arc<Root>,
+    tree: Tree,
+}
+
+impl Table<'_> {
+    /// The value of `key`.
+    ///
+    /// # Cost
+    /// One page for each level of the tree; none is read from the file if they are in memory, and then
+    /// no lock is taken and nothing is copied. A value over a quarter of a page is put together from
+    /// pages of its own.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if a page on the way is damaged; other keys may still be read.
+    /// [`Error::Disk`]. [`Error::Poisoned`] if a write or sync failed before this state was durable.
+    #[inline]
+    pub fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        match self.tree.root {
+            Some(root) => Reader { root: self.root }.get(root, key),
+            None => Ok(None),
+        }
+    }
+
+    /// The values of `keys`, in their order. Keys that are in order are found faster: those of one leaf
+    /// share the way to it.
+    ///
+    /// # Errors
+    /// As [`get`](Table::get).
+    pub fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
+        let Some(root) = self.tree.root else {
+            return Ok(keys.iter().map(|_| None).collect());
+        };
+        let pager = &self.root.pager;
+        pager.health.check_read(self.root.version)?;
+        let mut leaf: Option<PageRef> = None;
+        keys.iter()
+            .map(|key| {
+                let near = leaf.take().filter(|leaf| is_in_reach(leaf, key));
+                let page = match near {
+                    Some(page) => page,
+                    None => leaf_of(pager, root, key)?,
+                };
+                let found = Node::new(&page).search(key).ok();
+                let found = found.map(|index| {
+                    let page = PageRef::of(page.to_arc());
+                    value_at(pager, |r| pager.read(r), page, index)
+                });
+                leaf = Some(page);
+                found.transpose()
+            })
+            .collect()
+    }
+
+    /// The entries whose keys lie in `range`, in order.
+    ///
+    /// # Errors
+    /// None here; the items of the [`Range`].
+    pub fn range<'k>(&self, range: impl RangeBounds<&'k [u8]>) -> Range<'static> {
+        let source = Source::Root(Arc::clone(self.root));
+        Range::new(source, self.tree.root, &range)
+    }
+
+    /// The entry with the smallest key.
+    ///
+    /// # Errors
+    /// As [`get`](Table::get).
+    pub fn first(&self) -> Result<Option<(Vec<u8>, Value)>> {
+        self.range(..).next().transpose()
+    }
+
+    /// The entry with the largest key.
+    ///
+    /// # Errors
+    /// As [`get`](Table::get).
+    pub fn last(&self) -> Result<Option<(Vec<u8>, Value)>> {
+        self.range(..).next_back().transpose()
+    }
+
+    /// How many entries there are. Costs nothing.
+    pub fn len(&self) -> u64 {
+        self.tree.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.tree.len == 0
+    }
+}
+
+impl fmt::Debug for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("len", &self.tree.len)
+            .finish_non_exhaustive()
+    }
+}

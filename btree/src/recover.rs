@@ -1,0 +1,244 @@
+//! Opening: the newest meta slot, and the records of the log behind it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use durable_io::engine::open_store;
+use durable_io::{Dir, File, SyncMode, replace_file_with};
+use wal::{Lsn, Wal};
+
+use crate::checkpoint::Checkpoints;
+use crate::error::{Corruption, Error, Result};
+use crate::meta::{self, META_SIZE, SLOTS, Slot, first_page};
+use crate::options::{DEFAULT_LOG_SEGMENT_SIZE, Options, refuse_page_size};
+use crate::pager::Pager;
+use crate::record::Record;
+use crate::root::Root;
+use crate::space::Space;
+use crate::stats::Recovery;
+use crate::store::{Parts, Store};
+use crate::turn::{Ledger, Writer};
+use crate::work::Work;
+use crate::{free_list, names};
+
+/// The version of the state that the slots name.
+const SLOT_VERSION: u64 = 1;
+
+pub(crate) fn recover(options: Options, path: &Path) -> Result<(Store, Recovery)> {
+    // Durable: the directory's own name. Only now may anything in it be relied on.
+    let dir = open_store(&options.disk, path, names::LOCK)?;
+    let mut recovery = Recovery::default();
+    let file = open_pages(&options, dir.dir(), &mut recovery)?;
+    let (slot, are_equal) = meta::read(&file)?;
+    check_page_size(&options, &slot)?;
+    let backed = file.len()? / u64::from(slot.page_size);
+    if backed < slot.end.into() && slot.end > first_page(slot.page_size) {
+        return Err(Error::corrupt(file.path(), 0, Corruption::Length));
+    }
+    let log = open_log(&options, path)?;
+    check_log(&slot, &log)?;
+    settle_slots(&file, &slot, are_equal)?;
+    recovery.repaired_slot = !are_equal;
+
+    let clean = options.clean_pages(slot.page_size);
+    let pager = Arc::new(Pager::new(file, slot.page_size, slot.store_id, clean));
+    let backed = u32::try_from(backed).unwrap_or(u32::MAX);
+    let (root, writer) = writer_of(&options, &pager, &slot, backed)?;
+    let settings = options.settings(slot.page_size);
+    let checkpoints = Checkpoints::new(slot, root);
+    let replayed = replay(&options, &log, &slot, writer, settings.dirty_pages / 2)?;
+    recovery.replayed_records = replayed.records;
+    recovery.replayed_bytes = replayed.bytes;
+    if log.bounds().start <= slot.lsn {
+        // The slots are durable: what they hold is not needed in the log.
+        log.truncate_before(slot.lsn.next())?;
+    }
+    let store = Store::new(Parts {
+        disk: options.disk,
+        settings,
+        pager,
+        log,
+        writer: replayed.writer,
+        checkpoints,
+        dir,
+    });
+    crate::store::add(&store.counters.logged, replayed.bytes);
+    Ok((store, recovery))
+}
+
+/// Opens the page file; makes one if there is none, and nothing that only a store with one has.
+fn open_pages(options: &Options, dir: &Dir, recovery: &mut Recovery) -> Result<File> {
+    match dir.open(names::PAGES) {
+        Ok(file) => {
+            // Durable: the file's name, which a process that was killed may have left undone. Only now
+            // may there be a log.
+            dir.sync()?;
+            return Ok(file);
+        }
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error.into()),
+    }
+    if dir.list()?.iter().any(|entry| entry.name == names::LOG) {
+        let path = dir.path().join(names::PAGES);
+        return Err(Error::corrupt(&path, 0, Corruption::PagesLost));
+    }
+    let slot = Slot::empty(options.page_size_of_new(), options.disk.unique_id()?);
+    // Durable: the page file, whole, and its name. Only now may there be a log.
+    replace_file_with(dir, names::PAGES, |file| {
+        file.allocate(0, META_SIZE)?;
+        SLOTS
+            .into_iter()
+            .try_for_each(|offset| slot.write(file, offset))
+    })?;
+    recovery.created = true;
+    Ok(dir.open(names::PAGES)?)
+}
+
+fn check_page_size(options: &Options, slot: &Slot) -> Result<()> {
+    match options.page_size {
+        Some(size) if size != slot.page_size => Err(refuse_page_size(
+            size,
+            "a store keeps the page size it was created with",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn open_log(options: &Options, path: &Path) -> Result<Wal> {
+    let sync = match options.sync {
+        // Commits append one by one and then share a sync.
+        SyncMode::Always => SyncMode::Manual,
+        other => other,
+    };
+    let log = wal::Options::new()
+        .sync(sync)
+        .background(options.background)
+        .disk(options.disk.clone());
+    let dir = path.join(names::LOG);
+    let is_new = match options.disk.open_dir(&dir) {
+        Ok(_) => false,
+        Err(error) if error.is_not_found() => true,
+        Err(error) => return Err(error.into()),
+    };
+    let log = match options.log_segment_size {
+        Some(size) => log.segment_size(size),
+        None if is_new => log.segment_size(DEFAULT_LOG_SEGMENT_SIZE),
+        None => log,
+    };
+    Ok(log.open(dir)?)
+}
+
+/// Whether the log belongs to the slot: it begins at most behind the slot's record and ends at least
+/// there, all of it is of this store, and none of it was written when newer slots were durable.
+fn check_log(slot: &Slot, log: &Wal) -> Result<()> {
+    let bounds = log.bounds();
+    let corrupt = |reason| Error::corrupt(Path::new(names::LOG), 0, reason);
+    if !(bounds.start..=bounds.end).contains(&slot.lsn.next()) {
+        return Err(corrupt(Corruption::LogRange {
+            first: bounds.start.0,
+            last: bounds.end.previous().0,
+            mark: slot.lsn.0,
+        }));
+    }
+    for record in log.records(slot.lsn.next()) {
+        let record = record?;
+        let record = Record::decode(&record.payload).ok_or_else(|| corrupt(Corruption::Record))?;
+        if record.store_id != slot.store_id {
+            return Err(corrupt(Corruption::ForeignLog));
+        }
+        if record.generation > slot.generation {
+            return Err(corrupt(Corruption::Generation {
+                found: record.generation,
+                slot: slot.generation,
+            }));
+        }
+    }
+    Ok(())
+}
+
+/// Makes both slots say the same, durably. They are written again even if they do: what was read may
+/// never have reached the disk.
+fn settle_slots(file: &File, slot: &Slot, are_equal: bool) -> Result<()> {
+    let [first, second] = SLOTS;
+    if !are_equal {
+        slot.write(file, first)?;
+        // Durable: the first slot. Only now may the second one be written over.
+        drop(file.sync_data()?);
+    }
+    slot.write(file, second)?;
+    // Durable: both slots. Only now may a page that an older one reaches be written over.
+    drop(file.sync_data()?);
+    Ok(())
+}
+
+/// The state that the slots name.
+fn writer_of(
+    options: &Options,
+    pager: &Arc<Pager>,
+    slot: &Slot,
+    backed: u32,
+) -> Result<(Arc<Root>, Writer)> {
+    let first = first_page(slot.page_size);
+    let (own, free) = free_list::read(pager, slot.free_list, first..slot.end)?;
+    let growth = options.growth_in_pages(slot.page_size);
+    let mut space = Space::new(first, slot.end, backed, free, growth);
+    space.pin(SLOT_VERSION, options.disk.now());
+    let at = (SLOT_VERSION, slot.lsn);
+    let released = Arc::clone(space.released());
+    let root = Root::new(at, slot.state, pager, &released);
+    let root = Arc::new(root);
+    let ledger = Ledger {
+        head: Arc::clone(&root),
+        dirty: std::collections::BTreeMap::new(),
+        next_version: SLOT_VERSION + 1,
+        base: options.disk.unique_id()?,
+        free_list: own,
+    };
+    Ok((root, Writer { space, ledger }))
+}
+
+struct Replayed {
+    writer: Writer,
+    records: u64,
+    bytes: u64,
+}
+
+/// Applies the records behind the slot's.
+fn replay(
+    options: &Options,
+    log: &Wal,
+    slot: &Slot,
+    writer: Writer,
+    memory: usize,
+) -> Result<Replayed> {
+    let pager = Arc::clone(&writer.ledger.head.pager);
+    let (from, end) = (slot.lsn.next(), log.bounds().end);
+    let all = end.0 - from.0;
+    let mut replayed = Replayed {
+        writer,
+        records: 0,
+        bytes: 0,
+    };
+    if all == 0 {
+        return Ok(replayed);
+    }
+    let mut work = Work::new(&pager, replayed.writer, memory, usize::MAX);
+    work.draft.replay();
+    work.open_all()?;
+    for record in log.records(from) {
+        let payload = record?.payload;
+        let corrupt = || Error::corrupt(Path::new(names::LOG), 0, Corruption::Record);
+        let mut record = Record::decode(&payload).ok_or_else(corrupt)?;
+        while let Some(change) = record.next().map_err(|()| corrupt())? {
+            work.apply(change)?;
+        }
+        work.forget_changes();
+        replayed.records += 1;
+        replayed.bytes += payload.len() as u64;
+        options.progress.tell((replayed.records, all));
+    }
+    work.finish()?;
+    let last: Lsn = end.previous();
+    replayed.writer = work.publish(last, options.disk.now());
+    Ok(replayed)
+}

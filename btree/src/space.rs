@@ -1,0 +1,220 @@
+//! [`Space`]: which pages of the file are free, and which will be once nobody can see them any more.
+//!
+//! A page lives from the version that made it to the version that dropped it. Versions that somebody
+//! holds are *pinned*: the last one, the last durable one, those of the meta slots, that of a checkpoint
+//! that is being written, those of open readers. One rule frees pages: a dead page is free when no
+//! pinned version lies within its life.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::pager::Pager;
+use crate::root::Released;
+
+/// A page that is no part of the last version any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dead {
+    pub(crate) page: u32,
+    /// The version that made it.
+    pub(crate) birth: u64,
+}
+
+/// A dead page, and the version that dropped it.
+#[derive(Clone, Copy, Debug)]
+struct Buried {
+    dead: Dead,
+    death: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Space {
+    /// The first page behind the meta slots.
+    first: u32,
+    /// Pages from this one on were never used.
+    end: u32,
+    /// The file has room for pages below this one.
+    backed: u32,
+    free: BTreeSet<u32>,
+    /// The pinned versions, and when they were committed.
+    pins: BTreeMap<u64, Duration>,
+    /// Dead pages, by the newest pinned version within their life.
+    buried: BTreeMap<u64, Vec<Buried>>,
+    released: Arc<Released>,
+    limits: Growth,
+}
+
+/// How the file grows, in pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Growth {
+    /// By at least so many.
+    pub(crate) step: u32,
+    /// So many are kept for what frees others.
+    pub(crate) reserve: u32,
+}
+
+/// Who asks for a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It holds more.
+    Grow,
+    /// It is needed to free others: the reserve may be used.
+    Free,
+}
+
+impl Space {
+    pub(crate) fn new(
+        first: u32,
+        end: u32,
+        backed: u32,
+        free: BTreeSet<u32>,
+        limits: Growth,
+    ) -> Self {
+        Self {
+            first,
+            end,
+            backed: backed.max(end),
+            free,
+            pins: BTreeMap::new(),
+            buried: BTreeMap::new(),
+            released: Arc::default(),
+            limits,
+        }
+    }
+
+    pub(crate) fn released(&self) -> &Arc<Released> {
+        &self.released
+    }
+
+    pub(crate) fn first(&self) -> u32 {
+        self.first
+    }
+
+    pub(crate) fn end(&self) -> u32 {
+        self.end
+    }
+
+    pub(crate) fn backed(&self) -> u32 {
+        self.backed
+    }
+
+    /// Pages that can be had without making the file longer.
+    pub(crate) fn room(&self) -> u32 {
+        let free = u32::try_from(self.free.len()).expect("pages have 32-bit numbers");
+        free + (self.backed - self.end)
+    }
+
+    /// Whether so little is left that pages which are only pinned by the meta slots should be freed.
+    pub(crate) fn is_short(&self) -> bool {
+        self.room() < self.limits.reserve
+    }
+
+    /// A page to write to.
+    ///
+    /// # Errors
+    /// [`NoSpace`](durable_io::Error::NoSpace) if there is none and the file cannot grow.
+    pub(crate) fn take(&mut self, pager: &Pager, purpose: Purpose) -> Result<u32> {
+        if self.room() <= self.limits.reserve {
+            let grown = self.grow(pager);
+            let may_go_on = purpose == Purpose::Free && self.room() > 0;
+            match grown {
+                Err(error) if error.is_no_space() && may_go_on => {}
+                other => other?,
+            }
+        }
+        if let Some(page) = self.free.pop_first() {
+            return Ok(page);
+        }
+        let page = self.end;
+        self.end += 1;
+        Ok(page)
+    }
+
+    /// Makes the file longer: by an eighth, or as much as is needed if that does not fit.
+    fn grow(&mut self, pager: &Pager) -> Result<()> {
+        let needed = self.limits.reserve + 1 - self.room();
+        let wanted = (self.end / 8).max(self.limits.step).max(needed);
+        for pages in [wanted, needed] {
+            let backed = self.backed.saturating_add(pages);
+            let len = pager.offset(backed) - pager.offset(self.backed);
+            match pager.file.allocate(pager.offset(self.backed), len) {
+                Ok(()) => {
+                    self.backed = backed;
+                    return Ok(());
+                }
+                Err(durable_io::Error::NoSpace { .. }) if pages > needed => {}
+                Err(error) => return Err(pager.health.poison_unless_full(error.into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `page` free at once: nobody but the transaction that took it has seen it.
+    pub(crate) fn give_back(&mut self, pager: &Pager, page: u32) {
+        pager.table.clear(page);
+        let is_new = self.free.insert(page);
+        debug_assert!(is_new, "page {page} is freed twice");
+    }
+
+    /// Holds everything that version `version` reaches, until it is [released](Released).
+    pub(crate) fn pin(&mut self, version: u64, at: Duration) {
+        self.pins.insert(version, at);
+    }
+
+    /// Version `death` has dropped a page.
+    pub(crate) fn bury(&mut self, pager: &Pager, dead: Dead, death: u64) {
+        let newest = self.pins.range(..death).next_back();
+        match newest {
+            Some((&pin, _)) if pin >= dead.birth => {
+                self.buried
+                    .entry(pin)
+                    .or_default()
+                    .push(Buried { dead, death });
+            }
+            _ => self.give_back(pager, dead.page),
+        }
+    }
+
+    /// Frees what only versions have held that nobody holds any more.
+    pub(crate) fn settle(&mut self, pager: &Pager) {
+        for version in self.released.take() {
+            self.pins.remove(&version);
+            for buried in self.buried.remove(&version).unwrap_or_default() {
+                self.bury(pager, buried.dead, buried.death);
+            }
+        }
+    }
+
+    /// Every page that the last version does not reach, in order.
+    pub(crate) fn unused(&self) -> BTreeSet<u32> {
+        let dead = self
+            .buried
+            .values()
+            .flatten()
+            .map(|buried| buried.dead.page);
+        dead.chain(self.free.iter().copied()).collect()
+    }
+
+    pub(crate) fn free_pages(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Dead pages that are still pinned.
+    pub(crate) fn buried_pages(&self) -> usize {
+        self.buried.values().map(Vec::len).sum()
+    }
+
+    /// Dead pages that version `version` reaches.
+    pub(crate) fn pinned_by(&self, version: u64) -> usize {
+        let later = self.buried.range(version..).flat_map(|(_, buried)| buried);
+        later.filter(|buried| buried.dead.birth <= version).count()
+    }
+
+    /// The oldest version that somebody holds, other than `known`, and when it was committed.
+    pub(crate) fn oldest_pin(&self, known: &[u64]) -> Option<(u64, Duration)> {
+        let pins = self.pins.iter().map(|(&version, &at)| (version, at));
+        pins.into_iter()
+            .find(|(version, _)| !known.contains(version))
+    }
+}
