@@ -9,8 +9,8 @@ use std::fmt::{Arguments, Display};
 use std::io::Write;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
-use std::sync::Arc;
 
+use durable_io::engine::{Chain, Text};
 use durable_io::{Dir, Disk};
 
 use crate::error::{Corruption, Error, Result};
@@ -25,7 +25,7 @@ use crate::segment::BadHeader;
 use crate::stats::Tail;
 use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
 
-use text::{Chain, Lsns, Newer};
+use text::{Lsns, Newer};
 
 /// How many bytes of a record are shown.
 const SHOWN_BYTES: usize = 32;
@@ -61,7 +61,7 @@ pub fn dump(disk: &Disk, dir: impl AsRef<Path>, detail: Detail, out: &mut dyn Wr
     let mut dump = Dump {
         dir,
         detail,
-        out,
+        out: Text::new(out),
         mark: None,
         log_id: None,
         expected: None,
@@ -78,7 +78,7 @@ pub fn dump(disk: &Disk, dir: impl AsRef<Path>, detail: Detail, out: &mut dyn Wr
 struct Dump<'a> {
     dir: Dir,
     detail: Detail,
-    out: &'a mut dyn Write,
+    out: Text<'a>,
     /// What the mark says, if it can be read.
     mark: Option<Mark>,
     /// The log's id, by the mark, or else by the first segment that tells.
@@ -89,9 +89,7 @@ struct Dump<'a> {
 
 impl Dump<'_> {
     fn line(&mut self, text: Arguments<'_>) -> Result<()> {
-        writeln!(self.out, "{text}").map_err(|error| Error::Output {
-            source: Arc::new(error),
-        })
+        Ok(self.out.line(text)?)
     }
 
     fn damage(&mut self, offset: u64, reason: impl Display) -> Result<()> {
@@ -101,7 +99,7 @@ impl Dump<'_> {
     /// Shows the error of reading a file, if it is one; only an error of `out` ends the dump.
     fn shown(&mut self, read: Result<()>) -> Result<()> {
         match read {
-            Err(error) if !matches!(error, Error::Output { .. }) => {
+            Err(error) if !matches!(error, Error::Output(_)) => {
                 self.line(format_args!("! {}", Chain(&error)))
             }
             other => other,
@@ -231,8 +229,8 @@ impl Dump<'_> {
         let dead = if is_dead { ", dead" } else { "" };
         self.line(format_args!("\nsegment {number}: {name}{dead}"))?;
         let id = match log_id_of(&self.dir, number) {
-            Err(Error::UnsupportedVersion { version, .. }) => {
-                return self.damage(0, Newer(version));
+            Err(Error::UnsupportedVersion(newer)) => {
+                return self.damage(0, Newer(newer.version));
             }
             found => found?.or(self.log_id),
         };

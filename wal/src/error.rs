@@ -1,7 +1,8 @@
 //! The one error of this crate.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+
+use durable_io::engine::{InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion};
 
 use crate::lsn::Lsn;
 
@@ -31,11 +32,8 @@ pub enum Error {
     },
     /// An earlier write or sync failed, so nobody knows what of it is on the disk. Reads of durable
     /// records go on; reopen the log to recover.
-    #[error("the log is poisoned by an earlier failed write or sync; reopen it to recover")]
-    Poisoned {
-        /// The failure.
-        source: Arc<durable_io::Error>,
-    },
+    #[error(transparent)]
+    Poisoned(#[from] Poisoned),
     /// What was to be read next was given up in the meantime: by
     /// [`Wal::truncate_after`](crate::Wal::truncate_after), or, for [`Follow`](crate::Follow), by
     /// [`Wal::truncate_before`](crate::Wal::truncate_before). Read again from a position in
@@ -55,38 +53,18 @@ pub enum Error {
         limit: u64,
     },
     /// The file was written by a newer version of this crate.
-    #[error("{} has format version {version}; this program reads up to {supported}", path.display())]
-    UnsupportedVersion {
-        /// The file.
-        path: PathBuf,
-        /// Its format version.
-        version: u32,
-        /// The newest version that can be read.
-        supported: u32,
-    },
+    #[error(transparent)]
+    UnsupportedVersion(#[from] UnsupportedVersion),
     /// An option has a value that the log cannot work with. Nothing was changed.
-    #[error("option {option} cannot be {value}: {rule}")]
-    InvalidOption {
-        /// The option's name.
-        option: &'static str,
-        /// What was asked for.
-        value: u64,
-        /// What is allowed.
-        rule: &'static str,
-    },
+    #[error(transparent)]
+    InvalidOption(#[from] InvalidOption),
     /// The system refused a thread for the background work. The log was not opened, or nothing was
     /// submitted.
-    #[error("cannot start the log's background thread")]
-    Thread {
-        /// What the system answered.
-        source: Arc<std::io::Error>,
-    },
+    #[error(transparent)]
+    Thread(#[from] NoThread),
     /// The text of [`dump()`](crate::dump()) could not be written to where it goes.
-    #[error("cannot write the text of a dump")]
-    Output {
-        /// What the writer answered.
-        source: Arc<std::io::Error>,
-    },
+    #[error(transparent)]
+    Output(#[from] NoOutput),
 }
 
 /// What is wrong with a damaged file.

@@ -68,8 +68,8 @@ impl<'a> Follow<'a> {
             }
             let next = self.position();
             let left = timeout.saturating_sub(begin.elapsed());
-            let is_over = || self.can_extend() || self.log.watermark.ends_before(next);
-            if !self.log.watermark.wait_until(is_over, left) {
+            let is_over = || self.can_extend() || self.log.gate.ends_before(next.0);
+            if !self.log.gate.moved().wait_until(is_over, Some(left)) {
                 return Ok(None);
             }
             if !self.can_extend() {

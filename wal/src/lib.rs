@@ -56,8 +56,8 @@
 //!
 //! # Threads
 //!
-//! One, named `wal`, makes the next segment ready and keeps the interval of [`SyncMode::Batch`]. A
-//! second one, named `wal-commit`, is started by the first [`Wal::submit`] or [`Wal::submit_then`]. With
+//! One, named `wal`, makes the next segment ready. In [`SyncMode::Batch`] one named `wal-sync` keeps the
+//! interval. One named `wal-commit` is started by the first [`Wal::submit`] or [`Wal::submit_then`]. With
 //! [`Background::Inline`] there is none of them: see [`Wal::run_background`].
 //!
 //! # What it assumes of the disk
@@ -79,7 +79,6 @@ mod lsn;
 mod mark;
 mod names;
 mod options;
-mod progress;
 mod reader;
 mod records;
 mod recover;
@@ -96,13 +95,15 @@ mod tear;
 mod ticket;
 mod truncate;
 mod wal;
-mod watermark;
 mod writer;
 
 #[doc = include_str!("../FORMAT.md")]
 pub mod format {}
 
 pub use dump::{Detail, dump};
+pub use durable_io::engine::{
+    Failure, InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion,
+};
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Result};
 pub use follow::Follow;

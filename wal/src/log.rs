@@ -1,16 +1,14 @@
 //! The open log behind the handle: what is shared between callers and the background thread.
 //!
-//! Locks, in the order in which they may be taken: `mark`, `writer`, `spare`, `sync_turn`, then that of
-//! the bell or of the watermark, then `view`. The first four are held across I/O, and say why where
-//! they are taken.
+//! Locks, in the order in which they may be taken: `mark`, `writer`, `spare`, the turn of the gate, then
+//! `view`. The first four are held across I/O, and say why where they are taken.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use durable_io::{Disk, GroupCommit, Lock, Site, SyncMode};
+use durable_io::engine::{self, Health, StoreDir, SyncGate, Work};
+use durable_io::{Dir, Disk, File, GroupCommit, Site, SyncMode};
 
-use crate::background::Bell;
 use crate::error::{Error, Result};
 use crate::frame::{Epochs, Item};
 use crate::lsn::Lsn;
@@ -21,13 +19,13 @@ use crate::results::{Results, Tally};
 use crate::segment::Segment;
 use crate::spare::Spare;
 use crate::stats::Stats;
-use crate::watermark::{Watermark, Written};
 use crate::writer::Writer;
 
 #[derive(Debug)]
 pub(crate) struct Log {
-    pub(crate) disk: Disk,
-    pub(crate) sync_mode: SyncMode,
+    pub(crate) store_dir: StoreDir,
+    pub(crate) health: Arc<Health>,
+    pub(crate) gate: SyncGate,
     /// The log's id.
     pub(crate) id: u64,
     pub(crate) segment_size: u64,
@@ -35,17 +33,14 @@ pub(crate) struct Log {
     pub(crate) writer: Mutex<Writer>,
     pub(crate) spare: Mutex<Spare>,
     pub(crate) mark: Mutex<MarkFile>,
-    pub(crate) sync_turn: Mutex<()>,
     view: Mutex<View>,
-    pub(crate) watermark: Watermark,
-    pub(crate) bell: Bell,
     pub(crate) cuts: Cuts,
-    poison: OnceLock<Arc<durable_io::Error>>,
+    /// The making of the next segment, and whether there is one to be made.
+    pub(crate) making: Arc<Work>,
+    pub(crate) wants_spare: AtomicBool,
     pub(crate) counters: Counters,
     /// Bytes of what was submitted and is not committed yet.
     pub(crate) submitted: AtomicU64,
-    pub(crate) dir: durable_io::Dir,
-    lock: Mutex<Option<Lock>>,
 }
 
 /// What readers may see: only what was acknowledged. Never locked across I/O.
@@ -61,9 +56,31 @@ pub(crate) struct View {
     pub(crate) checkpoint: Lsn,
     /// What this handle has acknowledged.
     pub(crate) appended: Tally,
-    /// When the oldest append was acknowledged that no sync has begun to cover; only in
-    /// [`SyncMode::Batch`].
-    pub(crate) waiting_since: Option<Duration>,
+}
+
+/// What had been written when a sync was about to begin.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// The segment to sync; those before it were synced when they were left.
+    pub(crate) segment: Arc<Segment>,
+    /// The last record.
+    pub(crate) last: Lsn,
+    /// Appends so far, whole calls.
+    pub(crate) writes: u64,
+}
+
+impl engine::Written for Written {
+    fn file(&self) -> &File {
+        &self.segment.file
+    }
+
+    fn position(&self) -> u64 {
+        self.last.0
+    }
+
+    fn writes(&self) -> u64 {
+        self.writes
+    }
 }
 
 impl View {
@@ -79,7 +96,6 @@ impl View {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) groups: AtomicU64,
-    pub(crate) syncs: AtomicU64,
     pub(crate) rotations: AtomicU64,
     /// The highest segment number on the disk.
     pub(crate) top: AtomicU64,
@@ -89,15 +105,10 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }
 
-/// Takes a lock. No invariant spans a panic: the code under these locks does not panic.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Log {
     pub(crate) fn new(
-        disk: Disk,
-        lock: Lock,
+        disk: &Disk,
+        store_dir: StoreDir,
         sync_mode: SyncMode,
         gathers: bool,
         recovered: Recovered,
@@ -117,10 +128,13 @@ impl Log {
             top: AtomicU64::new(top),
             ..Counters::default()
         };
+        let health = Health::new();
         Self {
-            dir: recovered.spare.dir().clone(),
-            disk,
-            sync_mode,
+            store_dir,
+            gate: SyncGate::new(sync_mode, disk, &health, next.previous().0),
+            making: Work::new(disk, &health),
+            wants_spare: AtomicBool::new(false),
+            health,
             id: log_id,
             segment_size,
             queue: GroupCommit::new().gather(gathers),
@@ -128,7 +142,6 @@ impl Log {
             spare: Mutex::new(recovered.spare),
             cuts: Cuts::default(),
             submitted: AtomicU64::new(0),
-            sync_turn: Mutex::new(()),
             view: Mutex::new(View {
                 segments,
                 low,
@@ -136,53 +149,42 @@ impl Log {
                 epochs,
                 checkpoint: recovered.mark.mark().checkpoint,
                 appended: Tally::default(),
-                waiting_since: None,
             }),
             mark: Mutex::new(recovered.mark),
-            watermark: Watermark::new(next.previous()),
-            bell: Bell::default(),
-            poison: OnceLock::new(),
             counters,
-            lock: Mutex::new(Some(lock)),
         }
     }
 
-    /// Lets another handle open the log: nothing may be written any more.
-    pub(crate) fn unlock(&self) {
-        *lock(&self.lock) = None;
+    pub(crate) fn dir(&self) -> &Dir {
+        self.store_dir.dir()
     }
 
     pub(crate) fn view(&self) -> MutexGuard<'_, View> {
-        lock(&self.view)
+        self.health.lock(&self.view)
+    }
+
+    /// The last durable record.
+    pub(crate) fn durable(&self) -> Lsn {
+        Lsn(self.gate.position())
     }
 
     /// [`Error::Poisoned`] after a failure.
     pub(crate) fn check_healthy(&self) -> Result<()> {
-        match self.poison.get() {
-            Some(source) => Err(Error::Poisoned {
-                source: Arc::clone(source),
-            }),
-            None => Ok(()),
-        }
+        Ok(self.health.check()?)
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.poison.get().is_some()
+        self.health.is_poisoned()
     }
 
     /// Records the failure that ends this handle's writing; the first one stays.
     pub(crate) fn poison(&self, error: durable_io::Error) -> Error {
-        self.poison.get_or_init(|| Arc::new(error.clone()));
-        self.watermark.end();
-        Error::Disk(error)
+        Error::Disk(self.health.poison(error))
     }
 
     /// Like [`poison`](Log::poison), except for a full disk, which changes nothing.
     pub(crate) fn poison_unless_full(&self, error: durable_io::Error) -> Error {
-        if matches!(error, durable_io::Error::NoSpace { .. }) {
-            return Error::Disk(error);
-        }
-        self.poison(error)
+        Error::Disk(self.health.note(error))
     }
 
     /// Makes everything acknowledged so far durable.
@@ -194,43 +196,23 @@ impl Log {
             "",
         );
         self.sync_written(site, || {
-            let mut view = self.view();
-            // What is acknowledged from now on waits for the next sync.
-            view.waiting_since = None;
-            let last = view.next.previous();
-            Some(Written {
-                segment: Arc::clone(view.segments.last()?),
-                last,
+            let view = self.view();
+            let active = view.segments.last();
+            Written {
+                segment: Arc::clone(active.expect("a log has an active segment")),
+                last: view.next.previous(),
                 writes: view.appended.writes,
-            })
+            }
         })?;
-        Ok(self.watermark.last())
+        Ok(self.durable())
     }
 
     /// Syncs what `capture` says was written, unless it is durable already, and moves the watermark.
-    pub(crate) fn sync_written(
-        &self,
-        site: Site,
-        capture: impl FnOnce() -> Option<Written>,
-    ) -> Result<()> {
-        // Held across the sync: a failed one is told to one caller only, so nobody may be in another
-        // one that would then succeed without the pages.
-        let _turn = lock(&self.sync_turn);
-        self.check_healthy()?;
-        let Some(written) = capture() else {
-            return Ok(());
-        };
-        if written.last <= self.watermark.last() {
-            return Ok(());
-        }
-        add(&self.counters.syncs, 1);
-        // Durable: the groups up to `written`. Only now may they be acknowledged as durable, stated
-        // as such in later headers and in the mark, or be followed by a segment.
-        match written.segment.file.sync_data_at(site) {
-            Ok(proof) => self.watermark.advance(&written, proof),
-            Err(error) => return Err(self.poison(error)),
-        }
-        Ok(())
+    pub(crate) fn sync_written(&self, site: Site, capture: impl FnOnce() -> Written) -> Result<()> {
+        // Durable, by the barrier in it: the groups up to what was captured. Only now may they be
+        // acknowledged as durable, stated as such in later headers and in the mark, or be followed by a
+        // segment.
+        self.gate.sync_written(site, capture, |_covered| {})
     }
 
     /// First retained record and the one after the last that can be read.
@@ -251,7 +233,7 @@ impl Log {
 
     /// The record after the last durable one that readers may see.
     pub(crate) fn durable_end(&self, view: &View) -> Lsn {
-        self.watermark.last().next().min(view.next)
+        self.durable().next().min(view.next)
     }
 
     /// What there is to read below `end`.
@@ -292,7 +274,7 @@ impl Log {
         // Durable: everything. Only now may the mark state it as its witness.
         let durable = self.sync()?;
         // Held across I/O: see `truncate_before`.
-        let mut mark = lock(&self.mark);
+        let mut mark = self.health.lock(&self.mark);
         let sealed = Mark {
             durable,
             ..*mark.mark()
@@ -310,11 +292,11 @@ impl Log {
             appended_records: view.appended.records,
             appended_bytes: view.appended.bytes,
             group_count: load(&counters.groups),
-            sync_count: load(&counters.syncs),
+            sync_count: self.gate.syncs(),
             rotation_count: load(&counters.rotations),
             segment_count,
             disk_bytes: segment_count * self.segment_size + MARK_SIZE as u64,
-            durable_lsn: self.watermark.last(),
+            durable_lsn: self.durable(),
             last_lsn: view.next.previous(),
         }
     }

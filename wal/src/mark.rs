@@ -11,6 +11,7 @@ use std::path::Path;
 
 use durable_io::checksum::checksum_at;
 use durable_io::codec::{Decoder, Encoder};
+use durable_io::engine::UnsupportedVersion;
 use durable_io::{Dir, File, replace_file_with};
 
 use crate::error::{Corruption, Error, Result};
@@ -264,11 +265,12 @@ impl MarkFile {
         for slot in slots {
             if let Slot::Newer(version) = slot {
                 let path = file.path().to_owned();
-                return Err(Error::UnsupportedVersion {
+                return Err(UnsupportedVersion {
                     path,
                     version,
                     supported: VERSION,
-                });
+                }
+                .into());
             }
         }
         let Some((sequence, mark, settled)) = merge(slots) else {

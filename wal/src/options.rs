@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use durable_io::engine::{InvalidOption, Progress, StoreDir, open_store};
 use durable_io::{Background, Disk, SyncMode};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::limits::{DEFAULT_SEGMENT_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
 use crate::log::Log;
 use crate::names;
-use crate::progress::Progress;
 use crate::recover::{How, recover};
 use crate::repair::repair;
 use crate::salvage::Salvage;
@@ -24,7 +24,7 @@ pub struct Options {
     disk: Disk,
     leaves_early: bool,
     atomic_sectors: bool,
-    progress: Progress,
+    progress: Progress<(u64, u64)>,
 }
 
 impl Options {
@@ -61,7 +61,7 @@ impl Options {
     }
 
     /// Who makes the next segment ready and, in [`SyncMode::Batch`], keeps the interval. Default:
-    /// [`Background::Threads`]: one thread, named `wal`.
+    /// [`Background::Threads`]: a thread named `wal`, and in `Batch` one named `wal-sync`.
     #[must_use]
     pub fn background(mut self, background: Background) -> Self {
         self.background = background;
@@ -86,7 +86,7 @@ impl Options {
     /// panic. Default: nobody is told.
     #[must_use]
     pub fn progress(mut self, call: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
-        self.progress = Progress::new(call);
+        self.progress = Progress::new(move |(done, all)| call(done, all));
         self
     }
 
@@ -156,19 +156,17 @@ impl Options {
     /// [`Error::Disk`] with [`Locked`](durable_io::Error::Locked) if the log is open, in any process;
     /// [`Error::Corrupt`] if there is neither a mark nor a record; [`Error::UnsupportedVersion`].
     pub fn salvage(self, dir: impl AsRef<Path>) -> Result<Salvage> {
-        let dir = self.disk.open_dir(dir)?;
-        let lock = dir.try_lock(names::LOCK)?;
-        Salvage::open(dir, lock)
+        Salvage::open(StoreDir::open(&self.disk, dir, names::LOCK)?)
     }
 
     fn open_with(self, path: &Path, repairing: bool) -> Result<Wal> {
         self.check()?;
         // Durable: the directory's own name. Only now may anything in it be relied on.
-        let dir = self.disk.create_dir(path)?;
-        let lock = dir.try_lock(names::LOCK)?;
+        let store_dir = open_store(&self.disk, path, names::LOCK)?;
+        let dir = store_dir.dir();
         let size = self.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
         let dropped = if repairing {
-            repair(&dir, size, &self.progress)?
+            repair(dir, size, &self.progress)?
         } else {
             None
         };
@@ -177,31 +175,25 @@ impl Options {
             suspects: self.atomic_sectors && !repairing,
             progress: self.progress,
         };
-        let mut recovered = recover(&self.disk, &dir, &how)?;
+        let mut recovered = recover(&self.disk, dir, &how)?;
         recovered.recovery.dropped = dropped;
         let recovery = recovered.recovery.clone();
-        let log = Log::new(self.disk, lock, self.sync, !self.leaves_early, recovered);
+        let gathers = !self.leaves_early;
+        let log = Log::new(&self.disk, store_dir, self.sync, gathers, recovered);
         Wal::start(log, self.background, recovery)
     }
 
     fn check(&self) -> Result<()> {
         if let Some(value) = self.segment_size.filter(|&size| !is_segment_size(size)) {
             const _: () = assert!(MIN_SEGMENT_SIZE == 1024 && MAX_SEGMENT_SIZE == 4_294_966_784);
-            let rule = "it is a multiple of 512, from 1024 to 4294966784 bytes";
-            return Err(Error::InvalidOption {
+            return Err(InvalidOption {
                 option: "segment_size",
                 value,
-                rule,
-            });
+                rule: "it is a multiple of 512, from 1024 to 4294966784 bytes",
+            }
+            .into());
         }
-        if let SyncMode::Batch { writes: 0, .. } = self.sync {
-            let rule = "a batch has at least 1 write";
-            return Err(Error::InvalidOption {
-                option: "writes",
-                value: 0,
-                rule,
-            });
-        }
+        self.sync.validate()?;
         Ok(())
     }
 }

@@ -7,16 +7,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use durable_io::engine::{InvalidOption, Progress};
 use durable_io::{Dir, Disk};
 
 use crate::cut;
-use crate::error::{Corruption, Error, Result};
+use crate::error::{Corruption, Result};
 use crate::frame::Epochs;
 use crate::limits::DEFAULT_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile, mark_lost};
 use crate::names;
-use crate::progress::Progress;
 use crate::scan::Behind;
 use crate::segment::{FIRST_GROUP, Segment, SegmentHeader, write_blank};
 use crate::spare::Spare;
@@ -49,7 +49,7 @@ pub(crate) struct How {
     pub(crate) segment_size: Option<u64>,
     /// A tail that no power cut leaves on a disk with atomic sectors is refused.
     pub(crate) suspects: bool,
-    pub(crate) progress: Progress,
+    pub(crate) progress: Progress<(u64, u64)>,
 }
 
 /// Creates or recovers the log in `dir`, which is locked.
@@ -69,12 +69,12 @@ pub(crate) fn recover(disk: &Disk, dir: &Dir, how: &How) -> Result<Recovered> {
     }
     let mut survey = survey(dir, &listing, &mark, &how.progress)?;
     if let Some(size) = how.segment_size.filter(|&size| size != survey.header.size) {
-        let rule = "a log keeps the segment size it was created with";
-        return Err(Error::InvalidOption {
+        return Err(InvalidOption {
             option: "segment_size",
             value: size,
-            rule,
-        });
+            rule: "a log keeps the segment size it was created with",
+        }
+        .into());
     }
     let judged = judge(&mut survey, &mark)?;
     if how.suspects {

@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 
+use durable_io::engine::Progress;
 use durable_io::{Dir, File};
 
 use crate::cut::finish;
@@ -19,7 +20,6 @@ use crate::frame::Epochs;
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile};
 use crate::names;
-use crate::progress::Progress;
 use crate::scan::Behind;
 use crate::segment::{BadHeader, FIRST_GROUP, SegmentHeader, open_or_create, write_blank};
 use crate::source::Source;
@@ -28,7 +28,11 @@ use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
 /// Cuts the log in `dir`, which is locked, at its first damage. Returns the records that were
 /// dropped, as far as they are known; `None` if nothing had to be cut. `size` is for a new segment
 /// if no header tells the log's segment size.
-pub(crate) fn repair(dir: &Dir, size: u64, progress: &Progress) -> Result<Option<Range<Lsn>>> {
+pub(crate) fn repair(
+    dir: &Dir,
+    size: u64,
+    progress: &Progress<(u64, u64)>,
+) -> Result<Option<Range<Lsn>>> {
     let mut listing = Listing::read(dir)?;
     let found = match MarkFile::open(dir) {
         Ok(Some(mut file)) => {
@@ -204,7 +208,12 @@ impl Walk {
     }
 }
 
-fn walk(dir: &Dir, listing: &Listing, mark: &Mark, progress: &Progress) -> Result<Walk> {
+fn walk(
+    dir: &Dir,
+    listing: &Listing,
+    mark: &Mark,
+    progress: &Progress<(u64, u64)>,
+) -> Result<Walk> {
     let mut walk = Walk {
         last: mark.low.previous(),
         cut: FIRST_GROUP,
@@ -224,7 +233,7 @@ fn walk(dir: &Dir, listing: &Listing, mark: &Mark, progress: &Progress) -> Resul
     let mut expected = mark.low_segment;
     let mut is_reading = true;
     for (done, number) in numbers.into_iter().enumerate() {
-        progress.report(done, all);
+        progress.tell((done as u64, all as u64));
         let mut loaded = Loaded::open(dir, number, mark.log_id, mark.epochs)?;
         if let Err((_, bad @ BadHeader::Newer(_))) = loaded.header {
             return Err(bad.into_error(loaded.file.path()));
@@ -251,7 +260,7 @@ fn walk(dir: &Dir, listing: &Listing, mark: &Mark, progress: &Progress) -> Resul
         }
         expected = number.saturating_add(1);
     }
-    progress.report(all, all);
+    progress.tell((all as u64, all as u64));
     walk.is_broken |= walk.keep.is_none();
     walk.mends
         .retain(|mend| !(mend.is_whole && mend.zero.is_empty()));

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::vec;
 
-use durable_io::{Dir, Lock};
+use durable_io::Dir;
+use durable_io::engine::StoreDir;
 
 use crate::error::{Corruption, Error, Result};
 use crate::lsn::{Lsn, Record};
@@ -37,11 +38,12 @@ pub struct Salvage {
     durable: Lsn,
     has_ended: bool,
     /// Nobody may write meanwhile.
-    _lock: Lock,
+    _locked: StoreDir,
 }
 
 impl Salvage {
-    pub(crate) fn open(dir: Dir, lock: Lock) -> Result<Self> {
+    pub(crate) fn open(locked: StoreDir) -> Result<Self> {
+        let dir = locked.dir().clone();
         let listing = Listing::read(&dir)?;
         let Some(mark) = mark_or_guess(&dir, &listing)? else {
             return Err(mark_lost(&dir.path().join(names::MARK)));
@@ -58,7 +60,7 @@ impl Salvage {
             damage: None,
             durable: mark.durable,
             has_ended: false,
-            _lock: lock,
+            _locked: locked,
         })
     }
 

@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use durable_io::checksum::checksum_at;
-use durable_io::codec::{Decoder, put};
+use durable_io::codec::put;
+use durable_io::engine::{self, Format, UnsupportedVersion};
 use durable_io::{Dir, File};
 
 use crate::error::{Corruption, Error};
@@ -21,9 +21,10 @@ pub(crate) const FIRST_GROUP: u64 = SEGMENT_HEADER_SIZE as u64;
 /// The format version that this crate writes, and the newest that it reads.
 pub(crate) const VERSION: u32 = 1;
 
-const MAGIC: &[u8; 8] = b"waldsegm";
-/// Where the check stands.
-const CHECK: usize = 12;
+const FORMAT: Format = Format {
+    magic: *b"waldsegm",
+    version: VERSION,
+};
 
 /// A segment of the log, open.
 #[derive(Debug)]
@@ -58,11 +59,11 @@ impl BadHeader {
                 offset: 0,
                 reason,
             },
-            Self::Newer(version) => Error::UnsupportedVersion {
+            Self::Newer(version) => Error::UnsupportedVersion(UnsupportedVersion {
                 path: path.to_owned(),
                 version,
                 supported: VERSION,
-            },
+            }),
         }
     }
 }
@@ -70,14 +71,10 @@ impl BadHeader {
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_SIZE] {
         let mut out = [0; SEGMENT_HEADER_SIZE];
-        put(&mut out, 0, MAGIC);
-        put(&mut out, 8, &VERSION.to_le_bytes());
         put(&mut out, 16, &self.log_id.to_le_bytes());
         put(&mut out, 24, &self.number.to_le_bytes());
         put(&mut out, 32, &self.size.to_le_bytes());
-        // The check is computed over the header with zeros where the check will be.
-        let check = checksum_at(place(self.log_id, self.number, 0), &out);
-        put(&mut out, CHECK, &check.to_le_bytes());
+        FORMAT.seal(&mut out, place(self.log_id, self.number, 0));
         out
     }
 
@@ -85,31 +82,24 @@ impl SegmentHeader {
     pub(crate) fn decode(bytes: &[u8], number: u64) -> Result<Self, BadHeader> {
         let short = BadHeader::Corrupt(Corruption::Length);
         let bytes = bytes.get(..SEGMENT_HEADER_SIZE).ok_or(short)?;
-        let mut decoder = Decoder::new(bytes);
-        if decoder.bytes(MAGIC.len()) != Some(MAGIC) {
-            return Err(BadHeader::Corrupt(Corruption::Magic));
-        }
-        let version = decoder.u32().ok_or(short)?;
-        let check = decoder.u32().ok_or(short)?;
+        let at = |log_id| place(log_id, number, 0);
+        let opened = FORMAT.open(bytes, |fields| fields.u64().map(at));
+        let mut fields = opened.map_err(|bad| match bad {
+            // A version that there never was is none of ours.
+            engine::BadHeader::Length | engine::BadHeader::Version(0) => short,
+            engine::BadHeader::Magic => BadHeader::Corrupt(Corruption::Magic),
+            engine::BadHeader::Checksum => BadHeader::Corrupt(Corruption::Checksum),
+            engine::BadHeader::Version(newer) => BadHeader::Newer(newer),
+        })?;
         let header = Self {
-            log_id: decoder.u64().ok_or(short)?,
-            number: decoder.u64().ok_or(short)?,
-            size: decoder.u64().ok_or(short)?,
+            log_id: fields.u64().ok_or(short)?,
+            number: fields.u64().ok_or(short)?,
+            size: fields.u64().ok_or(short)?,
         };
-        let mut covered = [0; SEGMENT_HEADER_SIZE];
-        put(&mut covered, 0, bytes);
-        put(&mut covered, CHECK, &[0; 4]);
-        if checksum_at(place(header.log_id, number, 0), &covered) != check {
-            return Err(BadHeader::Corrupt(Corruption::Checksum));
-        }
-        // After the check: a flipped bit is damage, not a newer version.
-        if version > VERSION {
-            return Err(BadHeader::Newer(version));
-        }
-        if decoder.rest().iter().any(|&byte| byte != 0) {
+        if fields.rest().iter().any(|&byte| byte != 0) {
             return Err(BadHeader::Corrupt(Corruption::NotZero));
         }
-        if header.number != number || !is_segment_size(header.size) || version == 0 {
+        if header.number != number || !is_segment_size(header.size) {
             return Err(BadHeader::Corrupt(Corruption::Length));
         }
         Ok(header)
@@ -181,10 +171,11 @@ mod tests {
     #[test]
     fn a_newer_version_is_not_damage() {
         let mut bytes = HEADER.encode();
-        put(&mut bytes, 8, &2_u32.to_le_bytes());
-        put(&mut bytes, CHECK, &[0; 4]);
-        let check = checksum_at(place(7, 3, 0), &bytes);
-        put(&mut bytes, CHECK, &check.to_le_bytes());
+        let newer = Format {
+            version: 2,
+            ..FORMAT
+        };
+        newer.seal(&mut bytes, place(7, 3, 0));
         assert_eq!(SegmentHeader::decode(&bytes, 3), Err(BadHeader::Newer(2)));
     }
 }

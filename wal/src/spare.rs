@@ -46,11 +46,6 @@ impl Spare {
         }
     }
 
-    /// The log's directory.
-    pub(crate) fn dir(&self) -> &Dir {
-        &self.dir
-    }
-
     /// What the header of segment `number` says.
     pub(crate) fn header(&self, number: u64) -> SegmentHeader {
         SegmentHeader {

@@ -3,6 +3,7 @@
 //!
 //! [format]: crate::format
 
+use durable_io::engine::Progress;
 use durable_io::{Dir, File};
 
 use crate::error::{Corruption, Error, Result};
@@ -11,7 +12,6 @@ use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile};
 use crate::names;
-use crate::progress::Progress;
 use crate::reader::{Found, Identity, SegmentReader};
 use crate::scan::{self, Behind, Front};
 use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, Segment, SegmentHeader};
@@ -171,7 +171,7 @@ pub(crate) fn survey(
     dir: &Dir,
     listing: &Listing,
     mark: &MarkFile,
-    progress: &Progress,
+    progress: &Progress<(u64, u64)>,
 ) -> Result<Survey> {
     let Mark {
         log_id,
@@ -193,7 +193,7 @@ pub(crate) fn survey(
         .filter(|&&number| number >= low_segment)
         .count();
     for (done, number) in (low_segment..=top).rev().enumerate() {
-        progress.report(done, all);
+        progress.tell((done as u64, all as u64));
         let mut loaded = Loaded::open(dir, number, log_id, epochs)?;
         let header = match loaded.header {
             Ok(header) => header,
@@ -227,7 +227,7 @@ pub(crate) fn survey(
             later.push(loaded);
         }
     }
-    progress.report(all, all);
+    progress.tell((all as u64, all as u64));
     match (active, common) {
         (Some(active), Some(header)) => Ok(Survey {
             sealed,

@@ -9,7 +9,7 @@ use durable_io::{Barrier, Site};
 use crate::cut;
 use crate::error::Result;
 use crate::frame::{Epochs, align_group};
-use crate::log::{Log, lock};
+use crate::log::Log;
 use crate::lsn::Lsn;
 use crate::mark::Mark;
 use crate::names;
@@ -22,7 +22,7 @@ impl Log {
     /// Gives up the records below `lsn`.
     pub(crate) fn truncate_before(&self, lsn: Lsn) -> Result<()> {
         // Held across I/O: marks are written one at a time, in the order of their sequence.
-        let mut mark = lock(&self.mark);
+        let mut mark = self.health.lock(&self.mark);
         // First: after a failure the bounds are narrower, and nothing to do would be no answer.
         self.check_healthy()?;
         let old = *mark.mark();
@@ -37,7 +37,7 @@ impl Log {
         };
         let low_segment = segment.number;
         let new = Mark {
-            durable: self.watermark.last(),
+            durable: self.durable(),
             low_segment,
             low: target,
             ..old
@@ -54,7 +54,7 @@ impl Log {
         for segment in dead {
             // No directory sync: the mark is durable, so a name that comes back is removed by the
             // next open.
-            self.dir.remove(&names::segment(segment.number))?;
+            self.dir().remove(&names::segment(segment.number))?;
         }
         Ok(())
     }
@@ -62,7 +62,7 @@ impl Log {
     /// Marks the records up to `lsn` as applied elsewhere.
     pub(crate) fn checkpoint(&self, lsn: Lsn) -> Result<()> {
         // Held across I/O: as above.
-        let mut mark = lock(&self.mark);
+        let mut mark = self.health.lock(&self.mark);
         // First: after a failure the bounds are narrower, and nothing to do would be no answer.
         self.check_healthy()?;
         let old = *mark.mark();
@@ -73,7 +73,7 @@ impl Log {
         }
         self.sync_before_mark(next)?;
         let new = Mark {
-            durable: self.watermark.last(),
+            durable: self.durable(),
             checkpoint,
             ..old
         };
@@ -83,7 +83,7 @@ impl Log {
     }
 
     fn sync_before_mark(&self, next: Lsn) -> Result<()> {
-        if next.previous() > self.watermark.last() {
+        if next.previous() > self.durable() {
             // Durable: all that was acknowledged before. Only now may the mark change: what a power
             // loss takes back is a suffix of everything that was done, so it may not take an append
             // and leave the mark that came after it.
@@ -96,9 +96,9 @@ impl Log {
     pub(crate) fn truncate_after(&self, lsn: Lsn) -> Result<()> {
         // All held across I/O: no mark and no group is written, and no segment made, while the end
         // of the log moves.
-        let mut mark = lock(&self.mark);
-        let mut writer = lock(&self.writer);
-        let mut spare = lock(&self.spare);
+        let mut mark = self.health.lock(&self.mark);
+        let mut writer = self.health.lock(&self.writer);
+        let mut spare = self.health.lock(&self.spare);
         self.check_healthy()?;
         let old = *mark.mark();
         let last = lsn.max(old.low.previous());
@@ -109,9 +109,9 @@ impl Log {
         let site = Site::new(Location::caller(), Barrier::Data, "cut");
         // Durable: everything. Only now may the mark change, for the reason above; and it states that
         // what stays is durable.
-        self.sync_written(site, || Some(written))?;
+        self.sync_written(site, || written)?;
         // Held across I/O: a sync that began before must not move the watermark afterwards.
-        let _turn = lock(&self.sync_turn);
+        let _turn = self.gate.turn();
         let Some((active, is_active)) = self.segment_of(last.max(old.low)) else {
             return Ok(());
         };
@@ -124,7 +124,7 @@ impl Log {
         let mut above = Vec::new();
         if !is_active {
             // As listed, and not as known: a full disk may have left a spare that is not complete.
-            above = Listing::read(&self.dir)?.segments;
+            above = Listing::read(self.dir())?.segments;
             above.retain(|&number| number > active.number);
         }
         let new = Mark {
@@ -143,20 +143,20 @@ impl Log {
         } else {
             self.segment_size
         };
-        let applied = cut::apply(&self.dir, &cut, self.id, &active.file, used, &above);
+        let applied = cut::apply(self.dir(), &cut, self.id, &active.file, used, &above);
         self.cuts.fetch_add(1, Ordering::AcqRel);
         applied.map_err(|error| self.poison(error))?;
         mark.seal(Mark { cut: None, ..new })
             .map_err(|error| self.poison(error))?;
         if !is_active {
             self.counters.top.store(active.number, Ordering::Relaxed);
-            *spare = Spare::absent(self.dir.clone(), spare.header(active.number + 1));
+            *spare = Spare::absent(self.dir().clone(), spare.header(active.number + 1));
         }
         let offset = align_group(cut::end(&cut, self.id));
         let writes = writer.writes();
         *writer = Writer::new(active, offset, last.next(), epochs, writes);
         drop(spare);
-        self.bell.ask_for_spare();
+        self.ask_for_spare();
         Ok(())
     }
 
@@ -172,7 +172,7 @@ impl Log {
 
     /// Shows readers the end that `mark` has cut.
     fn show_cut(&self, mark: &Mark) {
-        self.watermark.cut(mark.durable);
+        self.gate.cut(mark.durable.0);
         {
             let mut view = self.view();
             view.next = mark.durable.next();
@@ -185,6 +185,6 @@ impl Log {
             self.cuts.fetch_add(1, Ordering::AcqRel);
         }
         // Those who wait for what comes behind the old end.
-        self.watermark.wake();
+        self.gate.moved().wake();
     }
 }

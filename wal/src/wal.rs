@@ -4,14 +4,15 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use durable_io::Background;
+use durable_io::engine::Worker;
 
-use crate::background::{Committer, Worker};
+use crate::background::Committer;
 use crate::error::Result;
 use crate::follow::Follow;
 use crate::frame::Item;
 use crate::limits::{max_batch_size, max_record_size};
 use crate::location::Location;
-use crate::log::{Log, lock};
+use crate::log::Log;
 use crate::lsn::{Lsn, Record};
 use crate::records::Records;
 use crate::stats::{Recovery, Stats, Verified};
@@ -28,7 +29,7 @@ use crate::writer::too_large;
 /// [`close`](Wal::close) makes everything durable, and says whether that worked.
 #[derive(Debug)]
 pub struct Wal {
-    worker: Option<Worker>,
+    workers: Vec<Worker>,
     /// Started by the first append that is not waited for.
     committer: Mutex<Option<Committer>>,
     background: Background,
@@ -39,13 +40,13 @@ pub struct Wal {
 impl Wal {
     pub(crate) fn start(log: Log, background: Background, recovery: Recovery) -> Result<Self> {
         let log = Arc::new(log);
-        log.bell.ask_for_spare();
-        let worker = match background {
-            Background::Threads => Some(Worker::start(&log)?),
-            Background::Inline => None,
+        log.ask_for_spare();
+        let workers = match background {
+            Background::Threads => log.start_workers()?,
+            Background::Inline => Vec::new(),
         };
         Ok(Self {
-            worker,
+            workers,
             committer: Mutex::new(None),
             background,
             log,
@@ -167,7 +168,7 @@ impl Wal {
         if self.background == Background::Inline {
             return Ok(());
         }
-        let mut committer = lock(&self.committer);
+        let mut committer = self.log.health.lock(&self.committer);
         if committer.is_none() {
             *committer = Some(Committer::start(&self.log)?);
         }
@@ -366,7 +367,7 @@ impl Wal {
     /// [`Error::Disk`](crate::Error::Disk): the log is poisoned. A full disk is no error here: the
     /// append that needs the space reports it.
     pub fn run_background(&self) -> Result<bool> {
-        if self.worker.is_some() {
+        if self.background == Background::Threads {
             return Ok(false);
         }
         Ok(self.log.commit_submitted() || self.log.run_one_step()?)
@@ -389,8 +390,8 @@ impl Wal {
 
     /// Commits what is in flight and joins the threads.
     fn settle(&mut self) {
-        self.worker = None;
-        *lock(&self.committer) = None;
+        self.workers.clear();
+        *self.log.health.lock(&self.committer) = None;
         // Also what a thread commits that waits for a ticket.
         while self.log.commit_submitted() || self.log.queue.wait_for_leader() {}
     }
@@ -401,6 +402,6 @@ impl Drop for Wal {
         self.settle();
         // Only now: nothing is written any more. Not left to the last reference, which a thread that
         // has just waited for a ticket may hold for a moment.
-        self.log.unlock();
+        self.log.store_dir.unlock();
     }
 }

@@ -9,12 +9,11 @@ use durable_io::{Barrier, Member, Site, SyncMode};
 use crate::error::{Error, Result};
 use crate::frame::{Epochs, GROUP_HEADER_SIZE, GroupHeader, Item, align_group, place};
 use crate::limits::{GROUP_ITEMS_MAX, MAX_IN_FLIGHT};
-use crate::log::{Log, add, lock};
+use crate::log::{Log, Written, add};
 use crate::lsn::Lsn;
 use crate::results::{Results, Tally};
 use crate::segment::{FIRST_GROUP, Segment};
 use crate::ticket::Acknowledged;
-use crate::watermark::Written;
 
 const GROUP_HEADER: u64 = GROUP_HEADER_SIZE as u64;
 
@@ -82,7 +81,7 @@ impl Log {
     pub(crate) fn append(&self, item: Item) -> Result<Lsn> {
         // With no sync to share, and nobody there, the queue is a detour; but what this thread has
         // submitted comes first.
-        if self.sync_mode != SyncMode::Always
+        if self.gate.mode() != SyncMode::Always
             && self.submitted.load(Ordering::Relaxed) == 0
             && let Ok(mut writer) = self.writer.try_lock()
         {
@@ -118,8 +117,9 @@ impl Log {
     /// only when the next group can be led, so that a callback may append.
     fn leading<T>(&self, commit: impl FnOnce(&mut dyn FnMut(&mut [Item]) -> Results) -> T) -> T {
         let mut callbacks = Vec::new();
-        let committed =
-            commit(&mut |items| self.commit(&mut lock(&self.writer), items, &mut callbacks));
+        let committed = commit(&mut |items| {
+            self.commit(&mut self.health.lock(&self.writer), items, &mut callbacks)
+        });
         Acknowledged::call_all(callbacks);
         committed
     }
@@ -137,7 +137,7 @@ impl Log {
         // After a failure, of this commit or of a sync beside it, only what a returned sync covered is
         // known to be there.
         let next = match &failure {
-            Some(_) if self.is_poisoned() => self.watermark.last().next(),
+            Some(_) if self.is_poisoned() => self.durable().next(),
             _ => writer.next,
         };
         let (mut end, mut there) = (first, 0);
@@ -217,7 +217,7 @@ impl Log {
             count: fits(lsn.0 - writer.next.0),
             epoch: writer.epochs.current,
             first_lsn: writer.next,
-            durable_lsn: self.watermark.last(),
+            durable_lsn: self.durable(),
         };
         let header = header.encode(place(self.id, number, writer.offset));
         let file = &writer.active.file;
@@ -237,17 +237,10 @@ impl Log {
 
     /// Syncs what was written if the mode promises that before the acknowledgement.
     fn sync_as_promised(&self, writer: &Writer) -> Result<()> {
-        let due = match self.sync_mode {
-            SyncMode::Always => true,
-            SyncMode::Batch { writes, .. } => {
-                writer.writes - self.watermark.writes() >= u64::from(writes)
-            }
-            SyncMode::Manual => false,
-        };
-        if !due {
+        if !self.gate.must_sync(writer.writes) {
             return Ok(());
         }
-        self.sync_written(self.queue.site(), || Some(writer.written()))
+        self.sync_written(self.queue.site(), || writer.written())
     }
 
     /// Shows readers everything below `next`.
@@ -255,26 +248,16 @@ impl Log {
         let mut view = self.view();
         view.next = view.next.max(next);
         view.appended += acknowledged;
-        let is_waiting = next.previous() > self.watermark.last();
-        let mut begins_to_wait = false;
-        if !is_waiting {
-            view.waiting_since = None;
-        } else if matches!(self.sync_mode, SyncMode::Batch { .. }) && view.waiting_since.is_none() {
-            view.waiting_since = Some(self.disk.now());
-            begins_to_wait = true;
-        }
         drop(view);
-        if begins_to_wait {
-            self.bell.ring();
-        }
+        self.gate.acknowledged(next.previous().0);
         // A sync may have covered what nobody could see yet.
-        self.watermark.wake();
+        self.gate.moved().wake();
     }
 
     /// Continues in the next segment, unless nothing was written to this one.
     pub(crate) fn rotate(&self) -> Result<()> {
         // Held across I/O: no group may be written while the log changes segments.
-        let mut writer = lock(&self.writer);
+        let mut writer = self.health.lock(&self.writer);
         self.check_healthy()?;
         if writer.offset == FIRST_GROUP {
             return Ok(());
@@ -287,7 +270,7 @@ impl Log {
         // The spare comes first: if there is no space for it, nothing has changed. Its lock is held
         // across I/O, so that only one thread makes it.
         let file = {
-            let mut spare = lock(&self.spare);
+            let mut spare = self.health.lock(&self.spare);
             let taken = spare
                 .take(number)
                 .map_err(|error| self.poison_unless_full(error))?;
@@ -297,7 +280,7 @@ impl Log {
         let site = Site::new(std::panic::Location::caller(), Barrier::Data, "seal");
         // Durable: the segment that is left. Only now may a group be written to the next one:
         // recovery takes a segment that is not the active one for whole.
-        self.sync_written(site, || Some(writer.written()))?;
+        self.sync_written(site, || writer.written())?;
         let segment = Arc::new(Segment {
             number,
             first_lsn: writer.next,
@@ -308,7 +291,7 @@ impl Log {
         self.view().segments.push(segment);
         add(&self.counters.rotations, 1);
         // The next spare is asked for.
-        self.bell.ask_for_spare();
+        self.ask_for_spare();
         Ok(())
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wal::{
-    Background, DEFAULT_SEGMENT_SIZE, Error, Lsn, MAX_SEGMENT_SIZE, Options, SyncMode, Tail,
-    max_batch_size, max_record_size,
+    Background, DEFAULT_SEGMENT_SIZE, Error, InvalidOption, Lsn, MAX_SEGMENT_SIZE, Options,
+    SyncMode, Tail, max_batch_size, max_record_size,
 };
 
 #[path = "support/files.rs"]
@@ -228,11 +228,11 @@ fn a_log_keeps_its_segment_size() {
     let other = options().segment_size(4096).open(dir.path());
     assert!(matches!(
         other,
-        Err(Error::InvalidOption {
+        Err(Error::InvalidOption(InvalidOption {
             option: "segment_size",
             value: 4096,
             ..
-        })
+        }))
     ));
     let log = Options::new()
         .background(Background::Inline)
@@ -255,10 +255,10 @@ fn impossible_options_are_refused() {
     let opened = Options::new().sync(mode).open(dir.path());
     assert!(matches!(
         opened,
-        Err(Error::InvalidOption {
+        Err(Error::InvalidOption(InvalidOption {
             option: "writes",
             ..
-        })
+        }))
     ));
 }
 

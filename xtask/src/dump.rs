@@ -71,7 +71,7 @@ fn dump_wal(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         wal::Detail::Groups
     };
     match wal::dump(&Disk::os(), &args.path, detail, out) {
-        Err(wal::Error::Output { source }) => Err(source.into()),
+        Err(wal::Error::Output(error)) => Err(error.source.into()),
         dumped => Ok(dumped?),
     }
 }

@@ -1,20 +1,16 @@
 //! The developer's verbs. `cargo xtask crashtest` judges the engines; `cargo xtask dump` shows what
 //! stands in a table, or in the files of a log or a store.
 
-#![cfg_attr(
-    not(all(feature = "fuse", target_os = "linux")),
-    allow(
-        dead_code,
-        reason = "the judge of any store is used by the layer fuse alone"
-    )
-)]
-
-mod crashtest;
 mod dump;
+mod engines;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser;
+
+use engines::ENGINES;
 
 /// The developer's verbs of this workspace.
 #[derive(Debug, Parser)]
@@ -30,31 +26,38 @@ enum Verb {
     Dump(dump::Args),
     /// The process that the layer `kill` kills.
     #[command(hide = true)]
-    KillChild(crashtest::kill::ChildArgs),
+    KillChild(crashtest::KillChild),
     /// The process in which the layer `fuse` mounts.
     #[cfg(all(feature = "fuse", target_os = "linux"))]
     #[command(hide = true)]
-    FuseChild(crashtest::fuse::ChildArgs),
+    FuseChild(crashtest::FuseChild),
     /// The process whose system calls the layer `trace` reads.
     #[command(hide = true)]
-    TraceChild(crashtest::trace::ChildArgs),
+    TraceChild(crashtest::TraceChild),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let passed = match Verb::parse() {
-        Verb::Crashtest(args) => crashtest::run(&args)?,
+        Verb::Crashtest(args) => crashtest::run(&args, ENGINES, &workspace()?)?,
         Verb::Dump(args) => dump::run(&args).map(|()| true)?,
-        Verb::KillChild(args) => {
-            args.work()?;
+        Verb::KillChild(child) => {
+            child.work(ENGINES)?;
             false
         }
         #[cfg(all(feature = "fuse", target_os = "linux"))]
-        Verb::FuseChild(args) => crashtest::fuse::child(&args).map(|()| true)?,
-        Verb::TraceChild(args) => crashtest::trace::child(&args).map(|()| true)?,
+        Verb::FuseChild(child) => child.work(ENGINES).map(|()| true)?,
+        Verb::TraceChild(child) => child.work(ENGINES).map(|()| true)?,
     };
     Ok(if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The root of the workspace that this program was built from.
+fn workspace() -> anyhow::Result<PathBuf> {
+    let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let root = built_from.context("the crate stands in the workspace's root")?;
+    Ok(root.to_owned())
 }

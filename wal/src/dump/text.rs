@@ -1,9 +1,7 @@
-//! What a dump says of groups, versions and errors.
+//! What a dump says of groups and versions.
 
-use std::error::Error as _;
 use std::fmt;
 
-use crate::error::Error;
 use crate::frame::GroupHeader;
 use crate::segment::VERSION;
 
@@ -26,20 +24,5 @@ impl fmt::Display for Newer {
             f,
             "format version {version}; this program reads up to {VERSION}"
         )
-    }
-}
-
-/// An error and what caused it, as text.
-pub(super) struct Chain<'a>(pub(super) &'a Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

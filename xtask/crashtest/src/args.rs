@@ -1,0 +1,103 @@
+//! The command line of `crashtest`.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::report::Skipped;
+
+/// The seed of a run that asks for none: two such runs draw the same.
+const DEFAULT_SEED: u64 = 1;
+
+/// What can be judged beside the engines: the control engines (a correct one, and ones with a planted bug
+/// that must be found), and the simulated disk itself, against the file systems of this kernel.
+pub(crate) const CONTROLS: &str = "controls";
+pub(crate) const DISK: &str = "disk";
+
+/// The command line of `crashtest`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to judge: engines, `controls` (control engines: a correct one, and ones with a planted bug that
+    /// must be found), `disk` (the simulated disk against this kernel's file systems); everything if
+    /// nothing is named.
+    #[arg(value_name = "ENGINE")]
+    pub(crate) engines: Vec<String>,
+    /// The declared bound instead of the short one.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Run only this layer; may be given more than once.
+    #[arg(long = "layer", value_enum, value_name = "LAYER")]
+    layers: Vec<LayerName>,
+    /// The seed of everything that is drawn.
+    #[arg(long, default_value_t = DEFAULT_SEED)]
+    pub(crate) seed: u64,
+    /// Run only the recorded run of this file and say what it breaks.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) replay: Option<PathBuf>,
+    /// Go on sampling for this long, shared by the layers that sample.
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) minutes: Option<u64>,
+    /// Also write the report to this file, as one JSON object.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Judge a program of yours instead, a key-value store that speaks the protocol of the read-me:
+    /// this command runs it, with the store's directory for `{dir}`.
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["engines", "replay"])]
+    pub(crate) command: Option<String>,
+    /// Judge a process that acknowledges before it appends, and profiles of file systems that promise
+    /// too much: the layers `kill` and `litmus` must be red.
+    #[arg(long, hide = true)]
+    pub(crate) plant: bool,
+}
+
+/// The layers, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayerName {
+    /// Every crash state of recorded runs on the simulated disk, and every barrier left out.
+    Sim,
+    /// Errors of the simulated disk's calls.
+    Faults,
+    /// Bytes changed behind the engine's back.
+    Corruption,
+    /// Real processes, killed at random moments.
+    Kill,
+    /// Power losses, failing syncs and full disks on a real file system, mounted through FUSE.
+    Fuse,
+    /// The operating system's calls against the simulator's.
+    Trace,
+    /// Power cuts on real file systems, against what the simulator allows them to leave.
+    Litmus,
+}
+
+impl LayerName {
+    /// Its word on the command line and in reports.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Sim => "sim",
+            Self::Faults => "faults",
+            Self::Corruption => "corruption",
+            Self::Kill => "kill",
+            Self::Fuse => "fuse",
+            Self::Trace => "trace",
+            Self::Litmus => "litmus",
+        }
+    }
+}
+
+impl Args {
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.engines.is_empty() || self.engines.iter().any(|wanted| wanted == name)
+    }
+
+    /// True if `layer` is to run; notes in `skipped` that nobody asked for it otherwise.
+    pub(crate) fn runs(&self, layer: LayerName, engine: &str, skipped: &mut Vec<Skipped>) -> bool {
+        let runs = self.layers.is_empty() || self.layers.contains(&layer);
+        if !runs {
+            skipped.push(Skipped {
+                layer: format!("{engine} {}", layer.word()),
+                reason: "not asked for".to_owned(),
+            });
+        }
+        runs
+    }
+}

@@ -1,0 +1,322 @@
+//! One store on the mounted machine: recorded once, then ended at every call, opened, and compared.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use durable_io::Disk;
+use durable_io::sim::Volume;
+
+use super::call::Names;
+use super::machine::{Event, Machine};
+use crate::command::Silent;
+use crate::engine::{Engine, Outcome, Refusal, Setting, Store};
+use crate::model::{Model, Operation, Verdict, mix, operation};
+use crate::report::Fuse;
+
+/// The directory that a store is given, below the mount: it exists and is durable.
+pub(crate) const DISK: &str = "disk";
+/// Small, so that the store goes on elsewhere every dozen operations.
+const SIZE: u64 = 16 << 10;
+/// What is held back for a full disk.
+const RESERVE: u64 = 64 << 10;
+/// An operation beyond those of a workload is the one in flight, and two more are done after it.
+const BEYOND: u64 = 3;
+/// How many events before a crash are told.
+const SHOWN: usize = 4;
+
+/// How much is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    /// Operations of the recorded run.
+    pub(crate) operations: u64,
+    /// Crash states of one moment.
+    pub(crate) per_moment: usize,
+    /// About so many states in all; moments are left out, drawn by the seed, to get there.
+    pub(crate) states: usize,
+    /// After so many violations no more states are judged.
+    pub(crate) violations: u64,
+    /// Operations of a run in which something fails.
+    pub(crate) failing_operations: u64,
+    /// How many syncs fail, one in each run.
+    pub(crate) failed_syncs: usize,
+    /// How many sizes of disk are full.
+    pub(crate) full_disks: u64,
+}
+
+/// Judges one engine at one unit of tearing.
+pub(crate) struct Run<'a> {
+    pub(crate) machine: Machine,
+    pub(crate) engine: &'a dyn Engine,
+    /// The directory that the engine is given.
+    pub(crate) dir: PathBuf,
+    pub(crate) unit: usize,
+    pub(crate) seed: u64,
+    pub(crate) bound: Bound,
+    pub(crate) model: Model,
+    pub(crate) tally: Fuse,
+    /// A store gave no answer: it would not to the next question either.
+    is_silent: bool,
+    /// Is told the number of states judged.
+    pub(crate) progress: &'a mut dyn FnMut(u64),
+}
+
+/// How a run of operations ended.
+pub(crate) struct Ended {
+    /// Operations that the store acknowledged.
+    pub(crate) acked: u64,
+    /// The store, if it is still open, or why the run ended before its time.
+    pub(crate) store: Outcome<Box<dyn Store>>,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(
+        machine: Machine,
+        engine: &'a dyn Engine,
+        dir: PathBuf,
+        (unit, seed): (usize, u64),
+        bound: Bound,
+        progress: &'a mut dyn FnMut(u64),
+    ) -> Self {
+        Self {
+            machine,
+            engine,
+            dir,
+            unit,
+            seed,
+            bound,
+            model: Model::new(bound.operations + BEYOND),
+            tally: Fuse::default(),
+            is_silent: false,
+            progress,
+        }
+    }
+
+    /// Everything: crash states of the recorded run, failing syncs, full disks.
+    pub(crate) fn judge_all(&mut self) {
+        let events = self.record();
+        if !self.tally.findings.is_empty() {
+            return;
+        }
+        self.replay(&events);
+        self.fail_syncs(&events);
+        self.fill_disks();
+    }
+
+    /// True if nothing more is to be learnt.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_silent || self.tally.violations() >= self.bound.violations
+    }
+
+    /// An empty disk.
+    pub(crate) fn fresh(&self) -> Volume {
+        fresh(self.unit)
+    }
+
+    /// Opens the store, or creates it; inline: what is recorded is the same in every run.
+    fn open(&self) -> Outcome<Box<dyn Store>> {
+        // A program is given a directory that exists.
+        let dir = if self.engine.is_process() {
+            self.dir.clone()
+        } else {
+            self.dir.join("store")
+        };
+        let setting = Setting {
+            reserve: RESERVE,
+            ..Setting::new(Disk::os(), dir, SIZE)
+        };
+        self.engine.open(&setting)
+    }
+
+    /// Opens the store and does operations up to `last`, or until one fails.
+    pub(crate) fn work(&self, last: u64) -> Ended {
+        let mut acked = 0;
+        let store = guarded(|| {
+            let store = self.open()?;
+            for n in 1..=last {
+                apply(&*store, operation(n))?;
+                // After the answer and before the next question: see `command.rs`.
+                self.machine.acknowledged(n);
+                acked = n;
+            }
+            Ok(store)
+        });
+        Ended { acked, store }
+    }
+
+    /// The events of a whole life of the store, from its creation to its end in good order.
+    fn record(&mut self) -> Vec<Event> {
+        self.machine.boot(self.fresh());
+        self.machine.record();
+        let ended = self.work(self.bound.operations);
+        self.tally.acknowledged = ended.acked;
+        let closed = ended.store.and_then(|store| guarded(|| store.close()));
+        let events = self.machine.events();
+        if let Err(error) = closed {
+            let place = || "a run without any crash".to_owned();
+            self.refuse(ended.acked, &place, "it fails", error.as_ref());
+        }
+        let writes = |event: &&Event| matches!(event, Event::Call(call) if call.writes());
+        self.tally.writes = events.iter().filter(writes).count() as u64;
+        if self.tally.writes == 0 {
+            self.tally.find(|| {
+                let acked = ended.acked;
+                format!("{acked} operations acknowledged, but not one write reached the device")
+            });
+        }
+        events
+    }
+
+    /// Ends the recorded run at every moment in the ways of the bound.
+    fn replay(&mut self, events: &[Event]) {
+        let thinned = (events.len() * self.bound.per_moment).div_ceil(self.bound.states) as u64;
+        let mut volume = self.fresh();
+        let mut names = Names::of(&volume);
+        let mut story = Vec::new();
+        let mut acked = 0;
+        let mut seen = HashSet::new();
+        for (at, event) in events.iter().enumerate() {
+            if self.is_over() {
+                return;
+            }
+            match event {
+                Event::Call(call) => {
+                    let done = call.apply(&mut volume);
+                    let number = done.expect("it succeeded on an equal volume");
+                    names.see(call, number, &volume);
+                    story.push(names.describe(call));
+                }
+                Event::Acknowledged(n) => {
+                    acked = *n;
+                    story.push(format!("acknowledgement {n}"));
+                }
+            }
+            let drawn = mix(self.seed, at as u64);
+            if !drawn.is_multiple_of(thinned.max(1)) {
+                continue;
+            }
+            self.tally.moments += 1;
+            for crashed in volume.power_losses(self.bound.per_moment, drawn) {
+                if seen.insert(mix(crashed.contents_hash(), acked)) {
+                    let last = story.get((at + 1).saturating_sub(SHOWN)..);
+                    let last = last.unwrap_or_default().join(", ");
+                    let place =
+                        || format!("a power loss after event {at} of {} ({last})", events.len());
+                    self.judge_loss(crashed, acked, &place);
+                }
+            }
+        }
+    }
+
+    /// Judges what the power loss left that comes after `acked` acknowledgements.
+    pub(crate) fn judge_loss(&mut self, left: Volume, acked: u64, place: &dyn Fn() -> String) {
+        self.machine.boot(left);
+        self.judge(acked, place);
+    }
+
+    /// Opens the store on the machine as it is and compares. Then it must take one more operation
+    /// and keep it over a power loss that takes everything not synced.
+    pub(crate) fn judge(&mut self, acked: u64, place: &dyn Fn() -> String) {
+        if self.is_over() {
+            return;
+        }
+        self.tally.states += 1;
+        (self.progress)(self.tally.states);
+        let Some((store, held)) = self.open_and_compare(acked, place) else {
+            return;
+        };
+        let next = operation(held + 1);
+        let gone_on = guarded(move || {
+            apply(&*store, next)?;
+            Ok(store)
+        });
+        match gone_on {
+            Err(error) => self.refuse(acked, place, "it cannot go on", error.as_ref()),
+            Ok(store) => {
+                // The power fails with the acknowledgement: what the store does later is not there.
+                let left = self.machine.volume().lose_unsynced();
+                drop(store);
+                self.machine.boot(left);
+                self.tally.continued += 1;
+                let second =
+                    || format!("{}, recovery, one more operation and a power loss", place());
+                self.open_and_compare(held + 1, &second);
+            }
+        }
+    }
+
+    /// The store and how many operations it holds, or `None` after a finding.
+    fn open_and_compare(
+        &mut self,
+        acked: u64,
+        place: &dyn Fn() -> String,
+    ) -> Option<(Box<dyn Store>, u64)> {
+        let opened = guarded(|| {
+            let store = self.open()?;
+            let contents = store.dump()?;
+            Ok((store, contents))
+        });
+        let (store, contents) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.refuse(acked, place, "it does not open", error.as_ref());
+                return None;
+            }
+        };
+        let words = match self.model.judge(acked, &contents) {
+            Verdict::Holds(held) => return Some((store, held)),
+            Verdict::Lost(lost) => {
+                self.tally.lost += 1;
+                format!("the last {lost} acknowledged operations are lost")
+            }
+            Verdict::Inconsistent(words) => {
+                self.tally.inconsistent += 1;
+                words
+            }
+        };
+        let unit = self.unit;
+        self.tally
+            .find(|| format!("{}: {words}", whole_place(place, acked, unit)));
+        None
+    }
+
+    /// Counts and tells an error of the store where there must be none.
+    fn refuse(&mut self, acked: u64, place: &dyn Fn() -> String, what: &str, error: &Refusal) {
+        self.is_silent |= error.is::<Silent>();
+        self.tally.refused += 1;
+        let unit = self.unit;
+        self.tally
+            .find(|| format!("{}: {what}: {error}", whole_place(place, acked, unit)));
+    }
+}
+
+/// Does `operation` to `store` and what is due in the background then; `Ok` acknowledges it.
+fn apply(store: &dyn Store, operation: Operation) -> Outcome<()> {
+    store.apply(&[operation.change()])?;
+    while store.maintain()? {}
+    Ok(())
+}
+
+fn whole_place(place: &dyn Fn() -> String, acked: u64, unit: usize) -> String {
+    let place = place();
+    format!("{place}, {acked} operations acknowledged, torn at {unit} bytes")
+}
+
+/// An empty disk that tears at `unit` bytes.
+pub(crate) fn fresh(unit: usize) -> Volume {
+    let mut volume = Volume::new(unit);
+    volume
+        .create_dir(Volume::ROOT, DISK)
+        .expect("the first name on an empty disk");
+    volume.sync(Volume::ROOT);
+    volume
+}
+
+/// Runs `call` of a store; a panic is an error.
+fn guarded<T>(call: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or(panic.downcast_ref::<&str>().copied());
+        Err(format!("it panicked: {}", words.unwrap_or("without words")).into())
+    })
+}

@@ -1,0 +1,100 @@
+//! A judge of durable storage engines: it ends them everywhere, in every way, and looks at what survives.
+//!
+//! It knows no engine. An engine is shown to it by an implementation of [`Engine`], which says how to open,
+//! write, read and close it; whatever else a layer asks of it has an answer that does for a plain key-value
+//! store. What it can do beyond that is judged by subjects of its own, each a [`Trial`].
+//!
+//! | layer | what it does |
+//! |---|---|
+//! | `sim` | every crash state of recorded runs on the simulated disk, and every barrier left out |
+//! | `faults` | errors of the simulated disk's calls, and full disks |
+//! | `corruption` | bytes changed behind the engine's back |
+//! | `kill` | real processes, killed at random moments |
+//! | `fuse` | power losses, failing syncs and full disks on a real file system, mounted through FUSE |
+//! | `trace` | the operating system's calls against the simulator's |
+//! | `litmus` | power cuts on real file systems, against what the simulator allows them to leave |
+//!
+//! A program of the workspace's is `main` with three more verbs, for the processes that are killed, that
+//! mount, and that are traced: [`KillChild`], [`FuseChild`] and [`TraceChild`].
+
+#![cfg_attr(
+    not(all(feature = "fuse", target_os = "linux")),
+    allow(
+        dead_code,
+        reason = "the judge of any store is used by the layer fuse alone"
+    )
+)]
+
+mod args;
+mod audit;
+mod barriers;
+mod command;
+pub mod content;
+mod controls;
+mod corruption;
+mod engine;
+#[cfg(all(feature = "fuse", target_os = "linux"))]
+mod fuse;
+mod interrupt;
+mod key_values;
+mod kill;
+mod litmus;
+mod model;
+mod process;
+mod progress;
+mod report;
+mod run;
+mod scan;
+mod scratch;
+mod sim;
+mod splitmix;
+mod trace;
+mod trial;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+pub use args::Args;
+pub use corruption::{Blocks, Held, PROBE, Piece, Root, Span, Specimen, files};
+pub use engine::{
+    Change, Contents, Engine, Killing, Outcome, Place, Refusal, Repaired, Script, Setting, Store,
+};
+#[cfg(all(feature = "fuse", target_os = "linux"))]
+pub use fuse::FuseChild;
+pub use key_values::{KeyValues, Op as KeyValueOp};
+pub use kill::KillChild;
+pub use run::run;
+pub use trace::TraceChild;
+pub use trial::{AnyTrial, Trial};
+
+/// What every layer is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    /// The declared bound instead of the short one.
+    full: bool,
+    seed: u64,
+    /// How long each layer that samples goes on beyond its bound.
+    extra_time: Duration,
+    /// The layers `kill` and `litmus` judge a planted bug instead.
+    plant: bool,
+    /// The root of the workspace whose engines are judged: sources below it, tapes below its `target`.
+    workspace: &'a Path,
+}
+
+/// What became of a layer that cannot run everywhere.
+#[derive(Debug)]
+pub(crate) enum Ran<T> {
+    Ran(T),
+    /// With the reason.
+    Skipped(String),
+}
+
+/// The engine called `name`.
+fn find(engines: &[&'static dyn Engine], name: &str) -> anyhow::Result<&'static dyn Engine> {
+    let found = engines.iter().find(|engine| engine.name() == name);
+    found
+        .copied()
+        .with_context(|| format!("there is no engine called {name:?}"))
+}

@@ -1,0 +1,199 @@
+//! What the layer `fuse` found of one engine, as plain numbers, and as the line that its process
+//! says; and whether the control engines were judged rightly.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Layer, by_name, rate, violated};
+
+/// How many findings are told; the others are counted.
+const TOLD: usize = 3;
+
+/// What became of one engine on the file system that loses power.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Fuse {
+    /// Operations acknowledged in the recorded run.
+    pub(crate) acknowledged: u64,
+    /// Calls in it that wrote.
+    pub(crate) writes: u64,
+    /// Moments at which it was ended.
+    pub(crate) moments: u64,
+    /// States, left by a crash or a failure, in which the store was opened and compared.
+    pub(crate) states: u64,
+    /// Of these: the store took one more operation, lost power, and was compared again.
+    pub(crate) continued: u64,
+    /// Of these, in either comparison: acknowledged operations were gone.
+    pub(crate) lost: u64,
+    /// Of these: nothing that ever was.
+    pub(crate) inconsistent: u64,
+    /// Of these: it did not open, or took no more operations.
+    pub(crate) refused: u64,
+    /// Runs in which a sync failed.
+    pub(crate) failed_syncs: u64,
+    /// Runs on a disk that was full.
+    pub(crate) full_disks: u64,
+    /// Over all processes that judged it.
+    pub(crate) seconds: f64,
+    /// In each process.
+    states_per_second: u64,
+    /// The first findings, as text.
+    pub(crate) findings: Vec<String>,
+}
+
+impl Fuse {
+    /// Tells `finding`, if not enough was told already.
+    pub(crate) fn find(&mut self, finding: impl FnOnce() -> String) {
+        if self.findings.len() < TOLD {
+            self.findings.push(finding());
+        }
+    }
+
+    /// The states in which something was wrong.
+    pub(crate) fn violations(&self) -> u64 {
+        self.lost + self.inconsistent + self.refused
+    }
+
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{} operations acknowledged, ended at {} moments, {} syncs failed, {} full disks; {} \
+             states opened and compared ({} again after one more power loss): {}; {} states/s in \
+             each process",
+            self.acknowledged,
+            self.moments,
+            self.failed_syncs,
+            self.full_disks,
+            self.states,
+            self.continued,
+            self.wrong(),
+            self.states_per_second
+        )
+    }
+
+    /// Says that it took so many seconds.
+    pub(crate) fn took(&mut self, seconds: f64) {
+        self.seconds = seconds;
+        self.states_per_second = rate(self.states, seconds);
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.writes += other.writes;
+        self.moments += other.moments;
+        self.states += other.states;
+        self.continued += other.continued;
+        self.lost += other.lost;
+        self.inconsistent += other.inconsistent;
+        self.refused += other.refused;
+        self.failed_syncs += other.failed_syncs;
+        self.full_disks += other.full_disks;
+        self.took(self.seconds + other.seconds);
+        self.findings.extend(other.findings);
+    }
+
+    /// The states in which something was wrong, by kind.
+    pub(crate) fn wrong(&self) -> String {
+        format!(
+            "{} lost, {} inconsistent, {} refused",
+            self.lost, self.inconsistent, self.refused
+        )
+    }
+}
+
+impl Layer for Fuse {
+    fn red(&self) -> Vec<String> {
+        let mut red = violated(
+            self.states,
+            "states were",
+            self.violations(),
+            &self.findings,
+        );
+        let told = self.findings.len() as u64;
+        if self.violations() > told && told > 0 {
+            red.push(format!("and more: {}", self.wrong()));
+        }
+        red
+    }
+}
+
+/// The control engines on that file system; the first is the correct one.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct FuseControls {
+    judged: usize,
+    wrong: usize,
+    #[serde(serialize_with = "by_name")]
+    pub(crate) engines: Vec<(&'static str, Fuse)>,
+}
+
+impl FuseControls {
+    pub(crate) fn new(engines: Vec<(&'static str, Fuse)>) -> Self {
+        let mut controls = Self {
+            judged: engines.len(),
+            wrong: 0,
+            engines,
+        };
+        controls.wrong = controls.misjudged().count();
+        controls
+    }
+
+    /// What is wrong with the judgement of an engine, by its name.
+    fn misjudged(&self) -> impl Iterator<Item = String> {
+        let judged = self.engines.iter().enumerate();
+        judged.filter_map(|(nth, (name, fuse))| match (nth, fuse.violations()) {
+            (_, _) if fuse.states == 0 => Some(format!("{name} was not judged")),
+            (0, 0) => None,
+            (0, _) => Some(format!(
+                "{name} is correct and was accused: {:?}",
+                fuse.findings
+            )),
+            (_, 0) => Some(format!("{name} was not caught")),
+            (_, _) => None,
+        })
+    }
+}
+
+impl Layer for FuseControls {
+    fn red(&self) -> Vec<String> {
+        if self.engines.is_empty() {
+            return vec!["no control engines were judged".to_owned()];
+        }
+        self.misjudged().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_is_read_back_from_its_line() {
+        let mut fuse = Fuse {
+            states: 7,
+            lost: 1,
+            seconds: 0.5,
+            ..Fuse::default()
+        };
+        for nth in 0..5 {
+            fuse.find(|| format!("finding {nth}"));
+        }
+        let line = serde_json::to_string(&fuse).unwrap();
+        assert_eq!(serde_json::from_str::<Fuse>(&line).unwrap(), fuse);
+        assert!(serde_json::from_str::<Fuse>("{\"states\": 7}").is_err());
+    }
+
+    #[test]
+    fn a_control_that_is_misjudged_is_red() {
+        let fuse = |states: u64, lost: u64| Fuse {
+            states,
+            lost,
+            ..Fuse::default()
+        };
+        let controls = |correct: Fuse, planted: Fuse| {
+            let engines = vec![("good", correct), ("bad", planted)];
+            FuseControls::new(engines).red()
+        };
+        assert!(controls(fuse(9, 0), fuse(9, 1)).is_empty());
+        assert_eq!(controls(fuse(9, 1), fuse(9, 1)).len(), 1);
+        assert_eq!(controls(fuse(9, 0), fuse(9, 0)).len(), 1);
+        assert_eq!(controls(fuse(0, 0), fuse(0, 0)).len(), 2);
+        assert_eq!(FuseControls::default().red().len(), 1);
+    }
+}

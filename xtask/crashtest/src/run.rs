@@ -1,0 +1,225 @@
+//! A run of the judge: which layers run on which engine, and the report at the end.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use durable_io::Disk;
+
+use crate::args::{Args, CONTROLS, DISK, LayerName};
+use crate::engine::Engine;
+use crate::report::{self, Fuse, FuseControls, Report, Skipped};
+use crate::{
+    Context, Ran, audit, command, controls, corruption, find, kill, litmus, progress, sim, trace,
+};
+
+/// Runs what `args` ask for on `engines`, which are crates of the workspace at `workspace`, and prints the
+/// report; true if nothing is red.
+///
+/// # Errors
+/// The harness itself failed, or there is nothing of the name that was asked for. What the engines did wrong is in
+/// the report.
+pub fn run(args: &Args, engines: &[&'static dyn Engine], workspace: &Path) -> anyhow::Result<bool> {
+    if let Some(path) = &args.replay {
+        return sim::replay(path, engines);
+    }
+    for name in &args.engines {
+        ensure!(
+            [CONTROLS, DISK].contains(&name.as_str()) || find(engines, name).is_ok(),
+            "there is no engine called {name:?}; there are {CONTROLS}, {DISK}, {}",
+            engines
+                .iter()
+                .map(|engine| engine.name())
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
+    }
+    let context = Context {
+        full: args.full,
+        seed: args.seed,
+        extra_time: Duration::from_secs(args.minutes.unwrap_or(0) * 60) / 3,
+        plant: args.plant,
+        workspace,
+    };
+    let mut run = Run {
+        args,
+        context,
+        report: Report {
+            seed: args.seed,
+            full: args.full,
+            git: output_of(Command::new("git").args(["describe", "--always", "--dirty"])),
+            kernel: output_of(Command::new("uname").args(["-s", "-r"])),
+            ..Report::default()
+        },
+    };
+    let started = Instant::now();
+    match &args.command {
+        Some(command) => run.judge_command(command)?,
+        None => run.judge_all(engines)?,
+    }
+    let mut report = run.report;
+    report.seconds = started.elapsed().as_secs();
+    report.judge();
+    progress::print(&audit::render(&report));
+    if let Some(path) = &args.json {
+        write_json(path, &report)?;
+    }
+    Ok(report.red.is_empty())
+}
+
+struct Run<'a> {
+    args: &'a Args,
+    context: Context<'a>,
+    report: Report,
+}
+
+impl Run<'_> {
+    fn runs(&mut self, layer: LayerName, name: &str) -> bool {
+        self.args.runs(layer, name, &mut self.report.skipped)
+    }
+
+    fn skip(&mut self, layer: String, reason: &str) {
+        let reason = reason.to_owned();
+        self.report.skipped.push(Skipped { layer, reason });
+    }
+
+    fn judge_all(&mut self, engines: &[&'static dyn Engine]) -> anyhow::Result<()> {
+        if self.args.wants(CONTROLS) && self.runs(LayerName::Sim, CONTROLS) {
+            self.report.controls.sim = Some(controls::run(&self.context));
+        }
+        if self.args.wants(DISK) && self.runs(LayerName::Litmus, DISK) {
+            let (litmus, skipped) = litmus::run(&self.context)?;
+            self.report.litmus = Some(litmus);
+            self.report.skipped.extend(skipped);
+        }
+        if self.args.wants(CONTROLS) && self.runs(LayerName::Fuse, CONTROLS) {
+            let names = controls::key_value::ALL.map(Engine::name);
+            let once = Context {
+                extra_time: Duration::ZERO,
+                ..self.context
+            };
+            let judged = self.on_fuse(CONTROLS, &names, None, &once)?;
+            let judged = judged.map(|judged| names.into_iter().zip(judged).collect());
+            self.report.controls.fuse = judged.map(FuseControls::new);
+        }
+        for engine in engines {
+            if self.args.wants(engine.name()) {
+                let judged = self.judge(*engine)?;
+                self.report.engines.push((engine.name(), judged));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs every layer that is asked for on one engine.
+    fn judge(&mut self, engine: &'static dyn Engine) -> anyhow::Result<report::Engine> {
+        let (name, context) = (engine.name(), self.context);
+        let mut judged = report::Engine::default();
+        if self.runs(LayerName::Sim, name) {
+            let (sim, barriers) = judged.timed("sim", || sim::simulate(engine, &context))?;
+            if barriers.is_none() {
+                let reason = "the complete engine breaks, so leaving out a barrier proves nothing";
+                self.skip(format!("{name} barriers"), reason);
+            }
+            judged.sim = Some(sim);
+            judged.barriers = barriers;
+        }
+        if self.runs(LayerName::Faults, name) {
+            judged.faults = Some(judged.timed("faults", || sim::inject(engine)));
+        }
+        if self.runs(LayerName::Corruption, name) {
+            judged.corruption = judged.timed("corruption", || corruption::run(engine, &context));
+        }
+        if let Some(killing) = engine.killing()
+            && self.runs(LayerName::Kill, name)
+        {
+            let kill = judged.timed("kill", || kill::run(engine, &killing, &context))?;
+            judged.kill = Some(kill);
+        }
+        if self.runs(LayerName::Fuse, name) {
+            let fuse = judged.timed("fuse", || self.on_fuse(name, &[name], None, &context))?;
+            judged.fuse = first(fuse);
+        }
+        if engine.script().is_some() && self.runs(LayerName::Trace, name) {
+            match judged.timed("trace", || trace::run(engine))? {
+                Ran::Ran(trace) => judged.trace = Some(trace),
+                Ran::Skipped(reason) => self.skip(format!("{name} trace"), &reason),
+            }
+        }
+        Ok(judged)
+    }
+
+    /// Judges the store that `command` runs.
+    fn judge_command(&mut self, command: &str) -> anyhow::Result<()> {
+        let (name, place) = ("command", command::PLACE);
+        ensure!(
+            command.contains(place),
+            "the command must say where it takes the store's directory: {place}"
+        );
+        let mut judged = report::Engine::default();
+        if self.runs(LayerName::Fuse, name) {
+            let context = self.context;
+            judged.fuse = first(self.on_fuse(name, &[name], Some(command), &context)?);
+        }
+        self.report.engines.push((name, judged));
+        Ok(())
+    }
+
+    /// The layer `fuse`: what was found of each engine, or `None` if it cannot run here.
+    #[cfg_attr(
+        not(all(feature = "fuse", target_os = "linux")),
+        expect(clippy::unnecessary_wraps, reason = "it fails where it runs")
+    )]
+    fn on_fuse(
+        &mut self,
+        name: &str,
+        engines: &[&str],
+        command: Option<&str>,
+        context: &Context<'_>,
+    ) -> anyhow::Result<Option<Vec<Fuse>>> {
+        #[cfg(all(feature = "fuse", target_os = "linux"))]
+        let outcome = crate::fuse::run(&format!("{name} fuse"), engines, command, context)?;
+        #[cfg(not(all(feature = "fuse", target_os = "linux")))]
+        let outcome = {
+            let _ = (engines, command, context);
+            let reason = "this program was built without the feature fuse, or not for Linux";
+            Ran::Skipped(reason.to_owned())
+        };
+        match outcome {
+            Ran::Ran(judged) => Ok(Some(judged)),
+            Ran::Skipped(reason) => {
+                self.skip(format!("{name} fuse"), &reason);
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn first<T>(judged: Option<Vec<T>>) -> Option<T> {
+    judged.into_iter().flatten().next()
+}
+
+/// The first line that `command` prints, or "unknown": for the report only.
+fn output_of(command: &mut Command) -> String {
+    match command.output() {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        }
+        _ => "unknown".to_owned(),
+    }
+}
+
+fn write_json(path: &Path, report: &Report) -> anyhow::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .context("--json needs a file name")?;
+    let dir = Disk::os().open_dir(parent.unwrap_or(Path::new(".")))?;
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    durable_io::replace_file(&dir, name, text.as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The engines of the workspace before the judge, each in a folder of its own: its adapter, and the
+//! subjects of what it can do beyond a key-value store.
+
+mod bitcask;
+mod sstable;
+mod wal;
+
+use crashtest::Engine;
+
+/// All of them, in the order in which they are judged.
+pub(crate) const ENGINES: &[&dyn Engine] = &[&wal::WAL, &bitcask::BITCASK, &sstable::SSTABLE];

@@ -1,0 +1,189 @@
+//! The hash-indexed store before the judge.
+
+mod left;
+mod specimens;
+mod subject;
+
+use std::path::Path;
+
+use bitcask::{Batch, Bitcask, Corruption, Error, MergePolicy, Options};
+use crashtest::{
+    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Refusal, Setting, Specimen, Store,
+    Trial,
+};
+use durable_io::SyncMode;
+
+use subject::{BATCH, BitcaskSubject, FAULTED};
+
+pub(crate) const BITCASK: BitcaskEngine = BitcaskEngine;
+
+#[derive(Debug)]
+pub(crate) struct BitcaskEngine;
+
+impl Engine for BitcaskEngine {
+    fn name(&self) -> &'static str {
+        "bitcask"
+    }
+
+    fn open(&self, setting: &Setting) -> Outcome<Box<dyn Store>> {
+        let policy = MergePolicy::new()
+            .trigger_dead_percent(40)
+            .threshold_dead_percent(20);
+        let options = Options::new()
+            .sync(setting.sync)
+            .data_file_size(setting.size)
+            .reserve(setting.reserve)
+            .merge_policy(policy)
+            .background(setting.background)
+            .disk(setting.disk.clone());
+        Ok(Box::new(Opened(options.open(&setting.dir)?)))
+    }
+
+    fn damage(&self, error: &Refusal) -> Option<Place> {
+        match error.downcast_ref()? {
+            // An older manifest names files that a merge has removed.
+            Error::Corrupt {
+                path,
+                reason: Corruption::MissingFile,
+                ..
+            } => Some(Place::missing(path)),
+            Error::Corrupt { path, offset, .. } => Some(Place::at(path, *offset)),
+            Error::UnsupportedVersion { path, .. } => Some(Place::file(path)),
+            _ => None,
+        }
+    }
+
+    fn trials(&self) -> Vec<AnyTrial> {
+        let store = |sync, reserve| BitcaskSubject { sync, reserve };
+        let always = store(SyncMode::Always, 0);
+        // `Batch` and `Manual` have more letters, starting states and allowed answers: their sequences of
+        // four take six times as long as those of `Always`.
+        let mode = |name, sync, full| {
+            let trial = Trial::new(name, store(sync, 0)).lengths(2, full).removal(1);
+            trial.soaks().faulted(FAULTED).boxed()
+        };
+        vec![
+            mode("bitcask always", SyncMode::Always, 4),
+            mode("bitcask batch", BATCH, 3),
+            mode("bitcask manual", SyncMode::Manual, 3),
+            Trial::new("bitcask 4 KiB", always)
+                .lengths(1, 3)
+                .unit(4096)
+                .boxed(),
+            Trial::new("bitcask reserve", store(SyncMode::Always, 4096))
+                .faulted(FAULTED)
+                .boxed(),
+        ]
+    }
+
+    fn specimens(&self) -> Outcome<Vec<Specimen>> {
+        Ok(specimens::all()?)
+    }
+
+    fn killing(&self) -> Option<Killing> {
+        Some(Killing {
+            kills: 40,
+            acknowledged: 12_000,
+            chores: &["rotate", "merge"],
+            phases: &[
+                "rotate",
+                "merge",
+                left::OUTPUT,
+                left::MANIFEST,
+                left::INPUTS,
+            ],
+        })
+    }
+
+    fn phase(&self, dir: &Path, chore: Option<&str>) -> Outcome<Option<&'static str>> {
+        left::phase(dir, chore == Some("merge"))
+    }
+}
+
+struct Opened(Bitcask);
+
+impl Store for Opened {
+    fn apply(&self, changes: &[Change]) -> Outcome<()> {
+        match changes {
+            // Now and then in the other way to put one value.
+            [(key, Some(value))] if value.len() % 10 == 0 => {
+                let current = self.0.get(key)?;
+                if !self
+                    .0
+                    .compare_and_set(key, current.as_deref(), Some(value))?
+                {
+                    return Err("the key has not the value that it was given".into());
+                }
+            }
+            [(key, Some(value))] => self.0.put(key, value)?,
+            [(key, None)] => self.0.delete(key)?,
+            changes => {
+                let add = |batch: Batch, (key, value): &Change| match value {
+                    Some(value) => batch.put(key, value),
+                    None => batch.delete(key),
+                };
+                self.0.write(changes.iter().fold(Batch::new(), add))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dump(&self) -> Outcome<Contents> {
+        let contents = self.0.fold(Contents::new(), |mut contents, key, value| {
+            contents.insert(key.to_vec(), value.to_vec());
+            contents
+        })?;
+        Ok(contents)
+    }
+
+    fn salvage(&self) -> (Contents, Vec<Box<Refusal>>) {
+        let (mut contents, mut errors) = (Contents::new(), Vec::<Box<Refusal>>::new());
+        for entry in self.0.snapshot().entries() {
+            match entry {
+                Ok((key, value)) => drop(contents.insert(key, value.to_vec())),
+                Err(error) => errors.push(error.into()),
+            }
+        }
+        // The iterator ends at the first damage; single reads go around it.
+        for key in specimens::keys() {
+            match self.0.get(&key) {
+                Ok(Some(value)) => drop(contents.insert(key, value.to_vec())),
+                Ok(None) if contents.contains_key(&key) => {
+                    errors.push(format!("key {key:?} is there, and is not").into());
+                }
+                Ok(None) => {}
+                Err(error) => errors.push(error.into()),
+            }
+        }
+        (contents, errors)
+    }
+
+    fn verify(&self) -> Outcome<Vec<Box<Refusal>>> {
+        let damage = self.0.verify()?.damage.into_iter();
+        Ok(damage.map(Into::into).collect())
+    }
+
+    fn sync(&self) -> Outcome<()> {
+        Ok(self.0.sync()?)
+    }
+
+    fn unsynced(&self) -> u64 {
+        self.0.stats().unsynced_writes
+    }
+
+    fn maintain(&self) -> Outcome<bool> {
+        Ok(self.0.run_background()?)
+    }
+
+    fn chore(&self, chore: &str, _drawn: u64) -> Outcome<()> {
+        match chore {
+            "rotate" => self.0.rotate()?,
+            _ => drop(self.0.merge()?),
+        }
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Outcome<()> {
+        Ok(self.0.close()?)
+    }
+}
