@@ -2,14 +2,12 @@
 //!
 //! [format]: crate::format
 
-use durable_io::numbered;
+use durable_io::{Temp, numbered};
 
 /// The lock file.
 pub(crate) const LOCK: &str = "lock";
 /// The manifest.
 pub(crate) const MANIFEST: &str = "manifest";
-/// What a crash leaves while the manifest is replaced.
-pub(crate) const MANIFEST_TEMP: &str = "manifest.tmp";
 /// Blocks held back for a full disk.
 pub(crate) const RESERVE: &str = "reserve";
 
@@ -24,6 +22,12 @@ pub(crate) fn data(number: u64) -> String {
 /// The name of the hint of data file `number`.
 pub(crate) fn hint(number: u64) -> String {
     numbered::name(number, HINT)
+}
+
+/// True if a crash while the manifest was replaced leaves the name `name`, by this version or an older
+/// one.
+pub(crate) fn is_temp(name: &str) -> bool {
+    Temp::target_of(name) == Some(MANIFEST) || name == "manifest.tmp"
 }
 
 /// One of our numbered files.
@@ -48,6 +52,19 @@ mod tests {
         for number in [1, 2, 0xabc, u64::MAX] {
             assert_eq!(parse(&data(number)), Some(Numbered::Data(number)));
             assert_eq!(parse(&hint(number)), Some(Numbered::Hint(number)));
+        }
+    }
+
+    #[test]
+    fn only_a_left_over_of_the_manifest_is_one() {
+        assert!(is_temp("~0123456789abcdef~manifest") && is_temp("manifest.tmp"));
+        for name in [
+            MANIFEST,
+            "~0123456789abcdef~notes",
+            "notes.tmp",
+            "~manifest",
+        ] {
+            assert!(!is_temp(name), "{name}");
         }
     }
 

@@ -288,7 +288,7 @@ fn remove_orphans(dir: &Dir, manifest: &Manifest) -> Result<u64> {
         let is_orphan = match names::parse(&entry.name) {
             Some(Numbered::Data(number)) => !is_named(number),
             Some(Numbered::Hint(number)) => !is_named(number) || active == Some(number),
-            None => entry.name == names::MANIFEST_TEMP,
+            None => names::is_temp(&entry.name),
         };
         if is_orphan {
             dir.remove(&entry.name)?;

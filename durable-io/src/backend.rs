@@ -31,9 +31,13 @@ pub(crate) trait DirBackend: Any + Debug + Send + Sync {
     fn open(&self, name: &str) -> io::Result<Arc<dyn FileBackend>>;
     /// As `open`, without the right to write.
     fn open_read_only(&self, name: &str) -> io::Result<Arc<dyn FileBackend>>;
-    fn create_new(&self, name: &str) -> io::Result<Arc<dyn FileBackend>>;
+    fn create_new(&self, name: &str, mode: u32) -> io::Result<Arc<dyn FileBackend>>;
+    /// The permission bits of what `name` leads to; `None` if there is nothing, or no such bits.
+    fn mode_of(&self, name: &str) -> io::Result<Option<u32>>;
+    /// A number that no other temporary file has, unless it is used up: then another `attempt` follows.
+    fn temp_number(&self, attempt: u64) -> io::Result<u64>;
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>>;
-    fn create_dir(&self, name: &str) -> io::Result<()>;
+    fn create_dir(&self, name: &str, mode: u32) -> io::Result<()>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Gives `from` the name `to` in `dir`; `CrossesDevices` if that is on another disk.
     fn link(&self, from: &str, dir: &dyn DirBackend, to: &str) -> io::Result<()>;
@@ -43,8 +47,10 @@ pub(crate) trait DirBackend: Any + Debug + Send + Sync {
     fn sync(&self, site: &Site) -> io::Result<()>;
     /// Bytes a user may still write.
     fn free_space(&self) -> io::Result<u64>;
-    /// Locks the directory and its file `name`; only `owner` lets go.
-    fn try_lock(&self, name: &str, owner: Process) -> io::Result<LockAttempt>;
+    /// Locks the directory and its file `name`, made with `mode`; only `owner` lets go.
+    fn try_lock(&self, name: &str, owner: Process, mode: u32) -> io::Result<LockAttempt>;
+    /// Locks both against `try_lock` alone, and makes and writes nothing.
+    fn try_lock_shared(&self, name: &str, owner: Process) -> io::Result<LockAttempt>;
 }
 
 /// The answer to [`DirBackend::try_lock`]: the lock, freed when dropped, or who has it.
@@ -65,6 +71,8 @@ pub(crate) trait FileBackend: Debug + Send + Sync {
     fn start_writeback(&self, offset: u64, len: u64) -> io::Result<()>;
     fn advise(&self, offset: u64, len: u64, advice: Advice) -> io::Result<()>;
     fn map(&self, range: Range<u64>) -> io::Result<MapBytes>;
+    /// Sets the permission bits, where there are any.
+    fn set_mode(&self, mode: u32) -> io::Result<()>;
     /// What is mapped of the file, whatever handle or name it was opened by. Never the disk's concern.
     fn ranges(&self) -> io::Result<Arc<Ranges>>;
 }

@@ -13,6 +13,10 @@ use crate::latch::Latch;
 use crate::lock::Lock;
 use crate::process::Process;
 use crate::site::{Barrier, Site};
+use crate::temp::check_no_temp;
+
+#[cfg(test)]
+mod tests;
 
 /// One name in a directory, as [`Dir::list`] gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,7 +34,7 @@ pub struct Entry {
 ///
 /// Names are single components. The empty name, `.`, `..`, and a name with `/` or a zero byte in it
 /// are refused with [`Error::Io`] of kind `InvalidInput`, so that a name read from a damaged file
-/// cannot lead out of the directory.
+/// cannot lead out of the directory. So is giving a file a name that is one of a [`Temp`](crate::Temp).
 #[derive(Clone)]
 pub struct Dir {
     inner: Arc<Inner>,
@@ -40,6 +44,23 @@ struct Inner {
     backend: Arc<dyn DirBackend>,
     path: PathBuf,
     latch: Latch,
+    modes: Modes,
+}
+
+/// Who may do what with what is created, as `open` and `mkdir` have it; the umask takes off from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Modes {
+    pub(crate) file: u32,
+    pub(crate) dir: u32,
+}
+
+impl Default for Modes {
+    fn default() -> Self {
+        Self {
+            file: 0o644,
+            dir: 0o755,
+        }
+    }
 }
 
 impl fmt::Debug for Dir {
@@ -51,12 +72,13 @@ impl fmt::Debug for Dir {
 }
 
 impl Dir {
-    pub(crate) fn new(backend: Arc<dyn DirBackend>, path: PathBuf) -> Self {
+    pub(crate) fn new(backend: Arc<dyn DirBackend>, path: PathBuf, modes: Modes) -> Self {
         Self {
             inner: Arc::new(Inner {
                 backend,
                 path,
                 latch: Latch::default(),
+                modes,
             }),
         }
     }
@@ -102,12 +124,32 @@ impl Dir {
     /// [`Error::Io`] (see [`Error::is_already_exists`]), [`Error::NoSpace`], [`Error::Resource`],
     /// [`Error::Poisoned`].
     pub fn create_new(&self, name: &str) -> Result<File> {
-        let path = self.checked(Op::Create, name)?;
+        self.checked_new(Op::Create, name)?;
+        self.create_with(Op::Create, name, None)
+    }
+
+    /// As [`create_new`](Dir::create_new), of any name, and with a mode other than that of new files.
+    pub(crate) fn create_with(&self, op: Op, name: &str, mode: Option<u32>) -> Result<File> {
+        let path = self.checked(op, name)?;
         self.inner.latch.check(&self.inner.path)?;
-        match retry_interrupted(|| self.inner.backend.create_new(name)) {
+        let mode = mode.unwrap_or(self.inner.modes.file);
+        match retry_interrupted(|| self.inner.backend.create_new(name, mode)) {
             Ok(backend) => Ok(File::new(backend, path)),
-            Err(source) => Err(Error::refusal(Op::Create, &path, None, source)),
+            Err(source) => Err(Error::refusal(op, &path, None, source)),
         }
+    }
+
+    /// The mode of the file `name`, if there is one and the disk knows modes.
+    pub(crate) fn mode_of(&self, name: &str) -> Result<Option<u32>> {
+        let path = self.checked_new(Op::Create, name)?;
+        retry_interrupted(|| self.inner.backend.mode_of(name))
+            .map_err(|source| Error::refusal(Op::Create, &path, None, source))
+    }
+
+    /// A number for a temporary name, another one for each `attempt`.
+    pub(crate) fn number(&self, attempt: u64) -> Result<u64> {
+        let number = self.inner.backend.temp_number(attempt);
+        number.map_err(|source| Error::refusal(Op::Create, &self.inner.path, None, source))
     }
 
     /// Opens the directory `name` below this one.
@@ -117,7 +159,7 @@ impl Dir {
     pub fn open_dir(&self, name: &str) -> Result<Self> {
         let path = self.checked(Op::OpenDir, name)?;
         match retry_interrupted(|| self.inner.backend.open_dir(name)) {
-            Ok(backend) => Ok(Self::new(backend, path)),
+            Ok(backend) => Ok(Self::new(backend, path, self.inner.modes)),
             Err(source) => Err(Error::refusal(Op::OpenDir, &path, None, source)),
         }
     }
@@ -128,7 +170,11 @@ impl Dir {
     /// [`Error::Io`] (see [`Error::is_already_exists`]), [`Error::NoSpace`], [`Error::Resource`],
     /// [`Error::Poisoned`].
     pub fn create_dir(&self, name: &str) -> Result<()> {
-        self.change(Op::CreateDir, name, |backend| backend.create_dir(name))
+        self.checked_new(Op::CreateDir, name)?;
+        let mode = self.inner.modes.dir;
+        self.change(Op::CreateDir, name, |backend| {
+            backend.create_dir(name, mode)
+        })
     }
 
     /// Renames `from` to `to`, replacing `to` if it exists, in one atomic step; durable after
@@ -138,7 +184,7 @@ impl Dir {
     /// [`Error::NoSpace`], [`Error::Resource`], [`Error::Poisoned`]: nothing changed. [`Error::Io`]:
     /// either name may stand.
     pub fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.checked(Op::Rename, to)?;
+        self.checked_new(Op::Rename, to)?;
         self.change(Op::Rename, from, |backend| backend.rename(from, to))
     }
 
@@ -164,6 +210,7 @@ impl Dir {
     /// [`Disk`]: crate::Disk
     pub fn link_into(&self, from: &str, dir: &Self, to: &str) -> Result<()> {
         self.checked(Op::Link, from)?;
+        dir.checked_new(Op::Link, to)?;
         let target = &*dir.inner.backend;
         dir.change(Op::Link, to, |_| self.inner.backend.link(from, target, to))
     }
@@ -225,6 +272,13 @@ impl Dir {
         Ok(path)
     }
 
+    /// The path of `name`, if a file that is no temporary one may be called so.
+    fn checked_new(&self, op: Op, name: &str) -> Result<PathBuf> {
+        let path = self.checked(op, name)?;
+        check_no_temp(op, &path, name)?;
+        Ok(path)
+    }
+
     /// Lists the directory, in no particular order.
     ///
     /// # Errors
@@ -269,7 +323,7 @@ impl Dir {
     /// Locks the directory for this process, and with it the lock file `name`, which is created if need be
     /// and stays. The lock ends when the value is dropped or the process dies.
     ///
-    /// It excludes every other `try_lock` in the directory, of whatever name, by this process and by
+    /// It excludes every other lock in the directory, of whatever name, by this process and by
     /// others. The directory itself is locked besides the file, so that somebody who removes the file
     /// lets nobody in. A child that this process forks has an inert copy ([`Lock`]); but while the child
     /// lives and has neither dropped its copy nor executed another program, the *death* of this process
@@ -285,9 +339,32 @@ impl Dir {
     /// [`Error::Resource`], [`Error::Io`]. A full disk is no error once the lock file stands. A lock file that is a symbolic
     /// link is [`Error::Io`].
     pub fn try_lock(&self, name: &str) -> Result<Lock> {
-        let path = self.checked(Op::Lock, name)?;
+        let mode = self.inner.modes.file;
+        self.lock_by(name, |owner| self.inner.backend.try_lock(name, owner, mode))
+    }
+
+    /// Locks the directory for reading: as long as any reader has it nobody can
+    /// [lock it for writing](Dir::try_lock), and nobody can have it beside a writer. Makes no file and
+    /// writes none, so it needs no right to write, and works on a file system that is mounted read-only.
+    ///
+    /// What [`try_lock`](Dir::try_lock) says of forks and of NFS holds here too.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if a writer has it; [`Error::Resource`], [`Error::Io`].
+    pub fn try_lock_shared(&self, name: &str) -> Result<Lock> {
+        self.lock_by(name, |owner| {
+            self.inner.backend.try_lock_shared(name, owner)
+        })
+    }
+
+    fn lock_by(
+        &self,
+        name: &str,
+        lock: impl Fn(Process) -> io::Result<LockAttempt>,
+    ) -> Result<Lock> {
+        let path = self.checked_new(Op::Lock, name)?;
         let owner = Process::current()?;
-        match retry_interrupted(|| self.inner.backend.try_lock(name, owner)) {
+        match retry_interrupted(|| lock(owner)) {
             Ok(LockAttempt::Taken(held)) => Ok(Lock::new(held, owner, path)),
             Ok(LockAttempt::Held { pid }) => Err(Error::Locked { path, pid }),
             Err(source) => Err(Error::refusal(Op::Lock, &path, None, source)),
@@ -302,124 +379,5 @@ fn retry(call: &mut impl FnMut() -> Result<()>) -> Result<()> {
             Err(error) if error.is_interrupted() => {}
             other => return other,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::replace::{create_durably, remove_durably, replace_file};
-    use crate::scripted::{
-        Answer::{self, All, Fail},
-        Script,
-    };
-
-    fn is_poisoned<T>(result: Result<T>) -> bool {
-        matches!(result.err(), Some(Error::Poisoned { .. }))
-    }
-
-    #[test]
-    fn d30_a_failed_directory_sync_is_never_tried_again() {
-        let script = Script::new(&[Fail(io::ErrorKind::Interrupted)]);
-        let dir = script.dir();
-        let clone = dir.clone();
-        dir.sync().unwrap_err();
-        assert!(is_poisoned(clone.sync()));
-        assert!(is_poisoned(clone.create_new("a")));
-        assert!(is_poisoned(clone.create_dir("a")));
-        assert!(is_poisoned(clone.rename("a", "b")));
-        assert!(is_poisoned(clone.link("a", "b")));
-        assert!(is_poisoned(clone.remove("a")));
-        assert!(is_poisoned(clone.remove_dir("a")));
-        let healthy = Script::new(&[]).dir();
-        assert!(is_poisoned(healthy.link_into("a", &clone, "b")));
-        assert_eq!(script.calls(), ["sync_dir"]);
-        clone.list().unwrap();
-    }
-
-    #[test]
-    fn an_interrupted_change_is_repeated_and_never_called_done_for_what_is_missing_then() {
-        let interrupted = Fail(io::ErrorKind::Interrupted);
-        let rename = |answers: &[Answer]| {
-            let script = Script::new(answers);
-            let result = script.dir().rename("a", "b");
-            (result, script.calls().len())
-        };
-        assert!(matches!(
-            rename(&[interrupted, interrupted, All]),
-            (Ok(()), 3)
-        ));
-        let full = [interrupted, Fail(io::ErrorKind::StorageFull)];
-        assert!(matches!(rename(&full), (Err(Error::NoSpace { .. }), 2)));
-        // It may have been done before it was interrupted.
-        let (result, calls) = rename(&[interrupted, Fail(io::ErrorKind::NotFound)]);
-        let error = result.unwrap_err();
-        assert!(error.is_interrupted() && !error.changed_nothing() && calls == 2);
-    }
-
-    #[test]
-    fn what_changes_nothing_is_repeated_when_interrupted() {
-        let interrupted = Fail(io::ErrorKind::Interrupted);
-        let script = Script::new(&[interrupted, interrupted, All, interrupted, All]);
-        let dir = script.dir();
-        dir.list().unwrap();
-        dir.open_dir("a").unwrap();
-        let expected = ["list", "list", "list", "open_dir a", "open_dir a"];
-        assert_eq!(script.calls(), expected);
-    }
-
-    #[test]
-    fn a_name_that_leads_elsewhere_is_refused_before_the_kernel_is_asked() {
-        let script = Script::new(&[]);
-        let dir = script.dir();
-        for name in ["", ".", "..", "/", "a/b", "/etc/passwd", "a\0b"] {
-            let refused = [
-                dir.open(name).map(drop),
-                dir.create_new(name).map(drop),
-                dir.open_dir(name).map(drop),
-                dir.create_dir(name),
-                dir.rename(name, "a"),
-                dir.rename("a", name),
-                dir.link(name, "a"),
-                dir.link("a", name),
-                dir.link_into(name, &dir, "a"),
-                dir.link_into("a", &dir, name),
-                dir.remove(name),
-                dir.remove_dir(name),
-                dir.try_lock(name).map(drop),
-            ];
-            for result in refused {
-                let Err(Error::Io { source, .. }) = result else {
-                    panic!("{name:?} was accepted");
-                };
-                assert_eq!(source.kind(), io::ErrorKind::InvalidInput, "{name:?}");
-            }
-        }
-        assert_eq!(script.calls(), [""; 0]);
-    }
-
-    #[test]
-    fn the_procedures_take_their_barriers_in_order() {
-        let script = Script::new(&[]);
-        let dir = script.dir();
-        replace_file(&dir, "a", b"x").unwrap();
-        assert_eq!(
-            script.calls(),
-            ["create a.tmp", "rename a.tmp a", "sync_dir name"]
-        );
-        create_durably::<Error>(&dir, "b", |file| file.write_all_at(b"x", 0)).unwrap();
-        assert_eq!(script.calls(), ["create b", "sync_dir name"]);
-        remove_durably(&dir, "b").unwrap();
-        assert_eq!(script.calls(), ["remove b", "sync_dir name"]);
-    }
-
-    #[test]
-    fn d38_a_replacement_that_fails_at_the_rename_removes_its_temporary_file() {
-        let script = Script::new(&[All, Fail(io::ErrorKind::Other)]);
-        replace_file(&script.dir(), "a", b"x").unwrap_err();
-        assert_eq!(
-            script.calls(),
-            ["create a.tmp", "rename a.tmp a", "remove a.tmp"]
-        );
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::DiskBackend;
-use crate::dir::Dir;
+use crate::dir::{Dir, Modes};
 use crate::error::{Error, Op, Result};
 use crate::file::retry_interrupted;
 use crate::os;
@@ -23,6 +23,7 @@ use crate::site::{Barrier, Site};
 #[derive(Clone, Debug)]
 pub struct Disk {
     backend: Arc<dyn DiskBackend>,
+    modes: Modes,
 }
 
 impl Default for Disk {
@@ -36,12 +37,35 @@ impl Disk {
     pub fn os() -> Self {
         Self {
             backend: Arc::new(os::OsDisk),
+            modes: Modes::default(),
         }
+    }
+
+    /// The mode of files that are created below directories opened through this handle, those of locks
+    /// included: nine bits, as `chmod` has them, of which the process' umask takes off. A file that
+    /// replaces another has the mode of that one. Default: `0o644`.
+    ///
+    /// ```
+    /// // For its owner alone, whatever the umask is.
+    /// let disk = durable_io::Disk::os().file_mode(0o600).dir_mode(0o700);
+    /// ```
+    #[must_use]
+    pub fn file_mode(mut self, mode: u32) -> Self {
+        self.modes.file = mode & 0o777;
+        self
+    }
+
+    /// The mode of directories that are created through this handle. Default: `0o755`.
+    #[must_use]
+    pub fn dir_mode(mut self, mode: u32) -> Self {
+        self.modes.dir = mode & 0o777;
+        self
     }
 
     #[cfg(feature = "sim")]
     pub(crate) fn from_backend(backend: Arc<dyn DiskBackend>) -> Self {
-        Self { backend }
+        let modes = Modes::default();
+        Self { backend, modes }
     }
 
     /// Opens the directory `path`.
@@ -52,7 +76,7 @@ impl Disk {
         let path = path.as_ref();
         let backend = retry_interrupted(|| self.backend.open_dir(path))
             .map_err(|source| Error::refusal(Op::OpenDir, path, None, source))?;
-        Ok(Dir::new(backend, path.to_owned()))
+        Ok(Dir::new(backend, path.to_owned(), self.modes))
     }
 
     /// Opens the directory `path`, creating it and every missing parent, durably.

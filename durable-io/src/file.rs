@@ -309,6 +309,12 @@ impl File {
             .map_err(|source| self.refusal_or_failure(Op::SetLen, None, source))
     }
 
+    /// Sets the permission bits.
+    pub(crate) fn set_mode(&self, mode: u32) -> Result<()> {
+        retry_interrupted(|| self.inner.backend.set_mode(mode))
+            .map_err(|source| self.refusal(Op::Create, None, source))
+    }
+
     /// Makes the bytes written so far, and the length needed to read them, durable.
     ///
     /// It does *not* make the file's name durable: that is [`Dir::sync`](crate::Dir::sync).

@@ -59,7 +59,7 @@
 //! | [`File::write_durable_at`] | the written range, and the length needed to read it; not the name |
 //! | [`Dir::sync`] | the names created, renamed and removed in the directory before the call; not what they hold |
 //! | [`Disk::create_dir`] | the directory and every parent that it had to make |
-//! | [`replace_file`], [`replace_file_with`], [`publish`], [`create_durably`] | the file: content and name |
+//! | [`replace_file`], [`replace_file_with`], [`publish_temp`], [`publish`], [`create_durably`] | the file: content and name |
 //! | [`remove_durably`] | that the file is gone |
 //! | [`File::start_writeback`], [`File::advise`], dropping a handle | nothing |
 //!
@@ -69,7 +69,15 @@
 //! does the same. A full disk is met by [`File::allocate`], as [`Error::NoSpace`], before anything
 //! is written. The latch belongs to one opening: who opens a file twice has two.
 //!
-//! **Signals and short counts** are dealt with: reads and writes go on where they stopped.
+//! **Refusal.** Where the system has no descriptor left, no memory, no permission and the like, the call
+//! is [`Error::Resource`], which says what was missing. Nothing has changed, nothing is poisoned
+//! ([`Error::changed_nothing`]), and the same call may succeed later, on the same handles.
+//!
+//! **Signals and short counts** are dealt with: reads and writes go on where they stopped, and whatever
+//! a signal interrupts is repeated, except a sync.
+//!
+//! **Forks.** A forked child has copies of all handles, and must use none of them: see [`Process`] and
+//! [`Lock`].
 //!
 //! # Modules
 //!
@@ -77,7 +85,9 @@
 //! |---|---|
 //! | where files come from; time, ids | [`Disk`] |
 //! | names: create, rename, link, remove, list, lock, sync | [`Dir`], [`Lock`] |
+//! | whose a handle is, when the process forks | [`Process`] |
 //! | bytes: read, write, allocate, sync, map | [`File`], [`Map`], [`Synced`] |
+//! | a file that gets its name when it is whole | [`Temp`], [`publish_temp`] |
 //! | procedures made of these | [`replace_file`], [`replace_file_with`], [`publish`], [`create_durably`], [`remove_durably`] |
 //! | many writers, one sync | [`GroupCommit`] |
 //! | the words all engines share | [`SyncMode`], [`Background`], [`Error`] |
@@ -111,6 +121,7 @@ mod scripted;
 pub mod sim;
 mod site;
 mod sync_mode;
+mod temp;
 
 pub use commit::{GroupCommit, Member};
 pub use dir::{Dir, Entry};
@@ -123,6 +134,7 @@ pub use process::Process;
 pub use replace::{create_durably, publish, remove_durably, replace_file, replace_file_with};
 pub use site::{Barrier, Site};
 pub use sync_mode::{Background, SyncMode};
+pub use temp::{Temp, publish_temp};
 
 /// Compiles the example of the read-me.
 #[cfg(doctest)]

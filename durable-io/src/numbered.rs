@@ -16,9 +16,8 @@ pub fn parse(name: &str, suffix: &str) -> Option<u64> {
     if digits.len() != DIGITS || !digits.bytes().all(lower_hex) {
         return None;
     }
-    u64::from_str_radix(digits, 16)
-        .ok()
-        .filter(|&number| number > 0)
+    let number = u64::from_str_radix(digits, 16).expect("16 digits are a number");
+    (number > 0).then_some(number)
 }
 
 #[cfg(test)]

@@ -35,8 +35,6 @@ const SLICES_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct OsDisk;
 
-const NEW_FILE: Mode = Mode::from_raw_mode(0o644);
-const NEW_DIR: Mode = Mode::from_raw_mode(0o755);
 const READ_WRITE: OFlags = OFlags::RDWR.union(OFlags::CLOEXEC);
 const READ_ONLY: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
 const DIRECTORY: OFlags = OFlags::RDONLY
@@ -63,6 +61,19 @@ impl DiskBackend for OsDisk {
     }
 }
 
+/// The permission bits; the others (set-user-id and such) are nothing to pass on.
+fn bits_of(mode: Mode) -> u32 {
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the type of the bits differs from system to system"
+    )]
+    u32::from(mode.as_raw_mode() & 0o777)
+}
+
+fn mode_from(bits: u32) -> Mode {
+    Mode::from_bits_truncate(bits as _)
+}
+
 #[derive(Debug)]
 struct OsDir {
     fd: OwnedFd,
@@ -75,8 +86,8 @@ impl OsDir {
         Self { fd, syncs }
     }
 
-    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<Arc<dyn FileBackend>> {
-        let fd = rustix::fs::openat(&self.fd, name, flags, NEW_FILE)?;
+    fn open_file(&self, name: &str, flags: OFlags, mode: Mode) -> io::Result<Arc<dyn FileBackend>> {
+        let fd = rustix::fs::openat(&self.fd, name, flags, mode)?;
         let (file, syncs) = (fs::File::from(fd), Syncs::default());
         Ok(Arc::new(OsFile { file, syncs }))
     }
@@ -84,15 +95,28 @@ impl OsDir {
 
 impl DirBackend for OsDir {
     fn open(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
-        self.open_file(name, READ_WRITE)
+        self.open_file(name, READ_WRITE, Mode::empty())
     }
 
     fn open_read_only(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
-        self.open_file(name, READ_ONLY)
+        self.open_file(name, READ_ONLY, Mode::empty())
     }
 
-    fn create_new(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
-        self.open_file(name, READ_WRITE | OFlags::CREATE | OFlags::EXCL)
+    fn create_new(&self, name: &str, mode: u32) -> io::Result<Arc<dyn FileBackend>> {
+        let flags = READ_WRITE | OFlags::CREATE | OFlags::EXCL;
+        self.open_file(name, flags, mode_from(mode))
+    }
+
+    fn mode_of(&self, name: &str) -> io::Result<Option<u32>> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::empty()) {
+            Ok(stat) => Ok(Some(bits_of(Mode::from_raw_mode(stat.st_mode)))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn temp_number(&self, _attempt: u64) -> io::Result<u64> {
+        getrandom::u64().map_err(io::Error::from)
     }
 
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>> {
@@ -100,8 +124,8 @@ impl DirBackend for OsDir {
         Ok(Arc::new(Self::new(fd)))
     }
 
-    fn create_dir(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::mkdirat(&self.fd, name, NEW_DIR)?)
+    fn create_dir(&self, name: &str, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.fd, name, mode_from(mode))?)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -165,8 +189,12 @@ impl DirBackend for OsDir {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    fn try_lock(&self, name: &str, owner: Process) -> io::Result<LockAttempt> {
-        lock::take(&self.fd, name, owner)
+    fn try_lock(&self, name: &str, owner: Process, mode: u32) -> io::Result<LockAttempt> {
+        lock::take(&self.fd, name, owner, mode_from(mode))
+    }
+
+    fn try_lock_shared(&self, name: &str, owner: Process) -> io::Result<LockAttempt> {
+        lock::share(&self.fd, name, owner)
     }
 }
 
@@ -298,6 +326,10 @@ impl FileBackend for OsFile {
         // way than this crate is kept out by the store's lock.
         let map = unsafe { options.map(&self.file) }?;
         Ok(MapBytes::Os(map))
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::fchmod(&self.file, mode_from(mode))?)
     }
 
     fn ranges(&self) -> io::Result<Arc<Ranges>> {

@@ -8,15 +8,21 @@ use crate::dir::Dir;
 use crate::error::Result;
 use crate::file::File;
 use crate::site::{Barrier, Site};
+use crate::temp::{Temp, publish_at, publish_temp_at};
 
 /// Replaces the whole content of `name` in one atomic, durable step: after a crash at any moment the
 /// file holds either the old bytes or the new ones, and the new ones once this has returned.
 ///
-/// Writes `NAME.tmp`, syncs it, renames it over `name`, syncs the directory. A left-over `NAME.tmp`
-/// of an earlier crash is replaced. Concurrent calls for one name are the caller's to prevent.
+/// Writes a [`Temp`] file and [publishes](crate::publish_temp) it. A crash may leave that file behind, under a name of
+/// its own, for the next opening to remove. Of concurrent calls for one name the last one wins.
+///
+/// The new file has the mode of the one it replaces. A symbolic link is replaced by the file; what it
+/// leads to is not touched, but for its mode, which the file takes over. Other names of the old file
+/// (hard links) keep the old content.
 ///
 /// # Errors
-/// [`Error::NoSpace`](crate::Error::NoSpace) if the disk is full: the old content stands.
+/// [`Error::NoSpace`](crate::Error::NoSpace) if the disk is full,
+/// [`Error::Resource`](crate::Error::Resource): the old content stands.
 /// [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned): the old content
 /// stands, or the new one, whole in any case. The temporary file is removed as far as the disk lets
 /// us.
@@ -55,53 +61,24 @@ fn replace_at(
     location: &'static Location<'static>,
     fill: impl FnOnce(&File) -> Result<()>,
 ) -> Result<()> {
-    let temp = format!("{name}.tmp");
-    let file = create_over(dir, &temp)?;
-    let published = fill(&file).and_then(|()| publish_at(dir, &file, &temp, name, location));
-    if published.is_err() {
-        // Best effort: the error that is returned matters more, and the next call overwrites it.
-        drop(dir.remove(&temp));
-    }
-    published
-}
-
-/// Creates `name`, or empties the left-over of that name. Only for temporary names, which nothing
-/// relies on.
-fn create_over(dir: &Dir, name: &str) -> Result<File> {
-    match dir.create_new(name) {
-        Err(error) if error.is_already_exists() => {
-            dir.remove(name)?;
-            dir.create_new(name)
-        }
-        other => other,
-    }
+    let temp = Temp::create(dir, name)?;
+    fill(temp.file())?;
+    publish_temp_at(temp, location).map(drop)
 }
 
 /// Makes the finished file `temp` durable and visible as `name`, replacing what stood there: syncs
 /// its bytes, renames it, syncs the directory.
 ///
-/// `file` must be `temp`, opened.
+/// `file` must be `temp`, opened. [`Temp`] sees to that, and to the temporary name.
 ///
 /// # Errors
+/// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::Resource`](crate::Error::Resource): `name` is what
+/// it was.
 /// [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned): `name` is what it
 /// was, or the new file.
 #[track_caller]
 pub fn publish(dir: &Dir, file: &File, temp: &str, name: &str) -> Result<()> {
-    publish_at(dir, file, temp, name, Location::caller())
-}
-
-fn publish_at(
-    dir: &Dir,
-    file: &File,
-    temp: &str,
-    name: &str,
-    location: &'static Location<'static>,
-) -> Result<()> {
-    // Durable: the bytes. Only now may a name that readers trust point at them.
-    drop(file.sync_data_at(Site::new(location, Barrier::Data, "contents"))?);
-    dir.rename(temp, name)?;
-    // Durable: the name. Only now may the caller rely on the new content.
-    dir.sync_at(Site::new(location, Barrier::Dir, "name"))
+    publish_at(dir, file, (temp, name), Location::caller())
 }
 
 /// Creates `name`, which must not exist, lets `fill` write it, and makes bytes and name durable.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use crate::backend::{DirBackend, FileBackend, LockAttempt, MapBytes};
-use crate::dir::{Dir, Entry};
+use crate::dir::{Dir, Entry, Modes};
 use crate::file::{Advice, File};
 use crate::mapped::Ranges;
 use crate::process::Process;
@@ -46,7 +46,7 @@ impl Script {
     }
 
     pub(crate) fn dir(self: &Arc<Self>) -> Dir {
-        Dir::new(self.clone(), PathBuf::from("d"))
+        Dir::new(self.clone(), PathBuf::from("d"), Modes::default())
     }
 
     /// The calls that came since this was last asked.
@@ -128,6 +128,10 @@ impl FileBackend for Script {
         Err(ErrorKind::Unsupported.into())
     }
 
+    fn set_mode(&self, _mode: u32) -> io::Result<()> {
+        Ok(())
+    }
+
     fn ranges(&self) -> io::Result<Arc<Ranges>> {
         Ok(Arc::default())
     }
@@ -143,9 +147,17 @@ impl DirBackend for Script {
         self.open(name)
     }
 
-    fn create_new(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
+    fn create_new(&self, name: &str, _mode: u32) -> io::Result<Arc<dyn FileBackend>> {
         self.done(&format!("create {name}"))?;
         Ok(Self::new(&[]))
+    }
+
+    fn mode_of(&self, _name: &str) -> io::Result<Option<u32>> {
+        Ok(None)
+    }
+
+    fn temp_number(&self, attempt: u64) -> io::Result<u64> {
+        Ok(attempt)
     }
 
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>> {
@@ -153,7 +165,7 @@ impl DirBackend for Script {
         Ok(Self::new(&[]))
     }
 
-    fn create_dir(&self, name: &str) -> io::Result<()> {
+    fn create_dir(&self, name: &str, _mode: u32) -> io::Result<()> {
         self.done(&format!("create_dir {name}"))
     }
 
@@ -187,8 +199,13 @@ impl DirBackend for Script {
         Ok(0)
     }
 
-    fn try_lock(&self, name: &str, _owner: Process) -> io::Result<LockAttempt> {
+    fn try_lock(&self, name: &str, _owner: Process, _mode: u32) -> io::Result<LockAttempt> {
         self.done(&format!("lock {name}"))?;
+        Ok(LockAttempt::Held { pid: None })
+    }
+
+    fn try_lock_shared(&self, name: &str, _owner: Process) -> io::Result<LockAttempt> {
+        self.done(&format!("lock_shared {name}"))?;
         Ok(LockAttempt::Held { pid: None })
     }
 }

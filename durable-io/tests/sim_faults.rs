@@ -11,7 +11,7 @@ use support::picture::of_file;
 type Call = fn(&Machine) -> Result<()>;
 
 /// Every call that reaches the disk.
-const CALLS: [(&str, Call); 18] = [
+const CALLS: [(&str, Call); 21] = [
     ("open", |m| m.dir.open("log").map(drop)),
     ("open_dir", |m| m.sim.disk().open_dir("/").map(drop)),
     ("create_new", |m| m.dir.create_new("new").map(drop)),
@@ -19,7 +19,12 @@ const CALLS: [(&str, Call); 18] = [
     ("rename", |m| m.dir.rename("log", "new")),
     ("rename over", |m| m.dir.rename("log", "other")),
     ("link", |m| m.dir.link("log", "new")),
+    ("link_into", |m| {
+        m.dir.link_into("log", &m.sim.disk().open_dir("/")?, "new")
+    }),
     ("remove", |m| m.dir.remove("log")),
+    ("remove_dir", |m| m.dir.remove_dir("below")),
+    ("map", |m| m.log.map(0..1024).map(drop)),
     ("list", |m| m.dir.list().map(drop)),
     ("len", |m| m.log.len().map(drop)),
     ("read", |m| m.log.read_at(&mut [0; 9], 0).map(drop)),
@@ -80,18 +85,11 @@ fn a_durable_write_that_fails_although_it_happened_is_not_durable() {
 }
 
 #[test]
-fn an_interrupted_call_is_made_again_unless_it_syncs_or_changes_a_name() {
+fn an_interrupted_call_is_made_again_unless_it_syncs() {
     for (name, call) in CALLS {
         let machine = Machine::new();
         machine.strike_next(FaultKind::Errno(EINTR));
-        let gives_up = [
-            "rename",
-            "link",
-            "remove",
-            "create_dir",
-            "sync",
-            "write_durable",
-        ];
+        let gives_up = ["sync", "write_durable"];
         let result = call(&machine);
         if gives_up.iter().any(|of| name.starts_with(of)) {
             assert_eq!(
@@ -112,6 +110,35 @@ const SHORT: [(ShortBy, u64); 3] = [
     (ShortBy::WholeSectors, 1024),
     (ShortBy::AllButOne, 1499),
 ];
+
+#[test]
+fn a_call_that_is_refused_changes_nothing_and_the_next_one_succeeds() {
+    // ENOMEM, EACCES, EMFILE, ENFILE, EFBIG, ENOSPC, EROFS, EDQUOT.
+    for errno in [12, 13, 24, 23, 27, 28, 30, 122] {
+        for (name, call) in CALLS {
+            if ["write", "sync"].iter().any(|of| name.starts_with(of)) {
+                continue;
+            }
+            let machine = Machine::new();
+            // Maps and links open something first.
+            let skip = u64::from(name == "map" || name == "link_into");
+            let before = machine.pictures();
+            machine.plan(skip, FaultKind::Errno(errno), false);
+            let error = call(&machine).unwrap_err();
+            assert!(error.changed_nothing(), "{name}: {error}");
+            assert!(
+                error.is_no_space() || error.resource().is_some(),
+                "{name}: {error}"
+            );
+            assert_eq!(machine.pictures(), before, "{name}");
+            call(&machine).unwrap();
+            assert_eq!(machine.sim.clear_fault(), 1, "{name}");
+            machine.log.write_all_at(b"N", 0).unwrap();
+            drop(machine.log.sync_data().unwrap());
+            machine.dir.sync().unwrap();
+        }
+    }
+}
 
 #[test]
 fn a_short_write_is_gone_on_with_where_it_stopped() {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use durable_io::sim::{Call, Damage, SimDisk};
-use durable_io::{Barrier, Dir, Error};
+use durable_io::{Barrier, Dir, Disk, Error, Lock, Result};
 
 fn machine() -> (SimDisk, Dir) {
     let sim = SimDisk::new();
@@ -52,6 +52,31 @@ fn a_lock_excludes_until_it_is_dropped_or_the_process_dies() {
     drop(of_reborn.try_lock("LOCK").unwrap());
     drop(lock);
     drop(dir.try_lock("LOCK").unwrap());
+}
+
+#[test]
+fn readers_share_a_lock_and_a_writer_shares_it_with_nobody() {
+    let (_sim, dir) = machine();
+    let temp = tempfile::TempDir::new().unwrap();
+    let of_os = Disk::os().open_dir(temp.path()).unwrap();
+    for dir in [dir, of_os] {
+        let is_locked = |result: Result<Lock>| result.is_err_and(|error| error.is_locked());
+        let readers = [(), ()].map(|()| dir.try_lock_shared("LOCK").unwrap());
+        assert!(dir.list().unwrap().is_empty(), "no file is made");
+        assert!(is_locked(dir.try_lock("LOCK")));
+        let [one, other] = readers;
+        drop(one);
+        assert!(is_locked(dir.try_lock("LOCK")));
+        drop(other);
+        let writer = dir.try_lock("LOCK").unwrap();
+        assert!(is_locked(dir.try_lock_shared("LOCK")));
+        drop(writer);
+        // With the file.
+        let reader = dir.try_lock_shared("LOCK").unwrap();
+        assert!(is_locked(dir.try_lock("LOCK")));
+        drop(reader);
+        drop(dir.try_lock("LOCK").unwrap());
+    }
 }
 
 #[test]

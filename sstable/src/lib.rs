@@ -53,7 +53,7 @@
 //!
 //! - [`Writer::finish`] makes the bytes durable, then gives the file its name, then makes the name durable.
 //!   When it returns, the table survives power loss. A crash before that leaves the name as it was, or the
-//!   whole table; and perhaps `{name}.tmp`, which counts for nothing.
+//!   whole table; and perhaps a temporary file ([`Temp`](durable_io::Temp)), which counts for nothing.
 //! - After an error of `finish`, or if the writer is dropped, there is no table and no other file. (If the last
 //!   sync, that of the directory, fails, the whole table may have its name, and a crash may take it back.)
 //! - A table never changes. It may be unlinked while it is open: the map keeps it.

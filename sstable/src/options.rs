@@ -116,9 +116,9 @@ impl Options {
         self
     }
 
-    /// Begins a table that will be called `name` in `dir`; until [`Writer::finish`] it is called
-    /// `{name}.tmp`, and a left-over of that name is replaced. `disk` gives the file its id; it is the
-    /// disk that `dir` is on.
+    /// Begins a table that will be called `name` in `dir`; until [`Writer::finish`] it has a temporary
+    /// name of its own ([`Temp`](durable_io::Temp)). Of several writers of one name each has its file, and the one who
+    /// finishes last its table. `disk` gives the file its id; it is the disk that `dir` is on.
     ///
     /// # Errors
     /// [`Error::InvalidOption`], [`Error::TooLarge`] for properties, [`Error::Disk`]. No file is left.

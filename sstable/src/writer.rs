@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::Bound;
 
 use durable_io::codec::Encoder;
-use durable_io::{Dir, publish};
+use durable_io::{Dir, Temp, publish_temp};
 
 use crate::block_builder::BlockBuilder;
 use crate::compression::{self, compress};
@@ -37,10 +37,9 @@ mod meta;
 pub struct Writer {
     options: Options,
     id: u64,
-    dir: Dir,
     name: String,
-    temp: String,
-    is_published: bool,
+    /// Removes the file, if the writer is dropped before it is finished.
+    temp: Temp,
     /// A write failed; nothing can be added any more.
     failed: Option<Error>,
     output: Output,
@@ -90,36 +89,14 @@ impl fmt::Debug for Writer {
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if !self.is_published {
-            // Best effort: the next writer of that name replaces it.
-            drop(self.dir.remove(&self.temp));
-        }
-    }
-}
-
 impl Writer {
     pub(crate) fn create(options: &Options, id: u64, dir: &Dir, name: &str) -> Result<Self> {
-        let temp = format!("{name}.tmp");
-        let created = match dir.create_new(&temp) {
-            Err(error) if error.is_already_exists() => {
-                // Left by a crash; nothing relies on that name.
-                dir.remove(&temp).and_then(|()| dir.create_new(&temp))
-            }
-            created => created,
-        };
-        let file = created.inspect_err(|_| {
-            // Best effort: it may have been created although the call says that it was not.
-            drop(dir.remove(&temp));
-        })?;
-        let output = Output::new(file, FOOTER_SIZE as u64);
+        let temp = Temp::create(dir, name)?;
+        let output = Output::new(temp.file().clone(), FOOTER_SIZE as u64);
         Ok(Self {
             id,
-            dir: dir.clone(),
             name: name.to_owned(),
             temp,
-            is_published: false,
             failed: None,
             block: BlockBuilder::new(options.restart_interval, options.hash_index),
             compressed: Vec::new(),
@@ -392,9 +369,8 @@ impl Writer {
         self.properties.cover(first.as_ref(), last.as_ref());
         let checksum = self.write_meta()?;
         // Durable: the table's bytes, then its name. Only now may a manifest or a caller rely on it.
-        publish(&self.dir, self.output.file(), &self.temp, &self.name)?;
-        self.is_published = true;
-        let properties = std::mem::replace(&mut self.properties, Properties::new());
+        drop(publish_temp(self.temp)?);
+        let properties = self.properties;
         Ok(TableInfo {
             file_id: self.id,
             file_bytes: self.output.offset(),

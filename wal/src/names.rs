@@ -2,7 +2,7 @@
 //!
 //! [format]: crate::format
 
-use durable_io::numbered;
+use durable_io::{Temp, numbered};
 
 /// The lock file.
 pub(crate) const LOCK: &str = "lock";
@@ -24,8 +24,8 @@ pub(crate) fn temp(name: &str) -> String {
 
 /// True if a crash while one of our files was replaced leaves the name `name`.
 pub(crate) fn is_temp(name: &str) -> bool {
-    name.strip_suffix(TEMP_SUFFIX)
-        .is_some_and(|name| name == MARK || parse_segment(name).is_some())
+    let target = Temp::target_of(name).or_else(|| name.strip_suffix(TEMP_SUFFIX));
+    target.is_some_and(|name| name == MARK || parse_segment(name).is_some())
 }
 
 /// The number of the segment called `name`; `None` if that is not how we name segments.
@@ -48,9 +48,10 @@ mod tests {
     fn only_a_left_over_of_ours_is_one() {
         for name in [MARK, &segment(7)] {
             assert!(is_temp(&temp(name)), "{name}");
+            assert!(is_temp(&format!("~0123456789abcdef~{name}")), "{name}");
             assert!(!is_temp(name), "{name}");
         }
-        assert!(!is_temp("notes.tmp"));
+        assert!(!is_temp("notes.tmp") && !is_temp("~0123456789abcdef~notes"));
     }
 
     #[test]

@@ -60,9 +60,13 @@ impl<T: Clone> Chain<T> {
 
     /// The version that stands when the first `kept` pending effects reached the disk.
     pub(crate) fn version(&self, kept: usize) -> &Version<T> {
-        kept.checked_sub(1)
-            .and_then(|i| self.pending.get(i))
-            .unwrap_or(&self.durable)
+        match kept.checked_sub(1) {
+            None => &self.durable,
+            Some(last) => self
+                .pending
+                .get(last)
+                .expect("no more is kept than is pending"),
+        }
     }
 
     /// A sync that began before effect `limit` has returned.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::chain::{Chain, EffectId};
 use super::hash::{mix, mix_bytes};
 use super::order::End;
-use super::world::{Block, DirNode, FileNode, Ino, Node, ROOT, Unit, World, file_hash};
+use super::world::{Block, DirNode, FileNode, Ino, Node, ROOT, Unit, World, file_hash, to_index};
 
 /// What a block shows that belongs to a file, lies within its size, and was never written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -178,7 +178,7 @@ impl World {
         fill: Fill,
     ) -> FileNode {
         let size = *settle(&file.size, kept);
-        let in_size = usize::try_from(size.div_ceil(self.unit as u64)).unwrap_or(usize::MAX);
+        let in_size = to_index(size.div_ceil(self.unit as u64));
         let mut units: Vec<Chain<Unit>> = Vec::with_capacity(file.units.len().min(in_size));
         for (index, chain) in file.units.iter().enumerate() {
             let unit = settle(chain, kept);
@@ -447,7 +447,7 @@ fn expand_file(world: &World, ino: Ino, file: &FileNode, limit: u64) -> Option<V
             continue;
         }
         let hole = |index: usize| digits.unit(file, index).is_none();
-        let units = usize::try_from(in_size).unwrap_or(usize::MAX);
+        let units = to_index(in_size);
         // Units that the chain list does not reach were never written at all.
         let has_hole = (0..units.min(file.units.len())).any(hole);
         for fill in Fill::all(world).take(if has_hole { usize::MAX } else { 1 }) {
@@ -484,7 +484,7 @@ impl Digits {
             let digit = rest % choices;
             rest /= choices;
             // Digit 0 keeps everything.
-            usize::try_from(choices - 1 - digit).unwrap_or(0)
+            to_index(choices - 1 - digit)
         };
         let kept_size = digit(file.size.choices());
         let kept_units: Vec<usize> = file
@@ -514,7 +514,7 @@ impl Digits {
     }
 
     fn unit<'f>(&self, file: &'f FileNode, index: usize) -> Option<&'f Arc<Block>> {
-        let kept = self.kept_units.get(index).copied().unwrap_or(0);
+        let kept = *self.kept_units.get(index)?;
         file.units.get(index)?.version(kept).value.as_ref()
     }
 }
@@ -592,7 +592,7 @@ impl Names {
                     let choices = chain.effects.len() as u64 + 1;
                     let digit = code % choices;
                     code /= choices;
-                    usize::try_from(choices - 1 - digit).unwrap_or(0)
+                    to_index(choices - 1 - digit)
                 })
                 .collect();
             if self.is_legal(&kept) {

@@ -1,6 +1,6 @@
 //! [`SimDisk`]: a machine with one simulated disk, and what a test may do to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -36,7 +36,7 @@ impl fmt::Debug for SimDisk {
 pub struct Call {
     /// The primitive: `open`, `open_read_only`, `create_new`, `open_dir`, `create_dir`, `rename`, `link`, `remove`,
     /// `remove_dir`, `list`, `len`, `read`, `write`, `write_durable`, `set_len`, `allocate`, `sync_data`,
-    /// `sync_all`, `sync_dir`, `map`, `lock`.
+    /// `sync_all`, `sync_dir`, `map`, `lock`, `lock_shared`.
     pub op: &'static str,
     /// The file or directory, from the root of the disk.
     pub path: String,
@@ -64,8 +64,8 @@ pub(crate) struct State {
     recording: Option<Recording>,
     trace: Option<Vec<Call>>,
     effects: Option<Vec<EffectNote>>,
-    /// The directories that are locked.
-    pub(crate) locks: BTreeSet<Ino>,
+    /// The directories that are locked: by how many readers, or 0 if by a writer.
+    pub(crate) locks: BTreeMap<Ino, usize>,
     pub(crate) ranges: BTreeMap<Ino, Weak<Ranges>>,
 }
 
@@ -151,7 +151,7 @@ impl SimDisk {
                 recording: None,
                 trace: None,
                 effects: None,
-                locks: BTreeSet::new(),
+                locks: BTreeMap::new(),
                 ranges: BTreeMap::new(),
             })),
         }
@@ -274,7 +274,8 @@ impl SimDisk {
     }
 
     pub(crate) fn take_classes(&self) -> Vec<CallClass> {
-        self.lock().classes.take().unwrap_or_default()
+        let classes = self.lock().classes.take();
+        classes.expect("calls were classified")
     }
 }
 

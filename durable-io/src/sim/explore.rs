@@ -14,7 +14,7 @@ use super::run::{Broken, Moment, Passed, Runner, Until};
 use super::story::Counterexample;
 use super::subject::Subject;
 use super::tape::{Cut, Tape};
-use super::world::World;
+use super::world::{World, to_index};
 use crate::site::Site;
 
 /// How far an exploration goes.
@@ -270,7 +270,7 @@ fn random_workload(seed: u64, nth: u64, starts: usize, letters: usize) -> Worklo
     let mut word = mix(seed, nth);
     let mut draw = |below: usize| {
         word = mix(word, 3);
-        usize::try_from((word >> 16) % below.max(1) as u64).unwrap_or(0)
+        to_index((word >> 16) % below.max(1) as u64)
     };
     let start = draw(starts);
     let length = 5 + draw(8);
@@ -390,7 +390,7 @@ impl Shared {
 
     /// Whether the state of `image` and `key` was checked before with `depth` further crashes.
     fn freshness(&self, image: u64, key: u64, depth: u8) -> Freshness {
-        let shard = usize::try_from(image >> 32).unwrap_or(0) % SEEN_SHARDS;
+        let shard = to_index(image >> 32) % SEEN_SHARDS;
         let Some(shard) = self.seen.get(shard) else {
             return Freshness::New;
         };

@@ -11,7 +11,7 @@ use super::disk::{EffectNote, Point, PointKind, SimDisk};
 use super::explore::{Workload, fixed_hash};
 use super::hash::mix;
 use super::subject::{Keep, Start, StartStep, Subject, Survives};
-use super::world::World;
+use super::world::{World, to_index};
 use crate::site::Site;
 
 /// A promise that was broken.
@@ -178,7 +178,7 @@ const PASSED_SHARDS: usize = 16;
 
 impl Passed {
     fn shard(&self, check: u64) -> Option<MutexGuard<'_, HashSet<u64>>> {
-        let shard = usize::try_from(check >> 32).unwrap_or(0) % PASSED_SHARDS;
+        let shard = to_index(check >> 32) % PASSED_SHARDS;
         let shard = self.shards.get(shard)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }

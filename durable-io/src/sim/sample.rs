@@ -6,7 +6,7 @@
 
 use super::crash::{ChainRef, Choice, Fill, PendingChain, Visit, Visited};
 use super::hash::mix;
-use super::world::World;
+use super::world::{World, to_index};
 
 /// Pairs are taken of at most this many chains, spread over the list.
 const PAIRED_CHAINS: usize = 40;
@@ -91,7 +91,7 @@ fn name_picks(chains: &[PendingChain], full: &[usize]) -> Vec<Vec<usize>> {
                     let choices = *most as u64 + 1;
                     let digit = rest % choices;
                     rest /= choices;
-                    usize::try_from(digit).unwrap_or(0)
+                    to_index(digit)
                 } else {
                     most * data / 2
                 }
@@ -115,7 +115,7 @@ pub(crate) fn draw(chains: &[PendingChain], seed: u64) -> Vec<usize> {
     let full: Vec<usize> = chains.iter().map(|chain| chain.effects.len()).collect();
     let below = |n: usize, salt: u64| {
         let drawn = mix(seed, salt) % n.max(1) as u64;
-        usize::try_from(drawn).unwrap_or(0)
+        to_index(drawn)
     };
     let at = below(full.len(), 1);
     let most = full.get(at).copied().unwrap_or(0);
@@ -145,9 +145,7 @@ fn random(full: &[usize], seed: u64) -> Vec<usize> {
         .map(|most| {
             word = mix(word, 7);
             if word % 10 < density {
-                usize::try_from((word >> 20) % (*most as u64 + 1))
-                    .unwrap_or(0)
-                    .max(most / 2)
+                to_index((word >> 20) % (*most as u64 + 1)).max(most / 2)
             } else {
                 0
             }

@@ -90,6 +90,11 @@ fn errno(code: rustix::io::Errno) -> io::Error {
     code.into()
 }
 
+/// What is counted on a simulated disk is in memory, and can be counted there.
+pub(crate) fn to_index(n: u64) -> usize {
+    usize::try_from(n).expect("a simulated disk fits into memory")
+}
+
 impl World {
     /// An empty disk that tears at `unit` bytes (512 or 4096).
     pub(crate) fn empty(unit: usize) -> Self {
@@ -175,7 +180,8 @@ impl World {
         let n = usize::try_from(size - offset).map_or(buf.len(), |left| left.min(buf.len()));
         let mut done = 0;
         for part in self.parts(offset, n) {
-            let target = buf.get_mut(done..done + part.len).unwrap_or_default();
+            let target = buf.get_mut(done..done + part.len);
+            let target = target.expect("the parts are those of the buffer");
             match file
                 .units
                 .get(part.unit)
@@ -183,7 +189,7 @@ impl World {
             {
                 Some(block) => {
                     let bytes = block.bytes.get(part.start..part.start + part.len);
-                    target.copy_from_slice(bytes.unwrap_or_default());
+                    target.copy_from_slice(bytes.expect("a part lies in one unit"));
                 }
                 None => target.fill(0),
             }
@@ -195,7 +201,7 @@ impl World {
     /// Splits the byte range into pieces that each lie in one unit.
     fn parts(&self, offset: u64, len: usize) -> impl Iterator<Item = Part> + use<> {
         let unit = self.unit;
-        let mut at = usize::try_from(offset).unwrap_or(usize::MAX);
+        let mut at = to_index(offset);
         let mut left = len;
         std::iter::from_fn(move || {
             if left == 0 {
@@ -220,7 +226,8 @@ impl World {
         self.lengthen(ino, offset)?;
         let mut done = 0;
         for part in self.parts(offset, bytes.len()) {
-            let new = bytes.get(done..done + part.len).unwrap_or_default();
+            let new = bytes.get(done..done + part.len);
+            let new = new.expect("the parts are those of the bytes");
             done += part.len;
             self.write_part(ino, &part, new)?;
         }
@@ -320,8 +327,8 @@ impl World {
             return Ok(());
         }
         let unit = self.unit as u64;
-        let first = usize::try_from(offset / unit).unwrap_or(usize::MAX);
-        let last = usize::try_from((offset + len - 1) / unit).unwrap_or(usize::MAX);
+        let first = to_index(offset / unit);
+        let last = to_index((offset + len - 1) / unit);
         for index in first..=last {
             let reserved = self
                 .file(ino)?
@@ -348,12 +355,12 @@ impl World {
         let unit = self.unit as u64;
         let effect = self.effect();
         self.file_mut(ino)?.size.push(len, effect);
-        let first_dropped = usize::try_from(len.div_ceil(unit)).unwrap_or(usize::MAX);
+        let first_dropped = to_index(len.div_ceil(unit));
         for index in first_dropped..self.file(ino)?.units.len() {
             self.set_unit(ino, index, None)?;
         }
         self.enter(effect, None);
-        let start = usize::try_from(len % unit).unwrap_or(0);
+        let start = to_index(len % unit);
         if start > 0 {
             let part = Part {
                 unit: first_dropped - 1,
@@ -530,7 +537,7 @@ impl World {
 
 /// The hash of a file's visible content; units beyond the size do not count.
 pub(crate) fn file_hash(size: u64, unit: usize, hash_of: impl Fn(usize) -> Option<u64>) -> u64 {
-    let units = usize::try_from(size.div_ceil(unit as u64)).unwrap_or(usize::MAX);
+    let units = to_index(size.div_ceil(unit as u64));
     let mut sum = mix(0x51ED, size);
     for index in 0..units {
         // A hole reads as zeros; unit 0 and a zero block must still differ from "no unit".

@@ -31,6 +31,7 @@ impl Machine {
         log.write_all_at(&[b'O'; 1024], 0).unwrap();
         drop(log.sync_data().unwrap());
         dir.create_new("other").unwrap();
+        dir.create_dir("below").unwrap();
         dir.sync().unwrap();
         Self { sim, dir, log }
     }
@@ -67,7 +68,8 @@ impl Machine {
 
 pub fn code<T>(result: Result<T>) -> Option<i32> {
     match result.err()? {
-        Error::Io { source, .. } => source.raw_os_error(),
+        Error::Io { source, .. } | Error::Resource { source, .. } => source.raw_os_error(),
+        Error::NoSpace { .. } => Some(ENOSPC),
         other => panic!("{other}"),
     }
 }

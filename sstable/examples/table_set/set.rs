@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::path::Path;
 
-use durable_io::{Dir, Disk, Lock, numbered};
+use durable_io::{Dir, Disk, Lock, Temp, numbered};
 use sstable::compaction::{Action, Compaction, Job, Strategy, TableMeta, plan};
 use sstable::{
     BlockCache, Entry, Kind, Options, RangeTombstone, Source, Table, TableCursor, TableInfo,
@@ -82,7 +82,7 @@ impl TableSet {
     /// Removes what an edit left that was cut short. No sync: what comes back goes at the next open.
     fn remove_orphans(&mut self) -> Outcome<()> {
         for entry in self.dir.list()? {
-            let temp = entry.name.strip_suffix(".tmp");
+            let temp = Temp::target_of(&entry.name);
             let number = numbered::parse(temp.unwrap_or(&entry.name), SUFFIX);
             if let Some(number) = number {
                 // Its number is not given again, also if the manifest does not know that it was.

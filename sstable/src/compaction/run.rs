@@ -76,7 +76,7 @@ impl<'a> Compaction<'a> {
     /// tables in the order of their keys; none if nothing is left.
     ///
     /// The inputs stay, and nothing names the outputs: that is for the caller's own durable edit, and only
-    /// after that may he remove the inputs. A crash before it leaves outputs, or files named `*.tmp`, that
+    /// after that may he remove the inputs. A crash before it leaves outputs, or temporary files, that
     /// he removes when he opens the store.
     ///
     /// # Durability

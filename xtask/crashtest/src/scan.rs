@@ -45,12 +45,13 @@ type Steps = BTreeSet<String>;
 const METHODS: [&str; 3] = ["sync_data", "sync_all", "write_durable_at"];
 
 /// The procedures of durable-io that hold barriers, and their steps.
-const FUNCTIONS: [(&str, &[&str]); 6] = [
+const FUNCTIONS: [(&str, &[&str]); 7] = [
     ("open_store", &["create_dir"]),
     ("replace_file", &["contents", "name"]),
     ("replace_file_with", &["contents", "name"]),
     ("create_durably", &["contents", "name"]),
     ("publish", &["contents", "name"]),
+    ("publish_temp", &["contents", "name"]),
     ("remove_durably", &["name"]),
 ];
 

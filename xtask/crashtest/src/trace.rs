@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
-use durable_io::Disk;
 use durable_io::sim::{Call, SimDisk};
+use durable_io::{Disk, Temp};
 
 use crate::engine::Engine;
 use crate::progress::Progress;
@@ -145,7 +145,7 @@ fn simulated_call(call: &Call) -> Option<String> {
         if below.is_empty() {
             ".".to_owned()
         } else {
-            below.to_owned()
+            anonymous(below)
         }
     };
     let path = relative(&call.path);
@@ -164,6 +164,16 @@ fn simulated_call(call: &Call) -> Option<String> {
             relative(call.to.as_deref().unwrap_or_default())
         )),
         _ => Some(format!("{op} {path}")),
+    }
+}
+
+/// `path`, with the number left out that is in the name of a temporary file: each side draws its own.
+fn anonymous(path: &str) -> String {
+    let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+    match Temp::target_of(name) {
+        Some(target) if dir.is_empty() => format!("~~{target}"),
+        Some(target) => format!("{dir}/~~{target}"),
+        None => path.to_owned(),
     }
 }
 
@@ -282,6 +292,15 @@ mod tests {
         check_forgotten("nothing", "");
         check_forgotten("fdatasync", "sync_data a.tmp");
         check_forgotten("fsync(4", "sync_dir .");
+    }
+
+    #[test]
+    fn two_temporary_names_of_one_file_are_the_same() {
+        let [one, other] = ["0123456789abcdef", "0000000000000000"]
+            .map(|number| anonymous(&format!("d/~{number}~mark")));
+        assert_eq!(one, other);
+        assert_ne!(one, anonymous("d/~0123456789abcdef~other"));
+        assert_eq!(anonymous("d/mark"), "d/mark");
     }
 
     #[test]

@@ -62,6 +62,31 @@ impl SimDir {
     }
 }
 
+impl SimDir {
+    /// Takes the lock, if `count` says how many then have it, of how many did.
+    fn lock_unless(
+        &self,
+        (op, name): (&'static str, &str),
+        owner: Process,
+        count: impl FnOnce(Option<usize>) -> Option<usize>,
+    ) -> io::Result<LockAttempt> {
+        let mut state = self.machine.lock();
+        state.trace(op, &join(&self.path, name), None, (0, 0));
+        plain(&mut state, CallClass::Lock, |state| {
+            let Some(count) = count(state.locks.get(&self.ino).copied()) else {
+                let pid = Some(std::process::id());
+                return Ok(LockAttempt::Held { pid });
+            };
+            state.locks.insert(self.ino, count);
+            Ok(LockAttempt::Taken(Box::new(SimLock {
+                machine: self.machine.clone(),
+                dir: self.ino,
+                owner,
+            })))
+        })
+    }
+}
+
 impl DirBackend for SimDir {
     fn open(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
         let ino = self.find("open", name)?;
@@ -73,7 +98,7 @@ impl DirBackend for SimDir {
         Ok(self.file(ino, name, false))
     }
 
-    fn create_new(&self, name: &str) -> io::Result<Arc<dyn FileBackend>> {
+    fn create_new(&self, name: &str, _mode: u32) -> io::Result<Arc<dyn FileBackend>> {
         let ino = self.change(("create_new", CallClass::Create), name, None, |world| {
             let file = FileNode {
                 size: Chain::durable(0),
@@ -82,6 +107,15 @@ impl DirBackend for SimDir {
             world.create(self.ino, name, Node::File(file))
         })?;
         Ok(self.file(ino, name, true))
+    }
+
+    fn mode_of(&self, _name: &str) -> io::Result<Option<u32>> {
+        Ok(None)
+    }
+
+    /// Nobody else draws here, so the smallest number that is free will do: it makes the fewest states.
+    fn temp_number(&self, attempt: u64) -> io::Result<u64> {
+        Ok(attempt)
     }
 
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>> {
@@ -101,7 +135,7 @@ impl DirBackend for SimDir {
         }))
     }
 
-    fn create_dir(&self, name: &str) -> io::Result<()> {
+    fn create_dir(&self, name: &str, _mode: u32) -> io::Result<()> {
         self.change(("create_dir", CallClass::Create), name, None, |world| {
             world
                 .create(self.ino, name, Node::Dir(DirNode::default()))
@@ -173,20 +207,17 @@ impl DirBackend for SimDir {
         Ok(self.machine.lock().free_space())
     }
 
-    fn try_lock(&self, name: &str, owner: Process) -> io::Result<LockAttempt> {
-        let mut state = self.machine.lock();
-        state.trace("lock", &join(&self.path, name), None, (0, 0));
-        plain(&mut state, CallClass::Lock, |state| {
-            if !state.locks.insert(self.ino) {
-                return Ok(LockAttempt::Held {
-                    pid: Some(std::process::id()),
-                });
-            }
-            Ok(LockAttempt::Taken(Box::new(SimLock {
-                machine: self.machine.clone(),
-                dir: self.ino,
-                owner,
-            })))
+    fn try_lock(&self, name: &str, owner: Process, _mode: u32) -> io::Result<LockAttempt> {
+        self.lock_unless(("lock", name), owner, |holders| match holders {
+            None => Some(0),
+            Some(_) => None,
+        })
+    }
+
+    fn try_lock_shared(&self, name: &str, owner: Process) -> io::Result<LockAttempt> {
+        self.lock_unless(("lock_shared", name), owner, |holders| match holders {
+            Some(0) => None,
+            readers => Some(readers.unwrap_or(0) + 1),
         })
     }
 }
@@ -201,8 +232,13 @@ struct SimLock {
 impl Drop for SimLock {
     fn drop(&mut self) {
         // In a forked child somebody of the parent may have the machine for ever.
-        if self.owner.is_current() {
-            self.machine.lock().locks.remove(&self.dir);
+        if !self.owner.is_current() {
+            return;
+        }
+        let locks = &mut self.machine.lock().locks;
+        match locks.get_mut(&self.dir) {
+            Some(readers) if *readers > 1 => *readers -= 1,
+            _ => drop(locks.remove(&self.dir)),
         }
     }
 }

@@ -187,6 +187,10 @@ impl FileBackend for SimFile {
         })
     }
 
+    fn set_mode(&self, _mode: u32) -> io::Result<()> {
+        Ok(())
+    }
+
     fn ranges(&self) -> io::Result<Arc<Ranges>> {
         let mut state = self.machine.lock();
         let known = state.ranges.get(&self.ino).and_then(Weak::upgrade);

@@ -54,7 +54,7 @@ fn random_program(draw: &mut Draw, steps: usize, durable_writes: bool) -> Vec<St
             draw.pick(&[0, 100, 512, 900, 5000]),
             draw.pick(&[1, 300, 700]),
         );
-        program.push(match draw.below(20) {
+        program.push(match draw.below(22) {
             0..4 => Step::Create(from),
             4..7 if durable_writes => Step::WriteDurable(from, at, b'z'),
             4..9 => write(draw, from, nth + 1),
@@ -62,6 +62,8 @@ fn random_program(draw: &mut Draw, steps: usize, durable_writes: bool) -> Vec<St
             11 => Step::Allocate(from, at, len),
             12 | 13 => Step::Rename(from, to),
             14 => Step::Link(from, to),
+            19 => Step::Link(from, Name(1 - dir, to.1)),
+            20 => Step::RemoveDir,
             15 | 16 => Step::Remove(from),
             17 | 18 => Step::Sync(from),
             _ => Step::SyncDir(dir),
@@ -108,7 +110,8 @@ fn perform(disk: &Disk, step: &Step) -> Result<()> {
             file.allocate(at, *len)
         }
         Step::Rename(from, to) => dir(from.0)?.rename(from.1, to.1),
-        Step::Link(from, to) => dir(from.0)?.link(from.1, to.1),
+        Step::Link(from, to) => dir(from.0)?.link_into(from.1, &dir(to.0)?, to.1),
+        Step::RemoveDir => dir(0)?.remove_dir("d"),
         Step::Remove(name) => dir(name.0)?.remove(name.1),
         Step::Sync(name) => open(name)?.sync_data().map(drop),
         Step::SyncDir(of) => dir(*of)?.sync(),

@@ -11,7 +11,8 @@ use crate::report::Inclusion;
 /// The calls, over four names in two directories.
 pub(super) const ALPHABET: &str = "create f, create g, create h, write f A700, write f B3000@3000, \
     write g C5000, dwrite f D400@500, truncate f 0, truncate f 1000, truncate g 6000, \
-    allocate f 9000, rename f g, rename g f, link f g, remove f, remove g, mkdir d, create d/x, \
+    allocate f 9000, rename f g, rename g f, link f g, link f d/f, \
+    remove f, remove g, mkdir d, rmdir d, create d/x, \
     write d/x E100, fdatasync f, fsync g, fdatasync d/x, fsyncdir ., fsyncdir d, writeback f, \
     writeback g";
 

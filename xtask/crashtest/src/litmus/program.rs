@@ -31,7 +31,7 @@ pub(super) const OLD: &str = "create f, write f O5000";
 /// The name of each program, and its calls ([`parse`]); with `OLD` before a name, that is durable
 /// beforehand. First what names, lengths and bytes promise of each other.
 #[rustfmt::skip]
-const LITMUS: [(&str, &str); 21] = [
+const LITMUS: [(&str, &str); 27] = [
     ("create, write, fsync file",
         "create n, write n A5000, fsync n"),
     ("OLD synced tmp renamed over f",
@@ -62,6 +62,20 @@ const LITMUS: [(&str, &str); 21] = [
         "mkdir d, create d/x, write d/x A5000, fsync d/x"),
     ("OLD f appended to, other synced",
         "write f B2500@5000, create other, write other o10, fsync other"),
+    ("OLD f linked into a directory",
+        "mkdir d, fsyncdir ., link f d/f"),
+    ("OLD f linked into a directory, that synced",
+        "mkdir d, fsyncdir ., link f d/f, fsyncdir d"),
+    ("OLD f moved by a link, the old directory synced",
+        "mkdir d, fsyncdir ., link f d/f, remove f, fsyncdir ."),
+    ("synced file linked into a directory, both written and synced",
+        "mkdir d, fsyncdir ., create t, write t N5000, fsync t, link t d/t, fsyncdir d, \
+         write d/t Z1@5000, fsync d/t"),
+    ("directory emptied and removed",
+        "mkdir d, create d/x, fsync d/x, fsyncdir d, fsyncdir ., remove d/x, rmdir d"),
+    ("directory emptied, removed and made again, synced",
+        "mkdir d, create d/x, fsync d/x, fsyncdir d, fsyncdir ., remove d/x, rmdir d, mkdir d, \
+         create d/y, fsync d/y, fsyncdir d, fsyncdir ."),
     ("unsynced table, durable manifest",
         "create s, write s S5000, create t, write t M100, fsync t, rename t m, fsyncdir ."),
     ("reserved and synced, written, fdatasync",

@@ -26,6 +26,7 @@ pub(crate) enum Step {
     Rename(&'static str, &'static str),
     Link(&'static str, &'static str),
     Remove(&'static str),
+    RemoveDir(&'static str),
     /// `fdatasync`.
     SyncData(&'static str),
     /// `fsync`.
@@ -96,6 +97,7 @@ fn parse_call(call: &'static str) -> Option<Step> {
         ["rename", from, to] => Step::Rename(from, to),
         ["link", from, to] => Step::Link(from, to),
         ["remove", name] => Step::Remove(name),
+        ["rmdir", name] => Step::RemoveDir(name),
         ["fdatasync", name] => Step::SyncData(name),
         ["fsync", name] => Step::SyncAll(name),
         ["fsyncdir", name] => Step::SyncDir(name),
@@ -134,6 +136,7 @@ impl fmt::Display for Step {
             Self::Rename(from, to) => write!(f, "rename {from} {to}"),
             Self::Link(from, to) => write!(f, "link {from} {to}"),
             Self::Remove(name) => write!(f, "remove {name}"),
+            Self::RemoveDir(name) => write!(f, "rmdir {name}"),
             Self::SyncData(name) => write!(f, "fdatasync {name}"),
             Self::SyncAll(name) => write!(f, "fsync {name}"),
             Self::SyncDir(name) => write!(f, "fsyncdir {name}"),
@@ -222,11 +225,16 @@ impl Place {
             }
             Step::Link(from, to) => {
                 let (dir, from) = self.dir(from)?;
-                dir.link(from, self.dir(to)?.1)
+                let (target, to) = self.dir(to)?;
+                dir.link_into(from, &target, to)
             }
             Step::Remove(name) => {
                 let (dir, name) = self.dir(name)?;
                 dir.remove(name)
+            }
+            Step::RemoveDir(name) => {
+                let (dir, name) = self.dir(name)?;
+                dir.remove_dir(name)
             }
             Step::SyncData(name) => self.open(name)?.sync_data().map(drop),
             Step::SyncAll(name) => self.open(name)?.sync_all().map(drop),

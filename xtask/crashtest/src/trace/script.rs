@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::path::Path;
 
-use durable_io::{Disk, GroupCommit};
+use durable_io::{Disk, GroupCommit, Temp};
 
 use crate::engine::Engine;
 
@@ -115,7 +115,11 @@ fn names(disk: &Disk, path: &Path) -> anyhow::Result<()> {
     dir.rename("a", "c")?;
     dir.remove("b")?;
     dir.create_dir("d")?;
-    dir.open_dir("d")?.sync()?;
+    let below = dir.open_dir("d")?;
+    dir.link_into("c", &below, "e")?;
+    below.sync()?;
+    below.remove("e")?;
+    dir.remove_dir("d")?;
     dir.sync()?;
     Ok(())
 }
@@ -130,9 +134,10 @@ fn remove_durably(disk: &Disk, path: &Path) -> anyhow::Result<()> {
 fn replace_file(disk: &Disk, path: &Path) -> anyhow::Result<()> {
     let dir = disk.create_dir(path)?;
     durable_io::replace_file(&dir, "a", &[1; 600])?;
-    // Over the old one, and over what a crash left of a third.
-    drop(dir.create_new("a.tmp")?);
+    // Over the old one.
     durable_io::replace_file(&dir, "a", b"")?;
+    // Given up.
+    drop(Temp::create(&dir, "a")?);
     Ok(())
 }
 

@@ -16,11 +16,12 @@ use super::Procedure;
 pub(super) const MARK: char = '@';
 
 /// Calls that neither change a file nor make one durable.
-const HARMLESS: [&str; 15] = [
+const HARMLESS: [&str; 16] = [
     "close",
     "dup",
     "dup3",
     "fadvise64",
+    "fchmod",
     "fcntl",
     "flock",
     "fstat",
@@ -183,6 +184,8 @@ impl Translator<'_> {
             "renameat" | "renameat2" => self.two_names(call, "rename", &path, 3),
             "link" => self.two_names(call, "link", &path, 1),
             "linkat" => self.two_names(call, "link", &path, 3),
+            "rmdir" => format!("remove_dir {path}"),
+            "unlinkat" if call.arg(2) == "AT_REMOVEDIR" => format!("remove_dir {path}"),
             "unlink" | "unlinkat" => format!("remove {path}"),
             "pread64" => format!("read {path} {} {}", call.arg(3), call.arg(2)),
             // What was written, not what was asked for: the vectors' lengths are not all shown.
@@ -226,7 +229,7 @@ impl Translator<'_> {
         Some(if names.is_empty() {
             ".".to_owned()
         } else {
-            names.join("/")
+            super::anonymous(&names.join("/"))
         })
     }
 

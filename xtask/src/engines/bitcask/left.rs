@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crashtest::Outcome;
 use durable_io::codec::Decoder;
-use durable_io::{Dir, Disk};
+use durable_io::{Dir, Disk, Temp};
 
 /// What is alive stands in an output, which no manifest names.
 pub(super) const OUTPUT: &str = "merge with an output";
@@ -90,7 +90,9 @@ pub(super) fn phase(dir: &Path, is_merging: bool) -> Outcome<Option<&'static str
         is_output |= has_group;
         is_rotated_to |= !has_group;
     }
-    let has_temp = names.contains("manifest.tmp");
+    let has_temp = names
+        .iter()
+        .any(|name| Temp::target_of(name) == Some("manifest"));
     Ok(match (is_output, has_temp) {
         (true, false) => Some(OUTPUT),
         (true, true) => Some(MANIFEST),
@@ -130,14 +132,14 @@ mod tests {
         let write = |name: &str, bytes: &[u8]| std::fs::write(dir.join(name), bytes).unwrap();
         let remove = |name: &str| std::fs::remove_file(dir.join(name)).unwrap();
         assert_eq!(phase(dir, true).unwrap(), None);
-        write("manifest.tmp", b"");
+        write("~0000000000000000~manifest", b"");
         assert_eq!(phase(dir, false).unwrap(), None);
         assert_eq!(phase(dir, true).unwrap(), Some(MANIFEST));
         write("0000000000000003.data", &[0; 128]);
         assert_eq!(phase(dir, true).unwrap(), None, "a rotation's file");
         write("0000000000000003.data", &[1; 128]);
         assert_eq!(phase(dir, false).unwrap(), Some(MANIFEST));
-        remove("manifest.tmp");
+        remove("~0000000000000000~manifest");
         assert_eq!(phase(dir, false).unwrap(), Some(OUTPUT));
         write("0000000000000001.hint", b"");
         assert_eq!(phase(dir, false).unwrap(), Some(INPUTS));

@@ -16,7 +16,9 @@ pub(super) struct Name(pub(super) usize, pub(super) &'static str);
 /// One call. Writes and allocations begin at `at` or at the end of the file, if that is before.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
+    /// Once in a program: another directory of that name would be another one.
     MakeDir,
+    RemoveDir,
     Create(Name),
     Write {
         name: Name,
@@ -156,6 +158,10 @@ impl Reference {
             Step::MakeDir => {
                 let name = Name(0, "d");
                 is_free(&name).then(|| set(name, Some(Node::Dir)))?
+            }
+            Step::RemoveDir => {
+                let is_empty = now.names.keys().all(|name| name.0 != 1);
+                (now.has_dir(1) && is_empty).then(|| set(Name(0, "d"), None))?
             }
             Step::Create(name) => {
                 is_free(&name).then_some(())?;
