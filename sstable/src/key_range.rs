@@ -51,7 +51,7 @@ impl KeyRange {
 }
 
 /// `ranges` as few disjoint ones, in order.
-pub(crate) fn union(mut ranges: Vec<KeyRange>) -> Vec<KeyRange> {
+pub fn union(mut ranges: Vec<KeyRange>) -> Vec<KeyRange> {
     ranges.sort_by(|a, b| a.first.cmp(&b.first));
     let mut union: Vec<KeyRange> = Vec::with_capacity(ranges.len());
     for range in ranges {

@@ -131,7 +131,7 @@ pub use entry::{Entry, Kind, RangeTombstone, compare};
 pub use error::{Corruption, Error, Result};
 pub use fragmenter::fragment;
 pub use fragments::covering;
-pub use key_range::KeyRange;
+pub use key_range::{KeyRange, union};
 pub use limits::{
     DEFAULT_BLOCK_SIZE, DEFAULT_PARTITION_KEYS, MAX_BLOCK_SIZE, MAX_FILTER_BITS, MAX_KEY_SIZE,
     MAX_PROPERTIES_SIZE, MAX_RANGE_TOMBSTONES_SIZE, MAX_VALUE_SIZE, MIN_BLOCK_SIZE,

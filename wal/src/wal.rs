@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use durable_io::Background;
-use durable_io::engine::Worker;
+use durable_io::engine::{Health, Worker};
 
 use crate::background::Committer;
 use crate::error::Result;
@@ -323,6 +323,12 @@ impl Wal {
     /// The last record that is marked as applied elsewhere; `Lsn(0)` if none ever was.
     pub fn checkpointed(&self) -> Lsn {
         self.log.view().checkpoint
+    }
+
+    /// Whether the log may still be written, to be shared with what is built on it: what poisons the one
+    /// poisons the other.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.log.health
     }
 
     /// What opening the log found and did.

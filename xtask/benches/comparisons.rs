@@ -1,4 +1,4 @@
-//! The log, the hash-indexed store and the sorted table beside the raw methods of the disk and, with
+//! The log, the hash-indexed store, the LSM-tree and the sorted table beside the raw methods of the disk and, with
 //! `--features peers`, beside other logs, stores and tables; with `--features peers-rocksdb` also beside
 //! `RocksDB`'s tables.
 //!
@@ -37,6 +37,8 @@ mod contender;
 mod keys;
 #[path = "comparisons/log.rs"]
 mod log;
+#[path = "comparisons/lsm_store.rs"]
+mod lsm_store;
 #[path = "comparisons/measure.rs"]
 mod measure;
 #[cfg(feature = "peers")]
@@ -101,6 +103,7 @@ fn contenders() -> Vec<Contender> {
     let mut all = raw::contenders();
     all.extend(log::contenders());
     all.extend(bitcask_store::contenders());
+    all.extend(lsm_store::contenders());
     all.extend(sstable_table::contenders());
     #[cfg(feature = "peers")]
     all.extend(peers::contenders());

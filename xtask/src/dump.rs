@@ -21,6 +21,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut out = BufWriter::new(stdout().lock());
     let dumped = if args.path.is_file() {
         dump_table(args, &mut out)
+    } else if is_lsm(args)? {
+        dump_lsm(args, &mut out)
     } else if is_bitcask(args)? {
         dump_bitcask(args, &mut out)
     } else {
@@ -30,6 +32,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match dumped {
         Err(error) if is_broken_pipe(&error) => Ok(()),
         dumped => dumped,
+    }
+}
+
+/// True if the directory has the parts of an LSM-tree.
+fn is_lsm(args: &Args) -> anyhow::Result<bool> {
+    let entries = Disk::os().open_dir(&args.path)?.list()?;
+    let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+    Ok(has("log") && has("manifest") && has("tables"))
+}
+
+fn dump_lsm(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let detail = if args.records {
+        lsm::Detail::Records
+    } else {
+        lsm::Detail::Edits
+    };
+    match lsm::dump(&Disk::os(), &args.path, detail, out) {
+        Err(lsm::Error::Output(output)) => Err(output.source.into()),
+        dumped => Ok(dumped?),
     }
 }
 

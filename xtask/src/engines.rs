@@ -2,10 +2,12 @@
 //! subjects of what it can do beyond a key-value store.
 
 mod bitcask;
+mod lsm;
 mod sstable;
 mod wal;
 
 use crashtest::Engine;
 
 /// All of them, in the order in which they are judged.
-pub(crate) const ENGINES: &[&dyn Engine] = &[&wal::WAL, &bitcask::BITCASK, &sstable::SSTABLE];
+pub(crate) const ENGINES: &[&dyn Engine] =
+    &[&wal::WAL, &bitcask::BITCASK, &sstable::SSTABLE, &lsm::LSM];

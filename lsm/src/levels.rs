@@ -1,0 +1,142 @@
+//! [`Levels`]: the tables of a keyspace, in sorted runs.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use sstable::compaction::TableMeta;
+use sstable::{RangeTombstone, Table};
+
+use crate::manifest::TableEntry;
+
+/// A table of the store, open.
+#[derive(Debug)]
+pub(crate) struct LiveTable {
+    /// What the manifest says of it.
+    pub(crate) entry: TableEntry,
+    /// What a plan sees of it.
+    pub(crate) meta: TableMeta,
+    pub(crate) table: Table,
+}
+
+impl LiveTable {
+    /// What is kept in memory of it, in bytes, about: its name and numbers, range tombstones, and 16
+    /// bytes for each partition of its index.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let ranges = self.table.range_tombstones().iter();
+        let ranges: usize = ranges
+            .map(|range| range.start.len() + range.end.len() + 56)
+            .sum();
+        let properties = self.table.properties();
+        1024 + ranges as u64 + properties.data_blocks / 8
+    }
+}
+
+/// Tables that do not overlap, in the order of their keys.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) tables: Vec<Arc<LiveTable>>,
+    pub(crate) range_tombstones: Arc<[RangeTombstone]>,
+}
+
+impl Run {
+    pub(crate) fn new(tables: Vec<Arc<LiveTable>>) -> Self {
+        let all = tables.iter().flat_map(|live| live.table.range_tombstones());
+        Self {
+            range_tombstones: all.cloned().collect(),
+            tables,
+        }
+    }
+
+    /// The table that may have `key`.
+    #[inline]
+    pub(crate) fn find(&self, key: &[u8]) -> Option<&LiveTable> {
+        let after = self
+            .tables
+            .partition_point(|live| *live.meta.range.first <= *key);
+        let live = self.tables.get(after.checked_sub(1)?)?;
+        live.meta.range.contains(key).then_some(&**live)
+    }
+}
+
+/// The tables of a keyspace. Never changed: another one takes its place.
+#[derive(Debug, Default)]
+pub(crate) struct Levels {
+    pub(crate) tables: Vec<Arc<LiveTable>>,
+    /// The newest first.
+    pub(crate) runs: Vec<Arc<Run>>,
+}
+
+impl Levels {
+    pub(crate) fn new(mut tables: Vec<Arc<LiveTable>>) -> Self {
+        tables.sort_by(|a, b| {
+            let place = |live: &LiveTable| (live.meta.level, Reverse(live.meta.run));
+            let (a_place, b_place) = (place(a), place(b));
+            a_place
+                .cmp(&b_place)
+                .then_with(|| a.meta.range.first.cmp(&b.meta.range.first))
+        });
+        let mut runs = Vec::new();
+        for level in tables.chunk_by(|a, b| a.meta.level == b.meta.level) {
+            let mut sorted = level.to_vec();
+            sorted.sort_by(|a, b| a.meta.range.first.cmp(&b.meta.range.first));
+            if !overlap(&sorted) {
+                runs.push(Arc::new(Run::new(sorted)));
+                continue;
+            }
+            for run in level.chunk_by(|a, b| a.meta.run == b.meta.run) {
+                runs.push(Arc::new(Run::new(run.to_vec())));
+            }
+        }
+        Self { tables, runs }
+    }
+
+    /// Without the tables of the numbers `removed`, and with `added`.
+    pub(crate) fn replaced(&self, removed: &[u64], added: &[Arc<LiveTable>]) -> Self {
+        let kept = self.tables.iter();
+        let kept = kept.filter(|live| !removed.contains(&live.entry.number));
+        Self::new(kept.chain(added).cloned().collect())
+    }
+
+    pub(crate) fn metas(&self) -> Vec<TableMeta> {
+        self.tables.iter().map(|live| live.meta.clone()).collect()
+    }
+
+    pub(crate) fn find(&self, number: u64) -> Option<&Arc<LiveTable>> {
+        self.tables.iter().find(|live| live.entry.number == number)
+    }
+
+    /// The tables of the numbers `numbers`, run by run, the newest first.
+    pub(crate) fn runs_of(&self, numbers: &[u64]) -> Vec<Arc<Run>> {
+        let part = |run: &Arc<Run>| {
+            let tables = run.tables.iter();
+            let tables = tables.filter(|live| numbers.contains(&live.entry.number));
+            Run::new(tables.cloned().collect())
+        };
+        let parts = self.runs.iter().map(part);
+        parts
+            .filter(|run| !run.tables.is_empty())
+            .map(Arc::new)
+            .collect()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tables.iter().map(|live| live.entry.bytes).sum()
+    }
+
+    /// Two tables of one run that overlap, if there are any: no store has such.
+    pub(crate) fn tangle(&self) -> Option<&LiveTable> {
+        let runs = self.runs.iter();
+        runs.flat_map(|run| run.tables.windows(2))
+            .find_map(|pair| match pair {
+                [a, b] if a.meta.range.overlaps(&b.meta.range) => Some(&**b),
+                _ => None,
+            })
+    }
+}
+
+/// True if some of the tables, in the order of their first keys, overlap.
+fn overlap(sorted: &[Arc<LiveTable>]) -> bool {
+    sorted
+        .windows(2)
+        .any(|pair| matches!(pair, [a, b] if a.meta.range.overlaps(&b.meta.range)))
+}

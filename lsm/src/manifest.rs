@@ -1,0 +1,210 @@
+//! The manifest: which keyspaces and tables are the store, as a log of edits ([format], section 4).
+//!
+//! - M1: an edit names only tables whose bytes and names are durable.
+//! - M2: an edit names or implies only records of the log that a returned sync covers.
+//! - M3: only when an edit is durable may the log be retired, or a table be removed, on its word.
+//!
+//! [format]: crate::format
+
+use std::path::{Path, PathBuf};
+
+use durable_io::{Background, Disk, SyncMode};
+use wal::{Lsn, Wal};
+
+use crate::error::{Corruption, Error, Result};
+use crate::store::mark;
+
+mod edit;
+mod root;
+
+pub(crate) use edit::{Change, Part, TableEntry};
+pub(crate) use root::{KeyspaceEntry, Root};
+
+/// The log of edits, and what they make together.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    log: Wal,
+    root: Root,
+    /// The largest record.
+    part_size: usize,
+    /// Bytes of edits since the last snapshot, and bytes of that.
+    edits: usize,
+    snapshot: usize,
+    /// A snapshot is due after so many bytes of edits, or as many as it had itself.
+    snapshot_after: usize,
+}
+
+impl Manifest {
+    /// Opens the manifest in the directory `path`, or creates it. `None` for what the edits make: there
+    /// is none.
+    pub(crate) fn open(
+        disk: &Disk,
+        path: &Path,
+        segment_size: Option<u64>,
+    ) -> Result<(Wal, Option<Root>)> {
+        let mut options = wal::Options::new()
+            .sync(SyncMode::Always)
+            .background(Background::Inline)
+            .disk(disk.clone());
+        if let Some(size) = segment_size {
+            options = options.segment_size(size);
+        }
+        let log = options.open(path)?;
+        let root = fold(&log, path)?;
+        Ok((log, root))
+    }
+
+    /// The manifest of an open store, whose edits make `root`.
+    pub(crate) fn new(log: Wal, root: Root, segment_size: u64) -> Self {
+        let part_size = usize::try_from(wal::max_record_size(segment_size)).unwrap_or(usize::MAX);
+        Self {
+            log,
+            root,
+            part_size,
+            // The next edit comes behind a snapshot: what was read of the old ones ends there.
+            edits: usize::MAX,
+            snapshot: 0,
+            snapshot_after: usize::try_from(segment_size / 2).unwrap_or(usize::MAX),
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The last edit: all of them are durable.
+    pub(crate) fn generation(&self) -> Lsn {
+        self.log.bounds().end.previous()
+    }
+
+    pub(crate) fn log(&self) -> &Wal {
+        &self.log
+    }
+
+    /// Makes `changes` one edit: all of them count, or none.
+    ///
+    /// # Errors
+    /// A full disk: nothing was changed. Any other: the manifest is poisoned.
+    pub(crate) fn commit(&mut self, changes: &[Change]) -> Result<()> {
+        if self.edits >= self.snapshot_after.max(self.snapshot) {
+            match self.write_snapshot() {
+                // It only makes the manifest shorter.
+                Err(error) if error.is_no_space() => {}
+                other => other?,
+            }
+        }
+        // Durable: the edit. Only now may anything be done on its word.
+        let (_, bytes) = self.write(changes, false)?;
+        self.edits = self.edits.saturating_add(bytes);
+        for change in changes {
+            self.root
+                .apply(change)
+                .expect("an edit changes what is there");
+        }
+        Ok(())
+    }
+
+    /// Writes what all edits make, and gives the edits up.
+    fn write_snapshot(&mut self) -> Result<()> {
+        let (first, bytes) = self.write(&self.root.changes(), true)?;
+        self.snapshot = bytes;
+        self.edits = 0;
+        // The snapshot is durable, with all of its parts: what came before says nothing more.
+        self.log.truncate_before(first)?;
+        // So that the next segment is there when the disk is full.
+        while self.log.run_background()? {}
+        Ok(())
+    }
+
+    /// Appends `changes` in as many records as they need; the first of them, and their size.
+    fn write(&self, changes: &[Change], is_snapshot: bool) -> Result<(Lsn, usize)> {
+        let parts = Part::split(changes, is_snapshot, self.part_size);
+        let mut first = None;
+        let mut bytes = 0;
+        for part in &parts {
+            // Durable: this part. The last one makes all of them count.
+            let lsn = self.log.append(part)?;
+            first.get_or_insert(lsn);
+            bytes += part.len();
+        }
+        Ok((first.expect("there is at least one part"), bytes))
+    }
+
+    /// Makes a new manifest of `root`.
+    pub(crate) fn create(&mut self) -> Result<()> {
+        self.write_snapshot()
+    }
+}
+
+/// What the edits in `log` make, which is in the directory `path`.
+fn fold(log: &Wal, path: &Path) -> Result<Option<Root>> {
+    let mut fold = Fold::new(path.to_owned());
+    let mut records = log.records(log.bounds().start);
+    while let Some((lsn, payload)) = records.read()? {
+        fold.add(lsn, payload)?;
+    }
+    fold.end()
+}
+
+/// The edits, read one after the other.
+#[derive(Debug)]
+pub(crate) struct Fold {
+    path: PathBuf,
+    root: Option<Root>,
+    /// The parts of an edit that is not whole yet, and whether it is a snapshot.
+    pending: Option<(Vec<Change>, bool)>,
+    seen: bool,
+}
+
+impl Fold {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            root: None,
+            pending: None,
+            seen: false,
+        }
+    }
+
+    pub(crate) fn add(&mut self, lsn: Lsn, payload: &[u8]) -> Result<()> {
+        let corrupt = || Error::corrupt(&mark(&self.path), Corruption::Edit { lsn });
+        self.seen = true;
+        let part = Part::decode(payload).ok_or_else(corrupt)?;
+        if part.needs_zstd() && !cfg!(feature = "zstd") {
+            return Err(Error::UnsupportedCompression {
+                path: self.path.clone(),
+                name: "zstd",
+            });
+        }
+        let (mut changes, is_snapshot) = if part.continues {
+            self.pending.take().ok_or_else(corrupt)?
+        } else {
+            // What was pending was cut short by a crash or a full disk, and never counted.
+            (Vec::new(), part.is_snapshot)
+        };
+        self.pending = None;
+        changes.extend(part.changes);
+        if part.has_more {
+            self.pending = Some((changes, is_snapshot));
+            return Ok(());
+        }
+        let mut root = if is_snapshot {
+            Root::default()
+        } else {
+            self.root.take().ok_or_else(corrupt)?
+        };
+        for change in &changes {
+            root.apply(change).ok_or_else(corrupt)?;
+        }
+        self.root = Some(root);
+        Ok(())
+    }
+
+    /// What all of them make.
+    pub(crate) fn end(self) -> Result<Option<Root>> {
+        if self.seen && self.root.is_none() {
+            return Err(Error::corrupt(&mark(&self.path), Corruption::ManifestLost));
+        }
+        Ok(self.root)
+    }
+}

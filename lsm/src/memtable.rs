@@ -1,0 +1,299 @@
+//! [`Memtable`]: the newest entries of a keyspace, in memory and in the log.
+//!
+//! Entries are in the order of all tables: key ascending, version descending. They are in leaves of a
+//! few dozen, and an index holds the first entry of each: a B-tree of two levels. Threads insert at the
+//! same time into different leaves, and no reader waits for more than the insertion of one entry. A
+//! cursor takes a leaf as it is, and goes through it without a lock; whoever then inserts into the leaf
+//! makes a copy of it first.
+//!
+//! Nothing is ever removed. What is not visible yet is there too: readers leave out what is newer than
+//! they are.
+
+use std::cmp::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use sstable::{Entry, Kind, RangeTombstone};
+
+use crate::value::Value;
+
+mod cursor;
+mod ranges;
+
+pub(crate) use cursor::MemtableCursor;
+use ranges::Ranges;
+
+/// A leaf with so many entries is split.
+const LEAF: usize = 64;
+/// What an entry takes beside its key and value, about: itself in a leaf that is two thirds full, the
+/// head of its allocation, and what the allocator adds.
+const OVERHEAD: u64 = 100;
+
+/// One entry. Key and value are one allocation.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    /// The first eight bytes of the key, so that most comparisons need not look for the rest.
+    head: u64,
+    version: u64,
+    data: Arc<[u8]>,
+    key_len: u32,
+    kind: Kind,
+}
+
+impl Item {
+    fn new(data: &[u8], key_len: usize, version: u64, kind: Kind) -> Self {
+        Self {
+            head: head(data.get(..key_len).unwrap_or(data)),
+            version,
+            data: data.into(),
+            key_len: u32::try_from(key_len).expect("the length of a key was checked"),
+            kind,
+        }
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        self.data.get(..self.key_len as usize).unwrap_or(&self.data)
+    }
+
+    #[inline]
+    fn entry(&self) -> Entry<'_> {
+        let at = (self.key_len as usize).min(self.data.len());
+        let (key, value) = self.data.split_at(at);
+        Entry {
+            key,
+            version: self.version,
+            kind: self.kind,
+            value,
+        }
+    }
+
+    /// How it stands to the place of `key` and `version`.
+    #[inline]
+    fn compare(&self, place: Place<'_>) -> Ordering {
+        self.head
+            .cmp(&place.head)
+            .then_with(|| self.key().cmp(place.key))
+            .then_with(|| place.version.cmp(&self.version))
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place {
+            head: self.head,
+            key: self.key(),
+            version: self.version,
+        }
+    }
+}
+
+/// A place in the order of entries.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    head: u64,
+    key: &'a [u8],
+    version: u64,
+}
+
+impl<'a> Place<'a> {
+    #[inline]
+    fn new(key: &'a [u8], version: u64) -> Self {
+        let head = head(key);
+        Self { head, key, version }
+    }
+}
+
+#[inline]
+fn head(key: &[u8]) -> u64 {
+    let mut head = [0; 8];
+    for (to, from) in head.iter_mut().zip(key) {
+        *to = *from;
+    }
+    head.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+}
+
+type Items = Arc<Vec<Item>>;
+
+#[derive(Debug, Default)]
+struct Leaf(RwLock<Items>);
+
+impl Leaf {
+    fn items(&self) -> RwLockReadGuard<'_, Items> {
+        // No invariant spans a panic: the code under this lock does not panic.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The leaves in order. The first one also has what is before its first entry.
+#[derive(Debug)]
+struct Index {
+    /// The first entry of each leaf when it was made.
+    firsts: Vec<Item>,
+    leaves: Vec<Arc<Leaf>>,
+}
+
+impl Index {
+    /// The leaf that has the place, or would have it.
+    #[inline]
+    fn find(&self, place: Place<'_>) -> usize {
+        let after = self
+            .firsts
+            .partition_point(|first| first.compare(place).is_le());
+        after.saturating_sub(1)
+    }
+}
+
+/// The newest entries of a keyspace.
+#[derive(Debug)]
+pub(crate) struct Memtable {
+    index: RwLock<Index>,
+    ranges: Ranges,
+    bytes: AtomicU64,
+    #[cfg(test)]
+    entries: std::sync::atomic::AtomicUsize,
+    /// The smallest version in it; `u64::MAX` if there is none.
+    first_version: AtomicU64,
+}
+
+impl Default for Memtable {
+    fn default() -> Self {
+        Self {
+            index: RwLock::new(Index {
+                firsts: vec![Item::new(&[], 0, u64::MAX, Kind::Put)],
+                leaves: vec![Arc::default()],
+            }),
+            ranges: Ranges::default(),
+            bytes: AtomicU64::new(0),
+            #[cfg(test)]
+            entries: std::sync::atomic::AtomicUsize::new(0),
+            first_version: AtomicU64::new(u64::MAX),
+        }
+    }
+}
+
+impl Memtable {
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// How many entries it has.
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> usize {
+        self.entries.load(Relaxed)
+    }
+
+    /// How many range tombstones it has.
+    pub(crate) fn ranges(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// The smallest version in it; `None` if it is empty.
+    pub(crate) fn first_version(&self) -> Option<u64> {
+        let first = self
+            .first_version
+            .load(std::sync::atomic::Ordering::Acquire);
+        (first < u64::MAX).then_some(first)
+    }
+
+    /// Adds an entry, whose key and version are together of no other one. `data` is the key, which has
+    /// `key_len` bytes, and the value.
+    pub(crate) fn insert(&self, data: &[u8], key_len: usize, version: u64, kind: Kind) {
+        // First: whoever sees the entry published sees this too.
+        self.count(version, data.len() as u64 + OVERHEAD);
+        #[cfg(test)]
+        self.entries.fetch_add(1, Relaxed);
+        let item = Item::new(data, key_len, version, kind);
+        loop {
+            let index = self.index();
+            let at = index.find(item.place());
+            let leaf = index.leaves.get(at).expect("find gives a leaf");
+            let mut items = leaf.0.write().unwrap_or_else(PoisonError::into_inner);
+            if items.len() < LEAF {
+                let place = item.place();
+                let at = items.partition_point(|other| other.compare(place).is_lt());
+                // A copy, if a cursor stands in the leaf.
+                Arc::make_mut(&mut items).insert(at, item);
+                return;
+            }
+            drop(items);
+            drop(index);
+            self.split(&item);
+        }
+    }
+
+    /// Splits the leaf that `item` belongs to, unless somebody else has done it.
+    fn split(&self, item: &Item) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let at = index.find(item.place());
+        let leaf = Arc::clone(index.leaves.get(at).expect("find gives a leaf"));
+        let mut items = leaf.0.write().unwrap_or_else(PoisonError::into_inner);
+        if items.len() < LEAF {
+            return;
+        }
+        // Keys that come in ascending order leave full leaves behind.
+        let is_last = items
+            .last()
+            .is_some_and(|last| last.compare(item.place()).is_lt());
+        let keep = if is_last { LEAF } else { LEAF / 2 };
+        let mut upper = Arc::make_mut(&mut items).split_off(keep);
+        upper.reserve_exact(LEAF - upper.len());
+        let first = upper.first().unwrap_or(item).clone();
+        let new = Arc::new(Leaf(RwLock::new(Arc::new(upper))));
+        index.firsts.insert(at + 1, first);
+        index.leaves.insert(at + 1, new);
+    }
+
+    /// Adds a range tombstone from `start` to `end`, which is above.
+    pub(crate) fn insert_range(&self, start: &[u8], end: &[u8], version: u64) {
+        self.count(version, (start.len() + end.len()) as u64 + OVERHEAD);
+        self.ranges.insert(RangeTombstone {
+            start: start.to_vec(),
+            end: end.to_vec(),
+            version,
+        });
+    }
+
+    fn count(&self, version: u64, bytes: u64) {
+        self.first_version
+            .fetch_min(version, std::sync::atomic::Ordering::AcqRel);
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// The newest entry of `key` with at most `version`: its version, and its value if it has one.
+    pub(crate) fn find(&self, key: &[u8], version: u64) -> Option<(u64, Option<Value>)> {
+        let place = Place::new(key, version);
+        let index = self.index();
+        let mut at = index.find(place);
+        loop {
+            let items = index.leaves.get(at)?.items();
+            let nth = items.partition_point(|item| item.compare(place).is_lt());
+            if let Some(item) = items.get(nth) {
+                if item.head != place.head || item.key() != key {
+                    return None;
+                }
+                let range = key.len()..item.data.len();
+                let value = || Value::of_memtable(&item.data, range);
+                return Some((item.version, (item.kind == Kind::Put).then(value)));
+            }
+            // It may be the first one of the next leaf.
+            at += 1;
+        }
+    }
+
+    /// The newest version, of those up to `version`, with which a range tombstone deletes `key`.
+    pub(crate) fn covering(&self, key: &[u8], version: u64) -> Option<u64> {
+        self.ranges.covering(key, version)
+    }
+
+    /// All range tombstones as fragments.
+    pub(crate) fn range_tombstones(&self) -> Arc<[RangeTombstone]> {
+        self.ranges.fragments()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+//! The names in a store's directory; the only place that makes or reads one ([format], section 1).
+//!
+//! [format]: crate::format
+
+use durable_io::numbered;
+
+/// The lock file.
+pub(crate) const LOCK: &str = "lock";
+/// The directory of the log.
+pub(crate) const LOG: &str = "log";
+/// The directory of the manifest, which is a log of edits.
+pub(crate) const MANIFEST: &str = "manifest";
+/// The directory of the tables.
+pub(crate) const TABLES: &str = "tables";
+/// What holds space back for a full disk.
+pub(crate) const RESERVE: &str = "reserve";
+
+const SUFFIX: &str = ".sst";
+const TEMP_SUFFIX: &str = ".tmp";
+
+/// The name of table `number`.
+pub(crate) fn table(number: u64) -> String {
+    numbered::name(number, SUFFIX)
+}
+
+/// The number of the table called `name`, and whether it is the temporary name of a table that is being
+/// written; `None` if that is not how we name tables.
+pub(crate) fn parse_table(name: &str) -> Option<(u64, bool)> {
+    match name.strip_suffix(TEMP_SUFFIX) {
+        Some(name) => Some((numbered::parse(name, SUFFIX)?, true)),
+        None => Some((numbered::parse(name, SUFFIX)?, false)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_names_are_read() {
+        assert_eq!(parse_table(&table(7)), Some((7, false)));
+        assert_eq!(parse_table("0000000000000007.sst.tmp"), Some((7, true)));
+        for other in ["7.sst", "0000000000000007.sst.tmp.tmp", "notes.tmp", "lock"] {
+            assert_eq!(parse_table(other), None, "{other}");
+        }
+    }
+}

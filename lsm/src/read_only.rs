@@ -1,0 +1,76 @@
+//! Reading a store without writing anything.
+
+use std::path::Path;
+
+use durable_io::Disk;
+use durable_io::engine::StoreDir;
+use sstable::BlockCache;
+use wal::{Lsn, Record};
+
+use crate::error::{Corruption, Error, Result};
+use crate::manifest::{Fold, Root};
+use crate::names;
+use crate::open::{Known, check_bounds, trees};
+use crate::options::Options;
+use crate::snapshot::Snapshot;
+use crate::store::{Catalog, log_path, manifest_path, mark, tables_path};
+use crate::write::insert;
+
+impl Options {
+    /// Reads the store in `dir` as it is now, and changes nothing: what a crash left is not cleaned up.
+    ///
+    /// # Cost
+    /// Reads the manifest, the log, and the ends of all tables; what is in no table is held in memory.
+    ///
+    /// # Errors
+    /// As [`open`](Options::open). [`Error::Disk`] with [`Locked`](durable_io::Error::Locked) while the
+    /// store is open, in any process. A directory without a store is [`Error::Corrupt`], a missing one
+    /// [`Error::Disk`].
+    pub fn open_read_only(self, dir: impl AsRef<Path>) -> Result<Snapshot> {
+        self.check()?;
+        let path = dir.as_ref();
+        let lock = StoreDir::open(&self.disk, path, names::LOCK)?;
+        let (root, generation) = read_manifest(&self.disk, &manifest_path(path))?;
+        let tables = self.disk.open_dir(tables_path(path))?;
+        let cache = BlockCache::new(self.block_cache);
+        let catalog = Catalog {
+            trees: trees(&root, &tables, &cache, generation)?,
+        };
+        let version = replay(&self.disk, path, &root, &catalog)?;
+        Snapshot::read_only(version, catalog, lock)
+    }
+}
+
+/// What the edits of the manifest in `path` make, and the last one.
+pub(crate) fn read_manifest(disk: &Disk, path: &Path) -> Result<(Root, Lsn)> {
+    let mut fold = Fold::new(path.to_owned());
+    let mut last = Lsn(0);
+    for record in wal::Options::new().disk(disk.clone()).salvage(path)? {
+        let Record { lsn, payload } = record?;
+        fold.add(lsn, &payload)?;
+        last = lsn;
+    }
+    let root = fold.end()?;
+    let root = root.ok_or_else(|| Error::corrupt(&mark(path), Corruption::ManifestLost))?;
+    Ok((root, last))
+}
+
+/// Reads the log into the memtables; the last version in it.
+fn replay(disk: &Disk, path: &Path, root: &Root, catalog: &Catalog) -> Result<u64> {
+    let path = &log_path(path);
+    let known = Known::new(root, catalog);
+    let (mut first, mut last) = (None, root.floor);
+    for record in wal::Options::new().disk(disk.clone()).salvage(path)? {
+        let Record { lsn, payload } = record?;
+        first.get_or_insert(lsn);
+        last = lsn;
+        if lsn <= root.floor {
+            continue;
+        }
+        if let Some((tree, record)) = known.find(lsn, &payload, path)? {
+            insert(&tree.peek(), &record, &payload, lsn.0);
+        }
+    }
+    check_bounds(first.unwrap_or(last.next()), last, root, path)?;
+    Ok(last.0)
+}
