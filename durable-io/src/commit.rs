@@ -378,6 +378,10 @@ impl<T, R: Clone> GroupCommit<T, R> {
         let took = begin.map(|begin| begin.elapsed());
         items.clear();
         items.shrink_to(KEPT);
+        // Before the next group can be led: so results come in the order of the groups.
+        if let Some(group) = &group {
+            group.set(result.clone());
+        }
         let mut state = self.lock();
         state.emptied = items;
         state.took = took.unwrap_or(state.took);
@@ -397,7 +401,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
             drop(state);
         }
         if let Some(group) = group {
-            group.finish(result.clone());
+            group.wake();
         }
         if let Some(next) = next {
             next.call_leader();

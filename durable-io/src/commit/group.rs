@@ -36,11 +36,15 @@ impl<R> Group<R> {
         self.result.get()
     }
 
-    /// Sets the result, and wakes all members, with one call to the kernel: were one to wake the others,
-    /// they would wait for one more idle processor to come to life.
-    pub(super) fn finish(&self, result: R) {
+    /// Sets the result, for whoever looks.
+    pub(super) fn set(&self, result: R) {
         // Nobody else sets it: a group is led once.
         self.result.get_or_init(|| result);
+    }
+
+    /// Wakes all members, who find the result, with one call to the kernel: were one to wake the others,
+    /// they would wait for one more idle processor to come to life.
+    pub(super) fn wake(&self) {
         if self.gate().asleep > 0 {
             self.woken.notify_all();
         }
