@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..10 {
         counter += 1;
         // Durable when this returns: only now may anybody be told the new number.
-        let lsn = log.append(&i64::to_le_bytes(counter))?;
+        let lsn = log.append(&i64::to_le_bytes(counter))?.lsn();
         println!("{lsn}: {counter}");
     }
 

@@ -46,7 +46,7 @@ fn shorten(reader: &mut SegmentReader, group: &GroupHeader, first_gone: Lsn) -> 
             Next::End => return Err(ends_early(reader)),
         }
     }
-    let fits = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    let fits = |n: u64| u32::try_from(n).expect("less than the group has");
     let header = GroupHeader {
         bytes: fits(reader.offset() - records_at),
         count: fits(first_gone.0 - group.first_lsn.0),

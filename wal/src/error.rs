@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use durable_io::engine::{InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion};
 
+use crate::expectation::Expectation;
 use crate::lsn::Lsn;
 
 /// The result of every fallible call of this crate.
@@ -34,6 +35,19 @@ pub enum Error {
     /// records go on; reopen the log to recover.
     #[error(transparent)]
     Poisoned(#[from] Poisoned),
+    /// The append was built on a state of the log that is no more: it would have got another position,
+    /// or an append was refused, or the end of the log cut off, since. Nothing was written, and what
+    /// was built on it is refused, too. See [`Wal::submit_at`](crate::Wal::submit_at).
+    #[error("the append was built on {expected}, but the log is at {found}")]
+    Refused {
+        /// What the append was built on.
+        expected: Expectation,
+        /// What it would have got.
+        found: Expectation,
+    },
+    /// The log was closed by this handle. Nothing was changed.
+    #[error("the log is closed")]
+    Closed,
     /// What was to be read next was given up in the meantime: by
     /// [`Wal::truncate_after`](crate::Wal::truncate_after), or, for [`Follow`](crate::Follow), by
     /// [`Wal::truncate_before`](crate::Wal::truncate_before). Read again from a position in
@@ -65,6 +79,19 @@ pub enum Error {
     /// The text of [`dump()`](crate::dump()) could not be written to where it goes.
     #[error(transparent)]
     Output(#[from] NoOutput),
+}
+
+impl Error {
+    /// True if the disk, or a quota on it, is full. Nothing was changed, and the call may succeed
+    /// when there is space.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::Disk(durable_io::Error::NoSpace { .. }))
+    }
+
+    /// True if somebody else has the log open, in this process or in another one.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Disk(durable_io::Error::Locked { .. }))
+    }
 }
 
 /// What is wrong with a damaged file.

@@ -68,12 +68,17 @@ impl<'a> Follow<'a> {
             }
             let next = self.position();
             let left = timeout.saturating_sub(begin.elapsed());
-            let is_over = || self.can_extend() || self.log.gate.ends_before(next.0);
+            let is_over = || {
+                self.can_extend()
+                    || self.log.gate.ends_before(next.0)
+                    || self.log.check_open().is_err()
+            };
             if !self.log.gate.moved().wait_until(is_over, Some(left)) {
                 return Ok(None);
             }
             if !self.can_extend() {
-                // It was poisoned; and everything durable was read.
+                // It was closed, or poisoned; and everything durable was read.
+                self.log.check_open()?;
                 self.log.check_healthy()?;
             }
             self.extend()?;

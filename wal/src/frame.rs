@@ -5,14 +5,18 @@
 use durable_io::checksum::{Place, checksum, checksum_at};
 use durable_io::codec::{Decoder, put};
 
+use crate::delivery::Callback;
 use crate::error::{Error, Result};
+use crate::expectation::Expectation;
+use crate::location::Location;
 use crate::lsn::Lsn;
-use crate::ticket::Callback;
 
 /// Bytes of a group header.
 pub(crate) const GROUP_HEADER_SIZE: usize = 32;
 /// Bytes of a record before its payload.
 pub(crate) const RECORD_HEADER_SIZE: usize = 8;
+/// The invariant of an item's bytes.
+const ROOM_FOR_HEADER: &str = "an item begins with room for a group header";
 /// Groups begin at multiples of this.
 pub(crate) const GROUP_ALIGN: u64 = 8;
 
@@ -101,6 +105,10 @@ pub(crate) struct Item {
     count: u32,
     is_submitted: bool,
     callback: Option<Callback>,
+    /// What it is built on.
+    expected: Option<Expectation>,
+    /// What became of it; `None` before it was its turn.
+    outcome: Option<Result<Location>>,
 }
 
 impl Item {
@@ -131,6 +139,8 @@ impl Item {
             count,
             is_submitted: false,
             callback: None,
+            expected: None,
+            outcome: None,
         })
     }
 
@@ -149,13 +159,38 @@ impl Item {
         self
     }
 
+    pub(crate) fn at(mut self, expected: Expectation) -> Self {
+        self.expected = Some(expected);
+        self
+    }
+
+    /// True if it may be written when `found` is what an append gets now.
+    pub(crate) fn accepts(&self, found: Expectation) -> bool {
+        self.expected.is_none_or(|expected| expected == found)
+    }
+
+    /// Refuses it, since `found` is not what it was built on; returns whether it was built on a state
+    /// that is told from `found` by its position only.
+    pub(crate) fn refuse(&mut self, found: Expectation) -> bool {
+        let expected = self
+            .expected
+            .expect("only what expects something is refused");
+        self.outcome = Some(Err(Error::Refused { expected, found }));
+        expected.refusals == found.refusals
+    }
+
     pub(crate) fn take_callback(&mut self) -> Option<Callback> {
         self.callback.take()
     }
 
+    /// Where its first record was written, or why it was not; `None` before that is known.
+    pub(crate) fn outcome(&self) -> Option<&Result<Location>> {
+        self.outcome.as_ref()
+    }
+
     /// The records.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(GROUP_HEADER_SIZE..).unwrap_or_default()
+        self.bytes.get(GROUP_HEADER_SIZE..).expect(ROOM_FOR_HEADER)
     }
 
     /// The group that holds this item only.
@@ -178,24 +213,25 @@ impl Item {
         self.size() - self.count() * RECORD_HEADER_SIZE as u64
     }
 
-    /// Puts the checks in, now that the place of the first record, its LSN and its epoch are known.
-    pub(crate) fn bind(&mut self, mut place: Place, epoch: u32, mut lsn: Lsn) {
+    /// Puts the checks in, now that it is known where the first record goes.
+    pub(crate) fn bind(&mut self, log_id: u64, mut first: Location) {
+        const WHOLE: &str = "an item has whole records";
         let records = self.bytes.get_mut(GROUP_HEADER_SIZE..);
-        let mut rest = records.unwrap_or_default();
-        while let Some((header, after)) = rest.split_at_mut_checked(RECORD_HEADER_SIZE) {
-            let mut decoder = Decoder::new(header);
-            let (Some(len), Some(payload_sum)) = (decoder.u32(), decoder.u32()) else {
-                return;
-            };
-            let check = record_check(place, epoch, lsn, len, payload_sum);
+        let mut rest = records.expect(ROOM_FOR_HEADER);
+        (first.len, _) = decode_record_header(rest).expect(WHOLE);
+        let mut at = first;
+        while !rest.is_empty() {
+            let (header, after) = rest.split_at_mut(RECORD_HEADER_SIZE);
+            let (len, payload_sum) = decode_record_header(header).expect(WHOLE);
+            at.len = len;
+            let place = place(log_id, at.segment, u64::from(at.offset));
+            let check = record_check(place, at.epoch, at.lsn, len, payload_sum);
             put(header, 4, &check.to_le_bytes());
-            let Some((_payload, next)) = after.split_at_mut_checked(len as usize) else {
-                return;
-            };
-            place.offset += RECORD_HEADER_SIZE as u64 + u64::from(len);
-            lsn = lsn.next();
+            let (_payload, next) = after.split_at_mut(len as usize);
             rest = next;
+            at = at.following(0);
         }
+        self.outcome = Some(Ok(first));
     }
 }
 

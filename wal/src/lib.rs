@@ -7,9 +7,10 @@
 //! # let dir = tempfile::tempdir()?;
 //! # let path = dir.path().join("log");
 //! let log = Options::new().segment_size(1 << 20).open(&path)?;
-//! let first = log.append(b"put apple 3")?;
+//! let first = log.append(b"put apple 3")?; // where it is, for an index
 //! let both = log.append_batch(&[b"put pear 1", b"delete apple"])?; // all or nothing
-//! assert_eq!((first, both), (Lsn(1), Lsn(2)..Lsn(4)));
+//! assert_eq!((first.lsn(), both.lsns()), (Lsn(1), Lsn(2)..Lsn(4)));
+//! assert_eq!(log.read(first)?.payload, b"put apple 3");
 //!
 //! for record in log.records(Lsn(2)) {
 //!     let record = record?; // checked, or an error that names file and byte
@@ -20,7 +21,7 @@
 //! log.truncate_before(Lsn(3))?; // and these records are not needed any more
 //!
 //! let ticket = log.submit(&[b"put fig 2"])?; // does not wait: many can be in flight
-//! assert_eq!(ticket.wait()?, Lsn(4)..Lsn(5));
+//! assert_eq!(ticket.wait()?.lsns(), Lsn(4)..Lsn(5));
 //! log.close()?;
 //! # Ok(())
 //! # }
@@ -68,8 +69,10 @@
 
 mod background;
 mod cut;
+mod delivery;
 mod dump;
 mod error;
+mod expectation;
 mod follow;
 mod frame;
 mod limits;
@@ -83,6 +86,7 @@ mod reader;
 mod records;
 mod recover;
 mod repair;
+mod replay;
 mod results;
 mod salvage;
 mod scan;
@@ -106,12 +110,13 @@ pub use durable_io::engine::{
 };
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Result};
+pub use expectation::Expectation;
 pub use follow::Follow;
 pub use limits::{
     DEFAULT_SEGMENT_SIZE, MAX_IN_FLIGHT, MAX_RECORD_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE,
     SEGMENT_ALIGN, max_batch_size, max_record_size,
 };
-pub use location::Location;
+pub use location::{Appended, Location};
 pub use lsn::{Lsn, Record};
 pub use options::Options;
 pub use records::Records;

@@ -1,4 +1,7 @@
-//! [`Location`]: where a record stands, for stores that keep an index of a log.
+//! [`Location`] and [`Appended`]: where records stand, for stores that keep an index of a log.
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use durable_io::checksum::checksum;
 use durable_io::codec::Decoder;
@@ -7,10 +10,16 @@ use crate::error::{Corruption, Error, Result};
 use crate::frame::{RECORD_HEADER_SIZE, decode_record_header, place, record_check};
 use crate::log::Log;
 use crate::lsn::{Lsn, Record};
+use crate::records::{Records, Snapshot};
+use crate::segment::Segment;
+
+const RECORD_HEADER: u32 = 8;
+const _: () = assert!(RECORD_HEADER as usize == RECORD_HEADER_SIZE);
 
 /// Where a record stands in the files of its log: what an index of a log keeps, so that
-/// [`Wal::read`](crate::Wal::read) finds the record in one read. From
-/// [`Records::location`](crate::Records::location) or [`Follow::location`](crate::Follow::location).
+/// [`Wal::read`](crate::Wal::read) finds the record in one read, and
+/// [`Wal::records_at`](crate::Wal::records_at) it and those behind it. From an append, or from
+/// [`Records`] and [`Follow`](crate::Follow).
 ///
 /// It holds until the record is truncated, and may be kept across opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,23 +31,30 @@ pub struct Location {
     /// Of the payload.
     pub(crate) len: u32,
     pub(crate) epoch: u32,
+    /// Of the header of the record's group.
+    pub(crate) group: u32,
 }
 
 impl Location {
     /// Bytes of a location on a disk.
-    pub const SIZE: usize = 28;
+    pub const SIZE: usize = 32;
 
     /// The record.
     pub fn lsn(&self) -> Lsn {
         self.lsn
     }
 
+    /// Bytes of the record's payload.
+    pub fn payload_len(&self) -> u32 {
+        self.len
+    }
+
     /// The location as bytes, for an index on a disk: LSN, segment number (8 bytes each), offset,
-    /// payload length, epoch (4 bytes each), little-endian.
+    /// payload length, epoch, offset of the group (4 bytes each), little-endian.
     pub fn to_bytes(&self) -> [u8; Self::SIZE] {
         let mut out = [0; Self::SIZE];
         let wide = [self.lsn.0, self.segment].map(u64::to_le_bytes);
-        let narrow = [self.offset, self.len, self.epoch].map(u32::to_le_bytes);
+        let narrow = [self.offset, self.len, self.epoch, self.group].map(u32::to_le_bytes);
         let all = wide.as_flattened().iter().chain(narrow.as_flattened());
         for (to, from) in out.iter_mut().zip(all) {
             *to = *from;
@@ -49,43 +65,105 @@ impl Location {
     /// The location that [`to_bytes`](Location::to_bytes) gave. Nothing is checked before it is read
     /// from.
     pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Self {
+        const WHOLE: &str = "two numbers of 8 bytes and four of 4 are 32 bytes";
         let mut decoder = Decoder::new(bytes);
-        let wide = [(); 2].map(|()| decoder.u64().unwrap_or_default());
-        let narrow = [(); 3].map(|()| decoder.u32().unwrap_or_default());
-        let ([lsn, segment], [offset, len, epoch]) = (wide, narrow);
+        let wide = [(); 2].map(|()| decoder.u64().expect(WHOLE));
+        let narrow = [(); 4].map(|()| decoder.u32().expect(WHOLE));
+        let ([lsn, segment], [offset, len, epoch, group]) = (wide, narrow);
         Self {
             lsn: Lsn(lsn),
             segment,
             offset,
             len,
             epoch,
+            group,
         }
+    }
+
+    /// The record behind this one in the same append, if its payload has `len` bytes.
+    pub(crate) fn following(self, len: u32) -> Self {
+        Self {
+            lsn: self.lsn.next(),
+            // A length that is not the one that was appended gives a location that reading refuses.
+            offset: self
+                .offset
+                .saturating_add(RECORD_HEADER)
+                .saturating_add(self.len),
+            len,
+            ..self
+        }
+    }
+}
+
+/// Where the records of one append are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Of the first record; of an empty append only the LSN means something.
+    first: Location,
+    count: u64,
+}
+
+impl Appended {
+    pub(crate) fn new(first: Location, count: u64) -> Self {
+        Self { first, count }
+    }
+
+    /// An append of no records when `next` was the next one.
+    pub(crate) fn nothing(next: Lsn) -> Self {
+        let first = Location {
+            lsn: next,
+            segment: 0,
+            offset: 0,
+            len: 0,
+            epoch: 0,
+            group: 0,
+        };
+        Self { first, count: 0 }
+    }
+
+    /// The positions of the records.
+    pub fn lsns(&self) -> Range<Lsn> {
+        self.first.lsn..self.first.lsn.plus(self.count)
+    }
+
+    /// Where the first record stands; `None` if there are no records.
+    pub fn first(&self) -> Option<Location> {
+        (self.count > 0).then_some(self.first)
+    }
+
+    /// Where each record stands. The log keeps no list of them: `payload_lens` are the bytes of their
+    /// payloads, as they were appended. Ends with the shorter of the two.
+    pub fn locations(
+        &self,
+        payload_lens: impl IntoIterator<Item = usize>,
+    ) -> impl Iterator<Item = Location> {
+        let mut before: Option<Location> = None;
+        let first = self.first;
+        let count = usize::try_from(self.count).expect("the records were in memory");
+        payload_lens.into_iter().take(count).map(move |len| {
+            let len = u32::try_from(len).expect("a record is smaller than 4 GiB");
+            let location = match before {
+                Some(before) => before.following(len),
+                None => Location { len, ..first },
+            };
+            before = Some(location);
+            location
+        })
     }
 }
 
 impl Log {
     /// The record at `location`: one read.
     pub(crate) fn read(&self, location: Location) -> Result<Record> {
+        let (snapshot, segment) = self.find(location)?;
         let Location {
             lsn,
             segment: number,
             offset,
             len,
             epoch,
+            ..
         } = location;
-        let (snapshot, segment) = {
-            let view = self.view();
-            let snapshot = self.snapshot(&view, self.end_of(&view));
-            let segments = &view.segments;
-            let at = segments.partition_point(|segment| segment.number < number);
-            (snapshot, segments.get(at).cloned())
-        };
-        if lsn < snapshot.low || lsn >= snapshot.end {
-            return Err(Error::Truncated);
-        }
-        let Some(segment) = segment.filter(|segment| segment.number == number) else {
-            return Err(Error::Truncated);
-        };
         let corrupt = |reason| Error::Corrupt {
             path: segment.file.path().to_owned(),
             offset: u64::from(offset),
@@ -96,7 +174,8 @@ impl Log {
         if u64::from(offset) + size > snapshot.segment_size {
             return Err(corrupt(Corruption::Length));
         }
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+        let size = usize::try_from(size).expect("less than a segment, which was in memory");
+        let mut bytes = vec![0; size];
         let read = segment.file.read_exact_at(&mut bytes, u64::from(offset));
         // What was read counts only if no cut wrote to it meanwhile.
         snapshot.check_uncut()?;
@@ -107,10 +186,44 @@ impl Log {
         if decode_record_header(&bytes) != Some((len, check)) {
             return Err(corrupt(Corruption::Checksum));
         }
-        // An older record with this LSN was cut off.
-        if (lsn >= snapshot.epochs.first_lsn) != (epoch == snapshot.epochs.current) {
+        snapshot.check_epoch(location)?;
+        Ok(Record { lsn, payload })
+    }
+
+    /// The records from `location` on, all that can be read.
+    pub(crate) fn records_at(&self, location: Location) -> Result<Records> {
+        let (snapshot, segment) = self.find(location)?;
+        snapshot.check_epoch(location)?;
+        let mut records = self.records(location.lsn);
+        let reader = snapshot.reader_at(&segment, location);
+        // What was read counts only if no cut wrote to it meanwhile.
+        snapshot.check_uncut()?;
+        records.enter_at(reader?);
+        Ok(records)
+    }
+
+    /// The log as it is now, and the segment of it that `location` names.
+    fn find(&self, location: Location) -> Result<(Snapshot, Arc<Segment>)> {
+        let view = self.view();
+        let snapshot = self.snapshot(&view, self.end_of(&view));
+        if location.lsn < snapshot.low || location.lsn >= snapshot.end {
             return Err(Error::Truncated);
         }
-        Ok(Record { lsn, payload })
+        let segments = &view.segments;
+        let at = segments.partition_point(|segment| segment.number < location.segment);
+        let found = segments.get(at);
+        let found = found.filter(|segment| segment.number == location.segment);
+        Ok((snapshot, Arc::clone(found.ok_or(Error::Truncated)?)))
+    }
+}
+
+impl Snapshot {
+    /// An older record with this LSN was cut off.
+    fn check_epoch(&self, location: Location) -> Result<()> {
+        let is_newer = location.lsn >= self.epochs.first_lsn;
+        if is_newer != (location.epoch == self.epochs.current) {
+            return Err(Error::Truncated);
+        }
+        Ok(())
     }
 }

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use durable_io::engine::{self, Health, StoreDir, SyncGate, Work};
-use durable_io::{Dir, Disk, File, GroupCommit, Site, SyncMode};
+use durable_io::{Barrier, Dir, Disk, File, GroupCommit, Site, SyncMode};
 
+use crate::delivery::Delivery;
 use crate::error::{Error, Result};
+use crate::expectation::Expectation;
 use crate::frame::{Epochs, Item};
 use crate::lsn::Lsn;
 use crate::mark::{MARK_SIZE, Mark, MarkFile};
-use crate::records::{Cuts, Records, Snapshot};
+use crate::records::{CLOSED, Cuts, Records, Snapshot};
 use crate::recover::Recovered;
 use crate::results::{Results, Tally};
 use crate::segment::Segment;
@@ -41,6 +43,11 @@ pub(crate) struct Log {
     pub(crate) counters: Counters,
     /// Bytes of what was submitted and is not committed yet.
     pub(crate) submitted: AtomicU64,
+    pub(crate) delivery: Delivery,
+    /// Nothing new is begun.
+    is_closing: AtomicBool,
+    /// Set with every lock held under which something is written, so that whoever gets one later sees it.
+    is_closed: AtomicBool,
 }
 
 /// What readers may see: only what was acknowledged. Never locked across I/O.
@@ -51,6 +58,8 @@ pub(crate) struct View {
     pub(crate) low: Lsn,
     /// The record after the last acknowledged one.
     pub(crate) next: Lsn,
+    /// How often an append was refused, or the end of the log cut off.
+    pub(crate) refusals: u64,
     pub(crate) epochs: Epochs,
     /// The last record that the user says is applied elsewhere.
     pub(crate) checkpoint: Lsn,
@@ -138,14 +147,18 @@ impl Log {
             id: log_id,
             segment_size,
             queue: GroupCommit::new().gather(gathers),
-            writer: Mutex::new(Writer::new(active, recovered.offset, next, epochs, 0)),
+            writer: Mutex::new(Writer::new(active, recovered.offset, next, epochs)),
             spare: Mutex::new(recovered.spare),
             cuts: Cuts::default(),
             submitted: AtomicU64::new(0),
+            delivery: Delivery::default(),
+            is_closing: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
             view: Mutex::new(View {
                 segments,
                 low,
                 next,
+                refusals: 0,
                 epochs,
                 checkpoint: recovered.mark.mark().checkpoint,
                 appended: Tally::default(),
@@ -168,9 +181,28 @@ impl Log {
         Lsn(self.gate.position())
     }
 
-    /// [`Error::Poisoned`] after a failure.
+    /// [`Error::Closed`] when the log is closed, [`Error::Poisoned`] after a failure.
     pub(crate) fn check_healthy(&self) -> Result<()> {
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Err(Error::Closed);
+        }
         Ok(self.health.check()?)
+    }
+
+    /// [`Error::Closed`] when the log is closed, or about to be.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.is_closing.load(Ordering::SeqCst) {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// Says that nothing new is to be begun.
+    pub(crate) fn begin_close(&self) -> Result<()> {
+        if self.is_closing.swap(true, Ordering::SeqCst) {
+            return Err(Error::Closed);
+        }
+        Ok(())
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
@@ -190,11 +222,7 @@ impl Log {
     /// Makes everything acknowledged so far durable.
     #[track_caller]
     pub(crate) fn sync(&self) -> Result<Lsn> {
-        let site = Site::new(
-            std::panic::Location::caller(),
-            durable_io::Barrier::Data,
-            "",
-        );
+        let site = Site::new(std::panic::Location::caller(), Barrier::Data, "");
         self.sync_written(site, || {
             let view = self.view();
             let active = view.segments.last();
@@ -213,6 +241,15 @@ impl Log {
         // acknowledged as durable, stated as such in later headers and in the mark, or be followed by a
         // segment.
         self.gate.sync_written(site, capture, |_covered| {})
+    }
+
+    /// What an append gets now.
+    pub(crate) fn expectation(&self) -> Expectation {
+        let view = self.view();
+        Expectation {
+            lsn: view.next,
+            refusals: view.refusals,
+        }
     }
 
     /// First retained record and the one after the last that can be read.
@@ -238,8 +275,12 @@ impl Log {
 
     /// What there is to read below `end`.
     pub(crate) fn snapshot(&self, view: &View, end: Lsn) -> Snapshot {
+        let cut = match self.check_open() {
+            Ok(()) => self.cuts.load(Ordering::Acquire),
+            Err(_) => CLOSED,
+        };
         Snapshot {
-            cut: self.cuts.load(Ordering::Acquire),
+            cut,
             cuts: Arc::clone(&self.cuts),
             log_id: self.id,
             epochs: view.epochs,
@@ -268,18 +309,43 @@ impl Log {
         Records::new(self.snapshot(view, end), segments, from)
     }
 
-    /// Makes everything durable and says so in the mark.
-    pub(crate) fn seal(&self) -> Result<()> {
-        self.check_healthy()?;
-        // Durable: everything. Only now may the mark state it as its witness.
-        let durable = self.sync()?;
-        // Held across I/O: see `truncate_before`.
+    /// Makes everything durable, says so in the mark, and lets nothing be written any more.
+    pub(crate) fn close(&self) -> Result<()> {
+        // All held across I/O: nothing is written behind the last sync.
         let mut mark = self.health.lock(&self.mark);
+        let writer = self.health.lock(&self.writer);
+        let spare = self.health.lock(&self.spare);
+        let sealed = self.seal(&mut mark, &writer);
+        self.shut();
+        drop((mark, writer, spare));
+        self.store_dir.unlock();
+        sealed
+    }
+
+    fn seal(&self, mark: &mut MarkFile, writer: &Writer) -> Result<()> {
+        self.check_healthy()?;
+        let site = Site::new(std::panic::Location::caller(), Barrier::Data, "close");
+        // Durable: everything. Only now may the mark state it as its witness.
+        self.sync_written(site, || writer.written())?;
         let sealed = Mark {
-            durable,
+            durable: self.durable(),
             ..*mark.mark()
         };
         mark.seal(sealed).map_err(|error| self.poison(error))
+    }
+
+    /// Says that the log is closed: to whoever writes, reads or waits.
+    fn shut(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        self.gate.moved().wake();
+    }
+
+    /// The end of a handle that was not closed, when nothing is in flight any more.
+    pub(crate) fn let_go(&self) {
+        if self.begin_close().is_ok() {
+            self.shut();
+            self.store_dir.unlock();
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {

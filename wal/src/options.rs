@@ -1,19 +1,25 @@
 //! [`Options`]: how a log is opened.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use durable_io::engine::{InvalidOption, Progress, StoreDir, open_store};
 use durable_io::{Background, Disk, SyncMode};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::{DEFAULT_SEGMENT_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
+use crate::location::Location;
 use crate::log::Log;
+use crate::lsn::Lsn;
 use crate::names;
 use crate::recover::{How, recover};
 use crate::repair::repair;
+use crate::replay::Replay;
 use crate::salvage::Salvage;
 use crate::segment::is_segment_size;
 use crate::wal::Wal;
+
+const NOBODY_STOPPED: &str = "only who is shown records can stop";
 
 /// How a log is opened: `Options::new().sync(..).open("log")`.
 #[derive(Clone, Debug, Default)]
@@ -116,7 +122,43 @@ impl Options {
     /// [`Error::UnsupportedVersion`], [`Error::InvalidOption`], [`Error::Disk`],
     /// [`Error::Thread`]. After an error the log is as it was, and can be opened again.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Wal> {
-        self.open_with(dir.as_ref(), false)
+        let opened = self.open_with(dir.as_ref(), false, None)?;
+        Ok(opened.expect(NOBODY_STOPPED))
+    }
+
+    /// Opens the log in `dir` like [`open`](Options::open), and shows `visit` every record from `from` on,
+    /// or from the first retained one if that is later, while it is read anyway: for a store that
+    /// rebuilds what it keeps in memory. Nothing is read twice.
+    ///
+    /// `visit` sees records in order, each checked, with where it stands, and only those of whole groups.
+    /// What it saw counts only if this succeeds. If it fails, its error is returned, and the log is
+    /// as it was, but for a truncation that had to be finished.
+    ///
+    /// # Cost
+    /// As [`open`](Options::open); and reads the segments behind the one with `from`, and that one. A group
+    /// is held in memory.
+    ///
+    /// # Errors
+    /// As [`open`](Options::open), and as reading the records ([`Wal::records`]).
+    pub fn open_and_replay<E: From<Error>>(
+        self,
+        dir: impl AsRef<Path>,
+        from: Lsn,
+        mut visit: impl FnMut(Location, &[u8]) -> Result<(), E>,
+    ) -> Result<Wal, E> {
+        let mut failed = None;
+        let mut show = |location: Location, payload: &[u8]| match visit(location, payload) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        };
+        let replay = &mut Replay::new(from, &mut show);
+        match self.open_with(dir.as_ref(), false, Some(replay))? {
+            Some(wal) => Ok(wal),
+            None => Err(failed.expect("only an error stops")),
+        }
     }
 
     /// Opens the log in `dir` like [`open`](Options::open), and reads all of it first: if something
@@ -139,7 +181,8 @@ impl Options {
     /// As [`open`](Options::open), but never [`Error::Corrupt`] for damage that a cut takes away. A
     /// repair that was interrupted, by an error or a crash, can be repeated.
     pub fn repair(self, dir: impl AsRef<Path>) -> Result<Wal> {
-        self.open_with(dir.as_ref(), true)
+        let opened = self.open_with(dir.as_ref(), true, None)?;
+        Ok(opened.expect(NOBODY_STOPPED))
     }
 
     /// Reads everything that can be read of the log in `dir`, whatever is damaged, and changes nothing:
@@ -159,7 +202,12 @@ impl Options {
         Salvage::open(StoreDir::open(&self.disk, dir, names::LOCK)?)
     }
 
-    fn open_with(self, path: &Path, repairing: bool) -> Result<Wal> {
+    fn open_with(
+        self,
+        path: &Path,
+        repairing: bool,
+        replay: Option<&mut Replay<'_>>,
+    ) -> Result<Option<Wal>> {
         self.check()?;
         // Durable: the directory's own name. Only now may anything in it be relied on.
         let store_dir = open_store(&self.disk, path, names::LOCK)?;
@@ -175,12 +223,14 @@ impl Options {
             suspects: self.atomic_sectors && !repairing,
             progress: self.progress,
         };
-        let mut recovered = recover(&self.disk, dir, &how)?;
+        let Some(mut recovered) = recover(&self.disk, dir, &how, replay)? else {
+            return Ok(None);
+        };
         recovered.recovery.dropped = dropped;
         let recovery = recovered.recovery.clone();
         let gathers = !self.leaves_early;
         let log = Log::new(&self.disk, store_dir, self.sync, gathers, recovered);
-        Wal::start(log, self.background, recovery)
+        Wal::start(log, self.background, recovery).map(Some)
     }
 
     fn check(&self) -> Result<()> {

@@ -14,7 +14,8 @@ use crate::frame::{
 };
 use crate::location::Location;
 use crate::lsn::Lsn;
-use crate::segment::FIRST_GROUP;
+use crate::replay::Replay;
+use crate::segment::{FIRST_GROUP, offset_in_segment};
 use crate::source::Source;
 
 const GROUP_HEADER: u64 = GROUP_HEADER_SIZE as u64;
@@ -93,6 +94,8 @@ pub(crate) struct SegmentReader {
     expected: Option<Lsn>,
     /// The group that is being read, what it has left, and where its bytes end.
     group: Option<(GroupHeader, u32, u64)>,
+    /// Where that group begins, or the one before.
+    group_at: u64,
     /// The epoch of the group before; 0 for none.
     epoch: u32,
     /// Where the bytes of the group before end.
@@ -107,6 +110,7 @@ impl SegmentReader {
             offset: FIRST_GROUP,
             expected,
             group: None,
+            group_at: FIRST_GROUP,
             epoch: 0,
             left_at: FIRST_GROUP,
         }
@@ -181,6 +185,7 @@ impl SegmentReader {
     /// Enters the group `header`, which comes next, whether or not it may stand there. Only between
     /// groups.
     pub(crate) fn enter(&mut self, header: GroupHeader) {
+        self.group_at = self.offset;
         self.offset += GROUP_HEADER;
         self.expected = Some(header.first_lsn);
         self.epoch = header.epoch;
@@ -195,9 +200,91 @@ impl SegmentReader {
         self.expected = Some(group.first_lsn);
     }
 
+    /// Goes on at the record at `location`, whose group's header is read and checked; the record
+    /// itself is not.
+    pub(crate) fn enter_at(&mut self, location: Location) -> Result<()> {
+        let group_at = u64::from(location.group);
+        let offset = u64::from(location.offset);
+        let header = match self.peek(group_at)? {
+            Found::Group(header) => header,
+            Found::End => return Err(self.identity.corrupt(group_at, Corruption::Checksum)),
+            Found::Bad(reason) => return Err(self.identity.corrupt(group_at, reason)),
+        };
+        let held = header.first_lsn..=header.last_lsn();
+        if !held.contains(&location.lsn) || header.epoch != location.epoch {
+            let reason = Corruption::Order {
+                expected: location.lsn,
+                found: header.first_lsn,
+            };
+            return Err(self.identity.corrupt(group_at, reason));
+        }
+        self.jump(group_at, &header);
+        self.enter(header);
+        let end = self.offset + u64::from(header.bytes);
+        if !(self.offset..end).contains(&offset) {
+            return Err(self.identity.corrupt(offset, Corruption::Length));
+        }
+        let record = decode_record_header(self.source.get(offset, RECORD_HEADER)?);
+        if record.map(|(len, _)| len) != Some(location.len) {
+            return Err(self.identity.corrupt(offset, Corruption::Length));
+        }
+        let left = header.last_lsn().0 - location.lsn.0 + 1;
+        let left = u32::try_from(left).expect("no more than the group has");
+        self.offset = offset;
+        self.expected = Some(location.lsn);
+        self.group = Some((header, left, end));
+        Ok(())
+    }
+
     /// Makes `lsn` the record that must come next.
     pub(crate) fn expect(&mut self, lsn: Lsn) {
         self.expected = Some(lsn);
+    }
+
+    /// Reads all of the group `header` at `at`, so that [`show_group`](SegmentReader::show_group)
+    /// finds it in memory.
+    pub(crate) fn hold_group(&mut self, at: u64, header: &GroupHeader) -> Result<()> {
+        self.source
+            .get(at, GROUP_HEADER + u64::from(header.bytes))?;
+        Ok(())
+    }
+
+    /// Shows the records of the group `header` at `at`, which were checked, to `replay`.
+    pub(crate) fn show_group(
+        &mut self,
+        at: u64,
+        header: &GroupHeader,
+        replay: &mut Replay<'_>,
+    ) -> Result<()> {
+        let mut location = Location {
+            lsn: header.first_lsn,
+            segment: self.identity.number,
+            offset: offset_in_segment(at + GROUP_HEADER),
+            len: 0,
+            epoch: header.epoch,
+            group: offset_in_segment(at),
+        };
+        let bytes = self
+            .source
+            .get(at, GROUP_HEADER + u64::from(header.bytes))?;
+        let mut rest = bytes.get(GROUP_HEADER_SIZE..).unwrap_or(&[]);
+        for _ in 0..header.count {
+            let found = rest.split_at_checked(RECORD_HEADER_SIZE);
+            let found = found.and_then(|(record, after)| {
+                let (len, _) = decode_record_header(record)?;
+                Some((len, after.split_at_checked(len as usize)?))
+            });
+            // Only if it reads otherwise than before.
+            let Some((len, (payload, after))) = found else {
+                let offset = u64::from(location.offset);
+                return Err(self.identity.corrupt(offset, Corruption::Length));
+            };
+            location.len = len;
+            replay.show(location, payload);
+            location = location.following(0);
+            rest = after;
+        }
+        Ok(())
     }
 
     /// The next record of the group that was entered; [`Next::End`] behind its last.
@@ -288,10 +375,10 @@ impl SegmentReader {
         Location {
             lsn: record.lsn,
             segment: self.identity.number,
-            // Below the size of a segment, which is below 4 GiB.
-            offset: u32::try_from(record.offset - RECORD_HEADER).unwrap_or(u32::MAX),
+            offset: offset_in_segment(record.offset - RECORD_HEADER),
             len: record.len,
             epoch: self.epoch,
+            group: offset_in_segment(self.group_at),
         }
     }
 

@@ -18,7 +18,8 @@ use crate::{frame::Epochs, scan};
 ///
 /// It holds no lock, and holds open what it reads, so that
 /// [`Wal::truncate_before`](crate::Wal::truncate_before) does not disturb it;
-/// [`Wal::truncate_after`](crate::Wal::truncate_after) ends it with [`Error::Truncated`].
+/// [`Wal::truncate_after`](crate::Wal::truncate_after) ends it with [`Error::Truncated`]. It may outlive
+/// the handle.
 #[derive(Debug)]
 pub struct Records {
     /// The segments not yet entered.
@@ -39,6 +40,10 @@ pub struct Records {
 /// What was read counts only if that has not changed, and was not odd: a cut writes to segments while
 /// others read them.
 pub(crate) type Cuts = Arc<AtomicU64>;
+
+/// In place of their number, in what is taken when the log is closed.
+pub(crate) const CLOSED: u64 = u64::MAX;
+const _: () = assert!(CLOSED % 2 == 1);
 
 /// The part of the log that is read, and what all its segments share.
 #[derive(Clone, Debug)]
@@ -75,6 +80,13 @@ impl Records {
         self.next
     }
 
+    /// Begins at the record at which `reader` stands, which is the next one to give out.
+    pub(crate) fn enter_at(&mut self, reader: SegmentReader) {
+        let number = reader.identity().number;
+        self.segments.retain(|segment| segment.number > number);
+        self.reader = Some(reader);
+    }
+
     /// Where the record stands that was given out last; `None` before the first and behind the last.
     pub fn location(&self) -> Option<Location> {
         Some(self.reader.as_ref()?.location(self.given?))
@@ -99,12 +111,12 @@ impl Records {
         Ok(())
     }
 
-    /// The next record, its payload where it was read: the fast way through a log, without a copy.
-    /// `None` behind the last one.
+    /// The next record: where it stands, which says its position, too, and its payload where it was
+    /// read: the fast way through a log, without a copy. `None` behind the last one.
     ///
     /// # Errors
     /// As the iterator's; `None` follows an error.
-    pub fn read(&mut self) -> Result<Option<(Lsn, &[u8])>> {
+    pub fn read(&mut self) -> Result<Option<(Location, &[u8])>> {
         if self.has_failed || self.next >= self.snapshot.end {
             return Ok(None);
         }
@@ -114,7 +126,9 @@ impl Records {
         self.has_failed = found.is_err();
         self.given = *found.as_ref().unwrap_or(&None);
         match (found?, &mut self.reader) {
-            (Some(record), Some(reader)) => Ok(Some((record.lsn, reader.payload(record)?))),
+            (Some(record), Some(reader)) => {
+                Ok(Some((reader.location(record), reader.payload(record)?)))
+            }
             _ => Ok(None),
         }
     }
@@ -126,7 +140,9 @@ impl Records {
                 let Some(segment) = self.segments.pop_front() else {
                     return Ok(None);
                 };
-                self.reader = Some(self.snapshot.retained(&segment)?);
+                let after = self.segments.front().map(|segment| segment.first_lsn);
+                let after = after.unwrap_or(self.snapshot.end);
+                self.reader = Some(self.snapshot.retained(&segment, self.next, after)?);
                 continue;
             };
             match reader.next_record()? {
@@ -187,8 +203,8 @@ impl Iterator for Records {
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.read().transpose()?;
-        Some(next.map(|(lsn, payload)| Record {
-            lsn,
+        Some(next.map(|(location, payload)| Record {
+            lsn: location.lsn,
             payload: payload.to_vec(),
         }))
     }
@@ -200,10 +216,11 @@ impl Snapshot {
     }
 
     pub(crate) fn check_uncut(&self) -> Result<()> {
-        if self.is_cut() {
-            return Err(Error::Truncated);
+        match self.cut {
+            CLOSED => Err(Error::Closed),
+            _ if self.is_cut() => Err(Error::Truncated),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn identity(&self, segment: &Segment) -> Identity {
@@ -215,14 +232,22 @@ impl Snapshot {
         }
     }
 
-    /// A reader of what is retained in `segment`: damage below that does not matter.
-    pub(crate) fn retained(&self, segment: &Segment) -> Result<SegmentReader> {
-        if segment.first_lsn > self.low {
-            return self.reader(segment, Some(segment.first_lsn));
+    /// A reader of what is retained in `segment`, which holds what is below `after`; it stands at the
+    /// group with `wanted`, or somewhere before it. Damage of what is not retained does not matter, nor
+    /// does that of what is passed over.
+    pub(crate) fn retained(
+        &self,
+        segment: &Segment,
+        wanted: Lsn,
+        after: Lsn,
+    ) -> Result<SegmentReader> {
+        let first = segment.first_lsn;
+        let mut reader = self.reader(segment, (first > self.low).then_some(first))?;
+        scan::seek(&mut reader, first, wanted.max(self.low), after)?;
+        if reader.expected().is_none_or(|expected| expected < self.low) {
+            // If the first retained record is not found, reading goes on to what stands in its place.
+            scan::pass_over(&mut reader, self.low)?;
         }
-        let mut reader = self.reader(segment, None)?;
-        // If the first retained record is not found, reading goes on to what stands in its place.
-        scan::pass_over(&mut reader, self.low)?;
         Ok(reader)
     }
 
@@ -235,6 +260,13 @@ impl Snapshot {
         }
         let source = Source::new(segment.file.clone(), len);
         Ok(SegmentReader::new(identity, source, expected))
+    }
+
+    /// A reader of `segment` that stands at `location`.
+    pub(crate) fn reader_at(&self, segment: &Segment, location: Location) -> Result<SegmentReader> {
+        let mut reader = self.reader(segment, None)?;
+        reader.enter_at(location)?;
+        Ok(reader)
     }
 
     /// Reads and checks every byte of `segments`, which are all that are retained.

@@ -17,6 +17,7 @@ use crate::limits::DEFAULT_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile, mark_lost};
 use crate::names;
+use crate::replay::Replay;
 use crate::scan::Behind;
 use crate::segment::{FIRST_GROUP, Segment, SegmentHeader, write_blank};
 use crate::spare::Spare;
@@ -52,8 +53,14 @@ pub(crate) struct How {
     pub(crate) progress: Progress<(u64, u64)>,
 }
 
-/// Creates or recovers the log in `dir`, which is locked.
-pub(crate) fn recover(disk: &Disk, dir: &Dir, how: &How) -> Result<Recovered> {
+/// Creates or recovers the log in `dir`, which is locked, and shows its records to `replay`. `None` if
+/// that wanted to stop: nothing was changed.
+pub(crate) fn recover(
+    disk: &Disk,
+    dir: &Dir,
+    how: &How,
+    mut replay: Option<&mut Replay<'_>>,
+) -> Result<Option<Recovered>> {
     let mut listing = Listing::read(dir)?;
     let mut found = MarkFile::open(dir)?;
     let created = found.is_none();
@@ -76,7 +83,14 @@ pub(crate) fn recover(disk: &Disk, dir: &Dir, how: &How) -> Result<Recovered> {
         }
         .into());
     }
-    let judged = judge(&mut survey, &mark)?;
+    if let Some(replay) = &mut replay {
+        replay.begin(mark.mark());
+        replay.sealed(&survey, mark.mark())?;
+    }
+    let judged = judge(&mut survey, &mark, replay.as_deref_mut())?;
+    if replay.is_some_and(|replay| replay.has_stopped()) {
+        return Ok(None);
+    }
     if how.suspects {
         check_tail(&mut survey.active, &judged, mark.mark())?;
     }
@@ -91,13 +105,15 @@ pub(crate) fn recover(disk: &Disk, dir: &Dir, how: &How) -> Result<Recovered> {
     let recovery = Recovery {
         tail: judged.tail(),
         records: judged.last.next().0.saturating_sub(mark.mark().low.0),
+        first_lsn: mark.mark().low,
+        last_lsn: judged.last,
         durable_at_open: judged.last,
         marked: mark.mark().durable,
         removed_files,
         created,
         dropped: None,
     };
-    Ok(finish(dir, survey, &judged, mark, recovery))
+    Ok(Some(finish(dir, survey, &judged, mark, recovery)))
 }
 
 /// What opening a log would do.
@@ -125,7 +141,7 @@ pub(crate) fn foresee(dir: &Dir) -> Result<Outlook> {
         return Ok(Outlook::FinishCut);
     }
     let mut survey = survey(dir, &listing, &file, &Progress::default())?;
-    let judged = judge(&mut survey, &file)?;
+    let judged = judge(&mut survey, &file, None)?;
     Ok(Outlook::Recover {
         records: file.mark().low..judged.last.next(),
         tail: judged.tail(),
@@ -241,7 +257,7 @@ impl Judged {
     }
 }
 
-fn judge(survey: &mut Survey, mark: &MarkFile) -> Result<Judged> {
+fn judge(survey: &mut Survey, mark: &MarkFile, replay: Option<&mut Replay<'_>>) -> Result<Judged> {
     let &Mark {
         low,
         low_segment,
@@ -260,7 +276,7 @@ fn judge(survey: &mut Survey, mark: &MarkFile) -> Result<Judged> {
         };
         return Err(active.reader.identity().corrupt(FIRST_GROUP, reason));
     }
-    let front = active.front(mark.mark())?;
+    let front = active.front(mark.mark(), replay)?;
     // Without a first group the active segment is the lowest one, and the log is empty.
     let last = front.last.unwrap_or_default().max(low.previous());
     let mut behind = active.behind(front.cut)?;
@@ -423,7 +439,7 @@ fn finish(
         first_lsn,
         file: active.file,
     });
-    let mut segments: Vec<_> = sealed.into_iter().rev().map(Arc::new).collect();
+    let mut segments: Vec<_> = sealed.into_iter().rev().collect();
     segments.push(Arc::clone(&active));
     let &Mark {
         log_id,

@@ -274,7 +274,7 @@ impl Walk {
         if let (Some(before), Some(end)) = (self.mends.last_mut(), self.behind.nonzero_end) {
             before.zero.push(self.cut..end);
         }
-        let front = loaded.front(mark)?;
+        let front = loaded.front(mark, None)?;
         self.last = front.last.unwrap_or(self.last);
         self.cut = front.cut;
         self.behind = loaded.behind(front.cut)?;

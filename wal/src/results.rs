@@ -1,31 +1,31 @@
 //! What becomes of the items of one commit.
 
-use std::ops::{AddAssign, Range};
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use crate::error::Result;
 use crate::frame::Item;
-use crate::lsn::Lsn;
+use crate::location::{Appended, Location};
 
-/// For each item of a commit its first LSN, or its error. Cheap to clone.
+/// For each item of a commit where its first record is, or its error. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) enum Results {
     /// Most commits of a thread that is alone; nothing is allocated for them.
-    One(Result<Lsn>),
-    Many(Arc<[Result<Lsn>]>),
+    One(Result<Location>),
+    Many(Arc<[Result<Location>]>),
 }
 
 impl Results {
     /// What `result` says of each of `items`, which it is asked in their order.
-    pub(crate) fn of(items: &[Item], mut result: impl FnMut(&Item) -> Result<Lsn>) -> Self {
+    pub(crate) fn of(items: &[Item], mut result: impl FnMut(&Item) -> Result<Location>) -> Self {
         match items {
             [only] => Self::One(result(only)),
             _ => Self::Many(items.iter().map(result).collect()),
         }
     }
 
-    /// The first LSN of item `index`.
-    pub(crate) fn first(&self, index: usize) -> Result<Lsn> {
+    /// Where the first record of item `index` is.
+    pub(crate) fn first(&self, index: usize) -> Result<Location> {
         let own = match self {
             Self::One(result) => Some(result),
             Self::Many(results) => results.get(index),
@@ -34,10 +34,9 @@ impl Results {
             .expect("the leader gives one result for each item")
     }
 
-    /// The LSNs of item `index`, which has `count` records.
-    pub(crate) fn range(&self, index: usize, count: u64) -> Result<Range<Lsn>> {
-        let first = self.first(index)?;
-        Ok(first..first.plus(count))
+    /// Where item `index` is, which has `count` records.
+    pub(crate) fn appended(&self, index: usize, count: u64) -> Result<Appended> {
+        Ok(Appended::new(self.first(index)?, count))
     }
 }
 
@@ -52,12 +51,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn of(items: &[Item]) -> Self {
-        items.iter().fold(Self::default(), |sum, item| Self {
-            writes: sum.writes + 1,
-            records: sum.records + item.count(),
-            bytes: sum.bytes + item.payload_bytes(),
-        })
+    pub(crate) fn add(&mut self, item: &Item) {
+        self.writes += 1;
+        self.records += item.count();
+        self.bytes += item.payload_bytes();
     }
 }
 

@@ -7,6 +7,7 @@ use crate::error::{Corruption, Result};
 use crate::frame::{GROUP_ALIGN, GROUP_HEADER_SIZE, GroupHeader, place};
 use crate::lsn::Lsn;
 use crate::reader::{Identity, Next, SegmentReader};
+use crate::replay::Replay;
 
 /// How many bytes are searched at once; a multiple of [`GROUP_ALIGN`].
 const CHUNK: u64 = 64 << 10;
@@ -106,6 +107,86 @@ fn find(reader: &mut SegmentReader, low: Lsn) -> Result<Option<(u64, GroupHeader
     })
 }
 
+/// Bytes that are read to see where a place of a segment is in the log.
+const PROBE: u64 = 4 << 10;
+/// Probes that are made at most: a search that takes more has found groups larger than they are.
+const MAX_PROBES: u32 = 9;
+/// What is nearer is read through.
+const NEAR: u64 = 8 << 10;
+
+/// Goes on at the group that holds record `wanted`, or at one before it, as near as some probes find:
+/// a group header is at its place if its check holds, so a segment is searched like a book. `reader`
+/// stands at its beginning, with record `first`; what follows `after` is in another segment.
+///
+/// Where nothing is found, `reader` stays: it then reads through.
+pub(crate) fn seek(reader: &mut SegmentReader, first: Lsn, wanted: Lsn, after: Lsn) -> Result<()> {
+    let mut low = (reader.offset(), first);
+    let mut high = (reader.parts().1.len(), after);
+    let mut found = None;
+    for probe in 0..MAX_PROBES {
+        if wanted <= low.1 || high.0.saturating_sub(low.0) <= NEAR {
+            break;
+        }
+        let at = if probe.is_multiple_of(3) && probe > 0 {
+            // Where records are of very different sizes, halves are better.
+            low.0 + (high.0 - low.0) / 2
+        } else {
+            expected_at(low, high, wanted).max(low.0 + GROUP_ALIGN)
+        };
+        let at = at / GROUP_ALIGN * GROUP_ALIGN;
+        match probe_at(reader, at, low.1, high.1)? {
+            Some((offset, group)) if group.first_lsn <= wanted => {
+                low = (offset, group.first_lsn);
+                found = Some((offset, group));
+                if group.last_lsn() >= wanted {
+                    break;
+                }
+            }
+            Some((_, group)) => high = (at, group.first_lsn),
+            // Zeros, or the inside of a large group.
+            None => high.0 = at,
+        }
+    }
+    reader.parts().1.forget();
+    if let Some((offset, group)) = found {
+        reader.jump(offset, &group);
+    }
+    Ok(())
+}
+
+/// Where `wanted` is if all records have one size; a little before that, so that what follows is read
+/// through.
+fn expected_at(low: (u64, Lsn), high: (u64, Lsn), wanted: Lsn) -> u64 {
+    let bytes = u128::from(high.0 - low.0);
+    let records = u128::from(high.1.0.saturating_sub(low.1.0).max(1));
+    let ahead = bytes * u128::from(wanted.0 - low.1.0) / records;
+    let ahead = u64::try_from(ahead.min(bytes)).expect("no more than the bytes of a segment");
+    (low.0 + ahead).saturating_sub(NEAR / 2).min(high.0 - 1)
+}
+
+/// The first group that begins in the probe at `offset`, if it is one between `low` and `high`.
+fn probe_at(
+    reader: &mut SegmentReader,
+    offset: u64,
+    low: Lsn,
+    high: Lsn,
+) -> Result<Option<(u64, GroupHeader)>> {
+    let (identity, source) = reader.parts();
+    let len = source.len();
+    source.forget();
+    let bytes = source.get(offset, PROBE)?;
+    let mut found = None;
+    let searched = search(bytes, offset, len, identity, &mut |offset, header| {
+        let is_between = header.first_lsn >= low && header.last_lsn() < high;
+        if is_between && identity.accepts(header, 0) {
+            found = Some((offset, *header));
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    Ok(if searched.is_break() { found } else { None })
+}
+
 /// Searches from byte `from` on for the first group that holds a record from `lsn` on.
 pub(crate) fn find_from(
     reader: &mut SegmentReader,
@@ -136,8 +217,12 @@ fn first_header(
     Ok(found)
 }
 
-/// Reads the whole groups of `reader`'s segment, from where it stands on.
-pub(crate) fn front(reader: &mut SegmentReader) -> Result<Front> {
+/// Reads the whole groups of `reader`'s segment, from where it stands on, and shows their records to
+/// `replay`.
+pub(crate) fn front(
+    reader: &mut SegmentReader,
+    mut replay: Option<&mut Replay<'_>>,
+) -> Result<Front> {
     let mut front = Front {
         last: reader.expected().map(Lsn::previous),
         cut: reader.offset(),
@@ -154,22 +239,37 @@ pub(crate) fn front(reader: &mut SegmentReader) -> Result<Front> {
                 return Ok(front);
             }
         };
+        let shown = replay
+            .as_mut()
+            .filter(|replay| replay.wants(header.last_lsn()));
+        if shown.is_some() {
+            reader.hold_group(front.cut, &header)?;
+        }
         front.last.get_or_insert(header.first_lsn.previous());
-        loop {
-            match reader.next_record()? {
-                Next::Some(_) => {}
-                Next::End => break,
-                Next::Bad { offset, reason } => {
-                    front.bad = Some((offset, reason));
-                    return Ok(front);
-                }
-            }
+        if let Some(bad) = check_records(reader)? {
+            front.bad = Some(bad);
+            return Ok(front);
+        }
+        // Only now: a group is there as a whole or not at all.
+        if let Some(replay) = shown {
+            reader.show_group(front.cut, &header, replay)?;
         }
         front.unproven.see(&header, front.cut);
         front.last = Some(header.last_lsn());
         front.cut = reader.offset();
         if let Some(offset) = reader.padding()? {
             front.unclean.push(offset..front.cut);
+        }
+    }
+}
+
+/// Reads the records of the group that was entered, to its end; what is wrong with them, and where.
+fn check_records(reader: &mut SegmentReader) -> Result<Option<(u64, Corruption)>> {
+    loop {
+        match reader.next_record()? {
+            Next::Some(_) => {}
+            Next::End => return Ok(None),
+            Next::Bad { offset, reason } => return Ok(Some((offset, reason))),
         }
     }
 }

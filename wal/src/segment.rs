@@ -106,6 +106,11 @@ impl SegmentHeader {
     }
 }
 
+/// `offset`, which is inside of a segment.
+pub(crate) fn offset_in_segment(offset: u64) -> u32 {
+    u32::try_from(offset).expect("a segment is smaller than 4 GiB")
+}
+
 /// True if segments may have `size` bytes.
 pub(crate) fn is_segment_size(size: u64) -> bool {
     (MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&size) && size.is_multiple_of(SEGMENT_ALIGN)

@@ -25,6 +25,10 @@ pub struct Recovery {
     pub tail: Tail,
     /// Records in the log when it was open.
     pub records: u64,
+    /// The first retained record, or the one that will be.
+    pub first_lsn: Lsn,
+    /// The last record; the one before the first if there is none.
+    pub last_lsn: Lsn,
     /// The last durable record when it was open: all that was recovered is durable. `Lsn(0)` if the
     /// log never had one.
     pub durable_at_open: Lsn,

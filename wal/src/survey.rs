@@ -3,6 +3,8 @@
 //!
 //! [format]: crate::format
 
+use std::sync::Arc;
+
 use durable_io::engine::Progress;
 use durable_io::{Dir, File};
 
@@ -13,6 +15,7 @@ use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile};
 use crate::names;
 use crate::reader::{Found, Identity, SegmentReader};
+use crate::replay::Replay;
 use crate::scan::{self, Behind, Front};
 use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, Segment, SegmentHeader};
 use crate::source::Source;
@@ -100,11 +103,12 @@ impl Loaded {
     }
 
     /// The whole groups at the front of the segment; of the one that holds the first retained record,
-    /// from that one on. If nothing that is retained can be read there, all of it is behind the cut.
-    pub(crate) fn front(&mut self, mark: &Mark) -> Result<Front> {
+    /// from that one on; their records are shown to `replay`. If nothing that is retained can be read
+    /// there, all of it is behind the cut.
+    pub(crate) fn front(&mut self, mark: &Mark, replay: Option<&mut Replay<'_>>) -> Result<Front> {
         let reached =
             self.number != mark.low_segment || scan::pass_over(&mut self.reader, mark.low)?;
-        let mut front = scan::front(&mut self.reader)?;
+        let mut front = scan::front(&mut self.reader, replay)?;
         if !reached {
             front.cut = FIRST_GROUP;
         }
@@ -156,7 +160,7 @@ pub(crate) fn log_id_of(dir: &Dir, number: u64) -> Result<Option<u64>> {
 #[derive(Debug)]
 pub(crate) struct Survey {
     /// Sealed segments, descending.
-    pub(crate) sealed: Vec<Segment>,
+    pub(crate) sealed: Vec<Arc<Segment>>,
     pub(crate) active: Loaded,
     /// Complete segments above the active one, descending.
     pub(crate) later: Vec<Loaded>,
@@ -184,7 +188,7 @@ pub(crate) fn survey(
     let mut incomplete = None;
     let mut common: Option<SegmentHeader> = None;
     let mut later = Vec::new();
-    let mut sealed: Vec<Segment> = Vec::new();
+    let mut sealed: Vec<Arc<Segment>> = Vec::new();
     let mut active: Option<Loaded> = None;
     // All that are retained are there.
     let all = listing
@@ -216,11 +220,11 @@ pub(crate) fn survey(
             let after = sealed.last().map(|s| s.first_lsn).or(active.first_lsn());
             let low = (number == low_segment).then_some(low);
             let first_lsn = sealed_first(&mut loaded, after, low)?;
-            sealed.push(Segment {
+            sealed.push(Arc::new(Segment {
                 number,
                 first_lsn,
                 file: loaded.file,
-            });
+            }));
         } else if first_lsn.is_some() || number == low_segment {
             active = Some(loaded);
         } else {

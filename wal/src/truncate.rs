@@ -16,7 +16,6 @@ use crate::names;
 use crate::segment::Segment;
 use crate::spare::Spare;
 use crate::survey::Listing;
-use crate::writer::Writer;
 
 impl Log {
     /// Gives up the records below `lsn`.
@@ -119,7 +118,13 @@ impl Log {
             let view = self.view();
             self.snapshot(&view, view.next)
         };
-        let cut = cut::plan(&mut snapshot.retained(&active)?, last.next())?;
+        let after = if is_active {
+            snapshot.end
+        } else {
+            self.first_after(active.number)
+        };
+        let mut reader = snapshot.retained(&active, last, after)?;
+        let cut = cut::plan(&mut reader, last.next())?;
         let epochs = Epochs::begin(old.epochs.current, last, active.number)?;
         let mut above = Vec::new();
         if !is_active {
@@ -153,8 +158,8 @@ impl Log {
             *spare = Spare::absent(self.dir().clone(), spare.header(active.number + 1));
         }
         let offset = align_group(cut::end(&cut, self.id));
-        let writes = writer.writes();
-        *writer = Writer::new(active, offset, last.next(), epochs, writes);
+        writer.cut(active, offset, last.next(), epochs);
+        self.view().refusals = writer.expectation().refusals();
         drop(spare);
         self.ask_for_spare();
         Ok(())
@@ -168,6 +173,15 @@ impl Log {
             view.segments.get(at).cloned()?,
             at + 1 == view.segments.len(),
         ))
+    }
+
+    /// The first record behind the sealed segment `number`.
+    fn first_after(&self, number: u64) -> Lsn {
+        let view = self.view();
+        let mut segments = view.segments.iter();
+        let next = segments.find(|segment| segment.number > number);
+        next.expect("behind a sealed segment there is another one")
+            .first_lsn
     }
 
     /// Shows readers the end that `mark` has cut.

@@ -7,16 +7,18 @@ use durable_io::Background;
 use durable_io::engine::{Health, Worker};
 
 use crate::background::Committer;
+use crate::delivery::Callback;
 use crate::error::Result;
+use crate::expectation::Expectation;
 use crate::follow::Follow;
 use crate::frame::Item;
 use crate::limits::{max_batch_size, max_record_size};
-use crate::location::Location;
+use crate::location::{Appended, Location};
 use crate::log::Log;
 use crate::lsn::{Lsn, Record};
 use crate::records::Records;
 use crate::stats::{Recovery, Stats, Verified};
-use crate::ticket::{Callback, Ticket};
+use crate::ticket::Ticket;
 use crate::writer::too_large;
 
 /// An open log. Made by [`Options::open`](crate::Options::open).
@@ -29,7 +31,7 @@ use crate::writer::too_large;
 /// [`close`](Wal::close) makes everything durable, and says whether that worked.
 #[derive(Debug)]
 pub struct Wal {
-    workers: Vec<Worker>,
+    workers: Mutex<Vec<Worker>>,
     /// Started by the first append that is not waited for.
     committer: Mutex<Option<Committer>>,
     background: Background,
@@ -46,7 +48,7 @@ impl Wal {
             Background::Inline => Vec::new(),
         };
         Ok(Self {
-            workers,
+            workers: Mutex::new(workers),
             committer: Mutex::new(None),
             background,
             log,
@@ -54,7 +56,7 @@ impl Wal {
         })
     }
 
-    /// Appends `payload` as one record and returns its position.
+    /// Appends `payload` as one record and returns where it is, which says its position, too.
     ///
     /// Concurrent callers share one write and one sync.
     ///
@@ -71,7 +73,8 @@ impl Wal {
     /// segment cannot be made: nothing was written, and a later append may succeed. Any other
     /// `Error::Disk`: the log is poisoned, and the record may or may not survive.
     /// [`Error::Poisoned`](crate::Error::Poisoned): nothing was written.
-    pub fn append(&self, payload: &[u8]) -> Result<Lsn> {
+    pub fn append(&self, payload: &[u8]) -> Result<Location> {
+        self.log.check_open()?;
         self.log.append(self.record(payload)?)
     }
 
@@ -86,7 +89,15 @@ impl Wal {
         Item::new(payloads, limit).map_err(|size| too_large("batch", size, limit))
     }
 
-    /// Appends `payloads` as one record each, all or nothing, and returns their positions. After any
+    /// What an append of `payloads` is if they are none.
+    fn nothing(&self, payloads: &[&[u8]]) -> Result<Option<Appended>> {
+        self.log.check_open()?;
+        Ok(payloads
+            .is_empty()
+            .then(|| Appended::nothing(self.bounds().end)))
+    }
+
+    /// Appends `payloads` as one record each, all or nothing, and returns where they are. After any
     /// crash either all of them are there or none. An empty batch writes nothing.
     ///
     /// # Durability
@@ -97,15 +108,13 @@ impl Wal {
     ///
     /// # Errors
     /// As [`append`](Wal::append). A batch must fit into one segment.
-    pub fn append_batch(&self, payloads: &[&[u8]]) -> Result<Range<Lsn>> {
-        if payloads.is_empty() {
-            let (_, next) = self.log.bounds();
-            return Ok(next..next);
+    pub fn append_batch(&self, payloads: &[&[u8]]) -> Result<Appended> {
+        if let Some(nothing) = self.nothing(payloads)? {
+            return Ok(nothing);
         }
         let item = self.batch(payloads)?;
         let count = item.count();
-        let first = self.log.append(item)?;
-        Ok(first..first.plus(count))
+        Ok(Appended::new(self.log.append(item)?, count))
     }
 
     /// Appends `payloads` as one batch, as [`append_batch`](Wal::append_batch), without waiting: the
@@ -128,47 +137,103 @@ impl Wal {
     /// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::Thread`](crate::Error::Thread): nothing
     /// was submitted. All others come with the ticket.
     pub fn submit(&self, payloads: &[&[u8]]) -> Result<Ticket> {
-        if payloads.is_empty() {
-            return Ok(Ticket::empty(self.bounds().end));
+        if let Some(nothing) = self.nothing(payloads)? {
+            return Ok(Ticket::empty(nothing));
         }
-        let item = self.batch(payloads)?;
-        let count = item.count();
-        self.start_committer()?;
-        let member = self.log.submit(item);
-        Ok(Ticket::new(Arc::downgrade(&self.log), member, count))
+        self.submit_item(self.batch(payloads)?)
     }
 
     /// Like [`submit`](Wal::submit), and calls `done` with what a ticket would tell, exactly once. An
     /// empty batch is told at once.
     ///
-    /// `done` runs in the thread that committed the group; the appends that it committed meanwhile
-    /// are not held up by it, later ones of that thread are. It may use the log, and drop it; what
-    /// becomes due by that is called when it has returned. It must not panic: a panic is caught and
-    /// dropped.
+    /// Callbacks are called in the order of the log, one at a time, in a thread that commits: so "durable
+    /// up to" never goes back, whichever threads submit and commit. That thread's own call does not
+    /// return before, appends of others go on meanwhile. `done` may use the log, close it and drop it;
+    /// what becomes due by that is called when it has returned. It must not wait for another callback,
+    /// nor for a lock that is held by somebody who submits. It must not panic: a panic is caught and dropped.
     ///
     /// # Errors
     /// As [`submit`](Wal::submit); `done` is then not called.
     pub fn submit_then(
         &self,
         payloads: &[&[u8]],
-        done: impl FnOnce(Result<Range<Lsn>>) + Send + 'static,
+        done: impl FnOnce(Result<Appended>) + Send + 'static,
     ) -> Result<()> {
-        if payloads.is_empty() {
-            let next = self.bounds().end;
-            done(Ok(next..next));
+        if let Some(nothing) = self.nothing(payloads)? {
+            done(Ok(nothing));
             return Ok(());
         }
         let item = self.batch(payloads)?.with_callback(Callback::new(done));
+        self.submit_item(item).map(drop)
+    }
+
+    /// What an append gets now, if no other one comes before it: the state of the log to build the first
+    /// append of a chain on.
+    pub fn expectation(&self) -> Expectation {
+        self.log.expectation()
+    }
+
+    /// Like [`submit`](Wal::submit), but appends `payloads` only if the log is as `expected` when it is their
+    /// turn; an empty batch expects nothing. For what is built on an append that is not acknowledged yet: it is
+    /// refused if that one is.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = wal::Options::new().segment_size(1 << 20).open(dir.path().join("log"))?;
+    /// let base = log.expectation();
+    /// let first = log.submit_at(base, &[b"balance 70"])?;
+    /// // Built on the first one, which is one record, while nobody knows whether it will be there.
+    /// let second = log.submit_at(base.after(1), &[b"balance 40"])?;
+    /// assert_eq!(second.wait()?.lsns().start, base.lsn().next());
+    /// # first.wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`submit`](Wal::submit). The ticket answers [`Error::Refused`](crate::Error::Refused) if the
+    /// log is not as expected: nothing was written. What is submitted next, if it is not built on that
+    /// append, takes a new [`expectation`](Wal::expectation).
+    pub fn submit_at(&self, expected: Expectation, payloads: &[&[u8]]) -> Result<Ticket> {
+        if let Some(nothing) = self.nothing(payloads)? {
+            return Ok(Ticket::empty(nothing));
+        }
+        self.submit_item(self.batch(payloads)?.at(expected))
+    }
+
+    /// [`submit_at`](Wal::submit_at), and calls `done` as [`submit_then`](Wal::submit_then) does.
+    ///
+    /// # Errors
+    /// As [`submit_at`](Wal::submit_at); `done` is then not called.
+    pub fn submit_at_then(
+        &self,
+        expected: Expectation,
+        payloads: &[&[u8]],
+        done: impl FnOnce(Result<Appended>) + Send + 'static,
+    ) -> Result<()> {
+        if let Some(nothing) = self.nothing(payloads)? {
+            done(Ok(nothing));
+            return Ok(());
+        }
+        let item = self.batch(payloads)?.at(expected);
+        let item = item.with_callback(Callback::new(done));
+        self.submit_item(item).map(drop)
+    }
+
+    fn submit_item(&self, item: Item) -> Result<Ticket> {
+        let count = item.count();
         self.start_committer()?;
-        self.log.submit(item);
-        Ok(())
+        let member = self.log.submit(item);
+        Ok(Ticket::new(Arc::downgrade(&self.log), member, count))
     }
 
     fn start_committer(&self) -> Result<()> {
         if self.background == Background::Inline {
-            return Ok(());
+            return self.log.check_open();
         }
         let mut committer = self.log.health.lock(&self.committer);
+        self.log.check_open()?;
         if committer.is_none() {
             *committer = Some(Committer::start(&self.log)?);
         }
@@ -185,6 +250,7 @@ impl Wal {
     /// [`Error::Disk`](crate::Error::Disk): the log is poisoned; what was not durable may or may not
     /// survive. [`Error::Poisoned`](crate::Error::Poisoned).
     pub fn sync(&self) -> Result<Lsn> {
+        self.log.check_open()?;
         // Durable: everything acknowledged. Only now may the caller rely on it.
         self.log.sync()
     }
@@ -230,6 +296,18 @@ impl Wal {
     /// log. [`Error::Disk`](crate::Error::Disk).
     pub fn read(&self, location: Location) -> Result<Record> {
         self.log.read(location)
+    }
+
+    /// The records from the one at `location` on: all that was acknowledged when this was called. As
+    /// [`records`](Wal::records), without looking for where it begins.
+    ///
+    /// # Cost
+    /// One read of the header of the record's group, of 4 KiB; then as [`records`](Wal::records).
+    ///
+    /// # Errors
+    /// As [`read`](Wal::read); and the items' are those of [`records`](Wal::records).
+    pub fn records_at(&self, location: Location) -> Result<Records> {
+        self.log.records_at(location)
     }
 
     /// The records that are not marked as applied elsewhere: those behind the
@@ -348,6 +426,7 @@ impl Wal {
     /// [`Error::Disk`](crate::Error::Disk). Nothing is changed.
     pub fn verify(&self) -> Result<Verified> {
         loop {
+            self.log.check_open()?;
             let (snapshot, segments) = {
                 let view = self.log.view();
                 let end = self.log.end_of(&view);
@@ -359,6 +438,21 @@ impl Wal {
                 return verified;
             }
         }
+    }
+
+    /// The last durable record; `Lsn(0)` if there never was one. Cheap.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.log.durable()
+    }
+
+    /// Bytes of a segment of this log.
+    pub fn segment_size(&self) -> u64 {
+        self.log.segment_size
+    }
+
+    /// The largest batch that this log takes: the sum over its records of 8 bytes and the payload.
+    pub fn max_batch_size(&self) -> u64 {
+        max_batch_size(self.log.segment_size)
     }
 
     /// What this handle has done since it was opened, and how large the log is. Cheap.
@@ -380,26 +474,38 @@ impl Wal {
     }
 
     /// Makes everything durable, states so in the mark file, so that any later loss will be noticed,
-    /// joins the threads and releases the lock.
+    /// joins the threads and releases the lock. What is in flight is committed before; what other
+    /// threads begin meanwhile is done, or answered with [`Error::Closed`](crate::Error::Closed), as is
+    /// every later call.
     ///
     /// # Cost
     /// One sync and two writes of 128 bytes, and one sync more if something is not durable yet.
     ///
     /// # Errors
-    /// [`Error::Disk`](crate::Error::Disk), [`Error::Poisoned`](crate::Error::Poisoned): the handle
-    /// is gone, the lock is released, and what was not durable may or may not survive.
-    pub fn close(mut self) -> Result<()> {
-        // Joined first: nothing is written behind the last sync.
+    /// [`Error::Disk`](crate::Error::Disk), [`Error::Poisoned`](crate::Error::Poisoned): the log is
+    /// closed, the lock is released, and what was not durable may or may not survive.
+    /// [`Error::Closed`](crate::Error::Closed): it was closed before.
+    pub fn close(&self) -> Result<()> {
+        self.log.begin_close()?;
+        // Joined first: what is in flight is committed.
         self.settle();
-        self.log.seal()
+        let closed = self.log.close();
+        // What came meanwhile is answered.
+        self.settle();
+        closed
     }
 
     /// Commits what is in flight and joins the threads.
-    fn settle(&mut self) {
-        self.workers.clear();
-        *self.log.health.lock(&self.committer) = None;
+    fn settle(&self) {
+        let health = &self.log.health;
+        // Taken out first: a callback that the thread calls may submit, and so take the lock.
+        let workers = std::mem::take(&mut *health.lock(&self.workers));
+        drop(workers);
+        let committer = health.lock(&self.committer).take();
+        drop(committer);
         // Also what a thread commits that waits for a ticket.
         while self.log.commit_submitted() || self.log.queue.wait_for_leader() {}
+        self.log.delivery.wait();
     }
 }
 
@@ -408,6 +514,6 @@ impl Drop for Wal {
         self.settle();
         // Only now: nothing is written any more. Not left to the last reference, which a thread that
         // has just waited for a ticket may hold for a moment.
-        self.log.store_dir.unlock();
+        self.log.let_go();
     }
 }

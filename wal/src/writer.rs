@@ -6,14 +6,16 @@ use std::sync::atomic::Ordering;
 
 use durable_io::{Barrier, Member, Site, SyncMode};
 
+use crate::delivery::Due;
 use crate::error::{Error, Result};
+use crate::expectation::Expectation;
 use crate::frame::{Epochs, GROUP_HEADER_SIZE, GroupHeader, Item, align_group, place};
 use crate::limits::{GROUP_ITEMS_MAX, MAX_IN_FLIGHT};
+use crate::location::Location;
 use crate::log::{Log, Written, add};
 use crate::lsn::Lsn;
 use crate::results::{Results, Tally};
-use crate::segment::{FIRST_GROUP, Segment};
-use crate::ticket::Acknowledged;
+use crate::segment::{FIRST_GROUP, Segment, offset_in_segment};
 
 const GROUP_HEADER: u64 = GROUP_HEADER_SIZE as u64;
 
@@ -26,31 +28,45 @@ pub(crate) struct Writer {
     epochs: Epochs,
     /// Appends written so far, whole calls.
     writes: u64,
+    /// How often an append was refused, or the end of the log cut off.
+    refusals: u64,
 }
 
 impl Writer {
-    pub(crate) fn new(
-        active: Arc<Segment>,
-        offset: u64,
-        next: Lsn,
-        epochs: Epochs,
-        writes: u64,
-    ) -> Self {
+    pub(crate) fn new(active: Arc<Segment>, offset: u64, next: Lsn, epochs: Epochs) -> Self {
         Self {
             active,
             offset,
             next,
             epochs,
-            writes,
+            writes: 0,
+            refusals: 0,
+        }
+    }
+
+    /// Goes on behind a cut of the end of the log: at `offset` of `active`.
+    pub(crate) fn cut(&mut self, active: Arc<Segment>, offset: u64, next: Lsn, epochs: Epochs) {
+        *self = Self {
+            active,
+            offset,
+            next,
+            epochs,
+            writes: self.writes,
+            // What was built on a record that is cut off is refused.
+            refusals: self.refusals + 1,
+        };
+    }
+
+    /// What an append gets now.
+    pub(crate) fn expectation(&self) -> Expectation {
+        Expectation {
+            lsn: self.next,
+            refusals: self.refusals,
         }
     }
 
     pub(crate) fn offset(&self) -> u64 {
         self.offset
-    }
-
-    pub(crate) fn writes(&self) -> u64 {
-        self.writes
     }
 
     pub(crate) fn written(&self) -> Written {
@@ -62,23 +78,27 @@ impl Writer {
         }
     }
 
-    /// How many of `items`, from the first on, go into one group in a segment of `size` bytes.
+    /// How many of `items`, from the first on, go into one group in a segment of `size` bytes: those
+    /// that fit, up to one that is to be refused.
     fn fitting(&self, items: &[Item], size: u64) -> usize {
         let mut room = size.saturating_sub(self.offset + GROUP_HEADER);
+        let mut found = self.expectation();
         let fits = |item: &&Item| match room.checked_sub(item.size()) {
-            Some(left) => {
+            Some(left) if item.accepts(found) => {
                 room = left;
+                found = found.after(item.count());
                 true
             }
-            None => false,
+            _ => false,
         };
         items.iter().take(GROUP_ITEMS_MAX).take_while(fits).count()
     }
 }
 
 impl Log {
-    /// Appends `item` and returns its first LSN, together with whatever other threads append.
-    pub(crate) fn append(&self, item: Item) -> Result<Lsn> {
+    /// Appends `item`, together with whatever other threads append, and returns where its first record
+    /// is.
+    pub(crate) fn append(&self, item: Item) -> Result<Location> {
         // With no sync to share, and nobody there, the queue is a detour; but what this thread has
         // submitted comes first.
         if self.gate.mode() != SyncMode::Always
@@ -86,7 +106,7 @@ impl Log {
             && let Ok(mut writer) = self.writer.try_lock()
         {
             let items = &mut [item];
-            return self.commit(&mut writer, items, &mut Vec::new()).first(0);
+            return self.commit(&mut writer, items).first(0);
         }
         let (results, index) = self.leading(|lead| self.queue.commit(item, lead));
         results.first(index)
@@ -113,26 +133,26 @@ impl Log {
         self.leading(|lead| self.queue.lead_once(lead))
     }
 
-    /// Calls `commit` with what leads a group, and then the callbacks of the group, if it led one:
-    /// only when the next group can be led, so that a callback may append.
+    /// Calls `commit` with what leads a group, and then the callbacks that are due: only when the next
+    /// group can be led, so that a callback may append.
     fn leading<T>(&self, commit: impl FnOnce(&mut dyn FnMut(&mut [Item]) -> Results) -> T) -> T {
-        let mut callbacks = Vec::new();
+        let mut size = 0;
         let committed = commit(&mut |items| {
-            self.commit(&mut self.health.lock(&self.writer), items, &mut callbacks)
+            let submitted = items.iter().filter(|item| item.is_submitted());
+            size = submitted.map(Item::size).sum();
+            self.commit(&mut self.health.lock(&self.writer), items)
         });
-        Acknowledged::call_all(callbacks);
+        // Only when their tickets tell: an append that passes the queue by is behind them.
+        if size > 0 {
+            self.submitted.fetch_sub(size, Ordering::Relaxed);
+        }
+        self.delivery.call_all();
         committed
     }
 
     /// Writes `items`, makes them durable if the mode says so, and acknowledges them: the results in
     /// their order. The writer is held across the writes and the sync: this is the order of the log.
-    fn commit(
-        &self,
-        writer: &mut Writer,
-        items: &mut [Item],
-        callbacks: &mut Vec<Acknowledged>,
-    ) -> Results {
-        let first = writer.next;
+    fn commit(&self, writer: &mut Writer, items: &mut [Item]) -> Results {
         let failure = self.write_and_sync(writer, items).err();
         // After a failure, of this commit or of a sync beside it, only what a returned sync covered is
         // known to be there.
@@ -140,32 +160,24 @@ impl Log {
             Some(_) if self.is_poisoned() => self.durable().next(),
             _ => writer.next,
         };
-        let (mut end, mut there) = (first, 0);
-        let results = Results::of(items, |item| {
-            let begin = end;
-            end = begin.plus(item.count());
-            match &failure {
-                Some(error) if end > next => Err(error.clone()),
-                _ => {
-                    there += 1;
-                    Ok(begin)
-                }
+        let mut tally = Tally::default();
+        let results = Results::of(items, |item| match (item.outcome(), &failure) {
+            (Some(Ok(first)), _) if first.lsn.plus(item.count()) <= next => {
+                tally.add(item);
+                Ok(*first)
             }
+            (Some(Err(refused)), _) => Err(refused.clone()),
+            (_, failure) => Err(failure
+                .clone()
+                .expect("without a failure every item is written")),
         });
-        // Those behind the first failed one have failed too.
-        let tally = Tally::of(items.get(..there).unwrap_or_default());
-        self.publish(next, tally);
-        let submitted = items.iter().filter(|item| item.is_submitted());
-        let size = submitted.map(Item::size).sum();
-        if size > 0 {
-            self.submitted.fetch_sub(size, Ordering::Relaxed);
-        }
-        for (index, item) in items.iter_mut().enumerate() {
-            if let Some(callback) = item.take_callback() {
-                let result = results.range(index, item.count());
-                callbacks.push(Acknowledged { callback, result });
-            }
-        }
+        self.publish(next, writer.refusals, tally);
+        let due = items.iter_mut().enumerate().filter_map(|(index, item)| {
+            let callback = item.take_callback()?;
+            let result = results.appended(index, item.count());
+            Some(Due { callback, result })
+        });
+        self.delivery.add(due);
         results
     }
 
@@ -184,10 +196,22 @@ impl Log {
     fn write_items(&self, writer: &mut Writer, items: &mut [Item]) -> Result<()> {
         self.check_healthy()?;
         let mut rest = items;
-        while !rest.is_empty() {
+        while let Some(first) = rest.first_mut() {
+            let found = writer.expectation();
+            if !first.accepts(found) {
+                // What was built on it expects the same number of refusals. If that is lower than the
+                // present one it is refused, too; else it could get its position by chance.
+                writer.refusals += u64::from(first.refuse(found));
+                (_, rest) = rest.split_at_mut(1);
+                continue;
+            }
             let n = writer.fitting(rest, self.segment_size);
             if n == 0 {
-                self.rotate_with(writer)?;
+                if let Err(error) = self.rotate_with(writer) {
+                    // Whatever was built on one of them is refused.
+                    writer.refusals += 1;
+                    return Err(error);
+                }
                 continue;
             }
             let (group, later) = rest.split_at_mut(n);
@@ -206,12 +230,19 @@ impl Log {
         let mut offset = writer.offset + GROUP_HEADER;
         let mut lsn = writer.next;
         for item in items.iter_mut() {
-            item.bind(place(self.id, number, offset), writer.epochs.current, lsn);
+            let first = Location {
+                lsn,
+                segment: number,
+                offset: offset_in_segment(offset),
+                len: 0,
+                epoch: writer.epochs.current,
+                group: offset_in_segment(writer.offset),
+            };
+            item.bind(self.id, first);
             offset += item.size();
             lsn = lsn.plus(item.count());
         }
-        // Both fit: a group is not larger than a segment.
-        let fits = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let fits = |n: u64| u32::try_from(n).expect("a group is not larger than a segment");
         let header = GroupHeader {
             bytes: fits(offset - writer.offset - GROUP_HEADER),
             count: fits(lsn.0 - writer.next.0),
@@ -244,9 +275,10 @@ impl Log {
     }
 
     /// Shows readers everything below `next`.
-    fn publish(&self, next: Lsn, acknowledged: Tally) {
+    fn publish(&self, next: Lsn, refusals: u64, acknowledged: Tally) {
         let mut view = self.view();
         view.next = view.next.max(next);
+        view.refusals = refusals;
         view.appended += acknowledged;
         drop(view);
         self.gate.acknowledged(next.previous().0);

@@ -53,7 +53,7 @@ fn append_everything(log: &Wal) -> Vec<(u64, [u64; 3])> {
                             .map(|part| payload(thread, call, part))
                             .collect();
                         let slices: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
-                        let range = log.append_batch(&slices).unwrap();
+                        let range = log.append_batch(&slices).unwrap().lsns();
                         assert_eq!(range.end.0 - range.start.0, parts(call));
                         assert!(log.bounds().end >= range.end, "acknowledged means visible");
                         for part in 0..parts(call) {

@@ -35,7 +35,10 @@ fn payload(lsn: u64, life: u8) -> Vec<u8> {
 /// Appends `lsns` as one batch.
 fn batch(log: &Wal, lsns: std::ops::Range<u64>, life: u8) {
     let ticket = submit(log, lsns.clone(), life);
-    assert_eq!(ticket.wait().unwrap(), Lsn(lsns.start)..Lsn(lsns.end));
+    assert_eq!(
+        ticket.wait().unwrap().lsns(),
+        Lsn(lsns.start)..Lsn(lsns.end)
+    );
 }
 
 fn submit(log: &Wal, lsns: std::ops::Range<u64>, life: u8) -> Ticket {
@@ -182,7 +185,7 @@ fn a_log_of_one_segment_is_cut_empty_and_filled_again_and_again() {
         batch(&log, 1..4, life);
         batch(&log, 4..5, life);
         log.truncate_after(Lsn(0)).unwrap();
-        assert_eq!(log.append(b"a record").unwrap(), Lsn(1));
+        assert_eq!(log.append(b"a record").unwrap().lsn(), Lsn(1));
         log.truncate_after(Lsn(0)).unwrap();
         if life.is_multiple_of(2) {
             drop(log);
@@ -245,7 +248,7 @@ fn damage_at_the_place_of_the_cut_is_reported_and_changes_nothing() {
     let refused = log.truncate_after(Lsn(7)).unwrap_err();
     assert!(matches!(refused, Error::Corrupt { .. }), "{refused}");
     assert_eq!(snapshot(fixture.path()), before);
-    assert_eq!(log.append(b"goes on").unwrap(), Lsn(LAST + 1));
+    assert_eq!(log.append(b"goes on").unwrap().lsn(), Lsn(LAST + 1));
     assert_eq!(log.records(Lsn(16)).count(), 8);
 }
 

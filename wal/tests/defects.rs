@@ -13,7 +13,7 @@ use files::{fast_dir, options, payloads, read, restore, segment, snapshot, write
 /// Appends records `from..to`, each holding its own number, one segment for every four.
 fn fill(log: &Wal, from: u64, to: u64) {
     for lsn in from..to {
-        assert_eq!(log.append(&lsn.to_le_bytes()).unwrap(), Lsn(lsn));
+        assert_eq!(log.append(&lsn.to_le_bytes()).unwrap().lsn(), Lsn(lsn));
         if lsn.is_multiple_of(4) {
             log.rotate().unwrap();
         }
@@ -90,7 +90,7 @@ fn d08_what_was_truncated_never_comes_back() {
         Lsn(15)..Lsn(15),
         "positions go on after truncation to empty"
     );
-    assert_eq!(log.append(b"next").unwrap(), Lsn(15));
+    assert_eq!(log.append(b"next").unwrap().lsn(), Lsn(15));
 }
 
 /// The checksum left out the sequence number and the lengths.
@@ -161,7 +161,7 @@ fn d17_damage_before_valid_records_is_reported() {
         "what the repair could see"
     );
     assert_eq!(numbers(&log), (1..6).collect::<Vec<_>>());
-    assert_eq!(log.append(b"after it").unwrap(), Lsn(6));
+    assert_eq!(log.append(b"after it").unwrap().lsn(), Lsn(6));
     log.close().unwrap();
     let log = options().open(dir.path()).unwrap();
     assert_eq!(log.recovery().dropped, None);

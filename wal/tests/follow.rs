@@ -20,7 +20,10 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn append(log: &Wal, lsns: std::ops::Range<u64>) {
     for lsn in lsns {
-        assert_eq!(log.append(&lsn.to_le_bytes().repeat(20)).unwrap(), Lsn(lsn));
+        assert_eq!(
+            log.append(&lsn.to_le_bytes().repeat(20)).unwrap().lsn(),
+            Lsn(lsn)
+        );
     }
 }
 

@@ -105,11 +105,16 @@ fn damage_and_a_made_up_location_are_told() {
         for bit in 0..8 {
             let mut wrong = bytes;
             wrong[at] ^= 1 << bit;
-            let read = log.read(Location::from_bytes(&wrong));
-            assert!(
-                matches!(read, Err(Error::Corrupt { .. } | Error::Truncated)),
-                "byte {at}: {read:?}"
-            );
+            let wrong = Location::from_bytes(&wrong);
+            let refuses = |read: &wal::Result<_>| {
+                matches!(read, Err(Error::Corrupt { .. } | Error::Truncated))
+            };
+            let read = log.read(wrong);
+            // Where the group begins is not asked for a single record.
+            assert_eq!(refuses(&read), at < 28, "byte {at}: {read:?}");
+            let run = log.records_at(wrong);
+            let first = run.and_then(|mut run| run.next().expect("there is one"));
+            assert!(refuses(&first), "byte {at}: {first:?}");
         }
     }
     let name = segment(1);
@@ -126,4 +131,28 @@ fn damage_and_a_made_up_location_are_told() {
     }
     write(dir.path(), &name, whole);
     assert_eq!(log.read(location).unwrap().payload, payload(4));
+}
+
+/// Every record of a batch has its place, as the append said it.
+#[test]
+fn an_append_tells_where_its_records_are() {
+    let dir = fast_dir();
+    let log = options().open(dir.path()).unwrap();
+    let single = log.append(&payload(1)).unwrap();
+    let lsns = [2, 3, 4, 5];
+    let batch = lsns.map(payload);
+    let slices = batch.each_ref().map(Vec::as_slice);
+    let submitted = log.submit(&slices).unwrap().wait().unwrap();
+    let told: Vec<_> = [single]
+        .into_iter()
+        .chain(submitted.locations(batch.iter().map(Vec::len)))
+        .collect();
+    assert_eq!(told, locations(&log));
+    for (location, lsn) in told.iter().zip(1..) {
+        let run = log.records_at(*location).unwrap();
+        let run: Vec<_> = run.map(|record| record.unwrap().payload).collect();
+        assert!(run.into_iter().eq((lsn..=5).map(payload)), "from {lsn}");
+    }
+    let nothing = log.append_batch(&[]).unwrap();
+    assert_eq!((nothing.first(), nothing.lsns().is_empty()), (None, true));
 }

@@ -39,7 +39,7 @@ fn an_empty_batch_writes_nothing() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     log.append(b"one").unwrap();
-    assert_eq!(log.append_batch(&[]).unwrap(), Lsn(2)..Lsn(2));
+    assert_eq!(log.append_batch(&[]).unwrap().lsns(), Lsn(2)..Lsn(2));
     assert_eq!(log.stats().group_count, 1);
 }
 
@@ -49,7 +49,7 @@ fn the_largest_record_fits_and_one_byte_more_does_not() {
     let log = options().open(dir.path()).unwrap();
     let limit = max_record_size(SEGMENT);
     let largest = vec![7; usize::try_from(limit).unwrap()];
-    assert_eq!(log.append(&largest).unwrap(), Lsn(1));
+    assert_eq!(log.append(&largest).unwrap().lsn(), Lsn(1));
     let over = vec![7; largest.len() + 1];
     let Err(Error::TooLarge {
         what,
@@ -71,7 +71,11 @@ fn the_largest_record_fits_and_one_byte_more_does_not() {
             max_batch_size(SEGMENT)
         )
     );
-    assert_eq!(log.append(&largest).unwrap(), Lsn(2), "nothing was written");
+    assert_eq!(
+        log.append(&largest).unwrap().lsn(),
+        Lsn(2),
+        "nothing was written"
+    );
     drop(log);
     assert_eq!(
         payloads(&options().open(dir.path()).unwrap()).unwrap(),
@@ -202,7 +206,7 @@ fn the_thread_syncs_what_waits() {
         .open(dir.path())
         .unwrap();
     for n in 1..=20 {
-        assert_eq!(log.append(b"one").unwrap(), Lsn(n));
+        assert_eq!(log.append(b"one").unwrap().lsn(), Lsn(n));
         // Ends if the thread wakes for every append that waits.
         while log.stats().durable_lsn < Lsn(n) {
             std::thread::yield_now();

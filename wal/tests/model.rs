@@ -3,12 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
+use std::path::Path;
 use std::time::Duration;
 
 use durable_io::{Background, SyncMode};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use wal::{Error, Lsn, Options, Ticket, Wal};
+use wal::{Appended, Error, Location, Lsn, Options, Ticket, Wal};
 
 const SEEDS: u64 = 24;
 const OPERATIONS: usize = 300;
@@ -37,7 +38,10 @@ impl Model {
         while !self.tickets.is_empty() {
             let any = rng.random_range(0..self.tickets.len());
             let (first, count, ticket) = self.tickets.swap_remove(any);
-            assert_eq!(ticket.wait().unwrap(), Lsn(first)..Lsn(first + count));
+            assert_eq!(
+                ticket.wait().unwrap().lsns(),
+                Lsn(first)..Lsn(first + count)
+            );
         }
     }
 
@@ -79,14 +83,22 @@ impl Model {
             .collect();
         let mut records = log.records(Lsn(from));
         let mut read = Vec::new();
-        while let Some((lsn, payload)) = records.read().unwrap() {
-            read.push((lsn.0, payload.to_vec()));
-            let alone = log.read(records.location().unwrap()).unwrap();
+        while let Some((location, payload)) = records.read().unwrap() {
+            read.push((location.lsn().0, payload.to_vec()));
+            let alone = log.read(location).unwrap();
             assert_eq!(
                 read.last(),
                 Some(&(alone.lsn.0, alone.payload)),
                 "from {from}"
             );
+            if location.lsn().0 % 13 > 0 {
+                continue;
+            }
+            let left = usize::try_from(self.next() - location.lsn().0).unwrap();
+            let run = log.records_at(location).unwrap();
+            let run: Vec<_> = run.take(3).map(|record| record.unwrap().lsn).collect();
+            let lsns = (location.lsn().0..).map(Lsn).take(left.min(3));
+            assert!(run.into_iter().eq(lsns), "from {from}");
         }
         assert_eq!(read, expected, "from {from}");
     }
@@ -100,6 +112,18 @@ fn payload(rng: &mut StdRng) -> Vec<u8> {
         _ => rng.random_range(1500..=1944),
     };
     (0..len).map(|_| rng.random()).collect()
+}
+
+fn check_appended(log: &Wal, model: &Model, batch: &[&[u8]], appended: Appended) {
+    let end = model.next() + batch.len() as u64;
+    assert_eq!(appended.lsns(), Lsn(model.next())..Lsn(end));
+    let lens = batch.iter().map(|payload| payload.len());
+    let locations: Vec<_> = appended.locations(lens).collect();
+    assert_eq!(appended.first(), locations.first().copied());
+    for (location, payload) in locations.iter().zip(batch) {
+        assert_eq!(location.payload_len() as usize, payload.len());
+        assert_eq!(log.read(*location).unwrap().payload, *payload);
+    }
 }
 
 /// Appends a few records as a batch, waiting or not.
@@ -116,7 +140,7 @@ fn step_batch(log: &Wal, model: &mut Model, rng: &mut StdRng) {
             model.wait(rng);
         }
         log.append_batch(&slices)
-            .map(|range| assert_eq!(range, Lsn(model.next())..Lsn(model.next() + count)))
+            .map(|appended| check_appended(log, model, &slices, appended))
     };
     match appended {
         Ok(()) => model.payloads.extend(batch),
@@ -129,7 +153,7 @@ fn step(log: &Wal, model: &mut Model, rng: &mut StdRng) {
     match rng.random_range(0..100) {
         0..35 => {
             let payload = payload(rng);
-            assert_eq!(log.append(&payload).unwrap(), Lsn(model.next()));
+            assert_eq!(log.append(&payload).unwrap().lsn(), Lsn(model.next()));
             model.payloads.push(payload);
             return;
         }
@@ -165,6 +189,31 @@ fn step(log: &Wal, model: &mut Model, rng: &mut StdRng) {
     }
 }
 
+/// Opens the log, and looks whether it shows the records from some position on, once each.
+fn open_and_replay(options: &Options, dir: &Path, model: &Model, rng: &mut StdRng) -> Wal {
+    let from = rng.random_range(0..model.next() + 3);
+    let mut next = from.max(model.low);
+    let mut locations = Vec::new();
+    let visit = |location: Location, payload: &[u8]| {
+        assert_eq!(location.lsn(), Lsn(next));
+        let at = usize::try_from(next - model.low).unwrap();
+        assert_eq!(payload, model.payloads[at]);
+        locations.push(location);
+        next += 1;
+        Ok::<_, Error>(())
+    };
+    let options = options.clone();
+    let log = options.open_and_replay(dir, Lsn(from), visit).unwrap();
+    assert_eq!(
+        next.max(model.next()),
+        model.next().max(from.max(model.low))
+    );
+    for location in locations {
+        assert_eq!(log.read(location).unwrap().lsn, location.lsn());
+    }
+    log
+}
+
 fn run(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mode = match seed % 3 {
@@ -194,10 +243,10 @@ fn run(seed: u64) {
             } else {
                 drop(log);
             }
-            log = if rng.random_range(0..4) == 0 {
-                options.clone().repair(dir.path()).unwrap()
-            } else {
-                options.clone().open(dir.path()).unwrap()
+            log = match rng.random_range(0..4) {
+                0 => options.clone().repair(dir.path()).unwrap(),
+                1 => options.clone().open(dir.path()).unwrap(),
+                _ => open_and_replay(&options, dir.path(), &model, &mut rng),
             };
             assert_eq!(log.recovery().records, model.payloads.len() as u64);
             assert_eq!(log.recovery().dropped, None);

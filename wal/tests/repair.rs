@@ -65,7 +65,9 @@ fn check(path: &Path, kept: Range<u64>, dropped: Option<Range<u64>>, what: &str)
     let mut next = kept.end;
     for _ in 0..9 {
         assert_eq!(
-            log.append(&[u8::try_from(next).unwrap(); 400]).unwrap(),
+            log.append(&[u8::try_from(next).unwrap(); 400])
+                .unwrap()
+                .lsn(),
             Lsn(next),
             "{what}"
         );
@@ -285,7 +287,11 @@ fn check_kept(path: &Path, kept: Range<u64>, what: &str) {
     }
     let log = options().open(path).unwrap();
     let next = u8::try_from(kept.end).unwrap();
-    assert_eq!(log.append(&[next; 400]).unwrap(), Lsn(kept.end), "{what}");
+    assert_eq!(
+        log.append(&[next; 400]).unwrap().lsn(),
+        Lsn(kept.end),
+        "{what}"
+    );
     drop(log);
     let log = options().open(path).unwrap();
     assert_eq!(lsns(&log), (kept.start..=kept.end).collect::<Vec<_>>());
@@ -442,7 +448,7 @@ fn what_a_cut_removed_never_comes_back() {
     let log = options().open(fixture.path()).unwrap();
     assert_eq!(lsns(&log), [3, 4, 5]);
     for lsn in 6..10_u8 {
-        assert_eq!(log.append(&[lsn; 400]).unwrap(), Lsn(u64::from(lsn)));
+        assert_eq!(log.append(&[lsn; 400]).unwrap().lsn(), Lsn(u64::from(lsn)));
     }
     drop(log);
     let log = options().open(fixture.path()).unwrap();
@@ -473,6 +479,6 @@ fn a_repair_can_be_repeated_whatever_it_had_removed() {
         assert_eq!(lsns(&log), [3, 4, 5], "{gone:#b}");
         drop(log);
         let log = options().open(fixture.path()).unwrap();
-        assert_eq!(log.append(&[6; 400]).unwrap(), Lsn(6));
+        assert_eq!(log.append(&[6; 400]).unwrap().lsn(), Lsn(6));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use durable_io::sim::{Fault, FaultKind, SimDisk, SyncFailure};
-use wal::{Background, Error, Lsn, MAX_IN_FLIGHT, Options, SyncMode, Ticket, Wal};
+use wal::{Appended, Background, Error, Lsn, MAX_IN_FLIGHT, Options, SyncMode, Ticket, Wal};
 
 #[path = "support/files.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
@@ -43,7 +43,7 @@ fn tickets_get_their_positions_in_the_order_of_submission() {
         }
         // From the last one on, so that one wait commits many.
         for (first, count, ticket) in tickets.into_iter().rev().filter(|(_, n, _)| *n > 0) {
-            assert_eq!(ticket.wait().unwrap(), range(first, first + count));
+            assert_eq!(ticket.wait().unwrap().lsns(), range(first, first + count));
         }
         assert_eq!(log.bounds(), range(1, next));
         assert_eq!(payloads(&log).unwrap().len() as u64, next - 1);
@@ -61,12 +61,12 @@ fn a_ticket_that_is_polled_says_nothing_until_its_group_is_committed() {
     assert!(is_in_flight(&one) && is_in_flight(&two));
     assert_eq!(log.bounds(), range(1, 1));
     let empty = log.submit(&[]).unwrap();
-    assert_eq!(empty.poll().unwrap().unwrap(), range(1, 1));
-    assert_eq!(empty.wait().unwrap(), range(1, 1));
+    assert_eq!(empty.poll().unwrap().unwrap().lsns(), range(1, 1));
+    assert_eq!(empty.wait().unwrap().lsns(), range(1, 1));
     assert!(log.run_background().unwrap());
-    assert_eq!(one.poll().unwrap().unwrap(), range(1, 2));
-    assert_eq!(two.poll().unwrap().unwrap(), range(2, 4));
-    assert_eq!(two.wait().unwrap(), range(2, 4));
+    assert_eq!(one.poll().unwrap().unwrap().lsns(), range(1, 2));
+    assert_eq!(two.poll().unwrap().unwrap().lsns(), range(2, 4));
+    assert_eq!(two.wait().unwrap().lsns(), range(2, 4));
     assert_eq!(log.stats().group_count, 1);
 }
 
@@ -75,8 +75,8 @@ fn an_append_that_waits_commits_what_was_submitted_before_it() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     let ticket = log.submit(&[b"one"]).unwrap();
-    assert_eq!(log.append(b"two").unwrap(), Lsn(2));
-    assert_eq!(ticket.poll().unwrap().unwrap(), range(1, 2));
+    assert_eq!(log.append(b"two").unwrap().lsn(), Lsn(2));
+    assert_eq!(ticket.poll().unwrap().unwrap().lsns(), range(1, 2));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_ticket_that_is_dropped_changes_nothing() {
         drop(log.submit(&[b"a record"]).unwrap());
     }
     assert_eq!(
-        log.submit(&[b"last"]).unwrap().wait().unwrap(),
+        log.submit(&[b"last"]).unwrap().wait().unwrap().lsns(),
         range(101, 102)
     );
 }
@@ -116,9 +116,9 @@ fn what_is_in_flight_is_committed_when_the_log_is_dropped_or_closed() {
         } else {
             drop(log);
         }
-        assert_eq!(polled.poll().unwrap().unwrap(), range(1, 2));
-        assert_eq!(waited.wait().unwrap(), range(2, 3));
-        assert_eq!(told.try_recv().unwrap(), range(3, 4));
+        assert_eq!(polled.poll().unwrap().unwrap().lsns(), range(1, 2));
+        assert_eq!(waited.wait().unwrap().lsns(), range(2, 3));
+        assert_eq!(told.try_recv().unwrap().lsns(), range(3, 4));
         let log = options.open(dir.path()).unwrap();
         assert_eq!(log.bounds(), range(1, 4));
     }
@@ -139,7 +139,7 @@ fn a_log_can_be_opened_again_while_a_thread_has_just_waited_for_a_ticket() {
         let log = options().open(dir.path()).unwrap();
         assert_eq!(log.bounds(), range(1, round + 1));
         drop(log);
-        assert_eq!(waiter.join().unwrap(), range(round, round + 1));
+        assert_eq!(waiter.join().unwrap().lsns(), range(round, round + 1));
     }
 }
 
@@ -191,7 +191,7 @@ fn a_callback_is_called_once_with_what_its_ticket_would_say() {
         assert_eq!(told.len(), 300);
         let full = told.iter().filter(|(n, _)| n % 3 > 0);
         full.fold(1, |first, (n, told)| {
-            assert_eq!(*told, range(first, first + n % 3));
+            assert_eq!(told.lsns(), range(first, first + n % 3));
             first + n % 3
         });
     }
@@ -291,7 +291,7 @@ fn the_last_callback_may_drop_the_log() {
         log.submit_then(&[b"a record"], last).unwrap();
         drop(log);
         go.send(()).unwrap();
-        assert_eq!(gone.recv().unwrap(), range(round, round + 1));
+        assert_eq!(gone.recv().unwrap().lsns(), range(round, round + 1));
         assert_eq!(
             threads().open(dir.path()).unwrap().bounds(),
             range(1, round + 1)
@@ -382,7 +382,7 @@ fn a_full_disk_answers_the_tickets_that_do_not_fit_any_more() {
         .collect();
     assert_eq!(told, [true, true, true, false, false, false]);
     sim.set_budget(None);
-    assert_eq!(log.append(b"fits again").unwrap(), Lsn(4));
+    assert_eq!(log.append(b"fits again").unwrap().lsn(), Lsn(4));
     assert_eq!(payloads(&log).unwrap().len(), 4);
 }
 
@@ -425,15 +425,15 @@ fn append_from_threads(sim: &SimDisk, mode: SyncMode, look: impl Fn(&[(u64, Vec<
                     let own = payload(thread, n);
                     match n % 3 {
                         0 => {
-                            let lsn = log.append(&own).unwrap();
+                            let lsn = log.append(&own).unwrap().lsn();
                             acknowledged.lock().unwrap().push((lsn.0, own));
                         }
                         1 => tickets.push((log.submit(&[&own]).unwrap(), own)),
                         _ => {
                             let acknowledged = Arc::clone(acknowledged);
                             let payload = own.clone();
-                            let done = move |range: Result<Range<Lsn>, Error>| {
-                                let lsn = range.unwrap().start.0;
+                            let done = move |appended: Result<Appended, Error>| {
+                                let lsn = appended.unwrap().lsns().start.0;
                                 acknowledged.lock().unwrap().push((lsn, payload));
                             };
                             log.submit_then(&[&own], done).unwrap();
@@ -446,7 +446,7 @@ fn append_from_threads(sim: &SimDisk, mode: SyncMode, look: impl Fn(&[(u64, Vec<
                     }
                 }
                 for (ticket, own) in tickets {
-                    let lsn = ticket.wait().unwrap().start.0;
+                    let lsn = ticket.wait().unwrap().lsns().start.0;
                     acknowledged.lock().unwrap().push((lsn, own));
                 }
             });

@@ -71,7 +71,7 @@ fn check_prefix(path: &Path, groups: &[Vec<&[u8]>], whole: usize, what: &str) {
     assert_eq!(payloads(&log).unwrap(), expected, "{what}");
     let next = Lsn(expected.len() as u64 + 1);
     assert_eq!(
-        log.append(b"appended after recovery").unwrap(),
+        log.append(b"appended after recovery").unwrap().lsn(),
         next,
         "{what}"
     );
@@ -211,7 +211,7 @@ fn d18_records_after_a_recovery_are_not_stranded() {
         write(dir.path(), &segment(1), &torn);
         let log = options().open(dir.path()).unwrap();
         // As long as the lost one: what stood behind that would parse as its successor.
-        let lsn = log.append(b"new, not lost!").unwrap();
+        let lsn = log.append(b"new, not lost!").unwrap().lsn();
         assert_eq!(lsn, Lsn(torn_group as u64 + 1));
         drop(log);
         let log = options().open(dir.path()).unwrap();

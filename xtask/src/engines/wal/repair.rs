@@ -57,6 +57,7 @@ fn store(disk: &Disk, wal: wal::Wal) -> Store {
         subject: LOG,
         wal: Some(wal),
         unsynced: Vec::new(),
+        chain: None,
     }
 }
 

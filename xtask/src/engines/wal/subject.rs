@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
-use wal::{Lsn, Wal};
+use wal::{Expectation, Lsn, Wal};
 
 use crashtest::content::{identify, payload};
 
@@ -60,6 +60,11 @@ pub(crate) const FAULTED_CUTS: &[Op] = &[
     Op::CutNewest,
     Op::CutAll,
     Op::Submit,
+    Op::AppendLarge,
+    // Does not fit into what is left of the segment, while the one that is built on it does: the disk is
+    // full at every size, so also exactly between the two.
+    Op::ChainFirst,
+    Op::ChainSecond,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +77,10 @@ pub(crate) enum Op {
     AppendBatch,
     /// Submit two records, and wait for the second: one group of two appends.
     Submit,
+    /// Submit a record over three sectors, for the next letter to be built on.
+    ChainFirst,
+    /// Append a small record, if what it is built on is there: the last of these.
+    ChainSecond,
     Rotate,
     /// Give up every record but the newest.
     Truncate,
@@ -114,7 +123,12 @@ pub(crate) struct Store {
     pub(crate) wal: Option<Wal>,
     /// The last record of each write that the log does not call durable yet.
     pub(crate) unsynced: Vec<Lsn>,
+    /// What the next of a chain that this handle has begun is built on.
+    pub(crate) chain: Option<Expectation>,
 }
+
+/// The index of a record that the next of its chain is built on.
+const CHAIN_FIRST: usize = 7;
 
 impl WalSubject {
     fn open_wal(self, disk: &Disk) -> wal::Result<Wal> {
@@ -132,9 +146,11 @@ impl WalSubject {
 impl Store {
     /// The open log; a closed one is opened again.
     fn wal(&mut self) -> Outcome<&Wal> {
-        let wal = match self.wal.take() {
-            Some(wal) => wal,
-            None => self.subject.open_wal(&self.disk)?,
+        let wal = if let Some(wal) = self.wal.take() {
+            wal
+        } else {
+            self.chain = None;
+            self.subject.open_wal(&self.disk)?
         };
         Ok(self.wal.insert(wal))
     }
@@ -173,15 +189,57 @@ impl Store {
     }
 }
 
+/// Submits `first`, and returns what is built on it, whatever becomes of it.
+fn begin_chain(store: &mut Store, first: &[u8]) -> Outcome<()> {
+    let wal = store.wal()?;
+    let base = wal.expectation();
+    let ticket = wal.submit_at(base, &[first])?;
+    let done = ticket.wait();
+    store.chain = Some(base.after(1));
+    done?;
+    Ok(())
+}
+
+/// Appends `second` behind the first one of the chain; nothing if that is not the last record.
+fn go_on_with_chain(store: &mut Store, second: &[u8]) -> Outcome<()> {
+    let chain = store.chain;
+    let wal = store.wal()?;
+    let expected = match chain {
+        Some(expected) => expected,
+        // A chain from before the log was opened, of which there is what there is.
+        None if ends_with_first(wal)? => wal.expectation(),
+        None => return Ok(()),
+    };
+    match wal.submit_at(expected, &[second])?.wait() {
+        Ok(_) | Err(wal::Error::Refused { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn ends_with_first(wal: &Wal) -> Outcome<bool> {
+    let bounds = wal.bounds();
+    if bounds.is_empty() {
+        return Ok(false);
+    }
+    let last = wal.records(Lsn(bounds.end.0 - 1)).next();
+    let last = last.ok_or("the last record cannot be read")??;
+    Ok(identify(&last.payload).is_some_and(|(_, index)| index == CHAIN_FIRST))
+}
+
 /// The records that operation `n` writes: their lengths.
 pub(crate) fn lengths(op: Op) -> &'static [usize] {
     match op {
-        Op::AppendSmall => &[20],
-        Op::AppendLarge => &[1100],
+        Op::AppendSmall | Op::ChainSecond => &[20],
+        Op::AppendLarge | Op::ChainFirst => &[1100],
         Op::AppendBatch => &[380, 376],
         Op::Submit => &[20, 20],
         _ => &[],
     }
+}
+
+/// The index that the `i`th record of an operation carries.
+fn index(op: Op, i: usize) -> usize {
+    if op == Op::ChainFirst { CHAIN_FIRST } else { i }
 }
 
 /// A reader that waits must see the durable ones among `records`, from `first` on, and no other.
@@ -223,6 +281,8 @@ impl Subject for WalSubject {
             Alphabet::Cut => vec![
                 Op::AppendBatch,
                 Op::Submit,
+                Op::ChainFirst,
+                Op::ChainSecond,
                 Op::Rotate,
                 Op::Empty,
                 Op::Checkpoint,
@@ -303,6 +363,7 @@ impl Subject for WalSubject {
             subject: *self,
             wal: Some(wal),
             unsynced: Vec::new(),
+            chain: None,
         })
     }
 
@@ -310,7 +371,7 @@ impl Subject for WalSubject {
         let payloads: Vec<Vec<u8>> = lengths(*op)
             .iter()
             .enumerate()
-            .map(|(i, len)| payload(n, i, *len))
+            .map(|(i, len)| payload(n, index(*op, i), *len))
             .collect();
         if *op == Op::Close {
             // The log is opened by whatever comes next, so that a crash can come before.
@@ -319,6 +380,19 @@ impl Subject for WalSubject {
             }
             store.unsynced.clear();
             return Ok(Survives::PowerLoss);
+        }
+        match (op, payloads.as_slice()) {
+            (Op::ChainFirst, [first]) => {
+                begin_chain(store, first)?;
+                return store.promise(*op);
+            }
+            (Op::ChainSecond, [second]) => {
+                go_on_with_chain(store, second)?;
+                return store.promise(*op);
+            }
+            // What a chain was built on may be gone.
+            (Op::CutNewest | Op::CutAll, _) => store.chain = None,
+            _ => {}
         }
         let wal = store.wal()?;
         match (op, payloads.as_slice()) {
@@ -349,7 +423,10 @@ impl Subject for WalSubject {
             (Op::Background, _) => {
                 wal.run_background()?;
             }
-            (Op::AppendSmall | Op::AppendLarge | Op::Close, _) => {}
+            (
+                Op::AppendSmall | Op::AppendLarge | Op::ChainFirst | Op::ChainSecond | Op::Close,
+                _,
+            ) => {}
         }
         store.promise(*op)
     }
@@ -384,9 +461,15 @@ impl Subject for WalSubject {
 
     fn model(&self, before: &State, op: &Op, n: u64) -> State {
         let mut after = before.clone();
-        after
-            .records
-            .extend((0..lengths(*op).len()).map(|index| (n, index)));
+        let is_built_on_nothing = *op == Op::ChainSecond
+            && before
+                .records
+                .last()
+                .is_none_or(|(_, index)| *index != CHAIN_FIRST);
+        if !is_built_on_nothing {
+            let indices = (0..lengths(*op).len()).map(|i| index(*op, i));
+            after.records.extend(indices.map(|index| (n, index)));
+        }
         match op {
             Op::Truncate if !after.records.is_empty() => {
                 after.first += after.records.len() as u64 - 1;
@@ -446,6 +529,7 @@ impl Subject for WalSubject {
         match op {
             Op::AppendSmall | Op::AppendLarge | Op::AppendBatch => "append",
             Op::Submit => "submit",
+            Op::ChainFirst | Op::ChainSecond => "chain",
             Op::Rotate => "rotate",
             Op::Truncate | Op::Empty => "truncate",
             Op::Checkpoint => "checkpoint",
