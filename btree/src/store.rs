@@ -177,9 +177,9 @@ impl Store {
         let generation = self.generation.load(Ordering::Acquire);
         let record = work.take_changes().into_record(generation);
         match self.log.append(&record) {
-            Ok(lsn) => {
+            Ok(record_at) => {
                 add(&self.counters.logged, record.len() as u64);
-                let head = self.publish(work, lsn);
+                let head = self.publish(work, record_at.lsn());
                 self.acknowledge(&head, is_durable)
             }
             Err(error) => {
