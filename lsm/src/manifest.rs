@@ -123,7 +123,7 @@ impl Manifest {
         let mut bytes = 0;
         for part in &parts {
             // Durable: this part. The last one makes all of them count.
-            let lsn = self.log.append(part)?;
+            let lsn = self.log.append(part)?.lsn();
             first.get_or_insert(lsn);
             bytes += part.len();
         }
@@ -140,8 +140,8 @@ impl Manifest {
 fn fold(log: &Wal, path: &Path) -> Result<Option<Root>> {
     let mut fold = Fold::new(path.to_owned());
     let mut records = log.records(log.bounds().start);
-    while let Some((lsn, payload)) = records.read()? {
-        fold.add(lsn, payload)?;
+    while let Some((location, payload)) = records.read()? {
+        fold.add(location.lsn(), payload)?;
     }
     fold.end()
 }

@@ -298,7 +298,8 @@ fn replay(store: &Store, recovery: &mut Recovery) -> Result<()> {
     let mut records = store.log.records(floor.next());
     let total = bounds.end.0.saturating_sub(floor.0 + 1);
     let mut done = 0;
-    while let Some((lsn, payload)) = records.read()? {
+    while let Some((location, payload)) = records.read()? {
+        let lsn = location.lsn();
         done += 1;
         match known.find(lsn, payload, &store.log_path())? {
             Some((tree, record)) => {

@@ -1,10 +1,9 @@
 //! [`Ticket`]: a write that is not waited for yet.
 
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use durable_io::engine::Signal;
-use wal::Lsn;
+use wal::Appended;
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
@@ -42,7 +41,7 @@ impl InFlight {
         self.outcome.known.wake();
     }
 
-    fn appended(&self, appended: wal::Result<Range<Lsn>>) -> Result<u64> {
+    fn appended(&self, appended: wal::Result<Appended>) -> Result<u64> {
         let versions = self.store.note_appended(appended)?;
         let last = versions.end - 1;
         self.store.publish(&self.batch, &self.trees, versions);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use durable_io::engine::Failure;
 use sstable::Kind;
-use wal::Lsn;
+use wal::{Appended, Lsn};
 
 use crate::batch::Batch;
 use crate::error::Result;
@@ -124,9 +124,12 @@ impl Store {
     }
 
     /// The versions of what was appended; a failure ends all writing, unless it changed nothing.
-    pub(crate) fn note_appended(&self, appended: wal::Result<Range<Lsn>>) -> Result<Range<u64>> {
+    pub(crate) fn note_appended(&self, appended: wal::Result<Appended>) -> Result<Range<u64>> {
         match appended {
-            Ok(appended) => Ok(appended.start.0..appended.end.0),
+            Ok(appended) => {
+                let lsns = appended.lsns();
+                Ok(lsns.start.0..lsns.end.0)
+            }
             Err(error) => {
                 let error = self.note(error.into());
                 if self.health.is_poisoned() {
