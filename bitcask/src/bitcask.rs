@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use durable_io::Background;
+use durable_io::engine::{Value, Worker};
 
-use crate::background::Workers;
 use crate::batch::{Batch, Expected};
 use crate::error::Result;
 use crate::keydir::Found;
@@ -12,7 +12,6 @@ use crate::record::Kind;
 use crate::snapshot::{Keys, Snapshot};
 use crate::stats::{FileSpace, MergeReport, Recovery, Stats, Verified};
 use crate::store::Store;
-use crate::value::Value;
 
 /// An open store. Made by [`Options::open`](crate::Options::open).
 ///
@@ -24,7 +23,8 @@ use crate::value::Value;
 /// and says whether that worked.
 #[derive(Debug)]
 pub struct Bitcask {
-    workers: Option<Workers>,
+    /// None under [`Background::Inline`].
+    workers: Vec<Worker>,
     store: Arc<Store>,
     recovery: Recovery,
 }
@@ -38,8 +38,8 @@ impl Bitcask {
     ) -> Result<Self> {
         let store = Arc::new(store);
         let workers = match background {
-            Background::Threads => Some(Workers::start(&store, merge_rate)?),
-            Background::Inline => None,
+            Background::Threads => store.start_workers(merge_rate)?,
+            Background::Inline => Vec::new(),
         };
         Ok(Self {
             workers,
@@ -268,7 +268,7 @@ impl Bitcask {
     /// [`Error::Disk`](crate::Error::Disk): the store is poisoned. Neither a full disk nor damage is an
     /// error here: [`merge`](Bitcask::merge) reports them.
     pub fn run_background(&self) -> Result<bool> {
-        if self.workers.is_some() {
+        if !self.workers.is_empty() {
             return Ok(false);
         }
         self.store.run_one_step()
@@ -290,7 +290,7 @@ impl Bitcask {
 
 impl Drop for Bitcask {
     fn drop(&mut self) {
-        self.workers = None;
-        self.store.unlock();
+        self.workers.clear();
+        self.store.home.unlock();
     }
 }

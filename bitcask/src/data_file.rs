@@ -3,12 +3,14 @@
 //! [format]: crate::format
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use durable_io::checksum::{Place, checksum_at};
+use durable_io::checksum::Place;
 use durable_io::codec::{Decoder, put};
+use durable_io::engine::{BadHeader, Format, Lender};
 use durable_io::{Dir, File, Map};
 
 use crate::error::{Corruption, Error, Result};
@@ -21,9 +23,10 @@ pub(crate) const FILE_HEADER_SIZE: usize = 64;
 /// [`FILE_HEADER_SIZE`] as the offset of the first group.
 pub(crate) const FIRST_GROUP: u64 = FILE_HEADER_SIZE as u64;
 
-const MAGIC: &[u8; 8] = b"bcskdata";
-/// Where the check stands.
-const CHECK: usize = 12;
+const FORMAT: Format = Format {
+    magic: *b"bcskdata",
+    version: VERSION,
+};
 /// How much of an unmapped record is read at first: most records in one call.
 const FIRST_READ: u64 = 1024;
 
@@ -38,14 +41,10 @@ pub(crate) struct FileHeader {
 impl FileHeader {
     pub(crate) fn encode(&self) -> [u8; FILE_HEADER_SIZE] {
         let mut out = [0; FILE_HEADER_SIZE];
-        put(&mut out, 0, MAGIC);
-        put(&mut out, 8, &VERSION.to_le_bytes());
         put(&mut out, 16, &self.store_id.to_le_bytes());
         put(&mut out, 24, &self.number.to_le_bytes());
         put(&mut out, 32, &self.id.to_le_bytes());
-        // The check is computed over the header with zeros where the check will be.
-        let check = checksum_at(self.place(), &out);
-        put(&mut out, CHECK, &check.to_le_bytes());
+        FORMAT.seal(&mut out, self.place());
         out
     }
 
@@ -61,28 +60,27 @@ impl FileHeader {
     pub(crate) fn decode(bytes: &[u8], number: u64) -> Result<Self, Bad> {
         let short = Bad::at(0, Corruption::Length);
         let bytes = bytes.get(..FILE_HEADER_SIZE).ok_or(short)?;
-        let mut decoder = Decoder::new(bytes);
-        if decoder.bytes(MAGIC.len()) != Some(MAGIC) {
-            return Err(Bad::at(0, Corruption::Magic));
-        }
-        let version = decoder.u32().ok_or(short)?;
-        let check = decoder.u32().ok_or(short)?;
-        let header = Self {
-            store_id: decoder.u64().ok_or(short)?,
-            number: decoder.u64().ok_or(short)?,
-            id: decoder.u64().ok_or(short)?,
+        let decode = |fields: &mut Decoder<'_>| {
+            Some(Self {
+                store_id: fields.u64()?,
+                number: fields.u64()?,
+                id: fields.u64()?,
+            })
         };
-        let mut covered = [0; FILE_HEADER_SIZE];
-        put(&mut covered, 0, bytes);
-        put(&mut covered, CHECK, &[0; 4]);
-        if checksum_at(header.place(), &covered) != check || header.number != number {
+        let opened = FORMAT.open(bytes, |fields| Some(decode(fields)?.place()));
+        let mut fields = opened.map_err(|bad| match bad {
+            BadHeader::Length => short,
+            BadHeader::Magic => Bad::at(0, Corruption::Magic),
+            BadHeader::Checksum => Bad::at(0, Corruption::Checksum),
+            // A version that there never was is none of ours.
+            BadHeader::Version(0) => Bad::at(0, Corruption::NotZero),
+            BadHeader::Version(newer) => Bad::Newer(newer),
+        })?;
+        let header = decode(&mut fields).ok_or(short)?;
+        if header.number != number {
             return Err(Bad::at(0, Corruption::Checksum));
         }
-        // After the check: a flipped bit is damage, not a newer version.
-        if version > VERSION {
-            return Err(Bad::Newer(version));
-        }
-        if decoder.rest().iter().any(|&byte| byte != 0) || version == 0 {
+        if fields.rest().iter().any(|&byte| byte != 0) {
             return Err(Bad::at(0, Corruption::NotZero));
         }
         Ok(header)
@@ -431,6 +429,14 @@ impl DataFile {
     /// The checked record in `bytes`, which stand at `offset`.
     pub(crate) fn decode<'b>(&self, bytes: &'b [u8], offset: u64) -> Result<Record<'b>> {
         decode_record(bytes, self.place(offset)).map_err(|reason| self.corrupt(offset, reason))
+    }
+}
+
+impl Lender for DataFile {
+    fn lend(&self, range: Range<u64>) -> &[u8] {
+        let len = usize::try_from(range.end - range.start).ok();
+        let bytes = len.and_then(|len| self.mapped(range.start, len));
+        bytes.expect("a value is lent of bytes that are mapped")
     }
 }
 

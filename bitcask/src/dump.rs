@@ -1,10 +1,10 @@
 //! What stands in a store's files, as text, damage included, for people.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 
+use durable_io::engine::{Shown, Text};
 use durable_io::{Dir, Disk};
 
 use crate::data_file::{FILE_HEADER_SIZE, FIRST_GROUP, FileHeader};
@@ -24,9 +24,6 @@ pub enum Detail {
     Records,
 }
 
-/// How many bytes of a key are shown.
-const SHOWN: usize = 40;
-
 /// Writes what stands in the files of the store in `dir` to `out`, as text. Lines that begin with `!`
 /// are what is wrong.
 ///
@@ -40,6 +37,7 @@ const SHOWN: usize = 40;
 /// [`Error::Disk`] if something cannot be read, [`Error::Output`] if `out` fails. Damage is no error.
 pub fn dump(disk: &Disk, dir: impl AsRef<Path>, detail: Detail, out: &mut dyn Write) -> Result<()> {
     let dir = disk.open_dir(dir.as_ref())?;
+    let out = Text::new(out);
     let mut dump = Dump { dir, detail, out };
     let manifest = dump.manifest()?;
     let mut listed: Vec<Numbered> = dump
@@ -78,23 +76,20 @@ pub fn dump(disk: &Disk, dir: impl AsRef<Path>, detail: Detail, out: &mut dyn Wr
 struct Dump<'a> {
     dir: Dir,
     detail: Detail,
-    out: &'a mut dyn Write,
+    out: Text<'a>,
 }
 
 impl Dump<'_> {
     fn line(&mut self, text: fmt::Arguments<'_>) -> Result<()> {
-        writeln!(self.out, "{text}").map_err(|source: io::Error| Error::Output {
-            source: Arc::new(source),
-        })
+        Ok(self.out.line(text)?)
     }
 
     /// Shows `error` if it is about content; passes on any other.
     fn wrong(&mut self, error: Error) -> Result<()> {
         match error {
-            Error::Corrupt { offset, reason, .. } => {
-                self.line(format_args!("! {offset:>10}  {reason}"))
-            }
-            Error::UnsupportedVersion { version, .. } => {
+            Error::Corrupt { offset, reason, .. } => Ok(self.out.damage(offset, reason)?),
+            Error::UnsupportedVersion(newer) => {
+                let version = newer.version;
                 self.line(format_args!("! format version {version} is not known"))
             }
             other => Err(other),
@@ -197,9 +192,13 @@ impl Dump<'_> {
                 if shows {
                     let what = match record.kind {
                         Kind::Put => {
-                            format!("put     {} = {} bytes", Key(record.key), record.value.len())
+                            format!(
+                                "put     {} = {} bytes",
+                                Shown(record.key),
+                                record.value.len()
+                            )
                         }
-                        Kind::Delete => format!("delete  {}", Key(record.key)),
+                        Kind::Delete => format!("delete  {}", Shown(record.key)),
                     };
                     records.push(format!("    {offset:>10}  {what}"));
                 }
@@ -225,7 +224,7 @@ impl Dump<'_> {
                 Step::Bad { offset, reason } => (offset, reason.to_string()),
                 _ => (at, "no group where one should be".to_owned()),
             };
-            self.line(format_args!("! {offset:>10}  {what}"))?;
+            self.out.damage(offset, what)?;
             scan.skip();
             if scan.seek()?.is_none() {
                 return self.line(format_args!(
@@ -248,19 +247,5 @@ impl Dump<'_> {
                 "! {name}: {len} bytes that are not a hint of this file; it is not used"
             ))
         }
-    }
-}
-
-/// A key for people: as text where it is text.
-struct Key<'a>(&'a [u8]);
-
-impl fmt::Display for Key<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.0.get(..SHOWN).unwrap_or(self.0);
-        write!(f, "\"{}\"", shown.escape_ascii())?;
-        if shown.len() < self.0.len() {
-            write!(f, "… of {} bytes", self.0.len())?;
-        }
-        Ok(())
     }
 }

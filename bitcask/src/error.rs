@@ -1,7 +1,8 @@
 //! The one error of this crate.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+
+use durable_io::engine::{InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion};
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -28,11 +29,8 @@ pub enum Error {
     },
     /// An earlier write or sync failed, so nobody knows what of it is on the disk. Reads of durable
     /// data go on; reopen the store to recover.
-    #[error("the store is poisoned by an earlier failed write or sync; reopen it to recover")]
-    Poisoned {
-        /// The failure.
-        source: Arc<durable_io::Error>,
-    },
+    #[error(transparent)]
+    Poisoned(#[from] Poisoned),
     /// A key or a batch, or the number of data files, is over its limit. Nothing was written.
     #[error("a {what} of {size} is over the limit of {limit}")]
     TooLarge {
@@ -53,37 +51,17 @@ pub enum Error {
         limit: u64,
     },
     /// The file was written by a newer version of this crate.
-    #[error("{} has format version {version}; this program reads up to {supported}", path.display())]
-    UnsupportedVersion {
-        /// The file.
-        path: PathBuf,
-        /// Its format version.
-        version: u32,
-        /// The newest version that can be read.
-        supported: u32,
-    },
+    #[error(transparent)]
+    UnsupportedVersion(#[from] UnsupportedVersion),
     /// An option has a value that the store cannot work with. Nothing was changed.
-    #[error("option {option} cannot be {value}: {rule}")]
-    InvalidOption {
-        /// The option's name.
-        option: &'static str,
-        /// What was asked for.
-        value: u64,
-        /// What is allowed.
-        rule: &'static str,
-    },
+    #[error(transparent)]
+    InvalidOption(#[from] InvalidOption),
     /// The system refused a thread for the background work. The store was not opened.
-    #[error("cannot start the store's background thread")]
-    Thread {
-        /// What the system answered.
-        source: Arc<std::io::Error>,
-    },
+    #[error(transparent)]
+    Thread(#[from] NoThread),
     /// The text of [`dump()`](crate::dump()) could not be written to where it goes.
-    #[error("cannot write the text of a dump")]
-    Output {
-        /// What the writer answered.
-        source: Arc<std::io::Error>,
-    },
+    #[error(transparent)]
+    Output(#[from] NoOutput),
 }
 
 impl Error {

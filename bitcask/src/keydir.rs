@@ -14,11 +14,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use siphasher::sip::SipHasher13;
 
+use durable_io::engine::Value;
+
 use crate::data_file::DataFile;
 use crate::error::{Error, Result};
 use crate::record::{Kind, decode_record};
 use crate::table::{Loc, Table};
-use crate::value::Value;
 
 /// Each shard has a lock, and grows alone: a pause is that of one shard.
 pub(crate) const SHARDS: usize = 64;
@@ -174,15 +175,16 @@ impl Found {
     /// Its value; `None` if it is a tombstone.
     pub(crate) fn into_value(self) -> Option<Value> {
         let Spot { file, offset } = self.spot;
-        let value = match self.owned {
-            Some(record) => Value::owned(record, self.value_len),
-            None => Value::lent(
-                file,
-                offset + (self.size - self.value_len) as u64,
-                self.value_len,
-            ),
-        };
-        (self.kind == Kind::Put).then_some(value)
+        if self.kind != Kind::Put {
+            return None;
+        }
+        // The last bytes of the record.
+        let start = self.size - self.value_len;
+        Some(match self.owned {
+            Some(record) => Value::owned(record, start..self.size)
+                .expect("a record that was decoded has the size that its header says"),
+            None => Value::lent(file, offset + start as u64..offset + self.size as u64),
+        })
     }
 }
 

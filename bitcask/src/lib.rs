@@ -78,6 +78,7 @@ mod data_file;
 mod dump;
 mod error;
 mod hint;
+mod history;
 mod keydir;
 mod limits;
 mod load;
@@ -95,7 +96,6 @@ mod space;
 mod stats;
 mod store;
 mod table;
-mod value;
 mod verify;
 mod writer;
 
@@ -105,6 +105,9 @@ pub mod format {}
 pub use batch::Batch;
 pub use bitcask::Bitcask;
 pub use dump::{Detail, dump};
+pub use durable_io::engine::{
+    Failure, InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion, Value,
+};
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Result};
 pub use limits::{
@@ -115,7 +118,6 @@ pub use options::Options;
 pub use policy::MergePolicy;
 pub use snapshot::{Entries, Keys, Snapshot};
 pub use stats::{FileSpace, MergeReport, Progress, Recovery, Stats, Verified, Why};
-pub use value::Value;
 
 /// Compiles the examples of the read-me.
 #[cfg(doctest)]

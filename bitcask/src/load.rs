@@ -15,7 +15,9 @@ use crate::record::Kind;
 use crate::recover::{Request, count_tombstone};
 use crate::scan::Indexed;
 use crate::stats::Progress;
-use crate::store::lock;
+
+/// A thread that panics takes the opening with it.
+const POISONED: &str = "no thread that loads has panicked";
 
 /// The key of the record that is loaded.
 #[derive(Debug)]
@@ -96,12 +98,10 @@ impl<'a> Loader<'a> {
             });
             loaded.into_iter().collect::<Result<()>>()?;
             files_done += wave.len() as u64;
-            if let Some(progress) = &self.request.progress {
-                progress.tell(Progress {
-                    files_done,
-                    files: sealed.len() as u64,
-                });
-            }
+            self.request.progress.tell(Progress {
+                files_done,
+                files: sealed.len() as u64,
+            });
         }
         Ok(())
     }
@@ -124,12 +124,12 @@ impl<'a> Loader<'a> {
                             return;
                         }
                         let result = work(nth);
-                        lock(&results).push((nth, result));
+                        results.lock().expect(POISONED).push((nth, result));
                     }
                 });
             }
         });
-        let mut results = results.into_inner().unwrap_or_default();
+        let mut results = results.into_inner().expect(POISONED);
         results.sort_by_key(|(nth, _)| *nth);
         results.into_iter().map(|(_, result)| result).collect()
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use durable_io::checksum::{Place, checksum};
 use durable_io::codec::{Decoder, Encoder, put};
+use durable_io::engine::UnsupportedVersion;
 use durable_io::{Dir, replace_file};
 
 use crate::data_file::FIRST_GROUP;
@@ -175,11 +176,11 @@ impl Bad {
                 offset,
                 reason,
             },
-            Self::Newer(version) => Error::UnsupportedVersion {
+            Self::Newer(version) => Error::UnsupportedVersion(UnsupportedVersion {
                 path,
                 version,
                 supported: VERSION,
-            },
+            }),
         }
     }
 }

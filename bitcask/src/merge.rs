@@ -17,7 +17,7 @@ use crate::policy::{MergePolicy, Plan};
 use crate::record::{Kind, Record};
 use crate::scan::{Scan, Step};
 use crate::stats::MergeReport;
-use crate::store::{Store, lock};
+use crate::store::Store;
 use crate::table::Loc;
 use output::Output;
 
@@ -78,7 +78,7 @@ impl Store {
     pub(crate) fn merge_all(&self) -> Result<MergeReport> {
         let mut total = MergeReport::default();
         // Held across I/O: there is one merge at a time.
-        let mut merging = lock(&self.merge);
+        let mut merging = self.health.lock(&self.merge);
         while self.step(&mut merging)?.is_some() {}
         merging.report = MergeReport::default();
         let eager = MergePolicy::eager(self.settings.data_file_size);
@@ -100,7 +100,7 @@ impl Store {
     /// wrote, or `None` if there was nothing to do.
     pub(crate) fn merge_step(&self, may_begin: bool) -> Result<Option<u64>> {
         // Held across I/O: there is one merge at a time.
-        let mut merging = lock(&self.merge);
+        let mut merging = self.health.lock(&self.merge);
         if may_begin && merging.job.is_none() && merging.plan.is_empty() {
             let last = std::mem::take(&mut merging.report);
             // If it gave nothing back, neither would the next one, before another file is sealed.
@@ -122,7 +122,7 @@ impl Store {
         let Some(mut job) = merging.job.take() else {
             merging.is_tight = false;
             // What a full disk has taken is held back again.
-            let held = lock(&self.reserve).hold();
+            let held = self.health.lock(&self.reserve).hold();
             held.map_err(|error| self.poison_unless_full(error))?;
             return Ok(None);
         };
@@ -212,7 +212,7 @@ impl Store {
     }
 
     fn entry_of(&self, file: &DataFile) -> Option<FileEntry> {
-        let manifest = lock(&self.manifest);
+        let manifest = self.health.lock(&self.manifest);
         let mut entries = manifest.files.iter();
         entries.find(|entry| entry.number == file.number).copied()
     }
@@ -222,7 +222,7 @@ impl Store {
         let Some(entry) = self.entry_of(file) else {
             return Err(file.corrupt(0, crate::error::Corruption::MissingFile));
         };
-        match Hint::load(&self.dir, &entry) {
+        match Hint::load(self.dir(), &entry) {
             Some(hint) => Ok(hint),
             None => Hint::scan(file, &entry, &self.keydir.hasher),
         }
@@ -231,7 +231,7 @@ impl Store {
     /// Writes the hint of data file `number`, if it is still a file of the store and has none.
     pub(crate) fn write_hint(&self, number: u64) {
         // A merge may not remove the file meanwhile: its hint would stay.
-        let _turn = lock(&self.merge);
+        let _turn = self.health.lock(&self.merge);
         let files = self.files();
         let Some(file) = files.in_order().find(|file| file.number == number) else {
             return;
@@ -239,10 +239,10 @@ impl Store {
         let Some(entry) = self.entry_of(file) else {
             return;
         };
-        if Hint::load(&self.dir, &entry).is_none() {
+        if Hint::load(self.dir(), &entry).is_none() {
             // A hint that cannot be made or written is like one that is not there: damage of the file
             // is found when it is read, and the next open scans it.
-            drop(hint::write(&self.dir, file, &entry, &self.keydir.hasher));
+            drop(hint::write(self.dir(), file, &entry, &self.keydir.hasher));
         }
     }
 

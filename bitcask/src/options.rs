@@ -1,10 +1,10 @@
 //! [`Options`]: how a store is opened.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use durable_io::{Background, Dir, Disk, Lock, SyncMode};
+use durable_io::engine::{self, InvalidOption, StoreDir, open_store};
+use durable_io::{Background, Disk, SyncMode};
 
 use crate::bitcask::Bitcask;
 use crate::error::{Error, Result};
@@ -24,22 +24,6 @@ const DEFAULT_RESERVE: u64 = 4 << 20;
 /// More threads do not open a store faster.
 const MOST_THREADS: usize = 16;
 
-/// Who is told how far opening has come.
-#[derive(Clone)]
-pub(crate) struct Progressed(Arc<dyn Fn(Progress) + Send + Sync>);
-
-impl Progressed {
-    pub(crate) fn tell(&self, progress: Progress) {
-        (self.0)(progress);
-    }
-}
-
-impl fmt::Debug for Progressed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Progressed")
-    }
-}
-
 /// How a store is opened: `Options::new().sync(..).open("store")`.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -49,7 +33,7 @@ pub struct Options {
     auto_merge: bool,
     background: Background,
     disk: Disk,
-    progress: Option<Progressed>,
+    progress: engine::Progress<Progress>,
     data_file_size: u64,
     merge_rate: Option<u64>,
     reserve: u64,
@@ -66,7 +50,7 @@ impl Default for Options {
             auto_merge: true,
             background: Background::default(),
             disk: Disk::default(),
-            progress: None,
+            progress: engine::Progress::default(),
             data_file_size: DEFAULT_DATA_FILE_SIZE,
             merge_rate: None,
             reserve: DEFAULT_RESERVE,
@@ -131,7 +115,7 @@ impl Options {
     /// nobody is told.
     #[must_use]
     pub fn progress(mut self, tell: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        self.progress = Some(Progressed(Arc::new(tell)));
+        self.progress = engine::Progress::new(tell);
         self
     }
 
@@ -198,10 +182,9 @@ impl Options {
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Bitcask> {
         self.check()?;
         // Durable: the directory's own name. Only now may anything in it be relied on.
-        let held = self.disk.create_dir(dir.as_ref())?;
-        let lock = held.try_lock(names::LOCK)?;
+        let store_dir = open_store(&self.disk, dir, names::LOCK)?;
         let (background, rate) = (self.background, self.merge_rate);
-        let (store, recovery) = self.open_in(held, Some(lock))?;
+        let (store, recovery) = self.open_in(store_dir, false)?;
         Bitcask::start(store, background, rate, recovery)
     }
 
@@ -222,10 +205,12 @@ impl Options {
     /// [`Error::Corrupt`], a missing one [`Error::Disk`].
     pub fn open_read_only(self, dir: impl AsRef<Path>) -> Result<Snapshot> {
         self.check()?;
-        let dir = self.disk.open_dir(dir.as_ref())?;
+        let path = dir.as_ref();
         loop {
+            let store_dir = StoreDir::open_read_only(&self.disk, path)?;
+            let dir = store_dir.dir().clone();
             let before = crate::manifest::Manifest::read(&dir)?;
-            let missing = match self.clone().open_in(dir.clone(), None) {
+            let missing = match self.clone().open_in(store_dir, true) {
                 Ok((store, _)) => return Ok(Snapshot::new(&Arc::new(store))),
                 Err(error @ Error::Corrupt { .. }) => error,
                 Err(error) => return Err(error),
@@ -237,8 +222,8 @@ impl Options {
         }
     }
 
-    fn open_in(self, dir: Dir, lock: Option<Lock>) -> Result<(Store, Recovery)> {
-        let is_read_only = lock.is_none();
+    fn open_in(self, store_dir: StoreDir, is_read_only: bool) -> Result<(Store, Recovery)> {
+        let dir = store_dir.dir();
         let window = (self.data_file_size / 4).clamp(SMALLEST_WINDOW, LARGEST_WINDOW);
         let window = window / SMALLEST_WINDOW * SMALLEST_WINDOW;
         let request = Request {
@@ -249,13 +234,12 @@ impl Options {
             threads: self.threads(),
             progress: self.progress,
         };
-        let recovered = recover(&self.disk, &dir, &request)?;
+        let recovered = recover(&self.disk, dir, &request)?;
         let mut reserve = Reserve::new(dir.clone(), self.reserve);
         if !is_read_only {
             reserve.hold()?;
         }
         let settings = Settings {
-            sync_mode: self.sync,
             data_file_size: self.data_file_size,
             window,
             policy: self.policy.of_store(self.data_file_size),
@@ -264,9 +248,9 @@ impl Options {
         };
         let store = Store::new(Opened {
             disk: self.disk,
-            dir,
-            lock,
+            home: store_dir,
             settings,
+            sync_mode: self.sync,
             gathers: self.gathers,
             keydir: recovered.keydir,
             manifest: recovered.manifest,
@@ -275,9 +259,9 @@ impl Options {
             reserve,
         });
         for number in recovered.hintless {
-            store.bell.ask_for_hint(number);
+            store.ask_for_hint(number);
         }
-        store.bell.ask_for_merge();
+        store.ask_for_merge();
         Ok((store, recovered.recovery))
     }
 
@@ -290,28 +274,19 @@ impl Options {
     }
 
     fn check(&self) -> Result<()> {
-        let size = self.data_file_size;
-        if !(MIN_DATA_FILE_SIZE..=MAX_DATA_FILE_SIZE).contains(&size) {
-            return Err(Error::InvalidOption {
-                option: "data_file_size",
-                value: size,
-                rule: "it is from 1024 bytes to 1 TiB",
-            });
-        }
-        if let SyncMode::Batch { writes: 0, .. } = self.sync {
-            return Err(Error::InvalidOption {
-                option: "writes",
-                value: 0,
-                rule: "a batch has at least 1 write",
-            });
-        }
-        if self.merge_rate == Some(0) {
-            return Err(Error::InvalidOption {
-                option: "merge_rate",
-                value: 0,
-                rule: "it is at least 1 byte in a second",
-            });
-        }
+        InvalidOption::unless_within(
+            "data_file_size",
+            self.data_file_size,
+            MIN_DATA_FILE_SIZE..=MAX_DATA_FILE_SIZE,
+            "it is from 1024 bytes to 1 TiB",
+        )?;
+        InvalidOption::unless_within(
+            "merge_rate",
+            self.merge_rate.unwrap_or(u64::MAX),
+            1..=u64::MAX,
+            "it is at least 1 byte in a second",
+        )?;
+        self.sync.validate()?;
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use durable_io::engine;
 use durable_io::{Dir, Disk, File};
 
 use crate::data_file::{DataFile, FIRST_GROUP, open_named};
@@ -16,9 +17,8 @@ use crate::keydir::{Files, Hasher, Keydir, Spot};
 use crate::load::{Loader, Own};
 use crate::manifest::{FileEntry, Manifest};
 use crate::names::{self, Numbered};
-use crate::options::Progressed;
 use crate::scan::{Indexed, Scan, Step};
-use crate::stats::Recovery;
+use crate::stats::{Progress, Recovery};
 use crate::writer::{self, Writer};
 
 /// What opening is asked to do.
@@ -30,7 +30,7 @@ pub(crate) struct Request {
     pub(crate) data_file_size: u64,
     pub(crate) memory_limit: Option<u64>,
     pub(crate) threads: usize,
-    pub(crate) progress: Option<Progressed>,
+    pub(crate) progress: engine::Progress<Progress>,
 }
 
 /// A store, recovered and durable, ready to be written to.
@@ -266,7 +266,7 @@ impl Judged {
         // left pages that show what the disk does not have and that no later sync writes. The same
         // goes for zeros.
         let proven = self.witness.max(entry.end).max(FIRST_GROUP);
-        self.scan.copy_to(file, proven..self.cut)?;
+        self.scan.write_again(file, proven..self.cut)?;
         // A file that was cut short behind its last record ends before the cut.
         let (from, end) = (self.cut.min(self.len), self.cut.max(self.len));
         file.write_zeros(from, end - from)?;

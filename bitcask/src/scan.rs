@@ -220,15 +220,16 @@ impl Scan {
         Ok(None)
     }
 
-    /// Writes the bytes of `range` to the same place in `file`.
-    pub(crate) fn copy_to(&mut self, file: &File, range: Range<u64>) -> Result<()> {
+    /// Writes the bytes of `range` again to where they stand in `file`, also under the eyes of a snapshot
+    /// that an earlier handle left.
+    pub(crate) fn write_again(&mut self, file: &File, range: Range<u64>) -> Result<()> {
         const CHUNK: u64 = 64 << 10;
         let mut at = range.start;
         while at < range.end {
             let len = CHUNK.min(range.end - at);
             let len = usize::try_from(len).unwrap_or(usize::MAX);
             let bytes = self.source.get(at, len)?;
-            file.write_all_at(&bytes, at)?;
+            file.write_again_at(&bytes, at)?;
             at += len as u64;
         }
         Ok(())

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use durable_io::engine::Value;
+
 use crate::error::Result;
 use crate::keydir::{Found, SHARDS, Spot};
 use crate::store::Store;
-use crate::value::Value;
 
 /// The store as it was when the snapshot was taken.
 ///

@@ -8,22 +8,25 @@ use crate::names;
 use crate::record::GROUP_HEADER;
 use crate::scan::{Scan, Step};
 use crate::stats::Verified;
-use crate::store::{Store, lock};
+use crate::store::Store;
 
 impl Store {
     pub(crate) fn verify(&self) -> Result<Verified> {
         // No merge removes what is read.
-        let _turn = lock(&self.merge);
+        let _turn = self.health.lock(&self.merge);
         let (manifest, end) = {
             // No rotation comes in between.
-            let writer = lock(&self.writer);
-            (lock(&self.manifest).clone(), writer.position().1)
+            let writer = self.health.lock(&self.writer);
+            (
+                self.health.lock(&self.manifest).clone(),
+                writer.position().1,
+            )
         };
         let mut verified = Verified::default();
-        match Manifest::read(&self.dir) {
+        match Manifest::read(self.dir()) {
             Ok(Some(_)) => {}
             Ok(None) => {
-                let path = self.dir.path().join(names::MANIFEST);
+                let path = self.dir().path().join(names::MANIFEST);
                 let lost = Error::corrupt(&path, 0, Corruption::ManifestLost);
                 verified.damage.push(lost);
             }
@@ -54,9 +57,9 @@ impl Store {
     ) -> Result<()> {
         verified.data_files += 1;
         let name = names::data(entry.number);
-        let file = match self.dir.open_read_only(&name) {
+        let file = match self.dir().open_read_only(&name) {
             Err(error) if error.is_not_found() => {
-                let path = self.dir.path().join(name);
+                let path = self.dir().path().join(name);
                 return Err(Error::corrupt(&path, 0, Corruption::MissingFile));
             }
             other => other?,
@@ -111,7 +114,7 @@ impl Store {
     }
 
     fn verify_hint(&self, entry: &FileEntry, verified: &mut Verified) -> Result<()> {
-        let file = match self.dir.open_read_only(&names::hint(entry.number)) {
+        let file = match self.dir().open_read_only(&names::hint(entry.number)) {
             Err(error) if error.is_not_found() => return Ok(()),
             other => other?,
         };

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use durable_io::{Barrier, File, Site, SyncMode, create_durably};
+use durable_io::{Barrier, File, Site, create_durably};
 
 use crate::batch::{Batch, Expected, Item, Op, Superseded};
 use crate::data_file::{DataFile, FIRST_GROUP, FileHeader};
@@ -16,7 +16,7 @@ use crate::manifest::{FileEntry, Manifest};
 use crate::names;
 use crate::record::{GROUP_HEADER, GroupHeader, Kind, align_group, digest};
 use crate::reserve::Frees;
-use crate::store::{Results, Store, Written, add, lock};
+use crate::store::{Results, Store, Written, add};
 
 /// Where the next group goes.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Store {
     /// Commits a group of callers: the results in the order of `items`.
     fn lead(&self, items: &mut [Item]) -> Results {
         // Held across the writes and the sync: this is the order of the store.
-        let mut writer = lock(&self.writer);
+        let mut writer = self.health.lock(&self.writer);
         let mut commit = Commit {
             results: vec![None; items.len()],
             planned: Vec::with_capacity(items.len()),
@@ -319,7 +319,7 @@ impl Store {
         loop {
             match work() {
                 Err(error) if error.is_no_space() => {
-                    let released = lock(&self.reserve).release(frees);
+                    let released = self.health.lock(&self.reserve).release(frees);
                     if !released.map_err(|error| self.poison(error))? {
                         return Err(error);
                     }
@@ -332,14 +332,8 @@ impl Store {
     /// Syncs what was written if the mode promises that before the acknowledgement.
     fn sync_as_promised(&self, writer: &Writer, items: &[Item]) -> Result<()> {
         let records: usize = items.iter().map(Item::count).sum();
-        let is_due = match self.settings.sync_mode {
-            SyncMode::Always => true,
-            SyncMode::Batch { writes, .. } => {
-                writer.writes - self.durable_writes() >= u64::from(writes)
-            }
-            SyncMode::Manual => false,
-        };
-        if !is_due && self.unsynced_records() + records <= MAX_UNSYNCED {
+        let unsynced = self.history.unsynced_records() + records;
+        if !self.gate.must_sync(writer.writes) && unsynced <= MAX_UNSYNCED {
             return Ok(());
         }
         self.sync_written(self.queue.site(), || writer.written(self))
@@ -348,7 +342,7 @@ impl Store {
     /// Continues in the next data file, unless nothing was written to this one.
     pub(crate) fn rotate(&self) -> Result<()> {
         // Held across I/O: no group may be written while the store changes files.
-        let mut writer = lock(&self.writer);
+        let mut writer = self.health.lock(&self.writer);
         self.check_healthy()?;
         if writer.offset == FIRST_GROUP {
             return Ok(());
@@ -358,7 +352,7 @@ impl Store {
 
     fn rotate_with(&self, writer: &mut Writer) -> Result<()> {
         // Held across I/O: manifests are written one at a time.
-        let mut manifest = lock(&self.manifest);
+        let mut manifest = self.health.lock(&self.manifest);
         let count = manifest.files.len() as u64;
         if count >= u64::from(MAX_DATA_FILES) {
             return Err(Error::TooLarge {
@@ -377,7 +371,7 @@ impl Store {
         // Not given twice, also if it comes to nothing.
         manifest.next_number += 1;
         let store_id = self.settings.store_id;
-        let file = create(&self.dir, store_id, &entry, self.settings.window)
+        let file = create(self.dir(), store_id, &entry, self.settings.window)
             .map_err(|error| self.poison_unless_full(error))?;
         let site = Site::new(Location::caller(), Barrier::Data, "seal");
         // Durable: the file that is left. Only now may the manifest say where its groups end:
@@ -397,7 +391,7 @@ impl Store {
         if let Err(error) = self.replace_manifest(&mut manifest, new) {
             if error.is_no_space() {
                 // The old manifest stands, so this is an orphan. After any other error nobody knows.
-                drop(self.dir.remove(&names::data(entry.number)));
+                drop(self.dir().remove(&names::data(entry.number)));
             }
             return Err(error);
         }
@@ -424,7 +418,7 @@ impl Store {
         *writer = Writer::new(file, active, window, 0);
         writer.writes = writes;
         self.counters.rotations.fetch_add(1, Ordering::Relaxed);
-        self.bell.ask_for_hint(sealed.number);
+        self.ask_for_hint(sealed.number);
     }
 
     pub(crate) fn unique_id(&self) -> Result<u64> {

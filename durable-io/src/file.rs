@@ -213,6 +213,33 @@ impl File {
         Ok(())
     }
 
+    /// Writes `buf` to where the very same bytes stand already, so that the next sync writes them: after
+    /// a sync that failed, perhaps in another process, the kernel may show bytes that the disk does not
+    /// have and that no sync would write. Unlike [`write_all_at`](File::write_all_at) it may do so where
+    /// the file is mapped, by a reader of an earlier handle: no byte changes.
+    ///
+    /// # Errors
+    /// As [`write_all_at`](File::write_all_at); [`Error::Mapped`] if a part of the range is mapped and
+    /// other bytes stand there.
+    pub fn write_again_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        let refused = match self.write_all_at(buf, offset) {
+            Err(refused @ Error::Mapped { .. }) => refused,
+            other => return other,
+        };
+        let mut there = vec![0; buf.len()];
+        self.read_exact_at(&mut there, offset)?;
+        if there != buf {
+            return Err(refused);
+        }
+        let mut done = 0;
+        while let Some(rest) = buf.get(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset + done as u64;
+            let write = || self.inner.backend.write_at(&[IoSlice::new(rest)], at);
+            done += self.written(at, retry_interrupted(write))?;
+        }
+        Ok(())
+    }
+
     /// Writes all of `buf` at byte `offset` and returns when that range, and only that range, is
     /// durable: one system call (`pwritev2` with `RWF_DSYNC`) where the system has it, a write and
     /// a sync where it does not ([`Capabilities`](crate::Capabilities) tells).

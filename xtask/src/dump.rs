@@ -68,7 +68,7 @@ fn dump_bitcask(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         bitcask::Detail::Groups
     };
     match bitcask::dump(&Disk::os(), &args.path, detail, out) {
-        Err(bitcask::Error::Output { source }) => Err(source.into()),
+        Err(bitcask::Error::Output(error)) => Err(error.source.into()),
         dumped => Ok(dumped?),
     }
 }
@@ -80,7 +80,7 @@ fn dump_table(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
         sstable::Detail::Blocks
     };
     match sstable::dump(&Disk::os(), &args.path, detail, out) {
-        Err(sstable::Error::Output { source }) => Err(source.into()),
+        Err(sstable::Error::Output(error)) => Err(error.source.into()),
         dumped => Ok(dumped?),
     }
 }

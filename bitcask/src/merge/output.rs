@@ -15,7 +15,7 @@ use crate::record::{
     encode_record,
 };
 use crate::reserve::Frees;
-use crate::store::{Store, lock};
+use crate::store::Store;
 use crate::table::Loc;
 
 /// The file that a merge writes.
@@ -44,7 +44,7 @@ impl Store {
     /// An output of which nothing is written yet.
     pub(super) fn create_output(&self) -> Result<Output> {
         let id = self.unique_id()?;
-        let mut manifest = lock(&self.manifest);
+        let mut manifest = self.health.lock(&self.manifest);
         let number = manifest.next_number;
         // Not given twice, also if the merge comes to nothing.
         manifest.next_number += 1;
@@ -82,7 +82,7 @@ impl Store {
             start = 0;
             let name = names::data(number);
             let created = self.with_reserve(Frees::Files, || {
-                let created = self.dir.create_new(&name);
+                let created = self.dir().create_new(&name);
                 created.map_err(|error| self.poison_unless_full(error))
             });
             output.file = Some(created?);
@@ -118,7 +118,7 @@ impl Store {
 
     pub(super) fn remove_output(&self, output: &Output) {
         // After a failure nobody knows what the manifest names: the next open removes it if it may.
-        if !self.is_poisoned() {
+        if !self.health.is_poisoned() {
             self.remove_file(output.entry.number);
         }
     }

@@ -14,7 +14,7 @@ use crate::manifest::Manifest;
 use crate::names;
 use crate::reserve::Frees;
 use crate::stats::MergeReport;
-use crate::store::{Store, add, lock};
+use crate::store::{Store, add};
 use crate::table::Loc;
 
 impl Store {
@@ -64,10 +64,10 @@ impl Store {
 
     pub(super) fn swap_in_manifest(&self, job: &Job, numbers: &BTreeSet<u64>) -> Result<()> {
         // Held across I/O: manifests are written one at a time.
-        let mut manifest = lock(&self.manifest);
+        let mut manifest = self.health.lock(&self.manifest);
         if job.output.is_some() {
             // Durable: the output's name. Only now may the manifest name it.
-            let synced = self.dir.sync();
+            let synced = self.dir().sync();
             synced.map_err(|error| self.poison(error))?;
         }
         // Durable: what superseded the records that go. Only now may they go: else a power loss could
@@ -115,7 +115,7 @@ impl Store {
                 }
             }
         }
-        self.bell.ask_for_hint(entry.number);
+        self.ask_for_hint(entry.number);
     }
 
     /// Forgets a merge that came to nothing.
@@ -129,7 +129,7 @@ impl Store {
     pub(super) fn remove_file(&self, number: u64) {
         // No directory sync, and an error does not matter: what stays, or comes back after a crash, is
         // an orphan, which the next open removes.
-        drop(self.dir.remove(&names::data(number)));
-        drop(self.dir.remove(&names::hint(number)));
+        drop(self.dir().remove(&names::data(number)));
+        drop(self.dir().remove(&names::hint(number)));
     }
 }

@@ -48,7 +48,7 @@ impl Engine for BitcaskEngine {
                 ..
             } => Some(Place::missing(path)),
             Error::Corrupt { path, offset, .. } => Some(Place::at(path, *offset)),
-            Error::UnsupportedVersion { path, .. } => Some(Place::file(path)),
+            Error::UnsupportedVersion(newer) => Some(Place::file(&newer.path)),
             _ => None,
         }
     }
