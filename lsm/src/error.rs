@@ -149,29 +149,13 @@ impl From<sstable::Error> for Error {
                 reason: Corruption::Table(reason),
             },
             Table::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
-            Table::UnsupportedVersion {
-                path,
-                version,
-                supported,
-            } => Self::UnsupportedVersion(UnsupportedVersion {
-                path,
-                version,
-                supported,
-            }),
+            Table::UnsupportedVersion(newer) => Self::UnsupportedVersion(newer),
             Table::UnsupportedCompression { path, name } => {
                 Self::UnsupportedCompression { path, name }
             }
-            Table::InvalidOption {
-                option,
-                value,
-                rule,
-            } => Self::InvalidOption(InvalidOption {
-                option,
-                value,
-                rule,
-            }),
+            Table::InvalidOption(invalid) => Self::InvalidOption(invalid),
             Table::Stopped => Self::Stopped,
-            Table::Output { source } => Self::Output(NoOutput { source }),
+            Table::Output(error) => Self::Output(error),
             // Out of order, invalid, empty: a merge of sorted runs gives none of these.
             other => unreachable!("a merge writes tables in order: {other}"),
         }

@@ -1,12 +1,12 @@
 //! What stands in a table, as text, damage included, for people.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
 
 use durable_io::Disk;
+use durable_io::engine::{Shown, Text};
 
 use crate::block::{Block, Position};
 use crate::cache::BlockCache;
@@ -27,9 +27,6 @@ pub enum Detail {
     /// Entries too.
     Entries,
 }
-
-/// How many bytes of a key are shown.
-const SHOWN: usize = 40;
 
 /// Writes what stands in the table at `path` to `out`, as text. Lines that begin with `!` are what is
 /// wrong, as [`Table::verify`] finds it.
@@ -54,6 +51,7 @@ pub fn dump(
     let dir = disk.open_dir(parent)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let cache = BlockCache::new(0);
+    let out = Text::new(out);
     let mut dump = Dump { detail, out };
     match Table::open(&dir, &name, &cache) {
         Ok(table) => dump.table(&table),
@@ -70,22 +68,18 @@ pub fn dump(
 
 struct Dump<'a> {
     detail: Detail,
-    out: &'a mut dyn Write,
+    out: Text<'a>,
 }
 
 impl Dump<'_> {
     fn line(&mut self, text: fmt::Arguments<'_>) -> Result<()> {
-        writeln!(self.out, "{text}").map_err(|source: io::Error| Error::Output {
-            source: Arc::new(source),
-        })
+        Ok(self.out.line(text)?)
     }
 
     /// Shows `error` if it is about content; passes on any other.
     fn wrong(&mut self, error: Error) -> Result<()> {
         match error {
-            Error::Corrupt { offset, reason, .. } => {
-                self.line(format_args!("! {offset:>10}  {reason}"))
-            }
+            Error::Corrupt { offset, reason, .. } => Ok(self.out.damage(offset, reason)?),
             other => Err(other),
         }
     }
@@ -240,16 +234,5 @@ impl Dump<'_> {
             stands = position.next(block);
         }
         Ok(())
-    }
-}
-
-/// The beginning of some bytes.
-struct Shown<'a>(&'a [u8]);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.0.get(..SHOWN).unwrap_or(self.0);
-        let more = if self.0.len() > SHOWN { "…" } else { "" };
-        write!(f, "\"{}\"{more}", shown.escape_ascii())
     }
 }

@@ -1,7 +1,8 @@
 //! The one error of this crate.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+
+use durable_io::engine::{InvalidOption, NoOutput, UnsupportedVersion};
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -50,15 +51,8 @@ pub enum Error {
     #[error("a table must not be empty")]
     Empty,
     /// The file was written by a newer version of this crate.
-    #[error("{} has format version {version}; this program reads up to {supported}", path.display())]
-    UnsupportedVersion {
-        /// The file.
-        path: PathBuf,
-        /// Its format version.
-        version: u32,
-        /// The newest version that can be read.
-        supported: u32,
-    },
+    #[error(transparent)]
+    UnsupportedVersion(#[from] UnsupportedVersion),
     /// A block is compressed in a way that this program was built without.
     #[error("{} is compressed with {name}, which this program was built without", path.display())]
     UnsupportedCompression {
@@ -68,24 +62,14 @@ pub enum Error {
         name: &'static str,
     },
     /// An option has a value that a table cannot be made with. Nothing was changed.
-    #[error("option {option} cannot be {value}: {rule}")]
-    InvalidOption {
-        /// The option's name.
-        option: &'static str,
-        /// What was asked for.
-        value: u64,
-        /// What is allowed.
-        rule: &'static str,
-    },
+    #[error(transparent)]
+    InvalidOption(#[from] InvalidOption),
     /// The progress callback of a compaction stopped it. Its outputs are removed.
     #[error("the compaction was stopped")]
     Stopped,
     /// The text of a dump could not be written to where it goes.
-    #[error("cannot write the text of a dump")]
-    Output {
-        /// What the writer answered.
-        source: Arc<std::io::Error>,
-    },
+    #[error(transparent)]
+    Output(#[from] NoOutput),
 }
 
 impl Error {

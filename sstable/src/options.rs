@@ -1,5 +1,6 @@
 //! [`Options`]: how a table is made.
 
+use durable_io::engine::InvalidOption;
 use durable_io::{Dir, Disk};
 
 use crate::compression::Compression;
@@ -128,48 +129,36 @@ impl Options {
     }
 
     fn check(&self) -> Result<()> {
-        let block = (MIN_BLOCK_SIZE..=MAX_BLOCK_SIZE).contains(&self.block_size);
-        let checks = [
-            (
-                block,
-                "block_size",
-                self.block_size as u64,
-                "it is from 64 bytes to 1 MiB",
-            ),
-            (
-                self.restart_interval > 0,
-                "restart_interval",
-                0,
-                "it is at least 1 entry",
-            ),
-            (
-                self.filter_bits <= MAX_FILTER_BITS,
-                "filter_bits",
-                self.filter_bits.into(),
-                "it is at most 32 for each key",
-            ),
-            (
-                self.filter_prefix <= MAX_KEY_SIZE,
-                "filter_prefix",
-                self.filter_prefix as u64,
-                "it is at most 65,535 bytes",
-            ),
-            (
-                self.partition_keys > 0,
-                "partition_keys",
-                0,
-                "it is at least 1 entry",
-            ),
-        ];
-        for (is_right, option, value, rule) in checks {
-            if !is_right {
-                return Err(Error::InvalidOption {
-                    option,
-                    value,
-                    rule,
-                });
-            }
-        }
+        InvalidOption::unless_within(
+            "block_size",
+            self.block_size as u64,
+            MIN_BLOCK_SIZE as u64..=MAX_BLOCK_SIZE as u64,
+            "it is from 64 bytes to 1 MiB",
+        )?;
+        InvalidOption::unless_within(
+            "restart_interval",
+            self.restart_interval.into(),
+            1..=u64::MAX,
+            "it is at least 1 entry",
+        )?;
+        InvalidOption::unless_within(
+            "filter_bits",
+            self.filter_bits.into(),
+            0..=MAX_FILTER_BITS.into(),
+            "it is at most 32 for each key",
+        )?;
+        InvalidOption::unless_within(
+            "filter_prefix",
+            self.filter_prefix as u64,
+            0..=MAX_KEY_SIZE as u64,
+            "it is at most 65,535 bytes",
+        )?;
+        InvalidOption::unless_within(
+            "partition_keys",
+            self.partition_keys.into(),
+            1..=u64::MAX,
+            "it is at least 1 entry",
+        )?;
         let pairs = self.properties.iter();
         let size: usize = pairs
             .map(|(name, value)| name.len() + value.len() + 8)

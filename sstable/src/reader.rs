@@ -1,8 +1,10 @@
 //! [`Reader`]: what a table and its cursors share.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use durable_io::Dir;
+use durable_io::engine::Lender;
 
 use crate::cache::BlockCache;
 use crate::entry::RangeTombstone;
@@ -31,7 +33,16 @@ pub(crate) struct Reader {
 #[derive(Debug)]
 pub(crate) struct Top {
     pub(crate) separators: Separators<6>,
-    pub(crate) payload: std::ops::Range<usize>,
+    pub(crate) payload: Range<usize>,
+}
+
+impl Lender for Reader {
+    fn lend(&self, range: Range<u64>) -> &[u8] {
+        let at = |offset| usize::try_from(offset).ok();
+        let range = at(range.start).zip(at(range.end));
+        let bytes = range.and_then(|(start, end)| self.source.bytes().get(start..end));
+        bytes.expect("an entry that was found is within its table")
+    }
 }
 
 impl Reader {

@@ -2,6 +2,8 @@
 
 use std::ops::Bound;
 
+use durable_io::engine::Value;
+
 use crate::bounds::{end_of_prefix, is_above, is_below, seek_lower, seek_upper, successor};
 use crate::cursor::Cursor;
 use crate::entry::Kind;
@@ -10,7 +12,6 @@ use crate::filter::key_hash;
 use crate::fragments::covering;
 use crate::table::Table;
 use crate::table_cursor::TableCursor;
-use crate::value::Value;
 
 /// Keys and values of a table, in order, from either end. After an error it ends.
 ///

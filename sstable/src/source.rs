@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use durable_io::engine::{UnsupportedVersion, Value};
 use durable_io::{Dir, Map};
 
 use crate::block::Layout;
@@ -13,6 +14,7 @@ use crate::compression::{self, Failure, decompress};
 use crate::error::{Corruption, Error, Result};
 use crate::footer::{FOOTER_SIZE, Footer, Refused, VERSION};
 use crate::frame::{self, BLOCK_HEADER_SIZE, BlockHeader, BlockKind};
+use crate::reader::Reader;
 
 /// What a table has read since it was opened: what its answers cost. Where threads read at the same
 /// moment some may not be counted.
@@ -137,11 +139,11 @@ impl Source {
             let bytes = bytes.ok_or_else(|| self.corrupt(offset, Corruption::Length))?;
             let footer = Footer::decode(bytes, offset).map_err(|refused| match refused {
                 Refused::Corrupt(reason) => self.corrupt(offset, reason),
-                Refused::Version(version) => Error::UnsupportedVersion {
+                Refused::Version(version) => Error::UnsupportedVersion(UnsupportedVersion {
                     path: self.path.clone(),
                     version,
                     supported: VERSION,
-                },
+                }),
             })?;
             if footer.file_len != len as u64 {
                 let end = footer.file_len.min(len as u64);
@@ -263,6 +265,21 @@ impl Source {
         let layout = Layout::parse(self.payload(&payload));
         let layout = layout.map_err(|reason| self.corrupt(offset, reason))?;
         Ok(Loaded { payload, layout })
+    }
+
+    /// The value at `range` of `payload`, a block of the table of `reader`.
+    pub(crate) fn value(reader: &Arc<Reader>, payload: &Payload, range: &Range<usize>) -> Value {
+        match payload {
+            Payload::Mapped(mapped) => {
+                let start = (mapped.start + range.start) as u64;
+                let lender = Arc::clone(reader);
+                Value::lent(lender, start..start + range.len() as u64)
+            }
+            Payload::Cached(block) => {
+                let value = Value::shared(Arc::clone(block), range.clone());
+                value.expect("an entry that was found is within its block")
+            }
+        }
     }
 
     /// The bytes of a payload.

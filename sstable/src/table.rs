@@ -4,6 +4,7 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use durable_io::Dir;
+use durable_io::engine::Value;
 
 use crate::block::Block;
 use crate::cache::BlockCache;
@@ -14,9 +15,8 @@ use crate::fragments::covering;
 use crate::properties::Properties;
 use crate::reader::Reader;
 use crate::scan::Scan;
-use crate::source::Reads;
+use crate::source::{Reads, Source};
 use crate::table_cursor::TableCursor;
-use crate::value::Value;
 
 /// A finished table.
 ///
@@ -111,7 +111,7 @@ impl Table {
         Ok(found.map(|found| Found {
             version: found.version,
             kind: found.kind,
-            value: Value::lent(&self.reader, &loaded.payload, &found.value),
+            value: Source::value(&self.reader, &loaded.payload, &found.value),
         }))
     }
 

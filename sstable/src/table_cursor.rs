@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use durable_io::engine::Value;
+
 use crate::block::{Block, Position};
 use crate::cursor::Cursor;
 use crate::entry::Entry;
 use crate::error::{Corruption, Result};
 use crate::reader::Reader;
-use crate::source::Loaded;
-use crate::value::Value;
+use crate::source::{Loaded, Source};
 
 /// A place in a table, among all its entries. It holds the table, and lends what it stands on.
 pub struct TableCursor {
@@ -55,7 +56,7 @@ impl TableCursor {
     pub fn value(&self) -> Option<Value> {
         let block = self.block.as_ref()?;
         let range = self.position.value();
-        Some(Value::lent(&self.reader, &block.payload, &range))
+        Some(Source::value(&self.reader, &block.payload, &range))
     }
 
     /// Loads the block at `place`, unless it is loaded, and moves within it.

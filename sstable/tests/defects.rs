@@ -282,11 +282,11 @@ fn d26_a_newer_version_is_named() {
     let error = open(dir.path()).unwrap_err();
     assert!(matches!(
         error,
-        Error::UnsupportedVersion {
+        Error::UnsupportedVersion(sstable::UnsupportedVersion {
             version: 2,
             supported: 1,
             ..
-        }
+        })
     ));
 }
 

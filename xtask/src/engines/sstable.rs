@@ -51,7 +51,7 @@ impl Engine for SstableEngine {
     fn damage(&self, error: &Refusal) -> Option<Place> {
         match error.downcast_ref()? {
             Error::Corrupt { path, offset, .. } => Some(Place::at(path, *offset)),
-            Error::UnsupportedVersion { path, .. } => Some(Place::file(path)),
+            Error::UnsupportedVersion(newer) => Some(Place::file(&newer.path)),
             Error::Disk(durable_io::Error::Io { path, source, .. }) => {
                 let is_missing = source.kind() == std::io::ErrorKind::NotFound;
                 is_missing.then(|| Place::missing(path))
