@@ -7,6 +7,7 @@
 
 mod changes;
 mod judge;
+mod script;
 mod specimen;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::thread;
 use changes::{Change, Kind};
 use durable_io::sim::World;
 use judge::{Case, Verdict};
+pub use script::{Written, write};
 pub use specimen::{Blocks, Held, PROBE, Piece, Root, Span, Specimen, files};
 
 use crate::Context;

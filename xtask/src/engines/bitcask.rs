@@ -26,10 +26,17 @@ impl Engine for BitcaskEngine {
     }
 
     fn open(&self, setting: &Setting) -> Outcome<Box<dyn Store>> {
-        let policy = MergePolicy::new()
-            .trigger_dead_percent(40)
-            .threshold_dead_percent(20);
+        // A store with nothing in reserve is one of a few small files that are to stay: it merges when it is
+        // told to.
+        let is_small = setting.reserve == 0;
+        let policy = if is_small {
+            MergePolicy::new().small_file_size(0)
+        } else {
+            let policy = MergePolicy::new().trigger_dead_percent(40);
+            policy.threshold_dead_percent(20)
+        };
         let options = Options::new()
+            .auto_merge(!is_small)
             .sync(setting.sync)
             .data_file_size(setting.size)
             .reserve(setting.reserve)
@@ -77,7 +84,7 @@ impl Engine for BitcaskEngine {
     }
 
     fn specimens(&self) -> Outcome<Vec<Specimen>> {
-        Ok(specimens::all()?)
+        specimens::all()
     }
 
     fn killing(&self) -> Option<Killing> {
@@ -145,7 +152,7 @@ impl Store for Opened {
             }
         }
         // The iterator ends at the first damage; single reads go around it.
-        for key in specimens::keys() {
+        for key in specimens::KEYS.map(|key| key.as_bytes().to_vec()) {
             match self.0.get(&key) {
                 Ok(Some(value)) => drop(contents.insert(key, value.to_vec())),
                 Ok(None) if contents.contains_key(&key) => {

@@ -190,7 +190,7 @@ impl<'a> Case<'a> {
             return Err("verify says that all is well".to_owned());
         }
         if answer.contents == whole.contents {
-            self.check_later(&disk, store, whole, answer.damage.is_empty())?;
+            self.check_later(&disk, store, &[whole], answer.damage.is_empty())?;
             if answer.damage.is_empty() {
                 return Ok(Verdict::Harmless);
             }
@@ -202,13 +202,14 @@ impl<'a> Case<'a> {
                 Verdict::Detected
             });
         }
-        let Some(held) = self.allowed(&answer.contents) else {
+        let held = self.allowed(&answer.contents);
+        if held.is_empty() {
             return Err(format!("it holds {}", summary(&answer.contents)));
-        };
+        }
         if !answer.damage.is_empty() {
             return Err("verify complains of what reading passes over".to_owned());
         }
-        self.check_later(&disk, store, held, true)?;
+        self.check_later(&disk, store, &held, true)?;
         Ok(Verdict::InWindow)
     }
 
@@ -216,17 +217,27 @@ impl<'a> Case<'a> {
         Setting::new(disk.disk(), self.specimen.dir, SIZE)
     }
 
-    /// The step of the history at which a store may be that says nothing, if it holds `contents`.
-    fn allowed(&self, contents: &Contents) -> Option<&Held> {
+    /// The roots that may count: all up to the first that is unchanged.
+    fn roots(&self) -> &[Root] {
+        let roots = &self.specimen.roots;
+        roots.get(..=self.left.lost_roots).unwrap_or(roots)
+    }
+
+    fn has_root(&self) -> bool {
+        self.left.lost_roots < self.specimen.roots.len()
+    }
+
+    /// The steps of the history at which a store may be that says nothing, if it holds `contents`.
+    fn allowed(&self, contents: &Contents) -> Vec<&Held> {
         let least = self.left.before.max(self.left.witness);
-        let known = (self.left.lost_roots + 1).min(self.specimen.roots.len());
         // Without any root a store that says nothing must begin where it began.
-        let roots = if self.left.lost_roots == self.specimen.roots.len() {
-            self.specimen.roots.get(..1)
+        let roots = if self.has_root() {
+            self.roots()
         } else {
-            self.specimen.roots.get(..known)
+            self.specimen.roots.get(..1).unwrap_or(&[])
         };
-        held(roots.unwrap_or(&[]), least, contents)
+        let history = roots.iter().flat_map(|root| &root.history);
+        held(history, least, contents)
     }
 
     /// An error must be the promised one, and name a place in the store.
@@ -328,37 +339,26 @@ impl<'a> Case<'a> {
         if let Some(error) = answer.damage.first() {
             return Err(format!("verify fails: {}", told(&**error)));
         }
-        let before = self.left.before;
-        let known = (self.left.lost_roots + 1).min(self.specimen.roots.len());
-        let roots = self.specimen.roots.get(..known).unwrap_or(&[]);
-        let mut rootless = self.specimen.rootless.iter();
-        let rootless = || {
-            let has_root = self.left.lost_roots < self.specimen.roots.len();
-            let kept = |held: &&Held| held.step >= before && held.contents == answer.contents;
-            rootless.find(kept).filter(|_| !has_root)
-        };
-        let Some(held) = held(roots, before, &answer.contents).or_else(rootless) else {
+        let rootless = self.specimen.rootless.iter().filter(|_| !self.has_root());
+        let history = self.roots().iter().flat_map(|root| &root.history);
+        let mut held = held(history.chain(rootless), self.left.before, &answer.contents);
+        if held.is_empty() {
             return Err(format!("it holds {}", summary(&answer.contents)));
-        };
-        match dropped {
-            Some(dropped) if held.step + dropped <= whole.step => {}
-            _ => {
-                return Err(format!(
-                    "it ends with step {}, dropped are {dropped:?}",
-                    held.step
-                ));
-            }
         }
-        self.check_later(disk, store, held, true)
+        held.retain(|held| dropped.is_some_and(|dropped| held.step + dropped <= whole.step));
+        if held.is_empty() {
+            return Err(format!("it says that it dropped {dropped:?}"));
+        }
+        self.check_later(disk, store, &held, true)
     }
 
-    /// What was answered once must be answered again, with what is written behind it; and without complaint, if
-    /// there `is_quiet`.
+    /// What was answered once, which is one of `held`, must be answered again, with what is written behind it; and
+    /// without complaint, if there `is_quiet`.
     fn check_later(
         &self,
         disk: &SimDisk,
         store: Box<dyn Store>,
-        held: &Held,
+        held: &[&Held],
         is_quiet: bool,
     ) -> Judged<()> {
         if !self.specimen.goes_on {
@@ -369,7 +369,8 @@ impl<'a> Case<'a> {
         let open = || self.engine.open_specimen(&self.setting(disk), "");
         let store = open().map_err(later)?;
         let answer = Answer::of(&*store)?;
-        if answer.contents != held.contents || is_quiet && !answer.is_quiet() {
+        let is_same = held.iter().any(|held| held.contents == answer.contents);
+        if !is_same || is_quiet && !answer.is_quiet() {
             return Err(format!(
                 "opened again it holds {}",
                 summary(&answer.contents)
@@ -382,19 +383,26 @@ impl<'a> Case<'a> {
         // Not closed: the next open has to find it by itself.
         drop(store);
         let answer = Answer::of(&*open().map_err(later)?)?;
-        let mut expected = held.contents.clone();
-        expected.insert(held.next.clone(), value.to_vec());
-        if answer.contents != expected || is_quiet && !answer.is_quiet() {
+        let is_behind = held.iter().any(|held| {
+            let mut expected = held.contents.clone();
+            expected.insert(held.next.clone(), value.to_vec());
+            answer.contents == expected
+        });
+        if !is_behind || is_quiet && !answer.is_quiet() {
             return Err(format!("later it holds {}", summary(&answer.contents)));
         }
         Ok(())
     }
 }
 
-/// The step of the history by one of `roots`, not before `least`, at which a store holds `contents`.
-fn held<'a>(roots: &'a [Root], least: u64, contents: &Contents) -> Option<&'a Held> {
-    let mut history = roots.iter().flat_map(|root| &root.history);
-    history.find(|held| held.step >= least && held.contents == *contents)
+/// The steps of `history`, not before `least`, at which a store holds `contents`.
+fn held<'a>(
+    history: impl Iterator<Item = &'a Held>,
+    least: u64,
+    contents: &Contents,
+) -> Vec<&'a Held> {
+    let is_it = |held: &&Held| held.step >= least && held.contents == *contents;
+    history.filter(is_it).collect()
 }
 
 /// Keys, and the first byte and length of each value.

@@ -6,175 +6,54 @@
 
 use std::ops::Range;
 
-use bitcask::{Background, Batch, Bitcask, MergePolicy, Options, SyncMode};
-use crashtest::{Contents, Held, Piece, Root, Span, Specimen, files};
+use crashtest::{Held, Outcome, Piece, Root, Span, Specimen, Written, files, write};
+use durable_io::SyncMode;
 use durable_io::codec::Decoder;
-use durable_io::sim::{SimDisk, World};
 
 const DIR: &str = "/bitcask";
-/// Small, so that every byte of a store of some data files can be changed.
-const DATA_FILE_SIZE: u64 = 2048;
-const KEYS: usize = 8;
 
 const FILE_HEADER: usize = 64;
 const GROUP_HEADER: usize = 24;
 const MANIFEST_HEADER: usize = 48;
 const MANIFEST_ENTRY: usize = 32;
 
-fn options(disk: &SimDisk) -> Options {
-    Options::new()
-        .data_file_size(DATA_FILE_SIZE)
-        .reserve(0)
-        .auto_merge(false)
-        .merge_policy(MergePolicy::new().small_file_size(0))
-        .background(Background::Inline)
-        .disk(disk.disk())
-}
+/// Two sealed files, and an active one with a few groups.
+const FILL: &str = "put key-1 60, put key-2 0, put key-3 500, rotate, delete key-1, put key-2 30, \
+    put - 20, rotate, settle, put key-4 40, batch key-5 10 key-3, put key-4 41";
 
 /// Every key that a specimen has or had.
-pub(super) fn keys() -> impl Iterator<Item = Vec<u8>> {
-    (0..KEYS).map(key)
-}
-
-/// A store that is being written.
-struct Scribe {
-    disk: SimDisk,
-    store: Bitcask,
-    now: Contents,
-    history: Vec<Contents>,
-    earlier: Vec<World>,
-}
-
-fn key(nth: usize) -> Vec<u8> {
-    match nth % KEYS {
-        0 => Vec::new(),
-        nth => format!("key {nth}").into_bytes(),
-    }
-}
-
-impl Scribe {
-    fn new(mode: SyncMode) -> bitcask::Result<Self> {
-        let disk = SimDisk::new();
-        let store = options(&disk).sync(mode).open(DIR)?;
-        Ok(Self {
-            disk,
-            store,
-            now: Contents::new(),
-            history: vec![Contents::new()],
-            earlier: Vec::new(),
-        })
-    }
-
-    fn put(&mut self, nth: usize, len: usize) -> bitcask::Result<()> {
-        let count = u8::try_from(self.history.len()).expect("few operations");
-        let value = vec![count; len];
-        self.store.put(&key(nth), &value)?;
-        self.now.insert(key(nth), value);
-        self.remember();
-        Ok(())
-    }
-
-    fn delete(&mut self, nth: usize) -> bitcask::Result<()> {
-        self.store.delete(&key(nth))?;
-        self.now.remove(&key(nth));
-        self.remember();
-        Ok(())
-    }
-
-    fn batch(&mut self, first: usize, second: usize) -> bitcask::Result<()> {
-        let batch = Batch::new()
-            .put(&key(first), b"one of two")
-            .delete(&key(second));
-        self.store.write(batch)?;
-        self.now.insert(key(first), b"one of two".to_vec());
-        self.now.remove(&key(second));
-        self.remember();
-        Ok(())
-    }
-
-    fn remember(&mut self) {
-        self.history.push(self.now.clone());
-        self.earlier.push(self.disk.world());
-    }
-
-    fn settle(&mut self) -> bitcask::Result<()> {
-        while self.store.run_background()? {}
-        self.earlier.push(self.disk.world());
-        Ok(())
-    }
-
-    /// Two sealed files, and an active one with a few groups.
-    fn fill(&mut self) -> bitcask::Result<()> {
-        self.put(1, 60)?;
-        self.put(2, 0)?;
-        self.put(3, 500)?;
-        self.store.rotate()?;
-        self.delete(1)?;
-        self.put(2, 30)?;
-        self.put(0, 20)?;
-        self.store.rotate()?;
-        self.settle()?;
-        self.put(4, 40)?;
-        self.batch(5, 3)?;
-        self.put(4, 41)?;
-        Ok(())
-    }
-
-    fn end(self, name: &'static str, closes: bool) -> bitcask::Result<Specimen> {
-        if closes {
-            self.store.close()?;
-        } else {
-            drop(self.store);
-        }
-        Ok(specimen(
-            name,
-            &self.disk.world(),
-            self.earlier,
-            self.history,
-        ))
-    }
-}
+pub(super) const KEYS: [&str; 8] = [
+    "", "key-1", "key-2", "key-3", "key-4", "key-5", "key-6", "probe",
+];
 
 /// The stores that are damaged.
-pub(super) fn all() -> bitcask::Result<Vec<Specimen>> {
-    let mut killed = Scribe::new(SyncMode::Always)?;
-    killed.fill()?;
-    let mut closed = Scribe::new(SyncMode::Manual)?;
-    closed.fill()?;
-    let mut hintless = Scribe::new(SyncMode::Always)?;
-    hintless.put(1, 30)?;
-    hintless.delete(1)?;
-    hintless.put(2, 700)?;
-    hintless.store.rotate()?;
-    hintless.put(3, 10)?;
-    let mut merged = Scribe::new(SyncMode::Always)?;
-    merged.fill()?;
-    merged.store.rotate()?;
-    merged.put(6, 10)?;
-    merged.store.merge()?;
-    merged.settle()?;
-    Ok(vec![
-        killed.end("killed", false)?,
-        closed.end("closed", true)?,
-        hintless.end("without hints", false)?,
-        merged.end("merged", false)?,
-        created()?,
-    ])
+pub(super) fn all() -> Outcome<Vec<Specimen>> {
+    let (always, manual) = (SyncMode::Always, SyncMode::Manual);
+    let closed = format!("{FILL}, close");
+    let hintless = "put key-1 30, delete key-1, put key-2 700, rotate, put key-3 10";
+    let merged = format!("{FILL}, rotate, put key-6 10, merge, settle");
+    let stores = [
+        ("killed", always, FILL),
+        ("closed", manual, &closed),
+        ("without hints", always, hintless),
+        ("merged", always, &merged),
+        ("created", always, ""),
+    ];
+    let stores = stores.into_iter().map(|(name, sync, script)| {
+        let written = write(&super::BITCASK, DIR, sync, script)?;
+        Ok(specimen(name, written))
+    });
+    stores.collect()
 }
 
-/// A store that was never written to.
-fn created() -> bitcask::Result<Specimen> {
-    Scribe::new(SyncMode::Always)?.end("created", false)
-}
-
-/// The store on `world`, which held `history` after each operation.
-fn specimen(
-    name: &'static str,
-    world: &World,
-    earlier: Vec<World>,
-    history: Vec<Contents>,
-) -> Specimen {
-    let files = files(DIR, &world.keep_unsynced());
+/// The store that was `written`.
+fn specimen(name: &'static str, written: Written) -> Specimen {
+    let Written {
+        world,
+        earlier,
+        history,
+    } = written;
+    let files = files(DIR, &world);
     let manifest = files.iter().find(|(name, _)| name == "manifest");
     let (_, manifest) = manifest.expect("every store has a manifest");
     let (active, end) = active(manifest).expect("the manifest is whole");
@@ -215,7 +94,7 @@ fn specimen(
         witness: durable(end),
         history: held.filter(|held| held.step >= base).collect(),
     };
-    Specimen::new(name, DIR, world, earlier, vec![root])
+    Specimen::new(name, DIR, &world, earlier, vec![root])
         .pieces(pieces.collect())
         .used(used.collect())
         .sees_removal()

@@ -66,8 +66,10 @@ impl KeyValue {
 
     /// Writes everything to a file, durably, and gives up the records that it covers but the last `kept`.
     fn shorten(&self, kept: u64) -> Outcome<()> {
+        // Asked first: a sync also covers records of other threads that nobody can read yet.
+        let covered = Lsn(self.log.bounds().end.0 - 1);
         // Durable: every record that the snapshot covers. Only now may it carry their position.
-        let covered = self.log.sync()?;
+        self.log.sync()?;
         let mut body = Encoder::default();
         body.u64(covered.0);
         for (key, value) in &self.contents(covered)? {
