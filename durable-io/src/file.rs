@@ -444,9 +444,10 @@ fn range(offset: u64, len: u64) -> Range<u64> {
 
 /// Bytes of a file in memory, read-only.
 pub struct Map {
-    bytes: MapBytes,
-    /// Ends with the map, so nobody can look at the bytes any more by the time they may change.
+    /// Ends with the map, so nobody can look at the bytes any more by the time they may change. Dropped before the
+    /// bytes: these keep the inode's number from another file, which would be taken for this one.
     _entered: Option<Entered>,
+    bytes: MapBytes,
 }
 
 impl Deref for Map {
