@@ -1,8 +1,9 @@
 //! The developer's verbs. `cargo xtask crashtest` judges the engines; `cargo xtask dump` shows what
-//! stands in a table, or in the files of a log or a store.
+//! stands in a table, or in the files of a log or a store; `cargo xtask tidy` looks for what no compiler does.
 
 mod dump;
 mod engines;
+mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ enum Verb {
     /// Lines that begin with `!` are what is wrong. Nothing is changed and no lock is taken: if it
     /// is open elsewhere, what is printed may be in motion.
     Dump(dump::Args),
+    /// Look for what no compiler looks for: long files and adapters, made-up values, unexplained barriers.
+    Tidy(tidy::Args),
     /// The process that the layer `kill` kills.
     #[command(hide = true)]
     KillChild(crashtest::KillChild),
@@ -40,6 +43,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let passed = match Verb::parse() {
         Verb::Crashtest(args) => crashtest::run(&args, ENGINES, &workspace()?)?,
         Verb::Dump(args) => dump::run(&args).map(|()| true)?,
+        Verb::Tidy(args) => tidy::run(&args, &workspace()?)?,
         Verb::KillChild(child) => {
             child.work(ENGINES)?;
             false

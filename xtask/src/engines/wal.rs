@@ -2,8 +2,6 @@
 
 mod key_value;
 mod records;
-mod repair;
-mod script;
 mod specimens;
 mod subject;
 
@@ -14,7 +12,7 @@ use crashtest::{
 use durable_io::SyncMode;
 use wal::{Error, Options};
 
-use repair::RepairSubject;
+use subject::repair::RepairSubject;
 use subject::{Alphabet, BATCH, FAULTED, FAULTED_CUTS, WalSubject};
 
 pub(crate) const WAL: WalEngine = WalEngine;
@@ -108,7 +106,7 @@ impl Engine for WalEngine {
     }
 
     fn script(&self) -> Option<Script> {
-        Some(script::run)
+        Some(subject::script::run)
     }
 }
 

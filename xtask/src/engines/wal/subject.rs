@@ -1,5 +1,8 @@
 //! The log in each `SyncMode`: its alphabet, its starting states and its model.
 
+pub(super) mod repair;
+pub(super) mod script;
+
 use std::time::Duration;
 
 use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};

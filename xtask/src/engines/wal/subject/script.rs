@@ -6,7 +6,7 @@ use std::path::Path;
 use durable_io::{Background, Dir, Disk, SyncMode};
 use wal::{Lsn, Options};
 
-pub(super) fn run(
+pub(crate) fn run(
     disk: &Disk,
     path: &Path,
     mark: &mut dyn FnMut(&str) -> anyhow::Result<()>,

@@ -3,7 +3,7 @@
 use durable_io::sim::{Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Dir, Disk, SyncMode};
 
-use super::subject::{Alphabet, DIR, Op as LogOp, SEGMENT_SIZE, State, Store, WalSubject, lengths};
+use super::{Alphabet, DIR, Op as LogOp, SEGMENT_SIZE, State, Store, WalSubject, lengths};
 use crashtest::content::payload;
 
 /// The log in `SyncMode::Always`, verified when it is opened, and repaired if it is damaged. What a mere crash left must
