@@ -18,6 +18,7 @@ use engines::ENGINES;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Verb {
     /// Crash the engines everywhere, on a simulated disk and on this one, and check what survives.
+    #[command(after_help = crashtest::EXAMPLES)]
     Crashtest(crashtest::Args),
     /// Print what stands in a sorted table, or in the files of a write-ahead log or a hash-indexed
     /// store, damage included, as text.

@@ -14,6 +14,15 @@ const DEFAULT_SEED: u64 = 1;
 pub(crate) const CONTROLS: &str = "controls";
 pub(crate) const DISK: &str = "disk";
 
+/// What to type, for those who ask for help.
+pub const EXAMPLES: &str = "Examples:
+  cargo xtask crashtest                       judge everything, in some minutes
+  cargo xtask crashtest wal --details         one engine, and every sync of it
+  cargo xtask crashtest lsm --layer kill      one layer of one engine
+  cargo xtask crashtest --full --json F       the declared bounds, and all figures
+  cargo xtask crashtest --replay TAPE         once more what a violation left
+  cargo xtask crashtest --command 'python3 xtask/examples/sqlite_store.py {dir} WAL'";
+
 /// The command line of `crashtest`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -40,6 +49,9 @@ pub struct Args {
     /// Also write the report to this file, as one JSON object.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Also print what each sync protects, one by one, with the crash that shows it.
+    #[arg(long)]
+    pub(crate) details: bool,
     /// Judge a program of yours instead, a key-value store that speaks the protocol of the read-me:
     /// this command runs it, with the store's directory for `{dir}`.
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["engines", "replay"])]

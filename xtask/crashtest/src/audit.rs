@@ -1,24 +1,25 @@
-//! The end of the report on the terminal: the audit table, what was skipped, and what is red.
+//! The end of the report on the terminal: the verdict on each engine, the audit table, what was skipped, and
+//! what is red. It can be read at 80 columns.
 
 use std::fmt::Write as _;
 
 use comfy_table::presets::UTF8_FULL;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
-use crate::report::{Barriers, FileOrDir, Report, SiteVerdict, Verdict};
+use crate::report::{Barriers, Engine, FileOrDir, Report, SiteVerdict, Verdict};
 
 /// The operation groups in the order of a store's life; others follow by name.
 const OPERATIONS: [&str; 9] = [
     "create", "open", "append", "batch", "sync", "rotate", "truncate", "close", "repair",
 ];
-const WIDTH: u16 = 132;
+const WIDTH: u16 = 80;
 const FIRST_COLUMN: u16 = 12;
 
-/// The whole end of the report.
-pub(crate) fn render(report: &Report) -> String {
+/// The whole end of the report; with `details`, every sync one by one.
+pub(crate) fn render(report: &Report, details: bool) -> String {
     let mut text = String::new();
     for (name, engine) in &report.engines {
-        if let Some(barriers) = &engine.barriers {
+        if let Some(barriers) = engine.barriers.as_ref().filter(|_| details) {
             let _infallible = writeln!(
                 text,
                 "\nThe audit of {name}: what each sync protects, shown by leaving it out\n{}",
@@ -33,11 +34,12 @@ pub(crate) fn render(report: &Report) -> String {
             let _infallible = writeln!(text, "  {name:<15}{states:>6} states: {wrong}");
         }
     }
+    text.push_str(&verdicts(report));
     if !report.skipped.is_empty() {
         text.push_str("\nNot run, and so not passed:\n");
     }
     for skipped in &report.skipped {
-        let _infallible = writeln!(text, "  {:<18} {}", skipped.layer, skipped.reason);
+        let _infallible = writeln!(text, "  {:<22} {}", skipped.layer, skipped.reason);
     }
     let red = &report.red;
     if red.is_empty() {
@@ -49,6 +51,52 @@ pub(crate) fn render(report: &Report) -> String {
         }
     }
     text
+}
+
+/// One line for each engine: whether it passed what ran, and how much that was.
+fn verdicts(report: &Report) -> String {
+    let mut text = String::new();
+    if report.engines.iter().any(|(_, engine)| engine.ran()) {
+        text.push_str(
+            "\nengine       verdict   images    syncs   faults  changes  kills   fuse seconds\n",
+        );
+    }
+    for (name, engine) in report.engines.iter().filter(|(_, engine)| engine.ran()) {
+        let is_red = engine.layers().any(|(_, layer)| !layer.red().is_empty());
+        let verdict = if is_red { "RED" } else { "passed" };
+        let seconds: f64 = engine.seconds.values().sum();
+        let counts = [
+            (9, engine.sim.as_ref().map(|sim| sim.images.to_string())),
+            (9, engine.barriers.as_ref().map(proven)),
+            (
+                9,
+                engine
+                    .faults
+                    .as_ref()
+                    .map(|faults| faults.injected.to_string()),
+            ),
+            (9, changes(engine)),
+            (7, engine.kill.as_ref().map(|kill| kill.kills.to_string())),
+            (7, engine.fuse.as_ref().map(|fuse| fuse.states.to_string())),
+            (8, Some(format!("{seconds:.0}"))),
+        ];
+        let _infallible = write!(text, "{name:<12} {verdict:<7}");
+        for (width, count) in counts {
+            let _infallible = write!(text, "{:>width$}", count.as_deref().unwrap_or("-"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// How many syncs something is lost without, of how many there are.
+fn proven(barriers: &Barriers) -> String {
+    format!("{}/{}", barriers.caught, barriers.sites)
+}
+
+fn changes(engine: &Engine) -> Option<String> {
+    let corruption = engine.corruption.as_ref()?;
+    Some(corruption.tally.changes.to_string())
 }
 
 /// One row per operation group, one column per kind of barrier. A barrier is described in full in

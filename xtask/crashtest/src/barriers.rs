@@ -140,7 +140,7 @@ impl Removals {
                 let site = self.sites.keys().find(same).copied();
                 let verdict = match site.and_then(|site| self.sites.remove(&site)) {
                     Some(verdict) => verdict,
-                    None => SiteVerdict::unreached(format!("{place} {step}"), &name),
+                    None => SiteVerdict::unreached(relative(&format!("{place} {step}")), &name),
                 };
                 table.push(verdict);
             }
@@ -155,11 +155,24 @@ impl Removals {
     }
 }
 
+/// The place `site` without steps up and down again: relative to the workspace.
+fn relative(site: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in site.split('/') {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
+}
+
 impl SiteVerdict {
     /// Survived, until something is lost; or redundant, if there is a proof.
     fn of(site: &Site, proof: Option<String>) -> Self {
         Self {
-            site: site.to_string(),
+            site: relative(&site.to_string()),
             kind: match site.barrier {
                 Barrier::Dir => FileOrDir::Dir,
                 Barrier::Data | Barrier::All | Barrier::Write => FileOrDir::File,

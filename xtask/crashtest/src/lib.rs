@@ -56,7 +56,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-pub use args::Args;
+pub use args::{Args, EXAMPLES};
 pub use corruption::{Blocks, Held, PROBE, Piece, Root, Span, Specimen, Written, files, write};
 pub use engine::{
     Change, Contents, Engine, Killing, Outcome, Place, Refusal, Repaired, Script, Setting, Store,

@@ -73,8 +73,25 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        print(&format!("{:<18} {summary}", self.label));
+        print(&wrapped(&format!("{:<18} {summary}", self.label)));
     }
+}
+
+/// `text`, which is one line, on as many lines of 80 columns as it needs.
+fn wrapped(text: &str) -> String {
+    const WIDTH: usize = 80;
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in text.split_inclusive(' ') {
+        let len = word.trim_end().chars().count();
+        if column > 0 && column + len > WIDTH {
+            lines = lines.trim_end().to_owned() + "\n    ";
+            column = 4;
+        }
+        lines.push_str(word);
+        column += word.chars().count();
+    }
+    lines
 }
 
 fn bar(label: &str, total: Option<u64>) -> ProgressBar {

@@ -61,7 +61,7 @@ pub fn run(args: &Args, engines: &[&'static dyn Engine], workspace: &Path) -> an
     let mut report = run.report;
     report.seconds = started.elapsed().as_secs();
     report.judge();
-    progress::print(&audit::render(&report));
+    progress::print(&audit::render(&report, args.details));
     if let Some(path) = &args.json {
         write_json(path, &report)?;
     }

@@ -63,7 +63,9 @@ pub fn write(
                 continue;
             }
             ["close"] => {
-                store.take().map_or(Ok(()), |store| store.close())?;
+                if let Some(store) = store.take() {
+                    store.close()?;
+                }
                 continue;
             }
             [chore] => {
