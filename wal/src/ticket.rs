@@ -56,7 +56,7 @@ impl Ticket {
     ///
     /// # Errors
     /// As [`Wal::append`](crate::Wal::append).
-    pub fn wait(self) -> Result<Appended> {
+    pub fn wait(&self) -> Result<Appended> {
         if let State::InFlight { log, member, count } = &self.0
             && let Some(log) = log.upgrade()
         {

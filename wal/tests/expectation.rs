@@ -22,7 +22,7 @@ fn commit(log: &Wal) {
     assert!(log.run_background().unwrap());
 }
 
-fn is_refused(ticket: Ticket) -> bool {
+fn is_refused(ticket: &Ticket) -> bool {
     matches!(ticket.wait(), Err(Error::Refused { .. }))
 }
 
@@ -131,7 +131,7 @@ fn what_would_get_another_position_is_refused_and_what_is_built_on_it_too() {
     let built = submit(&log, base.after(1), b"built on it");
     let unrelated = log.submit(&[b"no expectation"]).unwrap();
     assert!(other.wait().is_ok() && unrelated.wait().is_ok());
-    assert!(is_refused(late) && is_refused(built));
+    assert!(is_refused(&late) && is_refused(&built));
     assert_eq!(
         payloads(&log).unwrap(),
         [b"another".as_slice(), b"no expectation"]
@@ -153,7 +153,7 @@ fn a_refusal_of_what_was_built_on_a_refusal_refuses_nothing_new() {
     let third = submit(&log, base.after(2), b"built on it");
     let new = submit(&log, again, b"a new chain");
     assert!(new.wait().is_ok());
-    assert!(first.wait().is_err() && second.wait().is_err() && is_refused(third));
+    assert!(first.wait().is_err() && second.wait().is_err() && is_refused(&third));
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn what_was_built_on_a_record_that_is_cut_off_is_refused() {
     let base = log.expectation();
     log.truncate_after(Lsn(1)).unwrap();
     log.append(b"another two").unwrap();
-    assert!(is_refused(submit(&log, base, b"built on two")));
+    assert!(is_refused(&submit(&log, base, b"built on two")));
     assert!(submit(&log, log.expectation(), b"three").wait().is_ok());
 }
 

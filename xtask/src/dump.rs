@@ -23,6 +23,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         dump_table(args, &mut out)
     } else if is_lsm(args)? {
         dump_lsm(args, &mut out)
+    } else if is_event_store(args)? {
+        dump_event_store(args, &mut out)
     } else if is_bitcask(args)? {
         dump_bitcask(args, &mut out)
     } else {
@@ -50,6 +52,26 @@ fn dump_lsm(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     };
     match lsm::dump(&Disk::os(), &args.path, detail, out) {
         Err(lsm::Error::Output(output)) => Err(output.source.into()),
+        dumped => Ok(dumped?),
+    }
+}
+
+/// True if the directory has the log of an event store.
+fn is_event_store(args: &Args) -> anyhow::Result<bool> {
+    let entries = Disk::os().open_dir(&args.path)?.list()?;
+    Ok(entries
+        .iter()
+        .any(|entry| entry.name == "events" && entry.is_dir))
+}
+
+fn dump_event_store(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let detail = if args.records {
+        event_store::Detail::Records
+    } else {
+        event_store::Detail::Groups
+    };
+    match event_store::dump(&Disk::os(), &args.path, detail, out) {
+        Err(event_store::Error::Output(error)) => Err(error.source.into()),
         dumped => Ok(dumped?),
     }
 }

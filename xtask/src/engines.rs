@@ -2,6 +2,7 @@
 //! subjects of what it can do beyond a key-value store.
 
 mod bitcask;
+mod event_store;
 mod lsm;
 mod sstable;
 mod wal;
@@ -9,5 +10,10 @@ mod wal;
 use crashtest::Engine;
 
 /// All of them, in the order in which they are judged.
-pub(crate) const ENGINES: &[&dyn Engine] =
-    &[&wal::WAL, &bitcask::BITCASK, &sstable::SSTABLE, &lsm::LSM];
+pub(crate) const ENGINES: &[&dyn Engine] = &[
+    &wal::WAL,
+    &bitcask::BITCASK,
+    &sstable::SSTABLE,
+    &lsm::LSM,
+    &event_store::EVENT_STORE,
+];

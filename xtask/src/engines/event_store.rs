@@ -1,0 +1,254 @@
+//! The event store before the judge. A key is a stream, its value that of the last event; an event says that
+//! the key is gone.
+
+mod specimens;
+mod subject;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use crashtest::{
+    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Refusal, Setting, Specimen, Store,
+    Trial,
+};
+use durable_io::SyncMode;
+use event_store::{
+    Append, Error, Event, EventStore, Expected, NewEvent, Options, Position, Subscribe, Version,
+};
+
+use subject::{Alphabet, BATCH, EventSubject, FAULTED};
+
+pub(crate) const EVENT_STORE: EventStoreEngine = EventStoreEngine;
+
+const PUT: &str = "Put";
+const REMOVED: &str = "Removed";
+/// How many readers a killed process has.
+const READERS: u64 = 4;
+
+#[derive(Debug)]
+pub(crate) struct EventStoreEngine;
+
+fn options(setting: &Setting) -> Options {
+    Options::new()
+        .sync(setting.sync)
+        .segment_size(setting.size)
+        .index_interval(setting.size / 4)
+        .reserve(setting.reserve)
+        .background(setting.background)
+        .disk(setting.disk.clone())
+}
+
+impl Engine for EventStoreEngine {
+    fn name(&self) -> &'static str {
+        "event-store"
+    }
+
+    fn open(&self, setting: &Setting) -> Outcome<Box<dyn Store>> {
+        let store = options(setting).open(&setting.dir)?;
+        for (name, _) in store.subscriptions() {
+            // What a reader has acknowledged is in the log, or this is an error.
+            drop(store.subscribe(Subscribe::new().named(name))?);
+        }
+        let unsynced = Mutex::default();
+        Ok(Box::new(Opened { store, unsynced }))
+    }
+
+    fn damage(&self, error: &Refusal) -> Option<Place> {
+        match error.downcast_ref()? {
+            Error::Corrupt { path, offset, .. } => Some(Place::at(path, *offset)),
+            Error::UnsupportedVersion(error) => Some(Place::file(&error.path)),
+            _ => None,
+        }
+    }
+
+    fn trials(&self) -> Vec<AnyTrial> {
+        let store = |sync, alphabet, reserve| EventSubject {
+            sync,
+            alphabet,
+            reserve,
+        };
+        let mode = |name, sync, full| {
+            let trial = Trial::new(name, store(sync, Alphabet::Data, 0));
+            trial
+                .lengths(0, full)
+                .removal(1)
+                .soaks()
+                .faulted(FAULTED)
+                .boxed()
+        };
+        let always = |alphabet, reserve| store(SyncMode::Always, alphabet, reserve);
+        vec![
+            mode("event-store always", SyncMode::Always, 4),
+            mode("event-store batch", BATCH, 3),
+            mode("event-store manual", SyncMode::Manual, 3),
+            Trial::new("event-store readers", always(Alphabet::Readers, 0))
+                .lengths(0, 3)
+                .soaks()
+                .boxed(),
+            Trial::new("event-store reserve", always(Alphabet::Data, 4096))
+                .faulted(FAULTED)
+                .boxed(),
+        ]
+    }
+
+    fn specimens(&self) -> Outcome<Vec<Specimen>> {
+        specimens::all()
+    }
+
+    fn killing(&self) -> Option<Killing> {
+        Some(Killing {
+            kills: 30,
+            acknowledged: 8000,
+            chores: &["acknowledge", "verify"],
+            phases: &["acknowledge", "verify"],
+        })
+    }
+
+    fn weight(&self) -> u64 {
+        2
+    }
+}
+
+struct Opened {
+    store: EventStore,
+    /// The last event of each append that the store does not call durable yet.
+    unsynced: Mutex<Vec<Position>>,
+}
+
+fn stream(key: &[u8]) -> String {
+    let hex = key.iter().map(|byte| format!("{byte:02x}"));
+    ["key-".to_owned()].into_iter().chain(hex).collect()
+}
+
+fn key(stream: &str) -> Outcome<Vec<u8>> {
+    let hex = stream.strip_prefix("key-").ok_or("a stream of nobody")?;
+    let digits = hex.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair)?;
+        Ok(u8::from_str_radix(pair, 16)?)
+    });
+    digits.collect()
+}
+
+fn value(event: &Event) -> Option<Vec<u8>> {
+    (event.kind() == PUT).then(|| event.payload().to_vec())
+}
+
+impl Store for Opened {
+    fn apply(&self, changes: &[Change]) -> Outcome<()> {
+        // The last change of a key counts.
+        let last: BTreeMap<String, Option<&Vec<u8>>> = changes
+            .iter()
+            .map(|(key, value)| (stream(key), value.as_ref()))
+            .collect();
+        let mut append = Append::new();
+        for (stream, value) in &last {
+            let event = match value {
+                Some(value) => NewEvent::new(PUT, value),
+                None => NewEvent::new(REMOVED, &[]),
+            };
+            append = append.stream(stream, Expected::Any, [event.tag("change")]);
+        }
+        let appended = self.store.write(&append)?;
+        let last = appended.positions.end.previous();
+        self.unsynced
+            .lock()
+            .map_err(|_poisoned| "a writer panicked")?
+            .push(last);
+        Ok(())
+    }
+
+    fn dump(&self) -> Outcome<Contents> {
+        let mut contents = Contents::new();
+        for name in self.store.streams() {
+            let name = name?;
+            let backward = self.store.read_stream_backward(&name, Version(u64::MAX));
+            let backward = backward.collect::<event_store::Result<Vec<_>>>()?;
+            let forward = self.store.read_stream(&name, Version(1));
+            let forward = forward.collect::<event_store::Result<Vec<_>>>()?;
+            if !forward.iter().rev().eq(&backward) {
+                return Err(format!("stream {name} differs backward").into());
+            }
+            if let Some(value) = backward.first().and_then(value) {
+                contents.insert(key(&name)?, value);
+            }
+        }
+        Ok(contents)
+    }
+
+    fn salvage(&self) -> (Contents, Vec<Box<Refusal>>) {
+        let (mut contents, mut errors) = (Contents::new(), Vec::<Box<Refusal>>::new());
+        let listed = self.store.streams().filter_map(|name| match name {
+            Ok(name) => key(&name).ok(),
+            Err(error) => {
+                errors.push(error.into());
+                None
+            }
+        });
+        let mut keys: Vec<Vec<u8>> = listed.collect();
+        keys.extend(specimens::keys());
+        for key in keys {
+            match self.store.last_event(&stream(&key)) {
+                Ok(Some(event)) => {
+                    if let Some(value) = value(&event) {
+                        contents.insert(key, value);
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => errors.push(error.into()),
+            }
+        }
+        (contents, errors)
+    }
+
+    fn verify(&self) -> Outcome<Vec<Box<Refusal>>> {
+        let damage = self.store.verify()?.damage.into_iter();
+        Ok(damage.map(Into::into).collect())
+    }
+
+    fn sync(&self) -> Outcome<()> {
+        self.store.sync()?;
+        Ok(())
+    }
+
+    fn unsynced(&self) -> u64 {
+        let durable = self.store.stats().durable;
+        let Ok(mut unsynced) = self.unsynced.lock() else {
+            return u64::MAX;
+        };
+        unsynced.retain(|last| *last > durable);
+        unsynced.len() as u64
+    }
+
+    fn maintain(&self) -> Outcome<bool> {
+        Ok(self.store.run_background()?)
+    }
+
+    fn chore(&self, chore: &str, drawn: u64) -> Outcome<()> {
+        if chore == "verify" {
+            return match self.store.verify()?.damage.pop() {
+                Some(damage) => Err(damage.into()),
+                None => Ok(()),
+            };
+        }
+        // One of the readers goes on where it has acknowledged: nothing is skipped.
+        let name = format!("reader-{}", drawn % READERS);
+        let mut reader = self.store.subscribe(Subscribe::new().named(&name))?;
+        let marks = self.store.subscriptions();
+        let mark = marks.iter().find(|(reader, _)| *reader == name);
+        let mut before = mark.map_or(Position(0), |(_, position)| *position);
+        for _ in 0..500 {
+            let Some(event) = reader.try_next()? else {
+                break;
+            };
+            if event.position() != before.next() {
+                return Err(format!("{event:?} came behind {before}").into());
+            }
+            before = event.position();
+        }
+        Ok(reader.acknowledge()?)
+    }
+
+    fn close(self: Box<Self>) -> Outcome<()> {
+        Ok(self.store.close()?)
+    }
+}
