@@ -247,10 +247,12 @@ impl Lsm {
         // First: nothing is written behind the last sync.
         store.health.lock(&self.workers).clear();
         drop(store.gate.close(|| store.help()));
-        // Durable: everything. Only now may the caller be told so.
-        let synced = store.log.sync();
-        synced.map_err(|error| store.note(error.into()))?;
-        Ok(())
+        // Durable: everything, and the statement that it is. Only now may the caller be told so.
+        let log = store.log.close();
+        let manifest = store.health.lock(&store.manifest).close();
+        store.unlock();
+        log?;
+        manifest
     }
 }
 

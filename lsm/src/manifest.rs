@@ -134,6 +134,11 @@ impl Manifest {
     pub(crate) fn create(&mut self) -> Result<()> {
         self.write_snapshot()
     }
+
+    /// States that all edits are durable, so that any later loss will be noticed.
+    pub(crate) fn close(&self) -> Result<()> {
+        Ok(self.log.close()?)
+    }
 }
 
 /// What the edits in `log` make, which is in the directory `path`.

@@ -72,8 +72,7 @@ pub(crate) fn new_slot() -> u64 {
 pub(crate) struct Store {
     pub(crate) disk: Disk,
     pub(crate) path: PathBuf,
-    /// It is locked as long as the store is there.
-    _dir: StoreDir,
+    dir: StoreDir,
     /// The directory of the tables.
     pub(crate) tables: Dir,
     pub(crate) options: Options,
@@ -146,7 +145,7 @@ impl Store {
             counters: Counters::default(),
             is_closed: AtomicBool::new(false),
             options: opened.options,
-            _dir: opened.dir,
+            dir: opened.dir,
             health,
             disk,
         }
@@ -174,6 +173,11 @@ impl Store {
     /// True if this is the call that closed it.
     pub(crate) fn begin_close(&self) -> bool {
         !self.is_closed.swap(true, Ordering::SeqCst)
+    }
+
+    /// Lets another handle open the store: nothing may be written any more.
+    pub(crate) fn unlock(&self) {
+        self.dir.unlock();
     }
 
     /// Notes that a call failed, of the log, the manifest or a table: unless it changed nothing, that ends
