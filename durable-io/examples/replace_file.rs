@@ -24,7 +24,7 @@ fn main() -> Result<()> {
         .nth(1)
         .unwrap_or_else(|| "target/replace_file".into());
     let dir = Disk::os().create_dir(&path)?;
-    // One process at a time: two of them would both write "runs.tmp".
+    // One process at a time: of two that read the same number one would be lost.
     let lock = dir.try_lock("LOCK")?;
     let runs = runs(&dir)?.saturating_add(1);
     replace_file(&dir, NAME, format!("{runs}\n").as_bytes())?;
