@@ -45,6 +45,10 @@ pub enum Error {
         /// What it would have got.
         found: Expectation,
     },
+    /// [`MAX_IN_FLIGHT`](crate::MAX_IN_FLIGHT) bytes are in flight, and the call does not wait. Nothing
+    /// was submitted.
+    #[error("too much is in flight")]
+    Full,
     /// The log was closed by this handle. Nothing was changed.
     #[error("the log is closed")]
     Closed,

@@ -2,9 +2,10 @@
 //!
 //! [format]: crate::format
 
-use durable_io::checksum::{Place, checksum, checksum_at};
+use durable_io::checksum::{Place, checksum_at};
 use durable_io::codec::{Decoder, put};
 
+use crate::batch::Batch;
 use crate::delivery::Callback;
 use crate::error::{Error, Result};
 use crate::expectation::Expectation;
@@ -112,36 +113,58 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// The item that appends `payloads`, or `None` if it is larger than `limit` bytes.
+    /// The item that appends `payloads`, or their size if it is larger than `limit` bytes.
     pub(crate) fn new(payloads: &[&[u8]], limit: u64) -> Result<Self, u64> {
         let headers = payloads.len() as u64 * RECORD_HEADER_SIZE as u64;
         let size = payloads.iter().fold(headers, |size, payload| {
             size.saturating_add(payload.len() as u64)
         });
-        let (Ok(capacity), Ok(count)) = (usize::try_from(size), u32::try_from(payloads.len()))
-        else {
-            return Err(size);
-        };
+        // Before anything is copied.
         if size > limit {
             return Err(size);
         }
-        let mut bytes = Vec::with_capacity(GROUP_HEADER_SIZE + capacity);
-        bytes.extend_from_slice(&[0; GROUP_HEADER_SIZE]);
+        let capacity = usize::try_from(size).expect("the payloads are in memory");
+        let mut batch = Batch::with_capacity(capacity);
         for payload in payloads {
-            // Below `limit`, which is below 4 GiB.
-            let len = u32::try_from(payload.len()).map_err(|_too_large| size)?;
-            bytes.extend_from_slice(&len.to_le_bytes());
-            bytes.extend_from_slice(&checksum(payload).to_le_bytes());
-            bytes.extend_from_slice(payload);
+            batch.push(payload);
+        }
+        Self::of(batch, limit)
+    }
+
+    /// The item that appends `batch`, or its size if that is above `limit`, which is no more than a
+    /// segment has.
+    pub(crate) fn of(batch: Batch, limit: u64) -> Result<Self, u64> {
+        if batch.size() > limit {
+            return Err(batch.size());
         }
         Ok(Self {
-            bytes,
-            count,
+            bytes: batch.bytes,
+            count: batch.count,
             is_submitted: false,
             callback: None,
-            expected: None,
+            expected: batch.expected,
             outcome: None,
         })
+    }
+
+    /// One without records, which asks for a sync of what comes before it.
+    pub(crate) fn sync() -> Self {
+        Self::of(Batch::new(), 0).expect("it has no bytes")
+    }
+
+    /// True if it has no records.
+    pub(crate) fn is_sync(&self) -> bool {
+        self.count == 0
+    }
+
+    /// There is nothing to write of it, and `next` is the next record.
+    pub(crate) fn pass(&mut self, next: Lsn) {
+        self.outcome = Some(Ok(Location::nothing(next)));
+    }
+
+    /// It was not written.
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.outcome = Some(Err(error));
     }
 
     /// Nobody waits for it.

@@ -68,6 +68,7 @@
 //! a rename is atomic.
 
 mod background;
+mod batch;
 mod cut;
 mod delivery;
 mod dump;
@@ -94,6 +95,7 @@ mod segment;
 mod source;
 mod spare;
 mod stats;
+mod submit;
 mod survey;
 mod tear;
 mod ticket;
@@ -104,6 +106,7 @@ mod writer;
 #[doc = include_str!("../FORMAT.md")]
 pub mod format {}
 
+pub use batch::Batch;
 pub use dump::{Detail, dump};
 pub use durable_io::engine::{
     Failure, InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion,

@@ -80,6 +80,18 @@ impl Location {
         }
     }
 
+    /// No place, before record `next` was there.
+    pub(crate) fn nothing(next: Lsn) -> Self {
+        Self {
+            lsn: next,
+            segment: 0,
+            offset: 0,
+            len: 0,
+            epoch: 0,
+            group: 0,
+        }
+    }
+
     /// The record behind this one in the same append, if its payload has `len` bytes.
     pub(crate) fn following(self, len: u32) -> Self {
         Self {
@@ -110,15 +122,10 @@ impl Appended {
 
     /// An append of no records when `next` was the next one.
     pub(crate) fn nothing(next: Lsn) -> Self {
-        let first = Location {
-            lsn: next,
-            segment: 0,
-            offset: 0,
-            len: 0,
-            epoch: 0,
-            group: 0,
-        };
-        Self { first, count: 0 }
+        Self {
+            first: Location::nothing(next),
+            count: 0,
+        }
     }
 
     /// The positions of the records.

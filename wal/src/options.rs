@@ -19,6 +19,9 @@ use crate::salvage::Salvage;
 use crate::segment::is_segment_size;
 use crate::wal::Wal;
 
+/// No log has as many records: what is behind it can be counted.
+const MAX_FIRST_LSN: u64 = 1 << 62;
+
 const NOBODY_STOPPED: &str = "only who is shown records can stop";
 
 /// How a log is opened: `Options::new().sync(..).open("log")`.
@@ -26,6 +29,7 @@ const NOBODY_STOPPED: &str = "only who is shown records can stop";
 pub struct Options {
     sync: SyncMode,
     segment_size: Option<u64>,
+    first_lsn: Option<Lsn>,
     background: Background,
     disk: Disk,
     leaves_early: bool,
@@ -53,6 +57,15 @@ impl Options {
     #[must_use]
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.segment_size = Some(bytes);
+        self
+    }
+
+    /// The position of the first record of a log that is created; one that is there is not changed. For a
+    /// log of a copy of a store, whose positions must be above those that the copy holds. Not 0, and below
+    /// 2^62. Default: `Lsn(1)`.
+    #[must_use]
+    pub fn first_lsn(mut self, lsn: Lsn) -> Self {
+        self.first_lsn = Some(lsn);
         self
     }
 
@@ -220,6 +233,7 @@ impl Options {
         };
         let how = How {
             segment_size: self.segment_size,
+            first_lsn: self.first_lsn.unwrap_or(Lsn(1)),
             suspects: self.atomic_sectors && !repairing,
             progress: self.progress,
         };
@@ -240,6 +254,15 @@ impl Options {
                 option: "segment_size",
                 value,
                 rule: "it is a multiple of 512, from 1024 to 4294966784 bytes",
+            }
+            .into());
+        }
+        let is_lsn = |lsn: Lsn| (1..MAX_FIRST_LSN).contains(&lsn.0);
+        if let Some(lsn) = self.first_lsn.filter(|&lsn| !is_lsn(lsn)) {
+            return Err(InvalidOption {
+                option: "first_lsn",
+                value: lsn.0,
+                rule: "it is from 1 to 2^62 - 1",
             }
             .into());
         }

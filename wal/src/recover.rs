@@ -48,6 +48,8 @@ pub(crate) struct Recovered {
 pub(crate) struct How {
     /// The segment size that was asked for.
     pub(crate) segment_size: Option<u64>,
+    /// The first record of a log that is created.
+    pub(crate) first_lsn: Lsn,
     /// A tail that no power cut leaves on a disk with atomic sectors is refused.
     pub(crate) suspects: bool,
     pub(crate) progress: Progress<(u64, u64)>,
@@ -66,7 +68,7 @@ pub(crate) fn recover(
     let created = found.is_none();
     if created {
         let size = how.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
-        create(disk, dir, &listing, size)?;
+        create(disk, dir, &listing, size, how.first_lsn)?;
         listing = Listing::read(dir)?;
         found = MarkFile::open(dir)?;
     }
@@ -149,7 +151,7 @@ pub(crate) fn foresee(dir: &Dir) -> Result<Outlook> {
 }
 
 /// Makes a new log: there is no mark, so either there never was one or its creation was cut short.
-fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64) -> Result<()> {
+fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64, first: Lsn) -> Result<()> {
     check_unmarked(dir, listing)?;
     let log_id = disk.unique_id()?;
     let file = write_blank(
@@ -167,14 +169,14 @@ fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64) -> Result<()> {
     dir.sync()?;
     let epochs = Epochs {
         current: 1,
-        first_lsn: Lsn(1),
+        first_lsn: first,
         segment: 0,
     };
     let mark = Mark {
         log_id,
-        durable: Lsn(0),
+        durable: first.previous(),
         low_segment: 1,
-        low: Lsn(1),
+        low: first,
         epochs,
         checkpoint: Lsn(0),
         cut: None,

@@ -52,7 +52,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn add(&mut self, item: &Item) {
-        self.writes += 1;
+        self.writes += u64::from(!item.is_sync());
         self.records += item.count();
         self.bytes += item.payload_bytes();
     }

@@ -116,21 +116,51 @@ pub(crate) fn is_segment_size(size: u64) -> bool {
     (MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&size) && size.is_multiple_of(SEGMENT_ALIGN)
 }
 
+/// Bytes of zeros that are written at once while nobody waits for the segment: what comes to be due
+/// meanwhile, a sync or the end of the handle, waits no longer than for these.
+const STEP: u64 = 1 << 20;
+
 /// Makes the empty segment that `header` describes, over whatever incomplete left-over has its name.
 /// Nothing of it is durable yet.
+pub(crate) fn write_blank(dir: &Dir, header: &SegmentHeader) -> durable_io::Result<File> {
+    let file = begin_blank(dir, header)?;
+    let mut filled = 0;
+    while filled < header.size {
+        filled = fill_blank(&file, header, filled)?;
+    }
+    Ok(file)
+}
+
+/// Begins to make the segment that `header` describes: its file, with the space that it takes.
 ///
 /// A left-over is rewritten in place: names reach the disk in any order, so a segment that was
 /// unlinked and created again could be gone while a later one is there, and look like a loss.
-pub(crate) fn write_blank(dir: &Dir, header: &SegmentHeader) -> durable_io::Result<File> {
+pub(crate) fn begin_blank(dir: &Dir, header: &SegmentHeader) -> durable_io::Result<File> {
     let file = open_or_create(dir, &names::segment(header.number))?;
     if file.len()? > header.size {
         file.set_len(header.size)?;
     }
+    if header.size > STEP {
+        // A full disk is met here, as a whole; what is written in one step meets it there.
+        file.allocate(0, header.size)?;
+    }
+    Ok(file)
+}
+
+/// Writes the zeros that follow `filled`, and with the last ones the header; returns how far it came.
+pub(crate) fn fill_blank(
+    file: &File,
+    header: &SegmentHeader,
+    filled: u64,
+) -> durable_io::Result<u64> {
+    let end = header.size.min(filled + STEP);
     // A full disk is met here, and never by an append. Written zeros rather than reserved blocks:
     // the sync of a group then has no metadata to write.
-    file.write_zeros(0, header.size)?;
-    file.write_all_at(&header.encode(), 0)?;
-    Ok(file)
+    file.write_zeros(filled, end - filled)?;
+    if end == header.size {
+        file.write_all_at(&header.encode(), 0)?;
+    }
+    Ok(end)
 }
 
 /// The file `name`, with whatever a left-over holds.

@@ -1,17 +1,19 @@
-//! The next segment, made ready before it is needed, in two steps that a simulator can interleave
-//! with everything else ([format], section 7).
+//! The next segment, made ready before it is needed, in short steps: a simulator can interleave them with
+//! everything else, and nobody waits for more than one of them ([format], section 7).
 //!
 //! [format]: crate::format
 
 use durable_io::{Dir, File};
 
-use crate::segment::{SegmentHeader, write_blank};
+use crate::segment::{SegmentHeader, begin_blank, fill_blank};
 
 /// How far the next segment is.
 #[derive(Debug)]
 enum Stage {
     /// Not there, or incomplete.
     Absent,
+    /// Zeros up to `filled`; not durable.
+    Filling { file: File, filled: u64 },
     /// Written, but not durable.
     Written(File),
     /// Bytes and name are durable: it may be written to.
@@ -74,7 +76,8 @@ impl Spare {
     /// the log must not go on.
     pub(crate) fn step(&mut self) -> durable_io::Result<()> {
         match &self.stage {
-            Stage::Absent => self.stage = Stage::Written(write_blank(&self.dir, &self.header)?),
+            Stage::Absent => self.fill(begin_blank(&self.dir, &self.header)?, 0)?,
+            Stage::Filling { file, filled } => self.fill(file.clone(), *filled)?,
             Stage::Written(file) => {
                 let file = file.clone();
                 // Durable: the zeros and the header. Only now may a group be written into it:
@@ -87,6 +90,17 @@ impl Spare {
             }
             Stage::Ready(_) => {}
         }
+        Ok(())
+    }
+
+    /// Writes the next zeros, and the header when they are all there.
+    fn fill(&mut self, file: File, filled: u64) -> durable_io::Result<()> {
+        let filled = fill_blank(&file, &self.header, filled)?;
+        self.stage = if filled == self.header.size {
+            Stage::Written(file)
+        } else {
+            Stage::Filling { file, filled }
+        };
         Ok(())
     }
 

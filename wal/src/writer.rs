@@ -84,7 +84,7 @@ impl Writer {
         let mut room = size.saturating_sub(self.offset + GROUP_HEADER);
         let mut found = self.expectation();
         let fits = |item: &&Item| match room.checked_sub(item.size()) {
-            Some(left) if item.accepts(found) => {
+            Some(left) if !item.is_sync() && item.accepts(found) => {
                 room = left;
                 found = found.after(item.count());
                 true
@@ -121,6 +121,21 @@ impl Log {
             self.wait(&member);
         }
         member
+    }
+
+    /// As [`submit`](Log::submit), if not too much is in flight then.
+    pub(crate) fn try_submit(&self, item: Item) -> Result<Member<Results>> {
+        let size = item.size();
+        // One that is larger than all that may be in flight is taken when nothing is.
+        let take = |before: u64| {
+            let after = before + size;
+            (before == 0 || after <= MAX_IN_FLIGHT).then_some(after)
+        };
+        let order = Ordering::Relaxed;
+        match self.submitted.fetch_update(order, order, take) {
+            Ok(_) => Ok(self.queue.submit(item.submitted())),
+            Err(_) => Err(Error::Full),
+        }
     }
 
     /// Waits for what `member` is part of.
@@ -184,9 +199,10 @@ impl Log {
     /// Writes `items`, as far as it can, and makes them durable if the mode says so.
     fn write_and_sync(&self, writer: &mut Writer, items: &mut [Item]) -> Result<()> {
         let first = writer.next;
+        let wants_sync = items.iter().any(Item::is_sync);
         let written = self.write_items(writer, items);
-        if writer.next > first && !self.is_poisoned() {
-            self.sync_as_promised(writer)?;
+        if (wants_sync || writer.next > first) && !self.is_poisoned() {
+            self.sync_as_promised(writer, wants_sync)?;
         }
         written?;
         self.check_healthy()
@@ -198,6 +214,11 @@ impl Log {
         let mut rest = items;
         while let Some(first) = rest.first_mut() {
             let found = writer.expectation();
+            if first.is_sync() {
+                first.pass(writer.next);
+                (_, rest) = rest.split_at_mut(1);
+                continue;
+            }
             if !first.accepts(found) {
                 // What was built on it expects the same number of refusals. If that is lower than the
                 // present one it is refused, too; else it could get its position by chance.
@@ -207,12 +228,22 @@ impl Log {
             }
             let n = writer.fitting(rest, self.segment_size);
             if n == 0 {
-                if let Err(error) = self.rotate_with(writer) {
-                    // Whatever was built on one of them is refused.
-                    writer.refusals += 1;
+                let Err(error) = self.rotate_with(writer) else {
+                    continue;
+                };
+                if self.is_poisoned() {
                     return Err(error);
                 }
-                continue;
+                // Whatever was built on one of them is refused.
+                writer.refusals += 1;
+                for item in rest.iter_mut() {
+                    if item.is_sync() {
+                        item.pass(writer.next);
+                    } else {
+                        item.fail(error.clone());
+                    }
+                }
+                return Ok(());
             }
             let (group, later) = rest.split_at_mut(n);
             self.write_group(writer, group)
@@ -266,9 +297,9 @@ impl Log {
         Ok(())
     }
 
-    /// Syncs what was written if the mode promises that before the acknowledgement.
-    fn sync_as_promised(&self, writer: &Writer) -> Result<()> {
-        if !self.gate.must_sync(writer.writes) {
+    /// Syncs what was written if the mode promises that before the acknowledgement, or if it is asked for.
+    fn sync_as_promised(&self, writer: &Writer, is_asked_for: bool) -> Result<()> {
+        if !is_asked_for && !self.gate.must_sync(writer.writes) {
             return Ok(());
         }
         self.sync_written(self.queue.site(), || writer.written())
