@@ -85,8 +85,8 @@ impl Wal {
     /// read: the kernel may have dropped the others.
     ///
     /// # Cost
-    /// None now. Segments are read one after the other, through a buffer of 256 KiB, or of one record
-    /// if that is larger.
+    /// None now. The first one is found with at most 64 KiB read, and the group that holds it. Segments are
+    /// read one after the other, through a buffer of 256 KiB, or of one record if that is larger.
     ///
     /// # Errors
     /// The items are [`Error::Corrupt`](crate::Error::Corrupt) or
@@ -178,8 +178,8 @@ impl Wal {
     /// When this returns, everything up to `lsn` is durable, and no crash brings a later record back.
     ///
     /// # Cost
-    /// Two durable writes and a sync, and one directory sync for each segment that goes. Zeroes what
-    /// was used of the segment with `lsn`. Appends wait.
+    /// Two durable writes and a sync, and one directory sync for each segment that goes. Finds `lsn` as
+    /// [`records`](Wal::records) does. Zeroes what was used of the segment with `lsn`. Appends wait.
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) if the place of `lsn` cannot be read,
