@@ -130,12 +130,18 @@ impl Run<'_> {
         }
         if self.runs(LayerName::Corruption, name) {
             judged.corruption = judged.timed("corruption", || corruption::run(engine, &context));
+            if judged.corruption.is_none() {
+                self.skip(format!("{name} corruption"), "the engine gives no specimens");
+            }
         }
-        if let Some(killing) = engine.killing()
-            && self.runs(LayerName::Kill, name)
-        {
-            let kill = judged.timed("kill", || kill::run(engine, &killing, &context))?;
-            judged.kill = Some(kill);
+        if self.runs(LayerName::Kill, name) {
+            match engine.killing() {
+                Some(killing) => {
+                    let kill = judged.timed("kill", || kill::run(engine, &killing, &context))?;
+                    judged.kill = Some(kill);
+                }
+                None => self.skip(format!("{name} kill"), "the engine has no process to kill"),
+            }
         }
         if self.runs(LayerName::Fuse, name) {
             let fuse = judged.timed("fuse", || self.on_fuse(name, &[name], None, &context))?;
