@@ -85,13 +85,14 @@ impl Store {
         let stepped = match self.merge_step(true) {
             Ok(stepped) => stepped,
             Err(error) => {
-                self.wanted().merge = false;
                 return match error {
                     // It is looked at again when the next file is sealed.
-                    error if error.is_no_space() => Ok(Step::Idle),
-                    Error::Corrupt { .. } => Ok(Step::Idle),
-                    // Nobody else would learn of it.
-                    Error::Disk(error) => Err(self.poison(error)),
+                    Error::Corrupt { .. } => {
+                        self.wanted().merge = false;
+                        Ok(Step::Idle)
+                    }
+                    // Nobody else would learn of it. What changed nothing is tried again.
+                    Error::Disk(error) => Err(Error::Disk(self.health.note(error))),
                     other => Err(other),
                 };
             }

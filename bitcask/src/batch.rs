@@ -5,6 +5,8 @@ use crate::keydir::{Hasher, Spot};
 use crate::limits::{MAX_BATCH_SIZE, MAX_KEY_SIZE};
 use crate::record::{Kind, RECORD_HEADER_SIZE, bind_record, encode_record};
 
+const IN_BATCH: &str = "a change is within the bytes of its batch";
+
 /// Changes that happen together: after any crash all of them are there, or none.
 ///
 /// ```
@@ -157,7 +159,7 @@ impl Item {
     pub(crate) fn bind(&mut self, spot: Spot) {
         for op in &self.batch.ops {
             let place = spot.file.place(spot.offset + op.at as u64);
-            let record = self.batch.bytes.get_mut(op.at..).unwrap_or_default();
+            let record = self.batch.bytes.get_mut(op.at..).expect(IN_BATCH);
             bind_record(record, place, op.body);
         }
         self.written = Some(spot);
@@ -208,7 +210,7 @@ impl Item {
         let value = op.at + RECORD_HEADER_SIZE + op.key_len;
         let end = self.batch.ops.iter().map(|op| op.at).find(|&at| at > op.at);
         let end = end.unwrap_or(self.bytes().len());
-        (op.kind == Kind::Put).then(|| self.bytes().get(value..end).unwrap_or_default())
+        (op.kind == Kind::Put).then(|| self.bytes().get(value..end).expect(IN_BATCH))
     }
 
     /// Where the record of `op` was written.
@@ -228,6 +230,6 @@ impl Op {
     /// Its key, in the bytes of its batch.
     fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let start = self.at + RECORD_HEADER_SIZE;
-        bytes.get(start..start + self.key_len).unwrap_or_default()
+        bytes.get(start..start + self.key_len).expect(IN_BATCH)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use durable_io::Background;
-use durable_io::engine::{Value, Worker};
+use durable_io::engine::{Trouble, Value, Worker};
 
 use crate::batch::{Batch, Expected};
 use crate::error::Result;
@@ -94,7 +94,8 @@ impl Bitcask {
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::MemoryLimit`](crate::Error::MemoryLimit):
     /// nothing was written. [`Error::Disk`](crate::Error::Disk) with
-    /// [`NoSpace`](durable_io::Error::NoSpace): nothing was written, and a later write may succeed.
+    /// [`NoSpace`](durable_io::Error::NoSpace) or [`Resource`](durable_io::Error::Resource): nothing was
+    /// written, and a later write may succeed.
     /// Any other `Error::Disk`: the store is poisoned, and the value may or may not survive.
     /// [`Error::Poisoned`](crate::Error::Poisoned): the same.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
@@ -261,12 +262,19 @@ impl Bitcask {
         self.store.stats()
     }
 
+    /// Why background work does not get on, if it does not: what failed last without changing anything, and
+    /// when it is tried again.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.store.tidying.work.trouble()
+    }
+
     /// Under [`Background::Inline`], runs one step of background work and returns true, or returns
     /// false if there is none. Under [`Background::Threads`], false.
     ///
     /// # Errors
-    /// [`Error::Disk`](crate::Error::Disk): the store is poisoned. Neither a full disk nor damage is an
-    /// error here: [`merge`](Bitcask::merge) reports them.
+    /// [`Error::Disk`](crate::Error::Disk), [`Error::Poisoned`](crate::Error::Poisoned): the store is
+    /// poisoned. Damage is no error here: [`merge`](Bitcask::merge) reports it. Nor is what changed
+    /// nothing: [`trouble`](Bitcask::trouble).
     pub fn run_background(&self) -> Result<bool> {
         if !self.workers.is_empty() {
             return Ok(false);

@@ -73,6 +73,11 @@ impl Error {
         }
     }
 
+    /// True if what failed has changed nothing, so that it may be tried again.
+    pub(crate) fn changed_nothing(&self) -> bool {
+        matches!(self, Self::Disk(error) if error.changed_nothing())
+    }
+
     /// True for what a retry on a disk with more space may not meet.
     pub(crate) fn is_no_space(&self) -> bool {
         matches!(self, Self::Disk(durable_io::Error::NoSpace { .. }))

@@ -50,7 +50,7 @@ impl Hint {
     pub(crate) fn scan(file: &Arc<DataFile>, entry: &FileEntry, hasher: &Hasher) -> Result<Self> {
         let mut bytes = vec![0; HEADER_SIZE];
         scan_into(file, entry, hasher, &mut bytes, |_bytes| Ok(()))?;
-        let head = header(entry, bytes.get(HEADER_SIZE..).unwrap_or_default());
+        let head = header(entry, entries_in(&bytes));
         put(&mut bytes, 0, &head);
         Ok(Self::Made(bytes))
     }
@@ -64,22 +64,29 @@ impl Hint {
 
     /// Its entries, one for each record, in their order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Indexed> + '_ {
-        let entries = self.bytes().get(HEADER_SIZE..).unwrap_or_default();
-        entries.chunks_exact(ENTRY_SIZE).filter_map(|entry| {
-            let mut decoder = Decoder::new(entry);
-            let (hash, word) = decoder.u64().zip(decoder.u64())?;
-            let kind = if word & 1 == 0 {
-                Kind::Put
-            } else {
-                Kind::Delete
-            };
-            Some(Indexed {
-                hash,
-                offset: word >> 1,
-                kind,
+        entries_in(self.bytes())
+            .chunks_exact(ENTRY_SIZE)
+            .filter_map(|entry| {
+                let mut decoder = Decoder::new(entry);
+                let (hash, word) = decoder.u64().zip(decoder.u64())?;
+                let kind = if word & 1 == 0 {
+                    Kind::Put
+                } else {
+                    Kind::Delete
+                };
+                Some(Indexed {
+                    hash,
+                    offset: word >> 1,
+                    kind,
+                })
             })
-        })
     }
+}
+
+/// The entries of a hint that is whole, or has room for its header.
+fn entries_in(bytes: &[u8]) -> &[u8] {
+    let entries = bytes.get(HEADER_SIZE..);
+    entries.expect("a hint begins with its header")
 }
 
 /// Writes the hint of the sealed data file `file`, which the manifest calls `entry`, over whatever has
@@ -121,7 +128,7 @@ fn write_to(hint: &File, file: &Arc<DataFile>, entry: &FileEntry, hasher: &Hashe
     })?;
     if end == 0 {
         // All of it in one write.
-        let head = header(entry, bytes.get(HEADER_SIZE..).unwrap_or_default());
+        let head = header(entry, entries_in(&bytes));
         put(&mut bytes, 0, &head);
         append(&mut bytes, &mut end)?;
     } else {

@@ -48,7 +48,7 @@ impl Hasher {
 }
 
 pub(crate) fn shard_of(hash: u64) -> usize {
-    usize::try_from(hash >> 58).unwrap_or(0)
+    usize::try_from(hash >> 58).expect("there are 64 shards")
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "32 of the hash's bits")]
@@ -82,7 +82,7 @@ impl Files {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        u32::try_from(slot).unwrap_or(u32::MAX)
+        u32::try_from(slot).expect("there are no more slots than MAX_DATA_FILES")
     }
 
     /// Puts `file` into its slot.

@@ -106,7 +106,7 @@ pub use batch::Batch;
 pub use bitcask::Bitcask;
 pub use dump::{Detail, dump};
 pub use durable_io::engine::{
-    Failure, InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion, Value,
+    Failure, InvalidOption, NoOutput, NoThread, Poisoned, Trouble, UnsupportedVersion, Value,
 };
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Result};

@@ -115,19 +115,25 @@ impl<'a> Loader<'a> {
         }
         let next = AtomicUsize::new(0);
         let results = std::sync::Mutex::new(Vec::with_capacity(count));
-        thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    loop {
-                        let nth = next.fetch_add(1, Ordering::Relaxed);
-                        if nth >= count {
-                            return;
-                        }
-                        let result = work(nth);
-                        results.lock().expect(POISONED).push((nth, result));
-                    }
-                });
+        let take_turns = || {
+            loop {
+                let nth = next.fetch_add(1, Ordering::Relaxed);
+                if nth >= count {
+                    return;
+                }
+                let result = work(nth);
+                results.lock().expect(POISONED).push((nth, result));
             }
+        };
+        thread::scope(|scope| {
+            for _ in 1..threads {
+                let named = thread::Builder::new().name("bitcask-open".to_owned());
+                // For want of threads, fewer do it.
+                if named.spawn_scoped(scope, take_turns).is_err() {
+                    break;
+                }
+            }
+            take_turns();
         });
         let mut results = results.into_inner().expect(POISONED);
         results.sort_by_key(|(nth, _)| *nth);

@@ -64,7 +64,8 @@ impl Manifest {
         out.u64(self.store_id)
             .u64(self.hash_seed)
             .u64(self.next_number);
-        out.u32(u32::try_from(self.files.len()).unwrap_or(u32::MAX))
+        let count = u32::try_from(self.files.len());
+        out.u32(count.expect("there are no more than MAX_DATA_FILES"))
             .u32(0);
         for file in &self.files {
             out.u64(file.number).u64(file.id).u64(file.end);
@@ -140,7 +141,7 @@ impl Manifest {
         if len > largest {
             return Err(Bad::at(largest, Corruption::Length).into_error(path()));
         }
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+        let mut bytes = vec![0; usize::try_from(len).expect("a manifest is small")];
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
         Self::decode(&bytes)

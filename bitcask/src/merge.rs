@@ -123,7 +123,7 @@ impl Store {
             merging.is_tight = false;
             // What a full disk has taken is held back again.
             let held = self.health.lock(&self.reserve).hold();
-            held.map_err(|error| self.poison_unless_full(error))?;
+            held.map_err(|error| self.note(error))?;
             return Ok(None);
         };
         let stepped = if job.done < job.inputs.len() {

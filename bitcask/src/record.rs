@@ -115,22 +115,20 @@ pub(crate) fn decode_record(bytes: &[u8], place: Place) -> Result<Record<'_>, Co
 /// Appends a record without its check to `out`, and returns the checksum of key and value. The caller
 /// has checked the lengths.
 pub(crate) fn encode_record(out: &mut Vec<u8>, kind: Kind, key: &[u8], value: &[u8]) -> u32 {
-    // Both are checked against their limits before.
-    let fits = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let fits =
+        |n: usize| u32::try_from(n).expect("keys and values are checked against their limits");
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&fits(value.len()).to_le_bytes());
     out.extend_from_slice(&(fits(key.len()) & 0xffff | kind.code() << 16).to_le_bytes());
     let body = out.len();
     out.extend_from_slice(key);
     out.extend_from_slice(value);
-    checksum(out.get(body..).unwrap_or_default())
+    checksum(out.get(body..).expect("what was appended is there"))
 }
 
 /// Writes the check of the record at the start of `bytes`, now that it is known where it will stand.
 pub(crate) fn bind_record(bytes: &mut [u8], place: Place, body: u32) {
-    let Some(header) = RecordHeader::decode(bytes) else {
-        return;
-    };
+    let header = RecordHeader::decode(bytes).expect("a record that was encoded has a header");
     let check = record_check(place, header.value_len, header.meta, body);
     put(bytes, 0, &check.to_le_bytes());
 }
@@ -152,7 +150,8 @@ impl GroupHeader {
         put(&mut out, 4, &self.bytes.to_le_bytes());
         put(&mut out, 8, &self.count.to_le_bytes());
         put(&mut out, 16, &self.durable.to_le_bytes());
-        let check = checksum_at(place, out.get(4..).unwrap_or_default());
+        let (_, covered) = out.split_at(4);
+        let check = checksum_at(place, covered);
         put(&mut out, 0, &check.to_le_bytes());
         (out, check)
     }

@@ -217,7 +217,9 @@ fn judge(
         })?;
         if let Step::Group(_) = step {
             for (indexed, key) in found.drain(..) {
-                let key = keys.get(key).unwrap_or_default();
+                let key = keys
+                    .get(key)
+                    .expect("a key is in the buffer that it was put in");
                 loader.load(active, indexed, &Own::Known(key))?;
                 records += 1;
             }

@@ -70,6 +70,10 @@ pub struct Stats {
     pub merges: u64,
     /// Bytes of groups that merges gave back.
     pub reclaimed_bytes: u64,
+    /// Steps of background work that failed one after the other, without changing anything: for want of
+    /// space or of a descriptor, for instance. It is tried again, with a delay; 0 when it gets on.
+    /// [`Bitcask::trouble`](crate::Bitcask::trouble) says why.
+    pub background_failures: u32,
 }
 
 /// What a merge did.

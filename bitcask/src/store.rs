@@ -188,8 +188,8 @@ impl Store {
         Error::Disk(self.health.poison(error))
     }
 
-    /// Like [`poison`](Store::poison), except for what changes nothing: a full disk.
-    pub(crate) fn poison_unless_full(&self, error: durable_io::Error) -> Error {
+    /// Like [`poison`](Store::poison), except for what changed nothing.
+    pub(crate) fn note(&self, error: durable_io::Error) -> Error {
         Error::Disk(self.health.note(error))
     }
 
@@ -410,8 +410,7 @@ impl Store {
 
     /// Replaces the manifest, durably.
     pub(crate) fn replace_manifest(&self, manifest: &mut Manifest, new: Manifest) -> Result<()> {
-        new.write(self.dir())
-            .map_err(|error| self.poison_unless_full(error))?;
+        new.write(self.dir()).map_err(|error| self.note(error))?;
         *manifest = new;
         Ok(())
     }
@@ -432,6 +431,7 @@ impl Store {
             rotations: load(&counters.rotations),
             merges: load(&counters.merges),
             reclaimed_bytes: load(&counters.reclaimed),
+            background_failures: self.tidying.work.trouble().map_or(0, |it| it.attempts),
             ..Stats::default()
         };
         for file in self.files().in_order() {

@@ -18,6 +18,9 @@ use crate::record::{GROUP_HEADER, GroupHeader, Kind, align_group, digest};
 use crate::reserve::Frees;
 use crate::store::{Results, Store, Written, add};
 
+/// A group is of one item, or not larger than the limit of a batch.
+const GROUP_FITS: &str = "a group is not larger than the limit of a batch";
+
 /// Where the next group goes.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -84,7 +87,13 @@ impl Store {
             return Ok(true);
         }
         item.expected = expected;
-        let (results, index) = self.queue.commit(item, |items| self.lead(items));
+        let lead = |items: &mut [Item]| {
+            let count = items.len();
+            // A panic is an error to everybody in the group.
+            let led = self.health.catch(|| self.lead(items));
+            led.unwrap_or_else(|poisoned| vec![Err(poisoned.into()); count].into())
+        };
+        let (results, index) = self.queue.commit(item, lead);
         let own = results.get(index).cloned();
         own.expect("the leader gives one result for each item")
     }
@@ -119,11 +128,8 @@ impl Store {
             }
         }
         drop(writer);
-        // Every item was answered, refused or written.
-        results
-            .into_iter()
-            .map(|r| r.unwrap_or(Ok(false)))
-            .collect()
+        let answered = |result: Option<_>| result.expect("every item was refused or written");
+        results.into_iter().map(answered).collect()
     }
 
     /// Decides about every item, in their order, and writes those that are to be.
@@ -230,7 +236,8 @@ impl Store {
     /// Writes the items at `group` as one group.
     ///
     /// # Errors
-    /// [`durable_io::Error::NoSpace`]: nothing was written. Any other one has poisoned the store.
+    /// What [changed nothing](Error::changed_nothing): nothing was written. Any other one has poisoned the
+    /// store.
     fn write_group(
         &self,
         writer: &mut Writer,
@@ -256,9 +263,8 @@ impl Store {
             }
         }
         let header = GroupHeader {
-            // Both fit: a group is not larger than the limit of a batch.
-            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-            count: u32::try_from(count).unwrap_or(u32::MAX),
+            bytes: u32::try_from(bytes).expect(GROUP_FITS),
+            count: u32::try_from(count).expect(GROUP_FITS),
             durable: self
                 .durable_end(writer.active.number)
                 .unwrap_or(FIRST_GROUP),
@@ -303,7 +309,7 @@ impl Store {
             writer
                 .file
                 .write_zeros(writer.zeroed, zeroed - writer.zeroed)
-                .map_err(|error| self.poison_unless_full(error))
+                .map_err(|error| self.note(error))
         })?;
         writer.zeroed = zeroed;
         Ok(())
@@ -320,7 +326,7 @@ impl Store {
             match work() {
                 Err(error) if error.is_no_space() => {
                     let released = self.health.lock(&self.reserve).release(frees);
-                    if !released.map_err(|error| self.poison(error))? {
+                    if !released.map_err(|error| self.note(error))? {
                         return Err(error);
                     }
                 }
@@ -372,7 +378,7 @@ impl Store {
         manifest.next_number += 1;
         let store_id = self.settings.store_id;
         let file = create(self.dir(), store_id, &entry, self.settings.window)
-            .map_err(|error| self.poison_unless_full(error))?;
+            .map_err(|error| self.note(error))?;
         let site = Site::new(Location::caller(), Barrier::Data, "seal");
         // Durable: the file that is left. Only now may the manifest say where its groups end:
         // recovery takes a sealed file for whole.
@@ -389,7 +395,7 @@ impl Store {
         }
         new.files.push(entry);
         if let Err(error) = self.replace_manifest(&mut manifest, new) {
-            if error.is_no_space() {
+            if error.changed_nothing() {
                 // The old manifest stands, so this is an orphan. After any other error nobody knows.
                 drop(self.dir().remove(&names::data(entry.number)));
             }

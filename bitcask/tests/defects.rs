@@ -11,7 +11,7 @@
 mod support;
 
 use bitcask::{Bitcask, Error, Options, SyncMode};
-use durable_io::sim::{SimDisk, World};
+use durable_io::sim::{Fault, FaultKind, SimDisk, World};
 use support::{
     Model, assert_holds, contents, data, fast_dir, hint, names, options, read, settle, write,
 };
@@ -224,4 +224,77 @@ fn d29_a_second_opener_is_told_who_has_it_and_a_reader_is_not_refused() {
     assert_eq!(reader.get(b"a").unwrap().unwrap(), b"1");
     drop(store);
     options().open(dir.path()).unwrap();
+}
+
+/// There was no descriptor for the next data file, for a moment, and the store was poisoned by it.
+#[test]
+fn what_the_system_refuses_poisons_nothing_and_the_next_call_may_succeed() {
+    const EMFILE: i32 = 24;
+    let mut refused = 0;
+    for nth in 0.. {
+        let sim = SimDisk::new();
+        let store = sim_options(&sim).open("/store").unwrap();
+        let fill = |key: &[u8]| store.put(key, &[1; 900]);
+        fill(b"a").unwrap();
+        fill(b"b").unwrap();
+        // The next one begins another file.
+        let begin = sim.calls();
+        sim.inject(Fault {
+            call: begin + nth,
+            kind: FaultKind::Errno(EMFILE),
+            sticky: false,
+        });
+        let result = fill(b"c");
+        if sim.calls() <= begin + nth {
+            result.unwrap();
+            break;
+        }
+        match result {
+            Ok(()) => {}
+            Err(Error::Disk(error)) if error.changed_nothing() => {
+                refused += 1;
+                fill(b"c").unwrap();
+                assert_eq!(store.get(b"c").unwrap().unwrap(), [1; 900]);
+            }
+            // A write or a sync, which is final.
+            Err(error) => assert!(fill(b"c").is_err(), "{error}"),
+        }
+        drop(store);
+        let store = reopened(sim.world());
+        assert_eq!(store.get(b"a").unwrap().unwrap(), [1; 900]);
+    }
+    assert!(refused > 0);
+}
+
+/// A merge that the system refused was poison, or never tried again.
+#[test]
+fn background_work_that_is_refused_is_tried_again_and_shown() {
+    const EMFILE: i32 = 24;
+    let sim = SimDisk::new();
+    let options = sim_options(&sim).auto_merge(true);
+    let store = options.open("/store").unwrap();
+    let model = fill(&store);
+    sim.inject(Fault {
+        call: sim.calls(),
+        kind: FaultKind::Errno(EMFILE),
+        sticky: true,
+    });
+    settle(&store);
+    let failures = store.stats().background_failures;
+    if failures > 0 {
+        assert!(
+            store
+                .trouble()
+                .unwrap()
+                .error
+                .to_string()
+                .contains("cannot")
+        );
+    }
+    sim.clear_fault();
+    sim.advance(std::time::Duration::from_secs(60));
+    settle(&store);
+    assert_eq!(store.stats().background_failures, 0);
+    store.put(b"later", b"1").unwrap();
+    assert_eq!(contents(&store).len(), model.len() + 1);
 }

@@ -8,7 +8,8 @@
 //! - Its files begin with a header of a [`Format`]: magic, version, ids, bound to its place.
 //! - What callers and threads share is one struct, in an `Arc`, with a [`Health`] in it. A failed call that
 //!   may have changed something goes through [`Health::note`]; what must not stop half-way, through
-//!   [`Health::poison`]. Locks are taken by [`Health::lock`], and then [`Health::check`] says whether
+//!   [`Health::poison`]. What could panic half-way for several callers runs in [`Health::catch`]: the leader
+//!   of a group. Locks are taken by [`Health::lock`], and then [`Health::check`] says whether
 //!   writing may go on.
 //! - An engine that syncs files of its own has a [`SyncGate`]: `Log::sync` is
 //!   [`SyncGate::sync_written`] of what the engine captures as [`Written`]; a commit asks
@@ -106,7 +107,7 @@ mod worker;
 
 pub use gate::{SyncGate, Written};
 pub use header::{BadHeader, Format, UnsupportedVersion};
-pub use health::{Failure, Health, Poisoned, changed_nothing};
+pub use health::{Failure, Health, Poisoned};
 pub use open::{StoreDir, open_store};
 pub use options::InvalidOption;
 pub use progress::Progress;

@@ -97,6 +97,7 @@
 //! | where a sync stands in the sources | [`Site`], [`Barrier`] |
 //! | which system call it is | [`Capabilities`] |
 //! | the simulated disk, behind the feature `sim` | `durable_io::sim` |
+//! | what the tests of engines have in common, behind the feature `testing` | `durable_io::testing` |
 
 mod backend;
 pub mod checksum;
@@ -122,6 +123,8 @@ pub mod sim;
 mod site;
 mod sync_mode;
 mod temp;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use commit::{GroupCommit, Member};
 pub use dir::{Dir, Entry};

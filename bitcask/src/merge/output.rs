@@ -18,6 +18,8 @@ use crate::reserve::Frees;
 use crate::store::Store;
 use crate::table::Loc;
 
+const GROUP_FITS: &str = "a group is about as large as a step, or one record";
+
 /// The file that a merge writes.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -83,7 +85,7 @@ impl Store {
             let name = names::data(number);
             let created = self.with_reserve(Frees::Files, || {
                 let created = self.dir().create_new(&name);
-                created.map_err(|error| self.poison_unless_full(error))
+                created.map_err(|error| self.note(error))
             });
             output.file = Some(created?);
         }
@@ -93,7 +95,7 @@ impl Store {
         // A full disk is met here, before anything is written.
         self.with_reserve(Frees::Files, || {
             let allocated = file.allocate(start, bytes.len() as u64);
-            allocated.map_err(|error| self.poison_unless_full(error))
+            allocated.map_err(|error| self.note(error))
         })?;
         let written = file.write_all_at(&bytes, start);
         written.map_err(|error| self.poison(error))?;
@@ -144,16 +146,16 @@ impl Output {
         let bodies = std::mem::take(&mut self.bodies);
         for &(at, body) in &bodies {
             let place = self.entry.place(start + at as u64);
-            bind_record(bytes.get_mut(at..).unwrap_or_default(), place, body);
+            let record = bytes.get_mut(at..).expect("a body is within its group");
+            bind_record(record, place, body);
         }
         let records = bytes.len() as u64 - GROUP_HEADER;
         // A sealed file ends where the next group would begin.
         let end = align_group(start + bytes.len() as u64) - start;
-        bytes.resize(usize::try_from(end).unwrap_or(bytes.len()), 0);
+        bytes.resize(usize::try_from(end).expect(GROUP_FITS), 0);
         let header = GroupHeader {
-            // Both fit: a group is about as large as a step, or one record.
-            bytes: u32::try_from(records).unwrap_or(u32::MAX),
-            count: u32::try_from(bodies.len()).unwrap_or(u32::MAX),
+            bytes: u32::try_from(records).expect(GROUP_FITS),
+            count: u32::try_from(bodies.len()).expect(GROUP_FITS),
             durable: FIRST_GROUP,
         };
         let (header, check) = header.encode(self.entry.place(start));

@@ -138,7 +138,10 @@ impl SyncGate {
         // anywhere, or be followed by another file.
         let proof = written.file().sync_data_at(site);
         let proof = proof.map_err(|error| self.health.poison(error))?;
-        drop(proof);
+        assert!(
+            proof.is_of(written.file()),
+            "the proof is of what was written"
+        );
         self.writes.fetch_max(written.writes(), Ordering::SeqCst);
         self.position
             .fetch_max(written.position(), Ordering::SeqCst);

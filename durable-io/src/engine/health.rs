@@ -1,5 +1,6 @@
 //! [`Health`]: whether a handle may still write, and why not.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::Signal;
@@ -37,12 +38,6 @@ impl From<Poisoned> for Failure {
 pub struct Poisoned {
     /// What failed first.
     pub source: Failure,
-}
-
-/// True if a call that failed with `error` has changed nothing that anybody relies on, so that going on
-/// is safe, and the same call may succeed later. The one place that says which failures poison.
-pub fn changed_nothing(error: &Error) -> bool {
-    matches!(error, Error::NoSpace { .. } | Error::Locked { .. })
 }
 
 /// Whether a handle may still write: it may until the first failure that poisons, which it keeps.
@@ -91,10 +86,10 @@ impl Health {
         self.failure.get().is_some()
     }
 
-    /// Notes that a call failed: unless it [changed nothing](changed_nothing) that ends all writing.
-    /// Returns the error.
+    /// Notes that a call failed: unless it [changed nothing](Error::changed_nothing) that ends all
+    /// writing. Returns the error. The one place that says which failures poison.
     pub fn note(&self, error: Error) -> Error {
-        if changed_nothing(&error) {
+        if error.changed_nothing() {
             return error;
         }
         self.poison(error)
@@ -120,9 +115,24 @@ impl Health {
     /// be half-changed: that poisons the handle. So [`check`](Health::check) after taking locks, and not
     /// before; what readers do with a lock must be safe however it was left.
     pub fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
-        mutex.lock().unwrap_or_else(|poisoned| {
+        let guard = mutex.lock().unwrap_or_else(|poisoned| {
             self.poison(Failure::Panic);
             poisoned.into_inner()
+        });
+        #[cfg(feature = "testing")]
+        crate::testing::step();
+        guard
+    }
+
+    /// Does `work`, and poisons the handle if that panics: for what one thread does for others, who must
+    /// not wait for it in vain, as the leader of a group.
+    ///
+    /// # Errors
+    /// [`Poisoned`] instead of the panic, which the panic hook has reported.
+    pub fn catch<T>(&self, work: impl FnOnce() -> T) -> Result<T, Poisoned> {
+        // What the panic left is behind the locks of the handle, which is not written to any more.
+        panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_panic| Poisoned {
+            source: self.poison(Failure::Panic),
         })
     }
 
@@ -172,6 +182,26 @@ mod tests {
         health.note(full.clone());
         health.check().unwrap();
         health.poison(full);
+        health.check().unwrap_err();
+    }
+
+    #[test]
+    fn a_panic_that_is_caught_is_an_error_and_a_failure() {
+        let health = Health::new();
+        assert_eq!(health.catch(|| 1).unwrap(), 1);
+        health.check().unwrap();
+        health.catch(|| panic!("planted")).unwrap_err();
+        health.check().unwrap_err();
+    }
+
+    #[test]
+    fn what_changed_nothing_poisons_nothing() {
+        let health = Health::new();
+        let refused = io::Error::from_raw_os_error(libc::EMFILE);
+        let refused = Error::refusal(Op::Create, Path::new("file"), None, refused);
+        health.note(refused);
+        health.check().unwrap();
+        health.note(failed(Op::Write));
         health.check().unwrap_err();
     }
 
