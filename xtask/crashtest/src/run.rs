@@ -131,7 +131,10 @@ impl Run<'_> {
         if self.runs(LayerName::Corruption, name) {
             judged.corruption = judged.timed("corruption", || corruption::run(engine, &context));
             if judged.corruption.is_none() {
-                self.skip(format!("{name} corruption"), "the engine gives no specimens");
+                self.skip(
+                    format!("{name} corruption"),
+                    "the engine gives no specimens",
+                );
             }
         }
         if self.runs(LayerName::Kill, name) {
