@@ -109,6 +109,9 @@ mod verify;
 mod work;
 mod write_txn;
 
+#[doc = include_str!("../FORMAT.md")]
+pub mod format {}
+
 pub use btree::Btree;
 pub use durable_io::engine::{InvalidOption, NoThread, Poisoned, Trouble, UnsupportedVersion};
 pub use durable_io::{Background, Disk, SyncMode};
@@ -116,7 +119,7 @@ pub use error::{Corruption, Error, Result};
 pub use limits::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, MAX_VALUE_SIZE, MIN_PAGE_SIZE, max_key_size};
 pub use options::Options;
 pub use range::Range;
-pub use read_txn::{ReadTxn, Table};
+pub use read_txn::{OwnedTable, ReadTxn, Table};
 pub use stats::{Recovery, Stats, Verified};
 pub use value::Value;
 pub use write_txn::{Durability, Savepoint, TableMut, WriteTxn};

@@ -50,6 +50,15 @@ impl ReadTxn {
         })
     }
 
+    /// The table `name`, together with the state: for who keeps it.
+    ///
+    /// # Errors
+    /// As [`table`](ReadTxn::table).
+    pub fn into_table(self, name: &str) -> Result<OwnedTable> {
+        let tree = self.table(name)?.tree;
+        Ok(OwnedTable { txn: self, tree })
+    }
+
     /// The names of all tables, in order.
     ///
     /// # Errors
@@ -196,6 +205,24 @@ impl Table<'_> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.tree.len == 0
+    }
+}
+
+/// A table in a [`ReadTxn`] of its own, from [`ReadTxn::into_table`].
+#[derive(Clone, Debug)]
+pub struct OwnedTable {
+    txn: ReadTxn,
+    tree: Tree,
+}
+
+impl OwnedTable {
+    /// The table, to read. Costs nothing.
+    #[inline]
+    pub fn table(&self) -> Table<'_> {
+        Table {
+            root: &self.txn.0,
+            tree: self.tree,
+        }
     }
 }
 

@@ -36,7 +36,8 @@ pub(crate) fn recover(options: Options, path: &Path) -> Result<(Store, Recovery)
         return Err(Error::corrupt(file.path(), 0, Corruption::Length));
     }
     let log = open_log(&options, path)?;
-    check_log(&slot, &log)?;
+    let log_path = path.join(names::LOG);
+    check_log(&slot, &log, &log_path)?;
     settle_slots(&file, &slot, are_equal)?;
     recovery.repaired_slot = !are_equal;
 
@@ -46,7 +47,8 @@ pub(crate) fn recover(options: Options, path: &Path) -> Result<(Store, Recovery)
     let (root, writer) = writer_of(&options, &pager, &slot, backed)?;
     let settings = options.settings(slot.page_size);
     let checkpoints = Checkpoints::new(slot, root);
-    let replayed = replay(&options, &log, &slot, writer, settings.dirty_pages / 2)?;
+    let memory = settings.dirty_pages / 2;
+    let replayed = replay(&options, (&log, &log_path), &slot, writer, memory)?;
     recovery.replayed_records = replayed.records;
     recovery.replayed_bytes = replayed.bytes;
     if log.bounds().start <= slot.lsn {
@@ -85,7 +87,9 @@ fn open_pages(options: &Options, dir: &Dir, recovery: &mut Recovery) -> Result<F
     let slot = Slot::empty(options.page_size_of_new(), options.disk.unique_id()?);
     // Durable: the page file, whole, and its name. Only now may there be a log.
     replace_file_with(dir, names::PAGES, |file| {
-        file.allocate(0, META_SIZE)?;
+        let size = options.page_size_of_new();
+        let reserve = u64::from(options.growth_in_pages(size).reserve + 1) * u64::from(size);
+        file.allocate(0, META_SIZE + reserve)?;
         SLOTS
             .into_iter()
             .try_for_each(|offset| slot.write(file, offset))
@@ -130,9 +134,9 @@ fn open_log(options: &Options, path: &Path) -> Result<Wal> {
 
 /// Whether the log belongs to the slot: it begins at most behind the slot's record and ends at least
 /// there, all of it is of this store, and none of it was written when newer slots were durable.
-fn check_log(slot: &Slot, log: &Wal) -> Result<()> {
+fn check_log(slot: &Slot, log: &Wal, path: &Path) -> Result<()> {
     let bounds = log.bounds();
-    let corrupt = |reason| Error::corrupt(Path::new(names::LOG), 0, reason);
+    let corrupt = |reason| Error::corrupt(path, 0, reason);
     if !(bounds.start..=bounds.end).contains(&slot.lsn.next()) {
         return Err(corrupt(Corruption::LogRange {
             first: bounds.start.0,
@@ -182,6 +186,7 @@ fn writer_of(
     let (own, free) = free_list::read(pager, slot.free_list, first..slot.end)?;
     let growth = options.growth_in_pages(slot.page_size);
     let mut space = Space::new(first, slot.end, backed, free, growth);
+    space.make_reserve(pager)?;
     space.pin(SLOT_VERSION, options.disk.now());
     let at = (SLOT_VERSION, slot.lsn);
     let released = Arc::clone(space.released());
@@ -206,7 +211,7 @@ struct Replayed {
 /// Applies the records behind the slot's.
 fn replay(
     options: &Options,
-    log: &Wal,
+    (log, path): (&Wal, &Path),
     slot: &Slot,
     writer: Writer,
     memory: usize,
@@ -227,7 +232,7 @@ fn replay(
     work.open_all()?;
     for record in log.records(from) {
         let payload = record?.payload;
-        let corrupt = || Error::corrupt(Path::new(names::LOG), 0, Corruption::Record);
+        let corrupt = || Error::corrupt(path, 0, Corruption::Record);
         let mut record = Record::decode(&payload).ok_or_else(corrupt)?;
         while let Some(change) = record.next().map_err(|()| corrupt())? {
             work.apply(change)?;

@@ -131,6 +131,18 @@ impl Space {
         Ok(page)
     }
 
+    /// Makes the file so long that there is a reserve, if the disk has room for it.
+    pub(crate) fn make_reserve(&mut self, pager: &Pager) -> Result<()> {
+        if self.room() > self.limits.reserve {
+            return Ok(());
+        }
+        match self.grow(pager) {
+            // What is there can be read, and what frees pages may do with less.
+            Err(error) if error.is_no_space() => Ok(()),
+            other => other,
+        }
+    }
+
     /// Makes the file longer: by an eighth, or as much as is needed if that does not fit.
     fn grow(&mut self, pager: &Pager) -> Result<()> {
         let needed = self.limits.reserve + 1 - self.room();

@@ -248,7 +248,8 @@ impl Store {
 
     /// Notes that `root` is durable, unless a newer one is.
     pub(crate) fn set_durable(&self, root: &Arc<Root>) {
-        let _turn = self.lock(&self.publishing);
+        let mut next_durable = self.lock(&self.publishing);
+        drop(next_durable.take_if(|next| next.version <= root.version));
         if root.version > self.durable.load().version {
             self.durable.store(Arc::clone(root));
             self.pager.health.set_durable(root.version);
@@ -336,6 +337,7 @@ impl Store {
             self.published.load().version,
         ];
         self.turn.peek(|writer| {
+            writer.space.settle(&self.pager);
             let space = &writer.space;
             stats.file_bytes = self.pager.offset(space.backed());
             stats.pages = (space.end() - space.first()).into();

@@ -85,7 +85,7 @@ impl Turn {
     }
 
     /// Looks at the writer, unless it is somebody's turn.
-    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Writer) -> T) -> Option<T> {
-        self.lock().as_ref().map(look)
+    pub(crate) fn peek<T>(&self, look: impl FnOnce(&mut Writer) -> T) -> Option<T> {
+        self.lock().as_mut().map(look)
     }
 }

@@ -1,4 +1,4 @@
-//! The log, the hash-indexed store, the LSM-tree and the sorted table beside the raw methods of the disk and, with
+//! The log, the hash-indexed store, the LSM-tree, the B+tree and the sorted table beside the raw methods of the disk and, with
 //! `--features peers`, beside other logs, stores and tables; with `--features peers-rocksdb` also beside
 //! `RocksDB`'s tables.
 //!
@@ -31,6 +31,8 @@
 mod allocator;
 #[path = "comparisons/bitcask_store.rs"]
 mod bitcask_store;
+#[path = "comparisons/btree_store.rs"]
+mod btree_store;
 #[path = "comparisons/contender.rs"]
 mod contender;
 #[path = "comparisons/keys.rs"]
@@ -104,6 +106,7 @@ fn contenders() -> Vec<Contender> {
     all.extend(log::contenders());
     all.extend(bitcask_store::contenders());
     all.extend(lsm_store::contenders());
+    all.extend(btree_store::contenders());
     all.extend(sstable_table::contenders());
     #[cfg(feature = "peers")]
     all.extend(peers::contenders());

@@ -2,6 +2,7 @@
 //! subjects of what it can do beyond a key-value store.
 
 mod bitcask;
+mod btree;
 mod event_store;
 mod lsm;
 mod sstable;
@@ -15,5 +16,6 @@ pub(crate) const ENGINES: &[&dyn Engine] = &[
     &bitcask::BITCASK,
     &sstable::SSTABLE,
     &lsm::LSM,
+    &btree::BTREE,
     &event_store::EVENT_STORE,
 ];
