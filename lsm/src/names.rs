@@ -2,7 +2,7 @@
 //!
 //! [format]: crate::format
 
-use durable_io::numbered;
+use durable_io::{Temp, numbered};
 
 /// The lock file.
 pub(crate) const LOCK: &str = "lock";
@@ -16,7 +16,6 @@ pub(crate) const TABLES: &str = "tables";
 pub(crate) const RESERVE: &str = "reserve";
 
 const SUFFIX: &str = ".sst";
-const TEMP_SUFFIX: &str = ".tmp";
 
 /// The name of table `number`.
 pub(crate) fn table(number: u64) -> String {
@@ -26,8 +25,8 @@ pub(crate) fn table(number: u64) -> String {
 /// The number of the table called `name`, and whether it is the temporary name of a table that is being
 /// written; `None` if that is not how we name tables.
 pub(crate) fn parse_table(name: &str) -> Option<(u64, bool)> {
-    match name.strip_suffix(TEMP_SUFFIX) {
-        Some(name) => Some((numbered::parse(name, SUFFIX)?, true)),
+    match Temp::target_of(name) {
+        Some(target) => Some((numbered::parse(target, SUFFIX)?, true)),
         None => Some((numbered::parse(name, SUFFIX)?, false)),
     }
 }
@@ -39,8 +38,14 @@ mod tests {
     #[test]
     fn only_our_own_names_are_read() {
         assert_eq!(parse_table(&table(7)), Some((7, false)));
-        assert_eq!(parse_table("0000000000000007.sst.tmp"), Some((7, true)));
-        for other in ["7.sst", "0000000000000007.sst.tmp.tmp", "notes.tmp", "lock"] {
+        let temporary = format!("~0123456789abcdef~{}", table(7));
+        assert_eq!(parse_table(&temporary), Some((7, true)));
+        for other in [
+            "7.sst",
+            "0000000000000007.sst.tmp",
+            "~0123456789abcdef~notes",
+            "lock",
+        ] {
             assert_eq!(parse_table(other), None, "{other}");
         }
     }
