@@ -119,6 +119,11 @@ impl Removals {
         }
     }
 
+    /// True if a trial has left out barriers.
+    pub(crate) fn has_run(&self) -> bool {
+        !self.sites.is_empty()
+    }
+
     /// Compares with the sources: what no run has reached, and what a run has reached that the
     /// sources do not seem to hold.
     pub(crate) fn finish(mut self) -> Barriers {

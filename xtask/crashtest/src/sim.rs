@@ -23,7 +23,8 @@ const SUBJECT: &str = "subject";
 const SOAK: &str = " soak";
 
 /// The layers `sim` and `barriers`: crash states of every trial of `engine`, and each barrier left out.
-/// Barriers are not judged if the complete engine breaks: then a removal would prove nothing.
+/// Barriers are not judged if the complete engine breaks: then a removal would prove nothing; nor if no trial
+/// of this run leaves any out.
 ///
 /// # Errors
 /// Sources that cannot be read, tapes that cannot be kept.
@@ -44,7 +45,8 @@ pub(crate) fn simulate(
             trial.soak(context, share, &mut found)?;
         }
     }
-    let barriers = found.findings.is_empty().then(|| removals.finish());
+    let is_proof = found.findings.is_empty() && removals.has_run();
+    let barriers = is_proof.then(|| removals.finish());
     Ok((found, barriers))
 }
 

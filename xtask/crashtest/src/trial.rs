@@ -28,6 +28,7 @@ pub struct Trial<S: Subject<Op: 'static>> {
     /// The longest sequences without a barrier, and whether recoveries are cut off, too.
     removal: Option<(usize, bool)>,
     soaks: bool,
+    only_with_full: bool,
     faulted: &'static [S::Op],
 }
 
@@ -42,6 +43,7 @@ impl<S: Subject<Op: 'static>> Trial<S> {
             process_deaths: true,
             removal: None,
             soaks: false,
+            only_with_full: false,
             faulted: &[],
         }
     }
@@ -81,6 +83,13 @@ impl<S: Subject<Op: 'static>> Trial<S> {
     #[must_use]
     pub const fn shallow_removal(mut self, length: usize) -> Self {
         self.removal = Some((length, false));
+        self
+    }
+
+    /// Nothing is explored without `--full`: for what takes minutes at any length.
+    #[must_use]
+    pub const fn only_with_full(mut self) -> Self {
+        self.only_with_full = true;
         self
     }
 
@@ -170,6 +179,9 @@ impl<S: Subject<Op: 'static>> Judged for Trial<S> {
         let Some([short, full]) = self.lengths else {
             return Ok(());
         };
+        if self.only_with_full && !context.full {
+            return Ok(());
+        }
         let length = if context.full { full } else { short };
         let bound = Bound {
             unit: self.unit,

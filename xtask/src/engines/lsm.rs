@@ -70,25 +70,39 @@ impl Engine for LsmEngine {
         };
         let data = |name, mode, full| {
             let trial = Trial::new(name, store(mode, Alphabet::Data, 0));
-            let trial = trial.without_process_deaths().lengths(1, full);
-            trial.shallow_removal(1).soaks().faulted(FAULTED).boxed()
+            trial.without_process_deaths().lengths(0, full).soaks()
         };
         let rest = |name, mode| {
             let trial = Trial::new(name, store(mode, Alphabet::Rest, 0));
-            trial.without_process_deaths().lengths(1, 3).boxed()
+            let trial = trial.without_process_deaths().lengths(1, 3);
+            trial.only_with_full().boxed()
         };
         let always = store(SyncMode::Always, Alphabet::Data, 0);
         vec![
-            data("lsm always", SyncMode::Always, 4),
-            data("lsm batch", BATCH, 3),
-            data("lsm manual", SyncMode::Manual, 3),
+            data("lsm always", SyncMode::Always, 4)
+                .faulted(FAULTED)
+                .boxed(),
+            data("lsm batch", BATCH, 3).only_with_full().boxed(),
+            data("lsm manual", SyncMode::Manual, 3)
+                .faulted(FAULTED)
+                .boxed(),
             rest("lsm always rest", SyncMode::Always),
             rest("lsm manual rest", SyncMode::Manual),
-            Trial::new("lsm deaths", always).lengths(0, 2).boxed(),
+            Trial::new("lsm barriers", always)
+                .without_process_deaths()
+                .lengths(1, 1)
+                .shallow_removal(1)
+                .only_with_full()
+                .boxed(),
+            Trial::new("lsm deaths", always)
+                .lengths(0, 2)
+                .only_with_full()
+                .boxed(),
             Trial::new("lsm 4 KiB", always)
                 .without_process_deaths()
                 .lengths(0, 2)
                 .unit(4096)
+                .only_with_full()
                 .boxed(),
             Trial::new("lsm reserve", store(SyncMode::Always, Alphabet::Data, 8192))
                 .faulted(FAULTED)
