@@ -293,7 +293,8 @@ impl EventStore {
     /// false if there is none. Under [`Background::Threads`], false.
     ///
     /// # Errors
-    /// [`Disk`](crate::Error::Disk): a full disk changes nothing; after anything else the store is poisoned.
+    /// Whatever poisons the store. What failed and left it whole, such as for want of space, is
+    /// [`Stats::index_trouble`], and is tried again after a while.
     pub fn run_background(&self) -> Result<bool> {
         if self.workers.is_some() {
             return Ok(false);

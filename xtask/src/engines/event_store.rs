@@ -1,6 +1,7 @@
 //! The event store before the judge. A key is a stream, its value that of the last event; an event says that
 //! the key is gone.
 
+mod records;
 mod specimens;
 mod subject;
 
@@ -70,8 +71,9 @@ impl Engine for EventStoreEngine {
         let mode = |name, sync, full| {
             let trial = Trial::new(name, store(sync, Alphabet::Data, 0));
             trial
+                .without_process_deaths()
                 .lengths(0, full)
-                .removal(1)
+                .shallow_removal(1)
                 .soaks()
                 .faulted(FAULTED)
                 .boxed()
