@@ -171,8 +171,11 @@ impl Store {
         // Durable: the names of the parts. Only now may the list name them, instead of others that cover
         // the same events.
         dir.sync()?;
-        list.write(dir)?;
-        made.is_listed = true;
+        let written = list.write(dir);
+        // After a failure that list may be there all the same: its parts stay, and the next open removes
+        // what is in none. A full disk has renamed nothing, and needs the space.
+        made.is_listed = !matches!(&written, Err(error) if error.is_no_space());
+        written?;
         let covered = list.last();
         indexer.list = list;
         self.health.lock(&self.head).slots.splice(range, slots);
