@@ -4,7 +4,8 @@
 //! C2. They are durable, and so is the log up to the record that the slot will name, before a slot is
 //!     written.
 //! C3. The first slot is durable before the second one is written: one of them can always be read.
-//! C4. Both are durable before the log is retired, and before a page of the older tree is used again.
+//! C4. Both are durable before the log is retired, and before a page of the older tree is used again. To a
+//!     crash the first one would be enough; so a slot that is damaged later costs nothing.
 //!
 //! A checkpoint goes in steps, so that commits go on beside it; only the first one takes the turn of a
 //! writer, and does no I/O meanwhile.
@@ -200,8 +201,10 @@ impl Store {
         drop(file.sync_data().map_err(|error| poison(error.into()))?);
         slot.write(file, second)
             .map_err(|error| poison(error.into()))?;
-        // Durable: the second slot. Only now may the log be retired and the older tree's pages be used
-        // again: neither slot leads there any more.
+        // Redundant: a crash that tears the second slot or leaves it old finds the first one, which is
+        // newer and whole; and the next checkpoint makes it durable with its pages, before it writes over
+        // the first one. It is done all the same: from here on neither slot leads to the log that is
+        // retired and to the older tree's pages, so that a damaged slot costs nothing after a crash, too.
         drop(file.sync_data().map_err(|error| poison(error.into()))?);
         self.generation.store(slot.generation, Ordering::Release);
         add(&self.counters.checkpoints, 1);

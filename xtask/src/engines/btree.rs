@@ -64,41 +64,39 @@ impl Engine for BtreeEngine {
     }
 
     fn trials(&self) -> Vec<AnyTrial> {
-        let data = |sync| BtreeSubject {
-            sync,
-            alphabet: Alphabet::Data,
+        let store = |sync, alphabet| BtreeSubject { sync, alphabet };
+        let (always, manual) = (SyncMode::Always, SyncMode::Manual);
+        // A checkpoint has many pages pending at once. At 512 bytes each is kept or lost alone; that is
+        // very many states, and so the longer sequences tear at 4096.
+        let barriers = |name, sync| {
+            let trial = Trial::new(name, store(sync, Alphabet::Barriers));
+            let trial = trial.unit(4096).lengths(1, 2).without_process_deaths();
+            trial.shallow_removal(1)
         };
-        let tables = |sync| BtreeSubject {
-            sync,
-            alphabet: Alphabet::Tables,
+        let data = |name, sync| {
+            let trial = Trial::new(name, store(sync, Alphabet::Data));
+            trial.unit(4096).lengths(0, 2).without_process_deaths()
         };
         vec![
-            Trial::new("btree always", data(SyncMode::Always))
-                .lengths(1, 3)
-                .without_process_deaths()
+            barriers("btree barriers", always).boxed(),
+            barriers("btree manual barriers", manual).boxed(),
+            data("btree always", always)
                 .soaks()
                 .faulted(FAULTED)
+                .boxed(),
+            data("btree batch", BATCH).soaks().boxed(),
+            data("btree manual", manual).soaks().boxed(),
+            Trial::new("btree tables", store(always, Alphabet::Tables))
+                .unit(4096)
+                .lengths(0, 2)
+                .without_process_deaths()
+                .soaks()
                 .boxed(),
             // Each death of a process leaves very many moments at which power can be lost.
-            Trial::new("btree restarts", data(SyncMode::Always))
-                .lengths(0, 2)
-                .shallow_removal(0)
-                .boxed(),
-            Trial::new("btree tables", tables(SyncMode::Always))
-                .lengths(0, 3)
-                .without_process_deaths()
-                .soaks()
-                .boxed(),
-            Trial::new("btree batch", data(BATCH))
-                .lengths(0, 2)
-                .without_process_deaths()
-                .soaks()
-                .boxed(),
-            Trial::new("btree manual", data(SyncMode::Manual))
-                .lengths(0, 2)
-                .without_process_deaths()
-                .soaks()
-                .faulted(FAULTED)
+            Trial::new("btree slots", store(always, Alphabet::Slots))
+                .unit(4096)
+                .lengths(1, 3)
+                .shallow_removal(1)
                 .boxed(),
         ]
     }

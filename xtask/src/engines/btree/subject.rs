@@ -31,6 +31,10 @@ pub(crate) enum Alphabet {
     Data,
     /// Tables and readers, with puts.
     Tables,
+    /// What comes to each barrier of the engine, and little else: it is small enough for every run.
+    Barriers,
+    /// The steps of a checkpoint: what a death of the process leaves between the two meta slots.
+    Slots,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,6 +309,10 @@ impl Subject for BtreeSubject {
 
     fn operations(&self) -> Vec<Op> {
         let mut ops = match self.alphabet {
+            Alphabet::Slots => return vec![Op::Background],
+            Alphabet::Barriers => {
+                return vec![Op::Put, Op::Buffered, Op::Large, Op::Checkpoint];
+            }
             Alphabet::Data => vec![
                 Op::Put,
                 Op::Split,
@@ -338,8 +346,18 @@ impl Subject for BtreeSubject {
         use StartStep::{CutDuring, Do, Kill};
         let levels = || vec![Do(Op::Fill)];
         let with = |more: Vec<StartStep<Op>>| [levels(), more].concat();
-        let half = || vec![Do(Op::Split), Do(Op::TwoTables), Do(Op::Background)];
+        // So much that a checkpoint is due, and begun.
+        let log = || vec![Do(Op::Split), Do(Op::TwoTables), Do(Op::Split)];
+        let half = || [log(), vec![Do(Op::Background)]].concat();
         match self.alphabet {
+            Alphabet::Slots => vec![Start {
+                name: "pages are written, the slots are not",
+                script: [half(), vec![Do(Op::Background)]].concat(),
+            }],
+            Alphabet::Barriers => vec![Start {
+                name: "a checkpoint in the middle",
+                script: half(),
+            }],
             Alphabet::Data => vec![
                 Start {
                     name: "a checkpoint in the middle",
@@ -473,6 +491,10 @@ impl Subject for BtreeSubject {
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
+        if self.alphabet == Alphabet::Slots {
+            // Of each of these, every moment is one at which power is lost.
+            return vec![Op::Put];
+        }
         // As much as was lost, so that a left-over of it would fit behind; then through a checkpoint.
         let writes = !matches!(
             interrupted,
