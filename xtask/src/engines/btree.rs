@@ -70,8 +70,7 @@ impl Engine for BtreeEngine {
         // very many states, and so the longer sequences tear at 4096.
         let barriers = |name, sync| {
             let trial = Trial::new(name, store(sync, Alphabet::Barriers));
-            let trial = trial.unit(4096).lengths(1, 2).without_process_deaths();
-            trial.shallow_removal(1)
+            trial.unit(4096).lengths(1, 2).without_process_deaths()
         };
         let data = |name, sync| {
             let trial = Trial::new(name, store(sync, Alphabet::Data));

@@ -42,6 +42,8 @@ impl Scribe {
             .sync(SyncMode::Always)
             .page_size(512)
             .log_segment_size(2048)
+            // Each commit is a checkpoint: what stands in the log is the log's own to judge.
+            .large_transaction(1)
             .growth(4 << 9)
             .reserve(0)
             .background(Background::Inline)
