@@ -73,7 +73,7 @@ impl Btree {
     /// [`Error::Log`]: the store is poisoned; what was not durable may or may not survive.
     /// [`Error::Poisoned`].
     pub fn sync(&self) -> Result<()> {
-        self.store.sync()
+        self.store.make_all_durable()
     }
 
     /// Writes everything committed so far to the page file, and gives up the records of the log that
@@ -158,7 +158,7 @@ impl Btree {
     pub fn close(mut self) -> Result<()> {
         // Joined first: nothing is written behind the last sync.
         self.worker = None;
-        self.store.sync()?;
+        self.store.make_all_durable()?;
         match self.store.checkpoint() {
             // All of it is durable in the log.
             Err(error) if error.is_no_space() => Ok(()),

@@ -190,7 +190,7 @@ impl Store {
     fn flip(&self, slot: &Slot) -> Result<()> {
         let poison = |error: Error| self.pager.health.poison(error);
         // Durable: the log, up to the record that the slot names. Only now may a slot name it.
-        self.log.sync().map_err(|error| poison(error.into()))?;
+        wal::Wal::sync(&self.log).map_err(|error| poison(error.into()))?;
         let file = &self.pager.file;
         // Durable: the pages of the new tree. Only now may a slot refer to them.
         drop(file.sync_data().map_err(|error| poison(error.into()))?);

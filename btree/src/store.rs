@@ -232,7 +232,7 @@ impl Store {
             let sync = |_: &mut [()]| {
                 // Durable: every record that was appended before. Only now may the states that they
                 // lead to be shown, and their commits be acknowledged.
-                self.log.sync().map(drop).map_err(Error::from)
+                Wal::sync(&self.log).map(drop).map_err(Error::from)
             };
             self.syncs
                 .commit((), sync)
@@ -289,7 +289,7 @@ impl Store {
     }
 
     /// Makes everything committed so far durable.
-    pub(crate) fn sync(&self) -> Result<()> {
+    pub(crate) fn make_all_durable(&self) -> Result<()> {
         self.pager.health.check()?;
         let head = self.committed.load_full();
         self.make_durable(&head)

@@ -214,7 +214,7 @@ impl<'s> WriteTxn<'s> {
     pub fn abort_durable(mut self) -> Result<()> {
         let work = self.work.take().expect("it has not ended");
         self.store.abort(work);
-        self.store.sync()
+        self.store.make_all_durable()
     }
 }
 
