@@ -303,7 +303,10 @@ impl Store {
         Ok(())
     }
 
-    fn spoil_index(&self) -> Outcome<()> {
+    fn spoil_index(&mut self) -> Outcome<()> {
+        // Whoever has it open has it mapped: nobody may cut that short.
+        self.open = None;
+        self.is_lost = true;
         let dir = self.disk.open_dir(DIR)?;
         let mut names: Vec<String> = dir.list()?.into_iter().map(|entry| entry.name).collect();
         names.retain(|name| name.strip_suffix(".part").is_some());
