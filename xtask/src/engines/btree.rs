@@ -95,8 +95,20 @@ impl Engine for BtreeEngine {
             Trial::new("btree slots", store(always, Alphabet::Slots))
                 .unit(4096)
                 .lengths(1, 3)
-                .shallow_removal(1)
                 .boxed(),
+            barriers("btree without barriers", always)
+                .shallow_removal(1)
+                .only_with_full()
+                .boxed(),
+            Trial::new(
+                "btree slots without barriers",
+                store(always, Alphabet::Slots),
+            )
+            .unit(4096)
+            .lengths(1, 1)
+            .shallow_removal(1)
+            .only_with_full()
+            .boxed(),
         ]
     }
 
