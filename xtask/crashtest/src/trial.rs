@@ -191,8 +191,6 @@ impl<S: Subject<Op: 'static>> Judged for Trial<S> {
         let explored = sim::explore(context, self.name, &self.subject, &bound, sim)?;
         if let Some((longest, nested)) = self.removal {
             let bound = Bound {
-                unit: self.unit,
-                process_deaths: self.process_deaths,
                 nested,
                 ..sim::bound(length.min(longest))
             };
