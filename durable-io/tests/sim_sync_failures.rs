@@ -64,7 +64,8 @@ fn bytes_that_only_the_cache_keeps_become_durable_when_they_are_written_again() 
 
 #[test]
 fn a_failed_directory_sync_leaves_what_its_variant_says() {
-    let (old, new) = ("log 1024 OO, other 0", "log 1024 OO, new 0");
+    let old = "below/, log 1024 OO, other 0";
+    let new = "below/, log 1024 OO, new 0";
     let expected = [
         // Names go through a journal: they stay dirty.
         (SyncFailure::CacheKeeps, [new, old, new]),

@@ -119,11 +119,15 @@ fn an_error_that_poisons_is_told_and_ends_the_work() {
 #[test]
 fn a_panic_poisons_and_is_nobody_elses() {
     let Rig { work, health } = rig();
+    let (did, done) = mpsc::channel();
     let worker = work
-        .start("worker-test", || -> Result<Step, Planted> {
+        .start("worker-test", move || -> Result<Step, Planted> {
+            did.send(()).unwrap();
             panic!("planted")
         })
         .unwrap();
+    // A worker that is stopped at once takes no step.
+    done.recv().unwrap();
     drop(worker);
     let poisoned = health.check().unwrap_err();
     assert!(matches!(poisoned.source, Failure::Panic));
