@@ -12,6 +12,7 @@ mod support;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use durable_io::Temp;
 use durable_io::sim::{Fault, FaultKind, SimDisk, SyncFailure};
 use lsm::{Background, Disk, Error, Lsm, Options, SyncMode};
 use support::small;
@@ -246,13 +247,13 @@ fn d28_tables_are_those_that_the_manifest_names() {
     db.close().unwrap();
     drop(db);
     let tables = Disk::os().open_dir(path.join("tables")).unwrap();
-    for name in [
-        "00000000000000ff.sst",
-        "notes.txt",
-        "0000000000000aaa.sst.tmp",
-    ] {
+    for name in ["00000000000000ff.sst", "notes.txt"] {
         tables.create_new(name).unwrap();
     }
+    // What a process that died left of a table.
+    Box::leak(Box::new(
+        Temp::create(&tables, "0000000000000aaa.sst").unwrap(),
+    ));
     let db = small().open(&path).unwrap();
     assert_eq!(count(&db), 1);
     assert_eq!(db.recovery().removed_files, 1, "only what is ours goes");
