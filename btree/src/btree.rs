@@ -6,6 +6,8 @@ use std::time::Duration;
 use durable_io::Background;
 use durable_io::engine::{Trouble, Worker};
 
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::read_txn::ReadTxn;
 use crate::stats::{Recovery, Stats, Verified};
