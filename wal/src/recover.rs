@@ -426,8 +426,9 @@ fn finish(
     let first_lsn = match active.first_lsn() {
         _ if judged.cut == FIRST_GROUP => next,
         Some(first_lsn) => first_lsn,
-        // What stands before the first retained record is damaged.
-        None => mark.mark().low,
+        // The first group is damaged, and the first retained record stands behind it; so the segment
+        // begins at least one record before that, and whoever reads all of it meets the damage.
+        None => mark.mark().low.previous(),
     };
     let number = active.number;
     let spare_header = |number| SegmentHeader { number, ..header };
