@@ -9,19 +9,45 @@ use durable_io::engine::{Step, Thread, Worker};
 
 use crate::error::Result;
 use crate::log::Log;
+use crate::mark::Mark;
+use crate::writer::Writer;
 
 impl Log {
-    /// Asks for the next segment.
-    pub(crate) fn ask_for_spare(&self) {
-        self.wants_spare.store(true, Ordering::SeqCst);
-        self.making.ring();
+    /// Asks for what the writer, which is held, will need soon: the edge of its segment one step further,
+    /// and the next segment when half of this one is used.
+    pub(crate) fn prepare(&self, writer: &Writer) {
+        let (offset, number) = (writer.offset(), writer.number());
+        let wants_edge = self.edge.has_used(offset);
+        let left = self.segment_size.saturating_sub(offset);
+        let is_late = left <= (self.segment_size / 2).max(self.zero_step);
+        // Asked for once: of a full disk the rotation that needs the segment hears, if it still is.
+        let wants_spare = is_late && self.spare_of.fetch_max(number, Ordering::Relaxed) < number;
+        if wants_spare {
+            self.wants_spare.store(true, Ordering::SeqCst);
+        }
+        if wants_edge || wants_spare {
+            self.making.ring();
+        }
+    }
+
+    /// Makes the mark name segment `number` as the newest one, durably: the loss of it will be seen.
+    pub(crate) fn name_newest(&self, number: u64) -> durable_io::Result<()> {
+        // Held across I/O: marks are written one at a time, in the order of their sequence.
+        let mut mark = self.health.lock(&self.mark);
+        let new = Mark {
+            durable: self.durable(),
+            newest: number,
+            ..*mark.mark()
+        };
+        // Whatever failed: which slot is durable is not known any more.
+        mark.advance(new).map_err(|error| self.health.poison(error))
     }
 
     /// Runs one step of background work, if there is any; returns whether there was.
     pub(crate) fn run_one_step(&self) -> Result<bool> {
         self.check_healthy()?;
         let has_synced = self.gate.interval().run_once(|| self.sync_if_due())?;
-        Ok(has_synced || self.making.run_once(|| self.step_spare())?)
+        Ok(has_synced || self.making.run_once(|| self.step_ahead())?)
     }
 
     fn sync_if_due(&self) -> Result<Step> {
@@ -31,6 +57,29 @@ impl Log {
         })
     }
 
+    fn step_ahead(&self) -> Result<Step> {
+        if !self.edge.is_wanted() {
+            return self.step_spare();
+        }
+        // Held across I/O: an append that needs the edge waits for the step.
+        let file = self.edge.hold(&self.health);
+        self.check_healthy()?;
+        match self.edge.step(&file) {
+            Ok(_) => Ok(Step::Done),
+            Err(error) => self.refused(error),
+        }
+    }
+
+    /// What a step is that failed by `error`: done, if that changed nothing. It is not tried again here:
+    /// the append that needs it does.
+    fn refused(&self, error: durable_io::Error) -> Result<Step> {
+        let error = self.poison_unless_full(error);
+        if self.is_poisoned() {
+            return Err(error);
+        }
+        Ok(Step::Done)
+    }
+
     fn step_spare(&self) -> Result<Step> {
         if !self.wants_spare.load(Ordering::SeqCst) {
             return Ok(Step::Idle);
@@ -38,25 +87,24 @@ impl Log {
         // Held across I/O: a rotation that needs the spare waits for the step and takes the rest.
         let mut spare = self.health.lock(&self.spare);
         self.check_healthy()?;
-        let stepped = spare.step();
+        let stepped = spare.step(self.zero_step, &|number| self.name_newest(number));
         if stepped.is_ok() && spare.is_on_disk() {
             let top = &self.counters.top;
             top.fetch_max(spare.number(), Ordering::Relaxed);
         }
         if stepped.is_err() || spare.is_ready() {
-            // A full disk is not tried again here: the rotation that needs the segment does.
             self.wants_spare.store(false, Ordering::SeqCst);
         }
         match stepped {
-            Err(durable_io::Error::NoSpace { .. }) | Ok(()) => Ok(Step::Done),
-            Err(error) => Err(self.poison(error)),
+            Ok(()) => Ok(Step::Done),
+            Err(error) => self.refused(error),
         }
     }
 
     /// Starts the threads: one that makes segments and, where there is an interval, one that keeps it.
     pub(crate) fn start_workers(self: &Arc<Self>) -> Result<Vec<Worker>> {
         let log = Arc::clone(self);
-        let mut workers = vec![self.making.start("wal", move || log.step_spare())?];
+        let mut workers = vec![self.making.start("wal", move || log.step_ahead())?];
         if matches!(self.gate.mode(), SyncMode::Batch { .. }) {
             let log = Arc::clone(self);
             let interval = self.gate.interval();

@@ -151,7 +151,11 @@ pub(crate) fn finish(
     // The mark first: a killed process may have left it in the page cache only.
     file.settle()?;
     apply(dir, &cut, mark.log_id, &loaded.file, used, &above)?;
-    file.seal(Mark { cut: None, ..mark })?;
+    file.seal(Mark {
+        cut: None,
+        newest: cut.segment,
+        ..mark
+    })?;
     Ok(true)
 }
 

@@ -156,6 +156,7 @@ impl Dump<'_> {
             epochs,
             checkpoint,
             cut,
+            newest,
         } = mark;
         let Epochs {
             current,
@@ -168,7 +169,7 @@ impl Dump<'_> {
         self.line(format_args!(
             "    durable LSN {durable}, low segment {low_segment}, low LSN {low}, \
              epoch {current} from LSN {first_lsn}, older ones up to segment {segment}, \
-             checkpoint {checkpoint}"
+             checkpoint {checkpoint}, newest segment {newest}"
         ))?;
         cut.map_or(Ok(()), |cut| self.cut(&cut, *log_id))
     }

@@ -72,6 +72,7 @@ mod batch;
 mod cut;
 mod delivery;
 mod dump;
+mod edge;
 mod error;
 mod expectation;
 mod follow;
@@ -116,8 +117,8 @@ pub use error::{Corruption, Error, Result};
 pub use expectation::Expectation;
 pub use follow::Follow;
 pub use limits::{
-    DEFAULT_SEGMENT_SIZE, MAX_IN_FLIGHT, MAX_RECORD_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE,
-    SEGMENT_ALIGN, max_batch_size, max_record_size,
+    DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_IN_FLIGHT, MAX_RECORD_SIZE, MAX_SEGMENT_SIZE,
+    MIN_SEGMENT_SIZE, SEGMENT_ALIGN, max_batch_size, max_record_size,
 };
 pub use location::{Appended, Location};
 pub use lsn::{Lsn, Record};

@@ -30,6 +30,13 @@ pub const MAX_IN_FLIGHT: u64 = 16 << 20;
 /// so that no power cut comes between two writes of a group.
 pub(crate) const GROUP_ITEMS_MAX: usize = 1023;
 
+/// How far ahead of the appends a segment is given space and zeros, in bytes, without
+/// [`Options::zero_step`]: 1 MiB. Large enough that the metadata of it is written rarely, small enough
+/// that nobody waits for it long.
+///
+/// [`Options::zero_step`]: crate::Options::zero_step
+pub const DEFAULT_ZERO_STEP: u64 = 1 << 20;
+
 /// What a segment of `segment_size` bytes spends before the first byte of its first group's records.
 const OVERHEAD: u64 = (SEGMENT_HEADER_SIZE + GROUP_HEADER_SIZE) as u64;
 

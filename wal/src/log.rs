@@ -1,7 +1,7 @@
 //! The open log behind the handle: what is shared between callers and the background thread.
 //!
-//! Locks, in the order in which they may be taken: `mark`, `writer`, `spare`, the turn of the gate, then
-//! `view`. The first four are held across I/O, and say why where they are taken.
+//! Locks, in the order in which they may be taken: `writer`, `spare`, `mark`, the edge's, the turn of the
+//! gate, then `view`. The first five are held across I/O, and say why where they are taken.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,6 +10,7 @@ use durable_io::engine::{self, Health, StoreDir, SyncGate, Work};
 use durable_io::{Barrier, Dir, Disk, File, GroupCommit, Site, SyncMode};
 
 use crate::delivery::Delivery;
+use crate::edge::{self, Edge};
 use crate::error::{Error, Result};
 use crate::expectation::Expectation;
 use crate::frame::{Epochs, Item};
@@ -37,9 +38,14 @@ pub(crate) struct Log {
     pub(crate) mark: Mutex<MarkFile>,
     view: Mutex<View>,
     pub(crate) cuts: Cuts,
-    /// The making of the next segment, and whether there is one to be made.
+    pub(crate) edge: Edge,
+    /// Bytes that a segment gets of space and zeros at once.
+    pub(crate) zero_step: u64,
+    /// What is made ready ahead of the writer: the edge, and the next segment if that is wanted.
     pub(crate) making: Arc<Work>,
     pub(crate) wants_spare: AtomicBool,
+    /// The segment behind which a next one was asked for last.
+    pub(crate) spare_of: AtomicU64,
     pub(crate) counters: Counters,
     /// Bytes of what was submitted and is not committed yet.
     pub(crate) submitted: AtomicU64,
@@ -120,6 +126,7 @@ impl Log {
         store_dir: StoreDir,
         sync_mode: SyncMode,
         gathers: bool,
+        zero_step: u64,
         recovered: Recovered,
     ) -> Self {
         let Recovered {
@@ -138,18 +145,23 @@ impl Log {
             ..Counters::default()
         };
         let health = Health::new();
+        let zero_step = zero_step.min(segment_size);
+        let (file, offset) = (active.file.clone(), recovered.offset);
         Self {
             store_dir,
             gate: SyncGate::new(sync_mode, disk, &health, next.previous().0),
             making: Work::new(disk, &health),
             wants_spare: AtomicBool::new(false),
+            spare_of: AtomicU64::new(0),
             health,
             id: log_id,
             segment_size,
             queue: GroupCommit::new().gather(gathers),
-            writer: Mutex::new(Writer::new(active, recovered.offset, next, epochs)),
+            writer: Mutex::new(Writer::new(active, offset, next, epochs)),
             spare: Mutex::new(recovered.spare),
             cuts: Cuts::default(),
+            edge: Edge::new(file, edge::behind(offset), offset, segment_size, zero_step),
+            zero_step,
             submitted: AtomicU64::new(0),
             delivery: Delivery::default(),
             is_closing: AtomicBool::new(false),
@@ -312,12 +324,13 @@ impl Log {
     /// Makes everything durable, says so in the mark, and lets nothing be written any more.
     pub(crate) fn close(&self) -> Result<()> {
         // All held across I/O: nothing is written behind the last sync.
-        let mut mark = self.health.lock(&self.mark);
         let writer = self.health.lock(&self.writer);
         let spare = self.health.lock(&self.spare);
+        let mut mark = self.health.lock(&self.mark);
+        let edge = self.edge.hold(&self.health);
         let sealed = self.seal(&mut mark, &writer);
         self.shut();
-        drop((mark, writer, spare));
+        drop((writer, spare, mark, edge));
         self.store_dir.unlock();
         sealed
     }

@@ -19,7 +19,11 @@ use crate::frame::{Epochs, GROUP_ALIGN, GROUP_HEADER_SIZE, place};
 use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::names;
-use crate::segment::{FIRST_GROUP, VERSION};
+use crate::segment::FIRST_GROUP;
+
+/// The version of slots that this crate writes, and the newest that it reads. Version 1 does not name the
+/// newest segment.
+pub(crate) const VERSION: u32 = 2;
 
 /// Bytes of the mark file: the second slot ends with its sector.
 pub(crate) const MARK_SIZE: usize = SLOT_STRIDE + 512;
@@ -43,6 +47,8 @@ pub(crate) struct Mark {
     pub(crate) checkpoint: Lsn,
     /// What the truncation that began the epoch has still to do.
     pub(crate) cut: Option<Cut>,
+    /// Segments up to here are complete, and there; 0 if that is not known.
+    pub(crate) newest: u64,
 }
 
 /// How a log is cut at its end: everything behind `segment` goes, and in it everything from `offset`
@@ -102,7 +108,7 @@ impl Mark {
             .u64(self.epochs.segment)
             .u64(self.cut.map_or(0, |cut| cut.offset))
             .bytes(&self.cut.map_or([0; GROUP_HEADER_SIZE], |cut| cut.header))
-            .u64(0);
+            .u64(self.newest);
         let check = checksum_at(
             place(self.log_id, 0, slot_offset(sequence)),
             body.as_slice(),
@@ -150,7 +156,7 @@ impl Slot {
             offset: decoder.u64()?,
             header: decoder.bytes(GROUP_HEADER_SIZE)?.try_into().ok()?,
         };
-        let end = decoder.u64()?;
+        let newest = decoder.u64()?;
         let rules = [
             (version > 0, "its version is 0"),
             (
@@ -164,7 +170,14 @@ impl Slot {
                 "its durable LSN is below the low one",
             ),
             (current > 0, "its epoch is 0"),
-            (padding == 0 && end == 0, "its unused bytes are not zero"),
+            (
+                padding == 0 && (version > 1 || newest == 0),
+                "its unused bytes are not zero",
+            ),
+            (
+                newest == 0 || newest >= low_segment,
+                "its newest segment is below the low one",
+            ),
             (
                 checkpoint <= durable,
                 "its checkpoint is above the durable LSN",
@@ -186,6 +199,7 @@ impl Slot {
             epochs,
             checkpoint,
             cut: (cut.offset > 0).then_some(cut),
+            newest,
         };
         Some(Self::Valid { sequence, mark })
     }
@@ -386,6 +400,7 @@ mod tests {
             epochs,
             checkpoint: Lsn(3),
             cut: None,
+            newest: 2,
         }
     }
 

@@ -7,7 +7,9 @@ use durable_io::engine::{InvalidOption, Progress, StoreDir, open_store};
 use durable_io::{Background, Disk, SyncMode};
 
 use crate::error::{Error, Result};
-use crate::limits::{DEFAULT_SEGMENT_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE};
+use crate::limits::{
+    DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN,
+};
 use crate::location::Location;
 use crate::log::Log;
 use crate::lsn::Lsn;
@@ -29,6 +31,7 @@ const NOBODY_STOPPED: &str = "only who is shown records can stop";
 pub struct Options {
     sync: SyncMode,
     segment_size: Option<u64>,
+    zero_step: Option<u64>,
     first_lsn: Option<Lsn>,
     background: Background,
     disk: Disk,
@@ -57,6 +60,16 @@ impl Options {
     #[must_use]
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.segment_size = Some(bytes);
+        self
+    }
+
+    /// How far ahead of the appends a segment is given space and zeros, and how much of it at once, in
+    /// bytes: a multiple of 512, not 0. A log takes about so much more of the disk than its records, until
+    /// its segment is full. A larger step spares metadata; a smaller one space, and time for whoever
+    /// appends faster than it is made ready. It is no property of the log. Default: [`DEFAULT_ZERO_STEP`].
+    #[must_use]
+    pub fn zero_step(mut self, bytes: u64) -> Self {
+        self.zero_step = Some(bytes);
         self
     }
 
@@ -125,8 +138,8 @@ impl Options {
     ///
     /// # Cost
     /// Reads the active segment, and one block of each other one. Syncs the directory and its parent,
-    /// the mark, the active segment and the one made ready for after it. Creation: writes one segment
-    /// of zeros. Holds one descriptor per segment.
+    /// the mark, the active segment and the one made ready for after it. Creation: writes the zeros of one
+    /// [`zero_step`](Options::zero_step). Holds one descriptor per segment.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if durable records are lost or damaged, as far as opening looks: sealed
@@ -226,8 +239,9 @@ impl Options {
         let store_dir = open_store(&self.disk, path, names::LOCK)?;
         let dir = store_dir.dir();
         let size = self.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
+        let zero_step = self.zero_step.unwrap_or(DEFAULT_ZERO_STEP);
         let dropped = if repairing {
-            repair(dir, size, &self.progress)?
+            repair(dir, size, zero_step, &self.progress)?
         } else {
             None
         };
@@ -235,6 +249,7 @@ impl Options {
             segment_size: self.segment_size,
             first_lsn: self.first_lsn.unwrap_or(Lsn(1)),
             suspects: self.atomic_sectors && !repairing,
+            zero_step,
             progress: self.progress,
         };
         let Some(mut recovered) = recover(&self.disk, dir, &how, replay)? else {
@@ -243,7 +258,9 @@ impl Options {
         recovered.recovery.dropped = dropped;
         let recovery = recovered.recovery.clone();
         let gathers = !self.leaves_early;
-        let log = Log::new(&self.disk, store_dir, self.sync, gathers, recovered);
+        let log = Log::new(
+            &self.disk, store_dir, self.sync, gathers, zero_step, recovered,
+        );
         Wal::start(log, self.background, recovery).map(Some)
     }
 
@@ -254,6 +271,15 @@ impl Options {
                 option: "segment_size",
                 value,
                 rule: "it is a multiple of 512, from 1024 to 4294966784 bytes",
+            }
+            .into());
+        }
+        let is_step = |step: u64| step > 0 && step.is_multiple_of(SEGMENT_ALIGN);
+        if let Some(value) = self.zero_step.filter(|&step| !is_step(step)) {
+            return Err(InvalidOption {
+                option: "zero_step",
+                value,
+                rule: "it is a multiple of 512 bytes, and not 0",
             }
             .into());
         }

@@ -52,6 +52,8 @@ pub(crate) struct How {
     pub(crate) first_lsn: Lsn,
     /// A tail that no power cut leaves on a disk with atomic sectors is refused.
     pub(crate) suspects: bool,
+    /// How far ahead of the appends a segment gets space and zeros.
+    pub(crate) zero_step: u64,
     pub(crate) progress: Progress<(u64, u64)>,
 }
 
@@ -68,7 +70,7 @@ pub(crate) fn recover(
     let created = found.is_none();
     if created {
         let size = how.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
-        create(disk, dir, &listing, size, how.first_lsn)?;
+        create(disk, dir, &listing, size, how)?;
         listing = Listing::read(dir)?;
         found = MarkFile::open(dir)?;
     }
@@ -151,17 +153,20 @@ pub(crate) fn foresee(dir: &Dir) -> Result<Outlook> {
 }
 
 /// Makes a new log: there is no mark, so either there never was one or its creation was cut short.
-fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64, first: Lsn) -> Result<()> {
+fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64, how: &How) -> Result<()> {
     check_unmarked(dir, listing)?;
+    let first = how.first_lsn;
+    // What a creation that was cut short left: gone, with the sync below, before this one writes its mark.
+    for name in &listing.temps {
+        dir.remove(name)?;
+    }
     let log_id = disk.unique_id()?;
-    let file = write_blank(
-        dir,
-        &SegmentHeader {
-            log_id,
-            number: 1,
-            size,
-        },
-    )?;
+    let header = SegmentHeader {
+        log_id,
+        number: 1,
+        size,
+    };
+    let file = write_blank(dir, &header, how.zero_step)?;
     // Durable: the first segment. Only now may a mark exist: recovery takes an incomplete active
     // segment beside a mark for damage.
     drop(file.sync_data()?);
@@ -180,6 +185,7 @@ fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64, first: Lsn) -> R
         epochs,
         checkpoint: Lsn(0),
         cut: None,
+        newest: 1,
     };
     // Durable: the mark, by both barriers of the procedure. Only now does the log exist, and a group
     // without a mark is a loss of the mark.
@@ -368,8 +374,16 @@ fn clean(survey: &mut Survey, judged: &Judged, mark: &mut MarkFile) -> Result<()
         // now may the next one be made: one that is not whole below another one is a loss.
         drop(later.file.sync_data()?);
     }
-    if judged.tail() != Tail::Clean {
-        let old = *mark.mark();
+    let newest = survey.later.first().unwrap_or(&survey.active).number;
+    let old = Mark {
+        newest: newest.max(mark.mark().newest),
+        ..*mark.mark()
+    };
+    if judged.tail() == Tail::Clean {
+        // Durable, by the barrier in it, unless the mark says so: which segments are complete. Only now
+        // may a group be written to them: the loss of a newest segment must be seen.
+        mark.seal(old)?;
+    } else {
         let epochs = Epochs::begin(old.epochs.current, judged.last, survey.active.number)?;
         // Durable, by the barrier in it: a new epoch. Only now may the tail be zeroed: if the sync of
         // the zeros fails, the next open may see them in the page cache although the disk has groups

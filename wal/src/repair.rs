@@ -31,6 +31,7 @@ use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
 pub(crate) fn repair(
     dir: &Dir,
     size: u64,
+    zero_step: u64,
     progress: &Progress<(u64, u64)>,
 ) -> Result<Option<Range<Lsn>>> {
     let mut listing = Listing::read(dir)?;
@@ -68,7 +69,8 @@ pub(crate) fn repair(
     if !basis.is_lost && !walk.is_damaged(&basis.mark) {
         return Ok(None);
     }
-    cut(dir, &listing, &basis, &walk, size).map(Some)
+    let new = (walk.size.unwrap_or(size), zero_step);
+    cut(dir, &listing, &basis, &walk, new).map(Some)
 }
 
 /// Removes what is left of a log of which no record is left, and no mark that would say where it
@@ -169,6 +171,7 @@ fn rebuild(dir: &Dir, listing: &Listing) -> Result<Option<Basis>> {
                 epochs: ANY_EPOCH,
                 checkpoint: Lsn(0),
                 cut: None,
+                newest: 0,
             });
         }
         epoch = epoch.max(loaded.behind(FIRST_GROUP)?.epoch);
@@ -253,7 +256,7 @@ fn walk(
                 .err()
                 .is_some_and(|(_, bad)| bad.may_be_unfinished())
                 && number == top
-                && number > mark.low_segment
+                && number > mark.low_segment.max(mark.newest)
                 && !behind.groups;
             walk.is_broken |= number != expected || !(is_complete || is_spare);
             walk.behind.add(&behind);
@@ -261,7 +264,7 @@ fn walk(
         expected = number.saturating_add(1);
     }
     progress.tell((all as u64, all as u64));
-    walk.is_broken |= walk.keep.is_none();
+    walk.is_broken |= walk.keep.is_none() || top < mark.newest;
     walk.mends
         .retain(|mend| !(mend.is_whole && mend.zero.is_empty()));
     Ok(walk)
@@ -301,8 +304,14 @@ impl Walk {
     }
 }
 
-/// Makes the log end at `walk.last`.
-fn cut(dir: &Dir, listing: &Listing, basis: &Basis, walk: &Walk, size: u64) -> Result<Range<Lsn>> {
+/// Makes the log end at `walk.last`. `new` are the size of a new segment and how much of it gets zeros.
+fn cut(
+    dir: &Dir,
+    listing: &Listing,
+    basis: &Basis,
+    walk: &Walk,
+    new: (u64, u64),
+) -> Result<Range<Lsn>> {
     let low = basis.mark.low;
     let is_usable = walk.last >= low.previous();
     let last = walk.last.max(low.previous());
@@ -320,9 +329,10 @@ fn cut(dir: &Dir, listing: &Listing, basis: &Basis, walk: &Walk, size: u64) -> R
     let keep = if let Some(keep) = keep {
         keep
     } else {
-        mark.low_segment = begin_anew(dir, listing, &mark, walk.size.unwrap_or(size))?;
+        mark.low_segment = begin_anew(dir, listing, &mark, new)?;
         mark.low_segment
     };
+    mark.newest = keep;
     // Durable: the new epoch. Only now may anything behind the cut be removed or overwritten: until
     // here the damage can still be seen.
     MarkFile::create(dir, &mark, basis.sequence)?;
@@ -346,7 +356,8 @@ fn cut(dir: &Dir, listing: &Listing, basis: &Basis, walk: &Walk, size: u64) -> R
 
 /// Makes an empty segment above all others, for a log whose lowest segment cannot go on; returns its
 /// number.
-fn begin_anew(dir: &Dir, listing: &Listing, mark: &Mark, size: u64) -> Result<u64> {
+fn begin_anew(dir: &Dir, listing: &Listing, mark: &Mark, new: (u64, u64)) -> Result<u64> {
+    let (size, zero_step) = new;
     let top = listing.segments.last().copied().unwrap_or(0);
     let number = top.max(mark.low_segment).saturating_add(1);
     let log_id = mark.log_id;
@@ -355,7 +366,7 @@ fn begin_anew(dir: &Dir, listing: &Listing, mark: &Mark, size: u64) -> Result<u6
         number,
         size,
     };
-    let file = write_blank(dir, &header)?;
+    let file = write_blank(dir, &header, zero_step)?;
     // Redundant: if a crash left the mark without it, the log would be damaged as before, without a
     // record, and the next repair would make another one. It spares the user that repair.
     drop(file.sync_data()?);

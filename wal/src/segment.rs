@@ -18,7 +18,7 @@ use crate::names;
 pub(crate) const SEGMENT_HEADER_SIZE: usize = 64;
 /// [`SEGMENT_HEADER_SIZE`] as an offset in a file: that of the first group.
 pub(crate) const FIRST_GROUP: u64 = SEGMENT_HEADER_SIZE as u64;
-/// The format version that this crate writes, and the newest that it reads.
+/// The version of segments that this crate writes, and the newest that it reads.
 pub(crate) const VERSION: u32 = 1;
 
 const FORMAT: Format = Format {
@@ -116,51 +116,31 @@ pub(crate) fn is_segment_size(size: u64) -> bool {
     (MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&size) && size.is_multiple_of(SEGMENT_ALIGN)
 }
 
-/// Bytes of zeros that are written at once while nobody waits for the segment: what comes to be due
-/// meanwhile, a sync or the end of the handle, waits no longer than for these.
-const STEP: u64 = 1 << 20;
-
-/// Makes the empty segment that `header` describes, over whatever incomplete left-over has its name.
-/// Nothing of it is durable yet.
-pub(crate) fn write_blank(dir: &Dir, header: &SegmentHeader) -> durable_io::Result<File> {
-    let file = begin_blank(dir, header)?;
-    let mut filled = 0;
-    while filled < header.size {
-        filled = fill_blank(&file, header, filled)?;
-    }
-    Ok(file)
-}
-
-/// Begins to make the segment that `header` describes: its file, with the space that it takes.
+/// Makes the empty segment that `header` describes, over whatever left-over has its name: its first
+/// `filled` bytes, or all of it if that is more, have space and zeros, the rest is a hole. Nothing of it is
+/// durable yet.
 ///
 /// A left-over is rewritten in place: names reach the disk in any order, so a segment that was
 /// unlinked and created again could be gone while a later one is there, and look like a loss.
-pub(crate) fn begin_blank(dir: &Dir, header: &SegmentHeader) -> durable_io::Result<File> {
-    let file = open_or_create(dir, &names::segment(header.number))?;
-    if file.len()? > header.size {
-        file.set_len(header.size)?;
-    }
-    if header.size > STEP {
-        // A full disk is met here, as a whole; what is written in one step meets it there.
-        file.allocate(0, header.size)?;
-    }
-    Ok(file)
-}
-
-/// Writes the zeros that follow `filled`, and with the last ones the header; returns how far it came.
-pub(crate) fn fill_blank(
-    file: &File,
+///
+/// # Errors
+/// A full disk: the left-over is no segment, or an empty one.
+pub(crate) fn write_blank(
+    dir: &Dir,
     header: &SegmentHeader,
     filled: u64,
-) -> durable_io::Result<u64> {
-    let end = header.size.min(filled + STEP);
+) -> durable_io::Result<File> {
+    let file = open_or_create(dir, &names::segment(header.number))?;
+    if file.len()? > 0 {
+        // What stood there must not come to stand behind a group.
+        file.set_len(0)?;
+    }
     // A full disk is met here, and never by an append. Written zeros rather than reserved blocks:
     // the sync of a group then has no metadata to write.
-    file.write_zeros(filled, end - filled)?;
-    if end == header.size {
-        file.write_all_at(&header.encode(), 0)?;
-    }
-    Ok(end)
+    file.write_zeros(0, filled.min(header.size))?;
+    file.set_len(header.size)?;
+    file.write_all_at(&header.encode(), 0)?;
+    Ok(file)
 }
 
 /// The file `name`, with whatever a left-over holds.

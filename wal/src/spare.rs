@@ -5,19 +5,34 @@
 
 use durable_io::{Dir, File};
 
-use crate::segment::{SegmentHeader, begin_blank, fill_blank};
+use crate::edge;
+use crate::segment::{FIRST_GROUP, SegmentHeader, write_blank};
 
 /// How far the next segment is.
 #[derive(Debug)]
 enum Stage {
     /// Not there, or incomplete.
     Absent,
-    /// Zeros up to `filled`; not durable.
-    Filling { file: File, filled: u64 },
     /// Written, but not durable.
     Written(File),
-    /// Bytes and name are durable: it may be written to.
-    Ready(File),
+    /// Bytes and name are durable, and the mark names it: it may be written to.
+    Ready(Ready),
+}
+
+/// A segment that may be written to.
+#[derive(Clone, Debug)]
+pub(crate) struct Ready {
+    pub(crate) file: File,
+    /// How far it has space and zeros.
+    pub(crate) edge: u64,
+}
+
+impl Ready {
+    /// One that recovery found complete, which a power loss may have left without its zeros.
+    fn found(file: File) -> Self {
+        let edge = edge::behind(FIRST_GROUP);
+        Self { file, edge }
+    }
 }
 
 /// The segment with the highest number, not written to yet. At most one is being made at any time;
@@ -44,7 +59,7 @@ impl Spare {
         Self {
             dir,
             header,
-            stage: Stage::Ready(file),
+            stage: Stage::Ready(Ready::found(file)),
         }
     }
 
@@ -69,38 +84,36 @@ impl Spare {
         matches!(self.stage, Stage::Ready(_))
     }
 
-    /// Takes one step; does nothing if the spare is ready.
+    /// Takes one step; does nothing if the spare is ready. It gets `filled` bytes of space and zeros;
+    /// `name` makes the mark name it as the newest segment, durably.
     ///
     /// # Errors
     /// [`durable_io::Error::NoSpace`]: nothing has changed, and the step can be taken again. Others:
     /// the log must not go on.
-    pub(crate) fn step(&mut self) -> durable_io::Result<()> {
+    pub(crate) fn step(
+        &mut self,
+        filled: u64,
+        name: &dyn Fn(u64) -> durable_io::Result<()>,
+    ) -> durable_io::Result<()> {
         match &self.stage {
-            Stage::Absent => self.fill(begin_blank(&self.dir, &self.header)?, 0)?,
-            Stage::Filling { file, filled } => self.fill(file.clone(), *filled)?,
+            Stage::Absent => {
+                self.stage = Stage::Written(write_blank(&self.dir, &self.header, filled)?);
+            }
             Stage::Written(file) => {
                 let file = file.clone();
-                // Durable: the zeros and the header. Only now may a group be written into it:
+                // Durable: the header, and zeros behind it. Only now may a group be written into it:
                 // recovery takes the zeros behind a group for the end of the log.
                 drop(file.sync_data()?);
                 // Durable: the name. Only now may a group be written into it, or the next spare be
                 // created: recovery takes a missing segment below another one for a loss.
                 self.dir.sync()?;
-                self.stage = Stage::Ready(file);
+                // Only now: what the mark names is complete.
+                name(self.header.number)?;
+                let edge = filled.min(self.header.size);
+                self.stage = Stage::Ready(Ready { file, edge });
             }
             Stage::Ready(_) => {}
         }
-        Ok(())
-    }
-
-    /// Writes the next zeros, and the header when they are all there.
-    fn fill(&mut self, file: File, filled: u64) -> durable_io::Result<()> {
-        let filled = fill_blank(&file, &self.header, filled)?;
-        self.stage = if filled == self.header.size {
-            Stage::Written(file)
-        } else {
-            Stage::Filling { file, filled }
-        };
         Ok(())
     }
 
@@ -109,19 +122,25 @@ impl Spare {
     ///
     /// # Errors
     /// As [`step`](Spare::step).
-    pub(crate) fn take(&mut self, number: u64) -> durable_io::Result<File> {
+    pub(crate) fn take(
+        &mut self,
+        number: u64,
+        filled: u64,
+        name: &dyn Fn(u64) -> durable_io::Result<()>,
+    ) -> durable_io::Result<Ready> {
         if number < self.header.number {
             // Left by a recovery, which made sure of it.
-            return self.dir.open(&crate::names::segment(number));
+            let file = self.dir.open(&crate::names::segment(number))?;
+            return Ok(Ready::found(file));
         }
         loop {
-            if let Stage::Ready(file) = &self.stage {
-                let file = file.clone();
+            if let Stage::Ready(ready) = &self.stage {
+                let ready = ready.clone();
                 self.header.number += 1;
                 self.stage = Stage::Absent;
-                return Ok(file);
+                return Ok(ready);
             }
-            self.step()?;
+            self.step(filled, name)?;
         }
     }
 }

@@ -61,7 +61,8 @@ pub struct Stats {
     pub rotation_count: u64,
     /// Segments on the disk, with those made ready for use.
     pub segment_count: u64,
-    /// Bytes on the disk.
+    /// Bytes of the files of the log. The newest two segments take less of the disk: of what is not used
+    /// yet, only one step ahead has blocks ([`Options::zero_step`](crate::Options::zero_step)).
     pub disk_bytes: u64,
     /// The last durable record.
     pub durable_lsn: Lsn,

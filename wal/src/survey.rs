@@ -182,9 +182,10 @@ pub(crate) fn survey(
         low_segment,
         low,
         epochs,
+        newest,
         ..
     } = *mark.mark();
-    let top = check_numbers(dir, listing, low_segment)?;
+    let top = check_numbers(dir, listing, low_segment, newest)?;
     let mut incomplete = None;
     let mut common: Option<SegmentHeader> = None;
     let mut later = Vec::new();
@@ -203,8 +204,9 @@ pub(crate) fn survey(
             Ok(header) => header,
             Err((offset, bad)) => {
                 // A segment is complete and durable before a group goes into it and before the next
-                // one is created, so only a spare may be incomplete.
-                let may_be_spare = number == top && number > low_segment && bad.may_be_unfinished();
+                // one is created, and before the mark names it, so only a spare may be incomplete.
+                let may_be_spare =
+                    number == top && number > low_segment.max(newest) && bad.may_be_unfinished();
                 if !may_be_spare || loaded.behind(FIRST_GROUP)?.groups {
                     return Err(loaded.damaged(offset, bad));
                 }
@@ -244,8 +246,9 @@ pub(crate) fn survey(
     }
 }
 
-/// The highest segment number; every number from `low` up to it must be there. Those below are dead.
-fn check_numbers(dir: &Dir, listing: &Listing, low: u64) -> Result<u64> {
+/// The highest segment number, not below `newest`; every number from `low` up to it must be there. Those
+/// below are dead.
+fn check_numbers(dir: &Dir, listing: &Listing, low: u64, newest: u64) -> Result<u64> {
     let mut expected = low;
     for &number in listing.segments.iter().filter(|&&number| number >= low) {
         if number != expected {
@@ -254,8 +257,8 @@ fn check_numbers(dir: &Dir, listing: &Listing, low: u64) -> Result<u64> {
         expected = expected.saturating_add(1);
     }
     let top = listing.segments.last().copied();
-    top.filter(|&top| top >= low)
-        .ok_or_else(|| missing(dir, low))
+    top.filter(|&top| top >= low.max(newest))
+        .ok_or_else(|| missing(dir, expected))
 }
 
 pub(crate) fn missing(dir: &Dir, number: u64) -> Error {

@@ -7,12 +7,14 @@ use std::sync::atomic::Ordering;
 use durable_io::{Barrier, Site};
 
 use crate::cut;
+use crate::edge;
 use crate::error::Result;
 use crate::frame::{Epochs, align_group};
 use crate::log::Log;
 use crate::lsn::Lsn;
 use crate::mark::Mark;
 use crate::names;
+use crate::scan;
 use crate::segment::Segment;
 use crate::spare::Spare;
 use crate::survey::Listing;
@@ -95,9 +97,9 @@ impl Log {
     pub(crate) fn truncate_after(&self, lsn: Lsn) -> Result<()> {
         // All held across I/O: no mark and no group is written, and no segment made, while the end
         // of the log moves.
-        let mut mark = self.health.lock(&self.mark);
         let mut writer = self.health.lock(&self.writer);
         let mut spare = self.health.lock(&self.spare);
+        let mut mark = self.health.lock(&self.mark);
         self.check_healthy()?;
         let old = *mark.mark();
         let last = lsn.max(old.low.previous());
@@ -126,8 +128,15 @@ impl Log {
         let mut reader = snapshot.retained(&active, last, after)?;
         let cut = cut::plan(&mut reader, last.next())?;
         let epochs = Epochs::begin(old.epochs.current, last, active.number)?;
+        let cut_end = cut::end(&cut, self.id);
         let mut above = Vec::new();
+        let mut newest = old.newest;
+        let mut used = writer.offset();
         if !is_active {
+            // What a segment that was left has not used may be a hole, and zeros need space there.
+            let behind = scan::behind(&mut reader, align_group(cut_end))?;
+            used = behind.nonzero_end.unwrap_or(align_group(cut_end));
+            newest = active.number;
             // As listed, and not as known: a full disk may have left a spare that is not complete.
             above = Listing::read(self.dir())?.segments;
             above.retain(|&number| number > active.number);
@@ -137,17 +146,13 @@ impl Log {
             epochs,
             checkpoint: old.checkpoint.min(last),
             cut: Some(cut),
+            newest,
             ..old
         };
         // Durable, by the barrier in it: the cut. Only now may any of it be done, and from now on
         // recovery does the rest.
         mark.advance(new).map_err(|error| self.poison(error))?;
         self.show_cut(&new);
-        let used = if is_active {
-            writer.offset()
-        } else {
-            self.segment_size
-        };
         let applied = cut::apply(self.dir(), &cut, self.id, &active.file, used, &above);
         self.cuts.fetch_add(1, Ordering::AcqRel);
         applied.map_err(|error| self.poison(error))?;
@@ -156,12 +161,14 @@ impl Log {
         if !is_active {
             self.counters.top.store(active.number, Ordering::Relaxed);
             *spare = Spare::absent(self.dir().clone(), spare.header(active.number + 1));
+            let (file, edge) = (active.file.clone(), edge::behind(used.max(cut_end)));
+            self.edge
+                .begin(&self.health, file, edge, align_group(cut_end));
+            self.spare_of.store(0, Ordering::Relaxed);
         }
-        let offset = align_group(cut::end(&cut, self.id));
-        writer.cut(active, offset, last.next(), epochs);
+        writer.cut(active, align_group(cut_end), last.next(), epochs);
         self.view().refusals = writer.expectation().refusals();
-        drop(spare);
-        self.ask_for_spare();
+        self.prepare(&writer);
         Ok(())
     }
 

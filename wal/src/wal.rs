@@ -37,7 +37,7 @@ pub struct Wal {
 impl Wal {
     pub(crate) fn start(log: Log, background: Background, recovery: Recovery) -> Result<Self> {
         let log = Arc::new(log);
-        log.ask_for_spare();
+        log.prepare(&log.health.lock(&log.writer));
         let workers = match background {
             Background::Threads => log.start_workers()?,
             Background::Inline => Vec::new(),

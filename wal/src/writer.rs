@@ -16,6 +16,7 @@ use crate::log::{Log, Written, add};
 use crate::lsn::Lsn;
 use crate::results::{Results, Tally};
 use crate::segment::{FIRST_GROUP, Segment, offset_in_segment};
+use crate::spare::Ready;
 
 const GROUP_HEADER: u64 = GROUP_HEADER_SIZE as u64;
 
@@ -67,6 +68,11 @@ impl Writer {
 
     pub(crate) fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Of the active segment.
+    pub(crate) fn number(&self) -> u64 {
+        self.active.number
     }
 
     pub(crate) fn written(&self) -> Written {
@@ -227,23 +233,17 @@ impl Log {
                 continue;
             }
             let n = writer.fitting(rest, self.segment_size);
+            let made_room = if n == 0 {
+                self.rotate_with(writer)
+            } else {
+                let group = rest.iter().take(n).map(Item::size).sum::<u64>();
+                self.reach(writer.offset + GROUP_HEADER + group)
+            };
+            if let Err(error) = made_room {
+                return self.refuse(writer, rest, error);
+            }
             if n == 0 {
-                let Err(error) = self.rotate_with(writer) else {
-                    continue;
-                };
-                if self.is_poisoned() {
-                    return Err(error);
-                }
-                // Whatever was built on one of them is refused.
-                writer.refusals += 1;
-                for item in rest.iter_mut() {
-                    if item.is_sync() {
-                        item.pass(writer.next);
-                    } else {
-                        item.fail(error.clone());
-                    }
-                }
-                return Ok(());
+                continue;
             }
             let (group, later) = rest.split_at_mut(n);
             self.write_group(writer, group)
@@ -254,6 +254,30 @@ impl Log {
             rest = later;
         }
         Ok(())
+    }
+
+    /// Refuses `items`, for which there is no room by `error`.
+    fn refuse(&self, writer: &mut Writer, items: &mut [Item], error: Error) -> Result<()> {
+        if self.is_poisoned() {
+            return Err(error);
+        }
+        // Whatever was built on one of them is refused.
+        writer.refusals += 1;
+        for item in items {
+            if item.is_sync() {
+                item.pass(writer.next);
+            } else {
+                item.fail(error.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the active segment space and zeros up to `end`.
+    fn reach(&self, end: u64) -> Result<()> {
+        self.edge
+            .reach(&self.health, end)
+            .map_err(|error| self.poison_unless_full(error))
     }
 
     fn write_group(&self, writer: &mut Writer, items: &mut [Item]) -> durable_io::Result<()> {
@@ -294,6 +318,7 @@ impl Log {
         }
         add(&self.counters.groups, 1);
         writer.offset = align_group(offset);
+        self.prepare(writer);
         Ok(())
     }
 
@@ -332,10 +357,10 @@ impl Log {
         let number = writer.active.number + 1;
         // The spare comes first: if there is no space for it, nothing has changed. Its lock is held
         // across I/O, so that only one thread makes it.
-        let file = {
+        let Ready { file, edge } = {
             let mut spare = self.health.lock(&self.spare);
             let taken = spare
-                .take(number)
+                .take(number, self.zero_step, &|number| self.name_newest(number))
                 .map_err(|error| self.poison_unless_full(error))?;
             self.counters.top.fetch_max(number, Ordering::Relaxed);
             taken
@@ -349,12 +374,13 @@ impl Log {
             first_lsn: writer.next,
             file,
         });
+        let file = segment.file.clone();
+        self.edge.begin(&self.health, file, edge, FIRST_GROUP);
         writer.active = Arc::clone(&segment);
         writer.offset = FIRST_GROUP;
         self.view().segments.push(segment);
         add(&self.counters.rotations, 1);
-        // The next spare is asked for.
-        self.ask_for_spare();
+        self.prepare(writer);
         Ok(())
     }
 }

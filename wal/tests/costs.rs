@@ -3,7 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "test")]
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use durable_io::sim::SimDisk;
+#[path = "support/files.rs"]
+#[allow(dead_code, reason = "each test file uses a part")]
+mod files;
+
+use files::fast_dir;
 use wal::{Background, Lsn, Options, SyncMode, Wal};
 
 /// What some calls cost, counted in calls of the system.
@@ -98,11 +106,44 @@ fn a_rotation_costs_a_segment_unless_one_is_ready() {
     let machine = Machine::new(SyncMode::Always);
     let log = machine.open();
     log.append(b"one").unwrap();
-    // Zeros and header; bytes and name.
-    assert_eq!(machine.cost(|| log.rotate()), costs(2, 1, 1, 0));
+    // Zeros and header, bytes and name; and the mark names it, in a slot and its copy.
+    assert_eq!(machine.cost(|| log.rotate()), costs(4, 2, 1, 0));
     log.append(b"two").unwrap();
     make_spare(&log);
     assert_eq!(machine.cost(|| log.rotate()), costs(0, 0, 0, 0));
+}
+
+/// Bytes of the disk that the files in `dir` take.
+fn disk_usage(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir).unwrap();
+    let blocks = files.map(|file| file.unwrap().metadata().unwrap().blocks());
+    blocks.sum::<u64>() * 512
+}
+
+#[test]
+fn a_log_with_few_records_takes_little_of_the_disk() {
+    let dir = fast_dir();
+    let log = Options::new().background(Background::Inline);
+    let log = log.open(dir.path()).unwrap();
+    make_spare(&log);
+    assert_eq!(log.segment_size(), 64 << 20);
+    let few = (1 << 20) + (64 << 10);
+    assert!(disk_usage(dir.path()) <= few, "{}", disk_usage(dir.path()));
+    for _ in 0..10 {
+        log.append(b"a record").unwrap();
+        make_spare(&log);
+    }
+    let few = few + (1 << 20);
+    assert!(disk_usage(dir.path()) <= few, "{}", disk_usage(dir.path()));
+    // Half a segment later the next one is ready, and takes one step, too.
+    for _ in 0..33 {
+        log.append(&vec![7; 1 << 20]).unwrap();
+        make_spare(&log);
+    }
+    assert_eq!(log.stats().segment_count, 2);
+    let (used, taken) = (33 << 20, disk_usage(dir.path()));
+    assert!((used..=used + (4 << 20)).contains(&taken), "{taken}");
+    log.close().unwrap();
 }
 
 #[test]
@@ -122,9 +163,9 @@ fn a_checkpoint_and_a_truncation_are_one_durable_write_and_its_copy() {
         assert_eq!(truncation, costs(2, syncs, 0, 2));
         make_spare(&log);
         log.append(b"not durable").unwrap();
-        // Segment 4 and the one made ready go; the cut of segment 3 writes zeros.
+        // Segment 4 and the one made ready go; segment 3 has nothing behind the cut.
         let cut = machine.cost(|| log.truncate_after(Lsn(3)));
-        assert_eq!(cut, costs(5, 2 + syncs, 2, 2));
+        assert_eq!(cut, costs(4, 2 + syncs, 2, 2));
     }
 }
 

@@ -73,7 +73,7 @@ fn mark(path: &Path) -> String {
         format!(
             "  {at}: slot, sequence {sequence}{holds}; log id ID\n    durable LSN 6, \
              low segment 1, low LSN 2, epoch 2 from LSN 6, older ones up to \
-             segment 2, checkpoint 0\n"
+             segment 2, checkpoint 0, newest segment 3\n"
         )
     };
     format!("log DIR\n\nmark: 4608 bytes\n{}{}", slot(0), slot(4096))

@@ -84,6 +84,43 @@ fn the_documented_bytes_are_written() {
     assert_eq!(read(dir.path(), "mark"), mark);
 }
 
+/// A slot of version 1: it does not name the newest segment.
+fn of_version_1(slot: Vec<u8>, at: usize) -> Vec<u8> {
+    let mut slot = slot;
+    slot[4..8].copy_from_slice(&1_u32.to_le_bytes());
+    slot[120..128].fill(0);
+    let place = [&slot[8..16], &[0; 8], &(at as u64).to_le_bytes()].concat();
+    let check = durable_io::checksum::checksum(&[&place, &slot[4..128]].concat());
+    slot[..4].copy_from_slice(&check.to_le_bytes());
+    slot
+}
+
+#[test]
+fn a_log_of_version_1_opens_goes_on_and_becomes_one_of_version_2() {
+    let dir = fast_dir();
+    let first = file(SEGMENT, &[(0, block("segment-1")), (64, block("group"))]);
+    write(dir.path(), &segment(1), &first);
+    // Without a name, a newest segment that is not complete is one that was being made.
+    write(dir.path(), &segment(2), &[0; 100]);
+    let slots = [("mark-2", 0), ("mark-1", SLOT)];
+    let slots = slots.map(|(name, at)| (at, of_version_1(block(name), at)));
+    write(dir.path(), "mark", &file(SLOT + 512, &slots));
+    let log = options().open(dir.path()).unwrap();
+    assert_eq!(payloads(&log).unwrap(), [b"hello".to_vec(), Vec::new()]);
+    log.append(b"more").unwrap();
+    log.close().unwrap();
+    let mark = read(dir.path(), "mark");
+    for at in [0, SLOT] {
+        assert_eq!(
+            (mark[at + 4], mark[at + 120]),
+            (2, 1),
+            "version and newest segment"
+        );
+    }
+    let log = options().open(dir.path()).unwrap();
+    assert_eq!(log.bounds(), Lsn(1)..Lsn(4));
+}
+
 #[test]
 fn a_new_log_is_as_documented_but_for_its_id() {
     let dir = fast_dir();
@@ -120,7 +157,7 @@ fn every_sync_of_the_write_order_says_what_it_protects() {
         .iter()
         .filter(|step| step.contains("durable"))
         .collect();
-    assert_eq!((steps.len(), syncs.len()), (27, 18));
+    assert_eq!((steps.len(), syncs.len()), (28, 19));
     for step in syncs
         .iter()
         .filter(|step| !step.contains("slots of the mark are written"))

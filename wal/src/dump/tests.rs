@@ -24,6 +24,7 @@ fn mark(cut: Option<Cut>) -> Mark {
         },
         checkpoint: Lsn(0),
         cut,
+        newest: 1,
     }
 }
 

@@ -24,6 +24,7 @@ fn options(setting: &Setting) -> Options {
     Options::new()
         .sync(setting.sync)
         .segment_size(setting.size)
+        .zero_step(setting.size / 4)
         .background(setting.background)
         .disk(setting.disk.clone())
 }

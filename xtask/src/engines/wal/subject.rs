@@ -13,6 +13,8 @@ use crashtest::content::{identify, payload};
 
 /// Small enough that four operations fill and rotate segments.
 pub(crate) const SEGMENT_SIZE: u64 = 2048;
+/// So that a segment is made in several steps.
+pub(super) const ZERO_STEP: u64 = 1024;
 pub(crate) const DIR: &str = "/wal";
 
 /// The log in one [`SyncMode`].
@@ -138,6 +140,7 @@ impl WalSubject {
         wal::Options::new()
             .sync(self.mode)
             .segment_size(SEGMENT_SIZE)
+            .zero_step(ZERO_STEP)
             .background(Background::Inline)
             // As the simulated disk's are: no crash may look like damage by the stricter rule either.
             .atomic_sectors(true)

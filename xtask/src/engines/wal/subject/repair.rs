@@ -3,7 +3,9 @@
 use durable_io::sim::{Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Dir, Disk, SyncMode};
 
-use super::{Alphabet, DIR, Op as LogOp, SEGMENT_SIZE, State, Store, WalSubject, lengths};
+use super::{
+    Alphabet, DIR, Op as LogOp, SEGMENT_SIZE, State, Store, WalSubject, ZERO_STEP, lengths,
+};
 use crashtest::content::payload;
 
 /// The log in `SyncMode::Always`, verified when it is opened, and repaired if it is damaged. What a mere crash left must
@@ -36,6 +38,7 @@ pub(crate) enum Op {
 fn options(disk: &Disk) -> wal::Options {
     wal::Options::new()
         .segment_size(SEGMENT_SIZE)
+        .zero_step(ZERO_STEP)
         .background(Background::Inline)
         .disk(disk.clone())
 }
