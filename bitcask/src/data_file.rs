@@ -56,6 +56,18 @@ impl FileHeader {
         }
     }
 
+    /// The header of `file`, which is called `number`, and what is wrong with it.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(crate) fn read(file: &File, number: u64) -> Result<Result<Self, Bad>> {
+        let mut bytes = [0; FILE_HEADER_SIZE];
+        let read = file.read_at(&mut bytes, 0)?;
+        let bytes = bytes.get(..read);
+        let bytes = bytes.expect("no more is read than there is room for");
+        Ok(Self::decode(bytes, number))
+    }
+
     /// The header of the file that is called `number`.
     pub(crate) fn decode(bytes: &[u8], number: u64) -> Result<Self, Bad> {
         let short = Bad::at(0, Corruption::Length);
@@ -89,9 +101,7 @@ impl FileHeader {
 
 /// Reads the header of `file`, which must be what the manifest calls `entry`.
 pub(crate) fn check_header(file: &File, entry: &FileEntry, store_id: u64) -> Result<()> {
-    let mut bytes = [0; FILE_HEADER_SIZE];
-    let read = file.read_at(&mut bytes, 0)?;
-    let header = FileHeader::decode(bytes.get(..read).unwrap_or_default(), entry.number)
+    let header = FileHeader::read(file, entry.number)?
         .map_err(|bad| bad.into_error(file.path().to_owned()))?;
     if header.store_id != store_id || header.id != entry.id {
         return Err(Error::corrupt(file.path(), 0, Corruption::ForeignFile));
@@ -189,6 +199,8 @@ const WINDOW: u64 = 64 << 10;
 const MOST_WINDOWS: u64 = 4096;
 /// No tail is held in memory of files whose windows are larger than this, in bytes.
 const LARGEST_TAIL: u64 = 1 << 20;
+const TAIL_IS_SMALL: &str =
+    "a tail begins in the last window, which is no larger than LARGEST_TAIL";
 
 impl DataFile {
     /// A sealed file whose groups end at `end`.
@@ -226,7 +238,8 @@ impl DataFile {
         size: u64,
     ) -> Arc<Self> {
         let window = (size / 4).clamp(512, WINDOW).max(size / MOST_WINDOWS);
-        let windows = usize::try_from(size.div_ceil(window)).unwrap_or(usize::MAX);
+        let windows = usize::try_from(size.div_ceil(window));
+        let windows = windows.expect("windows are too large for many more than MOST_WINDOWS");
         Arc::new(Self {
             number: entry.number,
             id: entry.id,
@@ -285,7 +298,7 @@ impl DataFile {
             && *window <= LARGEST_TAIL
         {
             let start = end / window * window;
-            let len = usize::try_from(end - start).unwrap_or(0);
+            let len = usize::try_from(end - start).expect(TAIL_IS_SMALL);
             // What cannot be read now is read when it is asked for.
             let bytes = self
                 .bytes_at(start, len)
@@ -315,12 +328,13 @@ impl DataFile {
         if at < start || tail.start + tail.bytes.len() as u64 == at {
             for part in parts {
                 // What is in a whole window is mapped.
-                let mapped = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
-                tail.bytes
-                    .extend_from_slice(part.get(mapped..).unwrap_or_default());
+                let mapped = start.saturating_sub(at).min(part.len() as u64);
+                let mapped = usize::try_from(mapped).expect("no more than the part has");
+                let (_mapped, unmapped) = part.split_at(mapped);
+                tail.bytes.extend_from_slice(unmapped);
                 at += part.len() as u64;
             }
-            let len = usize::try_from(end - tail.start).unwrap_or(0);
+            let len = usize::try_from(end - tail.start).expect(TAIL_IS_SMALL);
             tail.bytes.resize(len, 0);
         }
     }
@@ -406,17 +420,18 @@ impl DataFile {
     pub(crate) fn record_bytes(&self, offset: u64) -> Result<Cow<'_, [u8]>> {
         let end = self.end();
         let room = end.saturating_sub(offset);
-        let fits = |len: u64| usize::try_from(len).unwrap_or(usize::MAX);
-        let first = match self.mapped(offset, RECORD_HEADER_SIZE) {
-            Some(header) => Cow::Borrowed(header),
-            None => match self.in_tail(offset, RECORD_HEADER_SIZE) {
-                Some(header) => Cow::Owned(header),
-                None => self.bytes_at(offset, fits(FIRST_READ.min(room)))?,
-            },
+        let first = if let Some(header) = self.mapped(offset, RECORD_HEADER_SIZE) {
+            Cow::Borrowed(header)
+        } else if let Some(header) = self.in_tail(offset, RECORD_HEADER_SIZE) {
+            Cow::Owned(header)
+        } else {
+            let len = usize::try_from(FIRST_READ.min(room)).expect("FIRST_READ is small");
+            self.bytes_at(offset, len)?
         };
         let header = RecordHeader::decode(&first);
         let size = header.map(RecordHeader::size).filter(|&size| size <= room);
-        let size = fits(size.ok_or_else(|| self.corrupt(offset, Corruption::Length))?);
+        let size = size.and_then(|size| usize::try_from(size).ok());
+        let size = size.ok_or_else(|| self.corrupt(offset, Corruption::Length))?;
         match first {
             Cow::Owned(mut bytes) if bytes.len() >= size => {
                 bytes.truncate(size);

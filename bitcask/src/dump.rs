@@ -7,7 +7,7 @@ use std::path::Path;
 use durable_io::engine::{Shown, Text};
 use durable_io::{Dir, Disk};
 
-use crate::data_file::{FILE_HEADER_SIZE, FIRST_GROUP, FileHeader};
+use crate::data_file::{FIRST_GROUP, FileHeader};
 use crate::error::{Error, Result};
 use crate::hint;
 use crate::manifest::{FileEntry, Manifest};
@@ -149,10 +149,7 @@ impl Dump<'_> {
         let len = file.len()?;
         let orphan = if named.is_none() { ", an orphan" } else { "" };
         self.line(format_args!("{name}: {len} bytes{orphan}"))?;
-        let mut bytes = [0; FILE_HEADER_SIZE];
-        let read = file.read_at(&mut bytes, 0)?;
-        let header = FileHeader::decode(bytes.get(..read).unwrap_or_default(), number);
-        let entry = match (header, named) {
+        let entry = match (FileHeader::read(&file, number)?, named) {
             (Ok(header), Some((entry, _))) if header.id == entry.id => *entry,
             (Ok(header), _) => {
                 if named.is_some() {

@@ -116,8 +116,10 @@ impl History {
         }
         let oldest = snapshots.keys().next().copied();
         // Under the lock, so that no snapshot of an older version comes in between.
-        if oldest.is_none_or(|oldest| oldest > version) {
-            keydir.forget(oldest.unwrap_or(u64::MAX));
+        match oldest {
+            Some(oldest) if oldest > version => keydir.forget(|at| at <= oldest),
+            Some(_) => {}
+            None => keydir.forget(|_| true),
         }
     }
 }

@@ -472,15 +472,15 @@ impl Keydir {
         }
     }
 
-    /// Forgets the changes up to `version`: all snapshots see them.
-    pub(crate) fn forget(&self, version: u64) {
+    /// Forgets the changes of the versions that all snapshots see.
+    pub(crate) fn forget(&self, all_see: impl Fn(u64) -> bool) {
         if self.change_count.load(Ordering::Relaxed) == 0 {
             return;
         }
         for shard in 0..SHARDS {
             if let Some(mut shard) = self.write(shard) {
                 let before = shard.changes.len();
-                shard.changes.retain(|(_, at), _| *at > version);
+                shard.changes.retain(|(_, at), _| !all_see(*at));
                 let gone = (before - shard.changes.len()) as u64;
                 self.change_count.fetch_sub(gone, Ordering::Relaxed);
             }

@@ -280,12 +280,10 @@ impl Options {
             MIN_DATA_FILE_SIZE..=MAX_DATA_FILE_SIZE,
             "it is from 1024 bytes to 1 TiB",
         )?;
-        InvalidOption::unless_within(
-            "merge_rate",
-            self.merge_rate.unwrap_or(u64::MAX),
-            1..=u64::MAX,
-            "it is at least 1 byte in a second",
-        )?;
+        if let Some(rate) = self.merge_rate {
+            let rule = "it is at least 1 byte in a second";
+            InvalidOption::unless_within("merge_rate", rate, 1..=u64::MAX, rule)?;
+        }
         self.sync.validate()?;
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use durable_io::engine;
 use durable_io::{Dir, Disk, File};
 
-use crate::data_file::{DataFile, FIRST_GROUP, open_named};
+use crate::data_file::{DataFile, FIRST_GROUP, FileHeader, open_named};
 use crate::error::{Corruption, Error, Result};
 use crate::keydir::{Files, Hasher, Keydir, Spot};
 use crate::load::{Loader, Own};
@@ -131,10 +131,7 @@ fn create(disk: &Disk, dir: &Dir, window: u64) -> Result<()> {
 /// True if data file 1 has a valid group anywhere.
 fn holds_group(dir: &Dir) -> Result<bool> {
     let file = dir.open_read_only(&names::data(1))?;
-    let mut bytes = [0; crate::data_file::FILE_HEADER_SIZE];
-    let read = file.read_at(&mut bytes, 0)?;
-    let header = bytes.get(..read).unwrap_or_default();
-    let Ok(header) = crate::data_file::FileHeader::decode(header, 1) else {
+    let Ok(header) = FileHeader::read(&file, 1)? else {
         return Ok(false);
     };
     let entry = FileEntry {

@@ -41,7 +41,13 @@ enum Source {
     },
 }
 
+/// A part of what is in memory, or goes there, as a length.
+fn in_memory(n: u64) -> usize {
+    usize::try_from(n).expect("no more is read at a time than there is memory for")
+}
+
 impl Source {
+    /// `len` bytes at `offset`, or as many as there are before the end of the file.
     fn get(&mut self, offset: u64, len: usize) -> Result<Cow<'_, [u8]>> {
         match self {
             Self::Sealed(file) => file.bytes_at(offset, len),
@@ -51,20 +57,19 @@ impl Source {
                 bytes,
                 start,
             } => {
-                let end = offset.saturating_add(len as u64);
-                if offset < *start || end > *start + bytes.len() as u64 {
-                    let rest = file_len.saturating_sub(offset);
-                    let want = READ.max(len as u64).min(rest);
+                let left = file_len.saturating_sub(offset);
+                let wanted = left.min(len as u64);
+                if offset < *start || offset + wanted > *start + bytes.len() as u64 {
                     // If the read fails the buffer holds nothing.
                     bytes.clear();
-                    let mut read = vec![0; usize::try_from(want).unwrap_or(len)];
+                    let mut read = vec![0; in_memory(left.min(READ.max(wanted)))];
                     file.read_exact_at(&mut read, offset)?;
                     *bytes = read;
                     *start = offset;
                 }
-                let at = usize::try_from(offset - *start).unwrap_or(usize::MAX);
-                let rest = bytes.get(at..).unwrap_or_default();
-                Ok(Cow::Borrowed(rest.get(..len).unwrap_or(rest)))
+                let at = in_memory(offset - *start);
+                let held = bytes.get(at..at + in_memory(wanted));
+                Ok(Cow::Borrowed(held.expect("the buffer holds what was read")))
             }
         }
     }
@@ -177,7 +182,9 @@ impl Scan {
                     let size = record.size();
                     visit(offset, record);
                     offset += size as u64;
-                    rest = rest.get(size..).unwrap_or_default();
+                    rest = rest
+                        .get(size..)
+                        .expect("a record is decoded of its own bytes");
                 }
                 Err(reason) => return bad(offset, reason),
             }
@@ -227,10 +234,9 @@ impl Scan {
         let mut at = range.start;
         while at < range.end {
             let len = CHUNK.min(range.end - at);
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
-            let bytes = self.source.get(at, len)?;
+            let bytes = self.source.get(at, in_memory(len))?;
             file.write_again_at(&bytes, at)?;
-            at += len as u64;
+            at += len;
         }
         Ok(())
     }
@@ -238,9 +244,7 @@ impl Scan {
     /// Where the first byte of `range` is that is not zero.
     pub(crate) fn first_nonzero(&mut self, range: Range<u64>) -> Result<Option<u64>> {
         let len = range.end.saturating_sub(range.start);
-        let bytes = self
-            .source
-            .get(range.start, usize::try_from(len).unwrap_or(usize::MAX))?;
+        let bytes = self.source.get(range.start, in_memory(len))?;
         let at = bytes.iter().position(|&byte| byte != 0);
         Ok(at.map(|at| range.start + at as u64))
     }
@@ -264,9 +268,7 @@ impl Scan {
         let mut at = self.offset;
         while at < self.end {
             let len = CHUNK.min(self.end - at);
-            let bytes = self
-                .source
-                .get(at, usize::try_from(len).unwrap_or(usize::MAX))?;
+            let bytes = self.source.get(at, in_memory(len))?;
             let last = bytes.iter().rposition(|&byte| byte != 0);
             nonzero = last.map(|last| at + last as u64 + 1).or(nonzero);
             at += len;

@@ -27,7 +27,7 @@ impl Loc {
     }
 
     pub(crate) fn slot(self) -> usize {
-        usize::try_from(self.0 >> OFFSET_BITS).unwrap_or(usize::MAX)
+        usize::try_from(self.0 >> OFFSET_BITS).expect("20 bits are left for the slot")
     }
 
     pub(crate) fn offset(self) -> u64 {
@@ -37,10 +37,12 @@ impl Loc {
 
 /// Fingerprint and location; a location of 0 is an empty slot. Three words rather than a `u32` and a
 /// `u64`, which would take 16 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry([u32; 3]);
 
 impl Entry {
+    const EMPTY: Self = Self([0; 3]);
+
     #[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
     fn new(fingerprint: u32, loc: Loc) -> Self {
         Self([fingerprint, (loc.0 >> 32) as u32, loc.0 as u32])
@@ -108,11 +110,24 @@ impl Table {
 
     fn home(&self, fingerprint: u32) -> usize {
         let home = (u64::from(fingerprint) * self.homes as u64) >> 32;
-        usize::try_from(home).unwrap_or(usize::MAX)
+        usize::try_from(home).expect("a home is below the number of homes")
     }
 
+    /// The slot at `index`; those behind the last one are empty.
     fn at(&self, index: usize) -> Entry {
-        self.slots.get(index).copied().unwrap_or_default()
+        self.slots.get(index).map_or(Entry::EMPTY, |entry| *entry)
+    }
+
+    /// The slot at `index`, which is below the end.
+    fn at_mut(&mut self, index: usize) -> &mut Entry {
+        let slot = self.slots.get_mut(index);
+        slot.expect("an index below the end has a slot")
+    }
+
+    /// The slots from the fingerprint's lower bound on.
+    fn from(&self, lower_bound: usize) -> &[Entry] {
+        let slots = self.slots.get(lower_bound..);
+        slots.expect("a lower bound is a slot, or the end")
     }
 
     /// The first index at or behind the fingerprint's home that is empty or holds one that is not
@@ -130,9 +145,8 @@ impl Table {
 
     /// Every location with this fingerprint.
     pub(crate) fn find(&self, fingerprint: u32) -> impl Iterator<Item = Loc> + '_ {
-        let first = self.lower_bound(fingerprint);
-        let rest = self.slots.get(first..).unwrap_or_default();
-        rest.iter()
+        self.from(self.lower_bound(fingerprint))
+            .iter()
             .take_while(move |entry| entry.fingerprint() == fingerprint)
             .map_while(|entry| entry.loc())
     }
@@ -141,8 +155,8 @@ impl Table {
     fn position(&self, fingerprint: u32, loc: Loc) -> Option<usize> {
         let first = self.lower_bound(fingerprint);
         let wanted = Entry::new(fingerprint, loc);
-        let rest = self.slots.get(first..).unwrap_or_default();
-        let nth = rest
+        let nth = self
+            .from(first)
             .iter()
             .take_while(|entry| entry.fingerprint() == fingerprint && entry.loc().is_some())
             .position(|entry| *entry == wanted);
@@ -151,15 +165,11 @@ impl Table {
 
     /// Puts `new` in the place of `old`; false if there is no such entry.
     pub(crate) fn replace(&mut self, fingerprint: u32, old: Loc, new: Loc) -> bool {
-        let position = self.position(fingerprint, old);
-        let entry = position.and_then(|position| self.slots.get_mut(position));
-        match entry {
-            Some(entry) => {
-                *entry = Entry::new(fingerprint, new);
-                true
-            }
-            None => false,
-        }
+        let Some(position) = self.position(fingerprint, old) else {
+            return false;
+        };
+        *self.at_mut(position) = Entry::new(fingerprint, new);
+        true
     }
 
     /// Adds an entry.
@@ -172,12 +182,9 @@ impl Table {
                 // The last homes are crowded: room for a few more behind them.
                 let more = overflow(self.homes);
                 self.slots.reserve_exact(more);
-                self.slots.resize(index + more, Entry::default());
+                self.slots.resize(index + more, Entry::EMPTY);
             }
-            let Some(slot) = self.slots.get_mut(index) else {
-                return;
-            };
-            std::mem::swap(slot, &mut entry);
+            std::mem::swap(self.at_mut(index), &mut entry);
             if entry.loc().is_none() {
                 break;
             }
@@ -195,10 +202,7 @@ impl Table {
         loop {
             let next = self.at(hole + 1);
             let stays = next.loc().is_none() || self.home(next.fingerprint()) > hole;
-            let moved = if stays { Entry::default() } else { next };
-            if let Some(slot) = self.slots.get_mut(hole) {
-                *slot = moved;
-            }
+            *self.at_mut(hole) = if stays { Entry::EMPTY } else { next };
             if stays {
                 break;
             }
@@ -218,7 +222,7 @@ impl Table {
     fn grow(&mut self, homes: usize) {
         let mut slots = Vec::new();
         slots.reserve_exact(homes + overflow(homes));
-        slots.resize(homes + overflow(homes), Entry::default());
+        slots.resize(homes + overflow(homes), Entry::EMPTY);
         let old = std::mem::replace(&mut self.slots, slots);
         self.homes = homes;
         let mut free = 0;
@@ -227,8 +231,8 @@ impl Table {
             if index == self.slots.len() {
                 self.slots.reserve_exact(overflow(homes));
                 self.slots.push(entry);
-            } else if let Some(slot) = self.slots.get_mut(index) {
-                *slot = entry;
+            } else {
+                *self.at_mut(index) = entry;
             }
             free = index + 1;
         }
