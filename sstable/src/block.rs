@@ -121,7 +121,8 @@ impl<'a> Block<'a> {
 
     #[inline]
     fn part(&self, start: usize, len: usize) -> &'a [u8] {
-        self.bytes.get(start..start + len).unwrap_or_default()
+        let part = self.bytes.get(start..start + len);
+        part.expect("a layout is that of its payload")
     }
 
     fn entries(&self) -> &'a [u8] {
@@ -202,7 +203,8 @@ impl<'a> Block<'a> {
     /// The bytes of a suffix or a value.
     #[inline]
     pub(crate) fn slice(&self, range: &Range<usize>) -> &'a [u8] {
-        self.bytes.get(range.clone()).unwrap_or_default()
+        let bytes = self.bytes.get(range.clone());
+        bytes.expect("an entry was found within its block")
     }
 
     /// The key and version at restart `nth`, which shares nothing with the entry before.
@@ -282,7 +284,9 @@ impl<'a> Block<'a> {
                 return Ok(None); // It is above the entry before where that still was `key`.
             }
             let suffix = self.slice(&step.suffix);
-            let rest = key.get(matched..).unwrap_or_default();
+            let rest = key
+                .get(matched..)
+                .expect("no more is matched than there is");
             let same = common(suffix, rest);
             match (suffix.get(same), rest.get(same)) {
                 (None, None) if step.version <= version => {

@@ -85,7 +85,7 @@ impl BlockBuilder {
         };
         let is_same_key = !is_first && shared == entry.key.len() && shared == self.last_key.len();
         let stored_shared = if is_restart { 0 } else { shared };
-        let suffix = entry.key.get(stored_shared..).unwrap_or_default();
+        let (_, suffix) = entry.key.split_at(stored_shared);
         self.put_head(entry, stored_shared, suffix.len());
         let key_at = self.bytes.len();
         self.bytes.extend_from_slice(suffix);
@@ -100,7 +100,7 @@ impl BlockBuilder {
             self.hashes.push((hash, restart));
         }
         self.last_key.truncate(shared);
-        let new = entry.key.get(shared..).unwrap_or_default();
+        let (_, new) = entry.key.split_at(shared);
         self.last_key.extend_from_slice(new);
         self.last_version = entry.version;
         self.count += 1;
@@ -124,14 +124,22 @@ impl BlockBuilder {
 
     /// Ends the block: appends what searches need. Returns room for a header, and the payload.
     pub(crate) fn finish(&mut self) -> &mut Vec<u8> {
-        let key = |restart: &Restart| self.bytes.get(restart.key.clone()).unwrap_or_default();
-        let first = self.restarts.first().map(key).unwrap_or_default();
-        let prefix = common(first, &self.last_key);
-        let heads: Vec<u64> = self
+        let key = |restart: &Restart| {
+            let key = self.bytes.get(restart.key.clone());
+            key.expect("the key of a restart is in the block")
+        };
+        let first = self.restarts.first();
+        let first = first.expect("a block that ends has an entry");
+        let prefix = common(key(first), &self.last_key);
+        let behind_prefix = |restart| {
+            let suffix = key(restart).get(prefix..);
+            suffix.expect("what the first and the last key have in common, all between have")
+        };
+        let heads = self
             .restarts
             .iter()
-            .map(|restart| head(key(restart).get(prefix..).unwrap_or_default()))
-            .collect();
+            .map(|restart| head(behind_prefix(restart)));
+        let heads: Vec<u64> = heads.collect();
         for head in heads {
             self.bytes.extend_from_slice(&head.to_le_bytes());
         }
@@ -140,7 +148,7 @@ impl BlockBuilder {
             self.bytes.extend_from_slice(&restart.offset.to_le_bytes());
         }
         let buckets = self.push_buckets();
-        let restarts = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
+        let restarts = u32::try_from(self.restarts.len()).expect("each has an entry");
         let prefix = u16::try_from(prefix).expect("a key has at most 65,535 bytes");
         self.bytes
             .extend_from_slice(&self.base_version.to_le_bytes());
@@ -161,16 +169,15 @@ impl BlockBuilder {
         let start = self.bytes.len();
         self.bytes
             .resize(start + usize::from(buckets), BUCKET_EMPTY);
-        let index = self.bytes.get_mut(start..).unwrap_or_default();
+        let (_, index) = self.bytes.split_at_mut(start);
         for &(hash, restart) in &self.hashes {
-            let nth = crate::block::bucket(hash, buckets);
-            if let Some(bucket) = index.get_mut(nth) {
-                *bucket = match *bucket {
-                    BUCKET_EMPTY => restart,
-                    same if same == restart => restart,
-                    _ => BUCKET_SHARED,
-                };
-            }
+            let bucket = index.get_mut(crate::block::bucket(hash, buckets));
+            let bucket = bucket.expect("every hash has a bucket");
+            *bucket = match *bucket {
+                BUCKET_EMPTY => restart,
+                same if same == restart => restart,
+                _ => BUCKET_SHARED,
+            };
         }
         buckets
     }

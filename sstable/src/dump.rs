@@ -1,12 +1,14 @@
 //! What stands in a table, as text, damage included, for people.
 
+use std::ffi::OsStr;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 
-use durable_io::Disk;
 use durable_io::engine::{Shown, Text};
+use durable_io::{Disk, Op};
 
 use crate::block::{Block, Position};
 use crate::cache::BlockCache;
@@ -49,20 +51,32 @@ pub fn dump(
         _ => Path::new("."),
     };
     let dir = disk.open_dir(parent)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = path.file_name().and_then(OsStr::to_str);
+    let name = name.ok_or_else(|| no_name(path))?;
     let cache = BlockCache::new(0);
     let out = Text::new(out);
     let mut dump = Dump { detail, out };
-    match Table::open(&dir, &name, &cache) {
+    match Table::open(&dir, name, &cache) {
         Ok(table) => dump.table(&table),
         Err(error @ Error::Corrupt { .. }) => {
             // What of it can be said anyway.
-            if let Ok(source) = Source::open(&dir, &name, &cache) {
+            if let Ok(source) = Source::open(&dir, name, &cache) {
                 dump.ends(&source)?;
             }
             dump.wrong(error)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// No file is called what `path` ends in, or its name is not UTF-8.
+fn no_name(path: &Path) -> durable_io::Error {
+    let source = io::Error::new(io::ErrorKind::InvalidInput, "not a file's name in UTF-8");
+    durable_io::Error::Io {
+        op: Op::Open,
+        path: path.to_owned(),
+        offset: None,
+        source: Arc::new(source),
     }
 }
 
@@ -120,7 +134,8 @@ impl Dump<'_> {
     }
 
     fn footer(&mut self, name: &str, footer: &Footer) -> Result<()> {
-        let code = u8::try_from(footer.compression).unwrap_or(u8::MAX);
+        let compression = u8::try_from(footer.compression);
+        let compression = compression.map_or("unknown", compression::name);
         self.line(format_args!(
             "{name}   file {:016x}, {} bytes, {} entries in {} partitions, compression {}, {} probes, \
              prefix {}",
@@ -128,7 +143,7 @@ impl Dump<'_> {
             footer.file_len,
             footer.entries,
             footer.partitions,
-            compression::name(code),
+            compression,
             footer.probes,
             footer.prefix_len
         ))?;
@@ -199,9 +214,10 @@ impl Dump<'_> {
             }
             Err(error) => return Err(error),
         };
-        let index = source.slice(partition.payload());
-        let (suffix, version) = partition.index().separator(index, nth);
-        let separator = [partition.index().prefix(index), suffix].concat();
+        let (separator, version) = match partition.separator(source, nth) {
+            Ok(separator) => separator,
+            Err(error) => return self.wrong(error),
+        };
         self.line(format_args!(
             "block    {offset:>10}  {len} bytes, {} before compression ({}), {} entries, up to {} at \
              version {version}",

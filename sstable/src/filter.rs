@@ -69,7 +69,8 @@ pub(crate) fn may_contain(filter: &[u8], probes: u32, hash: u64) -> bool {
 #[inline]
 fn line_range(hash: u64, lines: usize) -> std::ops::Range<usize> {
     let line = ((hash >> 32) * lines as u64) >> 32;
-    let start = usize::try_from(line).unwrap_or(usize::MAX / 2) * LINE_SIZE;
+    let line = usize::try_from(line).expect("a line is below the number of lines");
+    let start = line * LINE_SIZE;
     start..start + LINE_SIZE
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn is_behind(last: &RangeTombstone, next: &RangeTombstone) -> bool {
 #[inline]
 pub fn covering(fragments: &[RangeTombstone], key: &[u8], version: u64) -> Option<u64> {
     let first = fragments.partition_point(|fragment| *fragment.end <= *key);
-    let rest = fragments.get(first..).unwrap_or_default();
+    let (_, rest) = fragments.split_at(first);
     let mut covering = rest.iter().take_while(|fragment| *fragment.start <= *key);
     let fragment = covering.find(|fragment| fragment.version <= version)?;
     Some(fragment.version)

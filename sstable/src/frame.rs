@@ -61,7 +61,8 @@ pub(crate) fn seal(block: &mut [u8], header: &BlockHeader, id: u64, offset: u64)
     put(block, 12, &length(header.raw).to_le_bytes());
     put(block, 16, &header.count.to_le_bytes());
     put(block, 20, &[header.compression, 0, 0, 0]);
-    let check = checksum_at(place(id, offset), block.get(4..).unwrap_or_default());
+    let (_, covered) = block.split_at(4);
+    let check = checksum_at(place(id, offset), covered);
     put(block, 0, &check.to_le_bytes());
 }
 
@@ -113,8 +114,7 @@ pub(crate) fn open(
     id: u64,
     offset: u64,
 ) -> Result<BlockHeader, Corruption> {
-    let check = block.first_chunk::<4>().ok_or(Corruption::Length)?;
-    let covered = block.get(4..).unwrap_or_default();
+    let (check, covered) = block.split_first_chunk::<4>().ok_or(Corruption::Length)?;
     if checksum_at(place(id, offset), covered) != u32::from_le_bytes(*check) {
         return Err(Corruption::Checksum);
     }

@@ -50,7 +50,7 @@ pub(crate) fn against_prefix(key: &[u8], prefix: &[u8]) -> (Ordering, u64) {
 #[inline]
 pub(crate) fn equal(heads: &[[u8; 8]], target: u64) -> Range<usize> {
     let start = heads.partition_point(|head| u64::from_le_bytes(*head) < target);
-    let rest = heads.get(start..).unwrap_or_default();
+    let (_, rest) = heads.split_at(start);
     // Mostly none or one.
     let mut len = 0;
     while let Some(head) = rest.get(len) {
@@ -59,10 +59,8 @@ pub(crate) fn equal(heads: &[[u8; 8]], target: u64) -> Range<usize> {
         }
         len += 1;
         if len == 8 {
-            len += rest
-                .get(len..)
-                .unwrap_or_default()
-                .partition_point(|head| u64::from_le_bytes(*head) <= target);
+            let (_, rest) = rest.split_at(len);
+            len += rest.partition_point(|head| u64::from_le_bytes(*head) <= target);
             break;
         }
     }

@@ -203,7 +203,8 @@ impl<C: Cursor> Merge<C> {
 #[inline]
 fn suffix<'a>(source: &'a impl Cursor, prefix: &[u8]) -> Option<&'a [u8]> {
     let key = source.entry()?.key;
-    Some(key.get(prefix.len()..).unwrap_or_default())
+    let suffix = key.get(prefix.len()..);
+    Some(suffix.expect("all keys that sources stand on begin with the prefix"))
 }
 
 /// True if the entry of source `a` comes before that of `b` in this direction; if they are equal, that

@@ -64,8 +64,9 @@ impl Output {
     pub(crate) fn pad(&mut self, alignment: u64, ahead: u64) -> Result<()> {
         let at = self.offset() + ahead;
         let missing = at.next_multiple_of(alignment) - at;
-        let missing = usize::try_from(missing).unwrap_or(0);
-        self.push([0; 4096].get(..missing).unwrap_or_default())
+        let missing = usize::try_from(missing).expect("an alignment is small");
+        let (zeros, _) = [0; 4096].split_at(missing);
+        self.push(zeros)
     }
 
     /// Hands everything to the kernel.

@@ -71,14 +71,6 @@ impl Partition {
         self.index.len()
     }
 
-    pub(crate) fn index(&self) -> &Separators<1> {
-        &self.index
-    }
-
-    pub(crate) fn payload(&self) -> &Range<usize> {
-        &self.payload
-    }
-
     /// False if no key of this hash is here.
     #[inline]
     pub(crate) fn may_contain(&self, source: &Source, footer: &Footer, hash: u64) -> bool {
@@ -90,11 +82,21 @@ impl Partition {
 
     /// The block that has the place of `key` and `version`; [`len`](Self::len) if that is behind all.
     #[inline]
-    pub(crate) fn find(&self, source: &Source, key: &[u8], version: u64) -> usize {
-        self.index.find(source.slice(&self.payload), key, version)
+    pub(crate) fn find(&self, source: &Source, key: &[u8], version: u64) -> Result<usize> {
+        let nth = self.index.find(source.slice(&self.payload), key, version);
+        nth.map_err(|reason| source.corrupt_block(&self.payload, reason))
     }
 
-    /// Offset and length of data block `nth`.
+    /// The separator behind data block `nth`, which there is, and its version.
+    pub(crate) fn separator(&self, source: &Source, nth: usize) -> Result<(Vec<u8>, u64)> {
+        let payload = source.slice(&self.payload);
+        let separator = self.index.separator(payload, nth);
+        let separator = separator.map_err(|reason| source.corrupt_block(&self.payload, reason));
+        let (suffix, version) = separator?;
+        Ok(([self.index.prefix(payload), suffix].concat(), version))
+    }
+
+    /// Offset and length of data block `nth`, which there is.
     #[inline]
     pub(crate) fn place(&self, source: &Source, nth: usize) -> (u64, u64) {
         let payload = source.slice(&self.payload);

@@ -91,31 +91,28 @@ impl Reader {
     /// The partition that has the place of `key` and `version`;
     /// [`partitions`](Self::partitions) if that is behind all.
     #[inline]
-    pub(crate) fn find_partition(&self, key: &[u8], version: u64) -> usize {
-        match &self.top {
-            Some(top) => {
-                let payload = self.source.slice(&top.payload);
-                top.separators.find(payload, key, version)
-            }
-            None => 0,
-        }
+    pub(crate) fn find_partition(&self, key: &[u8], version: u64) -> Result<usize> {
+        let Some(top) = &self.top else {
+            return Ok(0);
+        };
+        let payload = self.source.slice(&top.payload);
+        let nth = top.separators.find(payload, key, version);
+        nth.map_err(|reason| self.source.corrupt_block(&top.payload, reason))
     }
 
-    /// What the top index says of partition `nth`.
+    /// What the top index says of partition `nth`, which there is.
     pub(crate) fn places(&self, nth: usize) -> Places {
-        let number = |column, nth| {
-            self.top.as_ref().map_or(0, |top| {
-                let payload = self.source.slice(&top.payload);
-                top.separators.number(payload, column, nth)
-            })
-        };
+        let top = self.top.as_ref();
+        let top = top.expect("who has a partition has a top index");
+        let payload = self.source.slice(&top.payload);
+        let number = |column| top.separators.number(payload, column, nth);
         Places {
-            start: number(0, nth),
-            index: number(1, nth),
-            index_len: number(2, nth),
-            copy: self.footer.index_copies.saturating_add(number(3, nth)),
-            filter: number(4, nth),
-            filter_len: number(5, nth),
+            start: number(0),
+            index: number(1),
+            index_len: number(2),
+            copy: self.footer.index_copies.saturating_add(number(3)),
+            filter: number(4),
+            filter_len: number(5),
         }
     }
 

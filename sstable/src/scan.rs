@@ -183,9 +183,9 @@ fn may_have_prefix(table: &Table, prefix: &[u8]) -> Result<bool> {
         return Ok(true);
     };
     let hash = key_hash(reader.footer.file_id, stored);
-    let first = reader.find_partition(prefix, u64::MAX);
+    let first = reader.find_partition(prefix, u64::MAX)?;
     let last = match successor(prefix) {
-        Some(end) => reader.find_partition(&end, u64::MAX),
+        Some(end) => reader.find_partition(&end, u64::MAX)?,
         None => reader.partitions(),
     };
     for nth in (first..=last).take_while(|&nth| nth < reader.partitions()) {

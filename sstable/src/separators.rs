@@ -66,26 +66,36 @@ impl<const C: usize> SeparatorsBuilder<C> {
     }
 
     fn key(&self, nth: usize) -> &[u8] {
-        let start = nth.checked_sub(1).and_then(|n| self.ends.get(n)).copied();
-        let end = self.ends.get(nth).copied().unwrap_or(0);
-        self.keys.get(start.unwrap_or(0)..end).unwrap_or_default()
+        let end = |nth| *self.ends.get(nth).expect("each separator has an end");
+        let start = nth.checked_sub(1).map_or(0, end);
+        let key = self.keys.get(start..end(nth));
+        key.expect("each separator begins where the one before ends")
+    }
+
+    /// What all separators begin with.
+    fn prefix(&self) -> &[u8] {
+        let Some(last) = self.len().checked_sub(1) else {
+            return &[];
+        };
+        let first = self.key(0);
+        let (prefix, _) = first.split_at(common(first, self.key(last)));
+        prefix
     }
 
     /// The payload; the builder is then empty.
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         let len = self.len();
-        let prefix = match len.checked_sub(1) {
-            Some(last) => common(self.key(0), self.key(last)),
-            None => 0,
+        let prefix = self.prefix();
+        let suffix = |nth| {
+            let suffix = self.key(nth).get(prefix.len()..);
+            suffix.expect("what the first and the last have in common, all between have")
         };
-        let suffix = |nth| self.key(nth).get(prefix..).unwrap_or_default();
         let mut out = Vec::with_capacity(self.size() + TRAILER_SIZE);
         for nth in 0..len {
             out.extend_from_slice(&head(suffix(nth)).to_le_bytes());
         }
         for column in 0..C {
-            for numbers in &self.numbers {
-                let number = numbers.get(column).copied().unwrap_or(0);
+            for number in self.numbers.iter().filter_map(|row| row.get(column)) {
                 out.extend_from_slice(&number.to_le_bytes());
             }
         }
@@ -104,16 +114,18 @@ impl<const C: usize> SeparatorsBuilder<C> {
         for nth in 0..len {
             out.extend_from_slice(suffix(nth));
         }
-        out.extend_from_slice(self.key(0).get(..prefix).unwrap_or_default());
+        out.extend_from_slice(prefix);
         let short = |n: usize| u16::try_from(n).expect("a key has at most 65,535 bytes");
         let len = u32::try_from(len).expect("a partition's index is small");
         out.extend_from_slice(&len.to_le_bytes());
-        out.extend_from_slice(&short(prefix).to_le_bytes());
+        out.extend_from_slice(&short(prefix.len()).to_le_bytes());
         out.extend_from_slice(&u16::from(has_versions).to_le_bytes());
         *self = Self::new();
         out
     }
 }
+
+const ALL_IS_INSIDE: &str = "`parse` found all parts inside, and the payload is as long as then";
 
 /// Where the parts of a payload with `C` numbers for each separator are.
 #[derive(Clone, Debug)]
@@ -169,7 +181,7 @@ impl<const C: usize> Separators<C> {
     fn words<'a>(&self, payload: &'a [u8], nth: usize) -> &'a [[u8; 8]] {
         let start = nth * self.len * 8;
         let bytes = payload.get(start..start + self.len * 8);
-        bytes.unwrap_or_default().as_chunks().0
+        bytes.expect(ALL_IS_INSIDE).as_chunks().0
     }
 
     pub(crate) fn heads<'a>(&self, payload: &'a [u8]) -> &'a [[u8; 8]] {
@@ -178,14 +190,14 @@ impl<const C: usize> Separators<C> {
 
     fn ends<'a>(&self, payload: &'a [u8]) -> &'a [[u8; 4]] {
         let bytes = payload.get(self.keys.start - self.len * 4..self.keys.start);
-        bytes.unwrap_or_default().as_chunks().0
+        bytes.expect(ALL_IS_INSIDE).as_chunks().0
     }
 
-    /// A number of separator `nth`; 0 beyond the end.
+    /// A number of separator `nth`, which there is.
     #[inline]
     pub(crate) fn number(&self, payload: &[u8], column: usize, nth: usize) -> u64 {
-        let words = self.words(payload, 1 + column);
-        words.get(nth).map_or(0, |word| u64::from_le_bytes(*word))
+        let word = self.words(payload, 1 + column).get(nth);
+        u64::from_le_bytes(*word.expect("who asks for a number knows how many there are"))
     }
 
     fn version(&self, payload: &[u8], nth: usize) -> u64 {
@@ -197,44 +209,59 @@ impl<const C: usize> Separators<C> {
     }
 
     pub(crate) fn prefix<'a>(&self, payload: &'a [u8]) -> &'a [u8] {
-        payload.get(self.prefix.clone()).unwrap_or_default()
+        payload.get(self.prefix.clone()).expect(ALL_IS_INSIDE)
     }
 
-    /// Separator `nth`, behind the prefix, and its version.
-    pub(crate) fn separator<'a>(&self, payload: &'a [u8], nth: usize) -> (&'a [u8], u64) {
+    /// Separator `nth`, which there is, behind the prefix, and its version.
+    ///
+    /// # Errors
+    /// The payload has changed since it was parsed.
+    pub(crate) fn separator<'a>(
+        &self,
+        payload: &'a [u8],
+        nth: usize,
+    ) -> Result<(&'a [u8], u64), Corruption> {
         let ends = self.ends(payload);
         let end = |nth| {
-            ends.get(nth)
-                .map_or(0, |end| u32::from_le_bytes(*end) as usize)
+            let end = ends.get(nth).ok_or(Corruption::Length)?;
+            Ok(u32::from_le_bytes(*end) as usize)
         };
-        let start = nth.checked_sub(1).map_or(0, end);
-        let keys = payload.get(self.keys.clone()).unwrap_or_default();
-        let suffix = keys.get(start..end(nth)).unwrap_or_default();
-        (suffix, self.version(payload, nth))
+        let start = nth.checked_sub(1).map_or(Ok(0), end)?;
+        let keys = payload.get(self.keys.clone()).expect(ALL_IS_INSIDE);
+        let suffix = keys.get(start..end(nth)?).ok_or(Corruption::Length)?;
+        Ok((suffix, self.version(payload, nth)))
     }
 
     /// The first thing whose separator is not before `key` and `version`: the one that has their place.
     /// [`len`](Self::len) if there is none.
+    ///
+    /// # Errors
+    /// The payload has changed since it was parsed.
     #[inline]
-    pub(crate) fn find(&self, payload: &[u8], key: &[u8], version: u64) -> usize {
+    pub(crate) fn find(
+        &self,
+        payload: &[u8],
+        key: &[u8],
+        version: u64,
+    ) -> Result<usize, Corruption> {
         let prefix = self.prefix(payload);
         let (order, head) = against_prefix(key, prefix);
         match order {
-            Ordering::Less => return 0,
-            Ordering::Greater => return self.len,
+            Ordering::Less => return Ok(0),
+            Ordering::Greater => return Ok(self.len),
             Ordering::Equal => {}
         }
         let mut ties = equal(self.heads(payload), head);
-        let suffix = key.get(prefix.len()..).unwrap_or_default();
+        let (_, suffix) = key.split_at(prefix.len());
         while ties.start < ties.end {
             let middle = usize::midpoint(ties.start, ties.end);
-            if compare(self.separator(payload, middle), (suffix, version)).is_lt() {
+            if compare(self.separator(payload, middle)?, (suffix, version)).is_lt() {
                 ties.start = middle + 1;
             } else {
                 ties.end = middle;
             }
         }
-        ties.start
+        Ok(ties.start)
     }
 }
 
@@ -304,11 +331,35 @@ mod tests {
                 };
                 let expected = keys.iter().take_while(is_before).count();
                 let nth = found.find(&payload, key.as_bytes(), version);
-                assert_eq!(nth, expected, "{key} {version}");
+                assert_eq!(nth, Ok(expected), "{key} {version}");
             }
         }
         assert_eq!(found.number(&payload, 1, 3), 300);
-        assert_eq!(found.separator(&payload, 1), (&b"b"[..], 9));
+        assert_eq!(found.separator(&payload, 1), Ok((&b"b"[..], 9)));
+    }
+
+    /// A mapped file is checked once, and read from the disk again if its pages were needed elsewhere.
+    #[test]
+    fn no_byte_that_changes_after_the_check_makes_a_panic() {
+        let keys = [("ka", 0), ("kb", 9), ("kb", 4), ("kc", 0)];
+        let payload = build(&keys);
+        let found = Separators::<2>::parse(&payload).unwrap();
+        let mut refused = 0;
+        for at in 0..payload.len() {
+            for byte in [0, 0x7f, 0xff] {
+                let mut payload = payload.clone();
+                payload[at] = byte;
+                for (key, version) in keys {
+                    let nth = found.find(&payload, key.as_bytes(), version);
+                    refused += usize::from(nth.is_err());
+                    assert!(nth.is_err() || nth.is_ok_and(|nth| nth <= keys.len()));
+                }
+                for nth in 0..keys.len() {
+                    refused += usize::from(found.separator(&payload, nth).is_err());
+                }
+            }
+        }
+        assert!(refused > 0);
     }
 
     #[test]

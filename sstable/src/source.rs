@@ -86,14 +86,22 @@ impl Source {
         &self.map
     }
 
-    /// Bytes of the map; none if they are not in it.
+    /// Bytes of the map, which were found in it.
     #[inline]
     pub(crate) fn slice(&self, range: &Range<usize>) -> &[u8] {
-        self.map.get(range.clone()).unwrap_or_default()
+        let bytes = self.map.get(range.clone());
+        bytes.expect("what was found in the map is there")
     }
 
     pub(crate) fn corrupt(&self, offset: u64, reason: Corruption) -> Error {
         Error::corrupt(&self.path, offset, reason)
+    }
+
+    /// What `reason` makes of the block whose payload is at `payload` of the map.
+    #[cold]
+    pub(crate) fn corrupt_block(&self, payload: &Range<usize>, reason: Corruption) -> Error {
+        let offset = payload.start - BLOCK_HEADER_SIZE;
+        self.corrupt(offset as u64, reason)
     }
 
     /// Remembers damage that was got around.
@@ -121,13 +129,13 @@ impl Source {
     }
 
     #[inline]
-    fn count(&self, bytes: usize) {
+    fn count(&self, bytes: u64) {
         // Not `fetch_add`: a locked instruction waits for the loads before it, and the next miss of the
         // processor's cache could not begin meanwhile (15 % of a point read).
         let add =
             |sum: &AtomicU64, n| sum.store(sum.load(Ordering::Relaxed) + n, Ordering::Relaxed);
         add(&self.blocks_read, 1);
-        add(&self.bytes_read, bytes as u64);
+        add(&self.bytes_read, bytes);
     }
 
     /// What header and footer say, each alone.
@@ -172,16 +180,16 @@ impl Source {
         }
     }
 
-    /// The bytes of the block at `offset`, unchecked.
-    fn block(&self, offset: u64, len: u64) -> Result<(&[u8], Range<usize>)> {
+    /// Where the payload of the block at `offset` is, in the map and behind a header.
+    #[inline]
+    fn payload_range(&self, offset: u64, len: u64) -> Result<Range<usize>> {
         let range = || {
             let start = usize::try_from(offset).ok()?;
             let end = start.checked_add(usize::try_from(len).ok()?)?;
-            Some(start..end)
+            let payload = start.checked_add(BLOCK_HEADER_SIZE)?..end;
+            self.map.get(payload.clone()).map(|_in_map| payload)
         };
-        let block = range().and_then(|range| Some((self.map.get(range.clone())?, range)));
-        let (block, range) = block.ok_or_else(|| self.corrupt(offset, Corruption::Length))?;
-        Ok((block, range))
+        range().ok_or_else(|| self.corrupt(offset, Corruption::Length))
     }
 
     /// Checks the block of `kind` at `offset`, and returns its header and where its payload is as it is
@@ -193,11 +201,12 @@ impl Source {
         offset: u64,
         len: u64,
     ) -> Result<(BlockHeader, Range<usize>)> {
-        let (block, range) = self.block(offset, len)?;
-        self.count(block.len());
+        let payload = self.payload_range(offset, len)?;
+        self.count(len);
+        let block = self.slice(&(payload.start - BLOCK_HEADER_SIZE..payload.end));
         let header = frame::open(block, kind, id, offset);
         let header = header.map_err(|reason| self.corrupt(offset, reason))?;
-        Ok((header, range.start + BLOCK_HEADER_SIZE..range.end))
+        Ok((header, payload))
     }
 
     /// Like [`open_block`](Self::open_block), of a kind that is never compressed.
@@ -218,17 +227,16 @@ impl Source {
     /// The data block at `offset`, if it is decompressed already.
     pub(crate) fn cached(&self, offset: u64, len: u64) -> Option<Result<Loaded>> {
         let payload = Payload::Cached(self.cache.get(self.number, offset)?);
-        self.count(usize::try_from(len).unwrap_or(0));
+        self.count(len);
         Some(self.loaded(payload, offset))
     }
 
     /// The uncompressed data block at `offset`, which was checked before.
     #[inline]
     pub(crate) fn checked(&self, offset: u64, len: u64) -> Result<Loaded> {
-        let (block, range) = self.block(offset, len)?;
-        self.count(block.len());
-        let payload = Payload::Mapped(range.start + BLOCK_HEADER_SIZE..range.end);
-        self.loaded(payload, offset)
+        let payload = self.payload_range(offset, len)?;
+        self.count(len);
+        self.loaded(Payload::Mapped(payload), offset)
     }
 
     /// The data block at `offset` with its header, checked now; decompressed if need be, and then kept in

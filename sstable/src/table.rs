@@ -88,7 +88,7 @@ impl Table {
     /// As [`get`](Self::get).
     pub fn find(&self, key: &[u8], version: u64) -> Result<Option<Found>> {
         let reader = &*self.reader;
-        let nth = reader.find_partition(key, version);
+        let nth = reader.find_partition(key, version)?;
         if nth == reader.partitions() {
             return Ok(None);
         }
@@ -97,7 +97,7 @@ impl Table {
         if !partition.may_contain(&reader.source, &reader.footer, hash) {
             return Ok(None);
         }
-        let nth = partition.find(&reader.source, key, version);
+        let nth = partition.find(&reader.source, key, version)?;
         if nth == partition.len() {
             return Ok(None);
         }

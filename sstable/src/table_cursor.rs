@@ -140,13 +140,13 @@ impl TableCursor {
     }
 
     fn seek_inner(&mut self, key: &[u8], version: u64) -> Result<()> {
-        let nth = self.reader.find_partition(key, version);
+        let nth = self.reader.find_partition(key, version)?;
         if nth >= self.reader.partitions() {
             self.leave(Stand::BehindLast);
             return Ok(());
         }
         let block = self.reader.partition(nth)?;
-        let block = block.find(&self.reader.source, key, version);
+        let block = block.find(&self.reader.source, key, version)?;
         if block < self.reader.partition(nth)?.len() {
             let place = (nth, block);
             if self.go(place, |position, block| position.seek(block, key, version))? {

@@ -182,10 +182,11 @@ impl Verify<'_> {
         self.places.push((offset, len));
         self.found.data_blocks += 1;
         self.found.data_bytes = self.found.data_bytes.saturating_add(len);
-        let index = source.slice(partition.payload());
-        let (suffix, version) = partition.index().separator(index, place.1);
-        let key = [partition.index().prefix(index), suffix].concat();
-        let before = self.separator.replace((key, version));
+        let separator = partition.separator(source, place.1);
+        let Some(separator) = self.check(separator) else {
+            return Ok(());
+        };
+        let before = self.separator.replace(separator);
         let (header, loaded) = match source.unchecked(self.id, offset, len, false) {
             Ok(loaded) => loaded,
             Err(error @ Error::Corrupt { .. }) => {
@@ -279,12 +280,10 @@ impl Verify<'_> {
                 return Err(Corruption::Filter);
             }
         }
-        let place = (
-            self.reader.find_partition(key, version),
-            partition.find(self.source, key, version),
-        );
         let found = block.find(key, version, low_half(hash))?;
-        let is_found = place == walk.place
+        let leads = |index: Result<usize>, to| index.is_ok_and(|nth| nth == to);
+        let is_found = leads(self.reader.find_partition(key, version), walk.place.0)
+            && leads(partition.find(self.source, key, version), walk.place.1)
             && found.is_some_and(|found| {
                 (found.version, found.kind, found.value) == (version, entry.kind, value)
             });
@@ -335,8 +334,8 @@ impl Verify<'_> {
                 self.wrong(offset, Corruption::Contradiction);
                 return;
             }
-            let range = |n| usize::try_from(n).unwrap_or(usize::MAX);
-            let gap = self.source.slice(&(range(end)..range(offset)));
+            let at = |n| usize::try_from(n).expect("what is whole is in the map");
+            let gap = self.source.slice(&(at(end)..at(offset)));
             if let Some(at) = gap.iter().position(|&byte| byte != 0) {
                 self.wrong(end + at as u64, Corruption::NotZero);
             }

@@ -134,7 +134,7 @@ impl<C: Cursor> Visible<C> {
                 }
                 continue;
             }
-            let source = self.merge.source().unwrap_or_default();
+            let source = self.merge.source().expect("an entry is of a source");
             let is_put = entry.kind == Kind::Put;
             if is_put && !self.covering.hides(entry, source, self.version) {
                 return Ok(Place::Merge);
@@ -196,7 +196,7 @@ impl<C: Cursor> Visible<C> {
                 if is_visible {
                     copy(&mut self.value, entry.value);
                     self.held_version = entry.version;
-                    let source = self.merge.source().unwrap_or_default();
+                    let source = self.merge.source().expect("an entry is of a source");
                     is_visible = !self.covering.hides(entry, source, self.version);
                 }
                 self.merge.retreat()?;

@@ -275,7 +275,7 @@ impl Writer {
         let raw = plain.len() - BLOCK_HEADER_SIZE;
         self.compressed.clear();
         self.compressed.resize(BLOCK_HEADER_SIZE, 0);
-        let payload = plain.get(BLOCK_HEADER_SIZE..).unwrap_or_default();
+        let (_, payload) = plain.split_at(BLOCK_HEADER_SIZE);
         let compressed = compress(self.options.compression, payload, &mut self.compressed);
         let (block, code) = match compressed {
             Some(code) => (&mut self.compressed, code),

@@ -239,3 +239,24 @@ fn a_dump_shows_what_stands_in_the_table_and_what_is_wrong() {
     let text = dumped(dir.path(), Detail::Entries);
     assert!(text.lines().all(|line| line.starts_with('!')), "{text}");
 }
+
+/// What cannot be a file's name is refused; no other file is shown in its place.
+#[test]
+fn a_dump_of_what_is_no_name_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let dir = fast_dir();
+    // What the name below is shown as.
+    write(dir.path(), "table\u{fffd}", &documented());
+    let garbled = std::ffi::OsStr::from_bytes(b"table\xff");
+    for path in [dir.path().join(garbled), dir.path().join("..")] {
+        let mut text = Vec::new();
+        let disk = durable_io::Disk::os();
+        let dumped = sstable::dump(&disk, &path, Detail::Blocks, &mut text);
+        let refused = matches!(
+            &dumped,
+            Err(sstable::Error::Disk(durable_io::Error::Io { path: told, .. })) if *told == path
+        );
+        assert!(refused && text.is_empty(), "{dumped:?}");
+    }
+}

@@ -116,9 +116,7 @@ impl Leveled {
         below.sort_by(|a, b| a.range.first.cmp(&b.range.first));
         let overlaps = |table: &TableMeta| {
             let before = |other: &&TableMeta| !other.range.reaches(&table.range.first);
-            let rest = below
-                .get(below.partition_point(before)..)
-                .unwrap_or_default();
+            let (_, rest) = below.split_at(below.partition_point(before));
             let inside = rest
                 .iter()
                 .take_while(|other| table.range.reaches(&other.range.first));
@@ -182,9 +180,8 @@ impl Sizes {
         while level > 1 && target > base_bytes {
             level -= 1;
             target /= fanout;
-            if let Some(entry) = targets.get_mut(level as usize) {
-                *entry = target;
-            }
+            let entry = targets.get_mut(level as usize);
+            *entry.expect("there is a target for each level up to the last") = target;
         }
         Self {
             last,

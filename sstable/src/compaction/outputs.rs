@@ -139,6 +139,8 @@ pub(crate) struct Ranges<'a> {
     older: &'a [KeyRange],
 }
 
+const HERE_IS_AMONG_ALL: &str = "the first range's fragments are among all";
+
 impl<'a> Ranges<'a> {
     /// The range tombstones of `fragments` that readers see.
     pub(crate) fn new(
@@ -177,7 +179,7 @@ impl<'a> Ranges<'a> {
     /// Goes on to the next range.
     fn pass(&mut self) {
         let start = self.here.end;
-        let rest = self.fragments.get(start..).unwrap_or_default();
+        let (_, rest) = self.fragments.split_at(start);
         let same = rest.chunk_by(|a, b| a.start == b.start).next();
         let len = same.map_or(0, <[_]>::len);
         self.here = start..start + len;
@@ -187,7 +189,8 @@ impl<'a> Ranges<'a> {
     }
 
     fn here(&self) -> &[RangeTombstone] {
-        self.fragments.get(self.here.clone()).unwrap_or_default()
+        let here = self.fragments.get(self.here.clone());
+        here.expect(HERE_IS_AMONG_ALL)
     }
 
     /// Remembers what hides `entry`, which stays: of several the oldest is enough.
@@ -228,11 +231,8 @@ impl<'a> Ranges<'a> {
 
     /// Lets the first range begin at `border`.
     fn cut(&mut self, border: &[u8]) {
-        for range in self
-            .fragments
-            .get_mut(self.here.clone())
-            .unwrap_or_default()
-        {
+        let here = self.fragments.get_mut(self.here.clone());
+        for range in here.expect(HERE_IS_AMONG_ALL) {
             if *range.start < *border {
                 range.start = border.to_vec();
             }

@@ -177,7 +177,9 @@ impl<'a> Planner<'a> {
     /// Merges what overlaps within a sorted level; true if there is such a thing, which no sorted level
     /// has unless another strategy left it.
     pub(crate) fn untangle(&mut self, output_bytes: u64) -> bool {
-        let sorted = self.sorted_from.unwrap_or(u32::MAX);
+        let Some(sorted) = self.sorted_from else {
+            return false;
+        };
         let mut levels: Vec<u32> = self.tables.iter().map(|table| table.level).collect();
         levels.dedup();
         let mut is_tangled = false;

@@ -65,7 +65,8 @@ impl SizeTiered {
         sizes.dedup();
         for tier in sizes {
             for window in windows(&tiers, tier) {
-                let window = runs.get(window).unwrap_or_default();
+                let window = runs.get(window);
+                let window = window.expect("there is a tier for each run");
                 let alike = window.iter().filter(|run| self.tier(bytes(run)) == tier);
                 if alike.count() < self.runs {
                     continue;

@@ -35,6 +35,9 @@ impl fmt::Debug for Retention<'_> {
     }
 }
 
+/// Where a reader of the newest versions is.
+const NEWEST: u64 = u64::MAX;
+
 impl<'a> Retention<'a> {
     /// What a reader of the newest versions sees is kept, and nothing else.
     pub fn new() -> Self {
@@ -64,7 +67,7 @@ impl<'a> Retention<'a> {
     #[inline]
     pub(crate) fn first_reader(&self, version: u64) -> u64 {
         let newer = self.snapshots.partition_point(|reader| *reader < version);
-        self.snapshots.get(newer).copied().unwrap_or(u64::MAX)
+        self.snapshots.get(newer).map_or(NEWEST, |reader| *reader)
     }
 
     fn filters_out(&mut self, entry: Entry<'_>) -> bool {

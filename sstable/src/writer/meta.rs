@@ -39,7 +39,7 @@ impl Writer {
             (BlockKind::Top, footer.partitions, top),
             (
                 BlockKind::RangeTombstones,
-                u32::try_from(self.properties.range_tombstones).unwrap_or(u32::MAX),
+                u32::try_from(self.properties.range_tombstones).expect("their size has a limit"),
                 range_tombstones,
             ),
             (
