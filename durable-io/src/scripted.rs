@@ -78,9 +78,9 @@ impl FileBackend for Script {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let most = self.answer(format!("read {} at {offset}", buf.len()))?;
         let bytes = self.bytes.lock().unwrap();
-        let rest = bytes
-            .get(usize::try_from(offset).unwrap()..)
-            .unwrap_or_default();
+        // Behind the end there is nothing to read.
+        let start = bytes.len().min(usize::try_from(offset).unwrap());
+        let rest = &bytes[start..];
         let n = most.min(rest.len()).min(buf.len());
         buf[..n].copy_from_slice(&rest[..n]);
         Ok(n)

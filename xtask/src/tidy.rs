@@ -186,8 +186,14 @@ fn is_lying_fallback(line: &str) -> bool {
         rest.and_then(|rest| rest.split_once(')'))
             .is_some_and(|(value, _)| value.ends_with("::MAX"))
     });
-    let others = ["unwrap_or_default()", "unwrap_or(Ok(", ".ok().unwrap_or"];
-    is_max || others.iter().any(|other| line.contains(other))
+    // In two parts, so that this line is none of them.
+    let others = [
+        ("unwrap_or_default", "()"),
+        ("unwrap_or", "(Ok("),
+        (".ok()", ".unwrap_or"),
+    ];
+    let is_other = |&(first, second): &(&str, &str)| line.contains(&[first, second].concat());
+    is_max || others.iter().any(is_other)
 }
 
 /// True if the comment right above the statement that holds line `line` says what it makes durable.

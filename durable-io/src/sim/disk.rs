@@ -229,13 +229,12 @@ impl SimDisk {
         self.lock().trace = Some(Vec::new());
     }
 
-    /// The calls since [`start_trace`](SimDisk::start_trace), oldest first, and starts anew.
+    /// The calls since [`start_trace`](SimDisk::start_trace), which must have been called, oldest first; and
+    /// starts anew.
     pub fn trace(&self) -> Vec<Call> {
-        self.lock()
-            .trace
-            .as_mut()
-            .map(std::mem::take)
-            .unwrap_or_default()
+        let mut state = self.lock();
+        let calls = state.trace.as_mut().expect("a trace was started");
+        std::mem::take(calls)
     }
 
     /// The barriers reached since this was last called.
@@ -262,11 +261,9 @@ impl SimDisk {
     }
 
     pub(crate) fn take_notes(&self) -> Vec<EffectNote> {
-        self.lock()
-            .effects
-            .as_mut()
-            .map(std::mem::take)
-            .unwrap_or_default()
+        let mut state = self.lock();
+        let notes = state.effects.as_mut().expect("effects are noted");
+        std::mem::take(notes)
     }
 
     pub(crate) fn classify_calls(&self) {

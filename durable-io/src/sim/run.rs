@@ -120,7 +120,8 @@ impl<S: Subject> History<S> {
     }
 
     fn since(&self, index: usize) -> Arc<Vec<S::State>> {
-        let mut states = self.states.get(index..).unwrap_or_default().to_vec();
+        let (_, since) = self.states.split_at(index);
+        let mut states = since.to_vec();
         states.dedup();
         Arc::new(states)
     }
@@ -213,6 +214,7 @@ pub(crate) struct Runner<'s, S: Subject> {
 }
 
 const OPEN: &str = "open";
+const A_START: &str = "a workload begins at a start that there is";
 
 impl<'s, S: Subject> Runner<'s, S> {
     pub(crate) fn new(subject: &'s S, ignored: &'s [Site], unit: usize) -> Self {
@@ -250,7 +252,7 @@ impl<'s, S: Subject> Runner<'s, S> {
     }
 
     pub(crate) fn start_name(&self, start: usize) -> &'static str {
-        self.starts.get(start).map_or("", |start| start.name)
+        self.starts.get(start).expect(A_START).name
     }
 
     /// From now on, remember what every effect was.
@@ -401,10 +403,8 @@ impl<'s, S: Subject> Runner<'s, S> {
         workload: &Workload,
         moments: &mut Vec<Moment<S>>,
     ) -> Result<Live<S>, Broken> {
-        let script = self
-            .starts
-            .get(workload.start)
-            .map(|start| start.script.clone());
+        let start = self.starts.get(workload.start).expect(A_START);
+        let script = start.script.clone();
         let record = workload.ops.is_empty();
         let sim = self.boot(World::empty(self.unit));
         if record {
@@ -421,7 +421,7 @@ impl<'s, S: Subject> Runner<'s, S> {
                 moments.push(live.history.moment(point, &first, OPEN));
             }
         }
-        for step in script.unwrap_or_default() {
+        for step in script {
             live = match step {
                 StartStep::Do(op) => {
                     self.apply(&mut live, &op)?;
@@ -671,7 +671,10 @@ fn short(value: &impl Debug) -> String {
     const LONGEST: usize = 400;
     let text = format!("{value:?}");
     match text.char_indices().nth(LONGEST) {
-        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
+        Some((cut, _)) => {
+            let (shown, _) = text.split_at(cut);
+            format!("{shown}…")
+        }
         None => text,
     }
 }

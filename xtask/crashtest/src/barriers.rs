@@ -176,6 +176,10 @@ fn relative(site: &str) -> String {
 impl SiteVerdict {
     /// Survived, until something is lost; or redundant, if there is a proof.
     fn of(site: &Site, proof: Option<String>) -> Self {
+        let (verdict, reason) = match proof {
+            Some(proof) => (Verdict::Redundant, proof),
+            None => (Verdict::Survived, String::new()),
+        };
         Self {
             site: relative(&site.to_string()),
             kind: match site.barrier {
@@ -183,15 +187,11 @@ impl SiteVerdict {
                 Barrier::Data | Barrier::All | Barrier::Write => FileOrDir::File,
             },
             operations: Vec::new(),
-            verdict: if proof.is_some() {
-                Verdict::Redundant
-            } else {
-                Verdict::Survived
-            },
+            verdict,
             states: 0,
             length: 0,
             counterexample: String::new(),
-            reason: proof.unwrap_or_default(),
+            reason,
         }
     }
 

@@ -45,10 +45,8 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.set_position(done),
             None if self.is_line_due() => {
-                let of = self
-                    .total
-                    .map(|total| format!(" of {total}"))
-                    .unwrap_or_default();
+                let of = self.total.map(|total| format!(" of {total}"));
+                let of = of.as_deref().unwrap_or("");
                 // Progress that nobody can read is no reason to stop.
                 drop(writeln!(std::io::stderr(), "{}: {done}{of}", self.label));
             }

@@ -182,7 +182,11 @@ impl Run<'_> {
     /// The layer `fuse`: what was found of each engine, or `None` if it cannot run here.
     #[cfg_attr(
         not(all(feature = "fuse", target_os = "linux")),
-        expect(clippy::unnecessary_wraps, reason = "it fails where it runs")
+        expect(
+            unused_variables,
+            clippy::unnecessary_wraps,
+            reason = "they are for where it runs, and there it fails"
+        )
     )]
     fn on_fuse(
         &mut self,
@@ -195,7 +199,6 @@ impl Run<'_> {
         let outcome = crate::fuse::run(&format!("{name} fuse"), engines, command, context)?;
         #[cfg(not(all(feature = "fuse", target_os = "linux")))]
         let outcome = {
-            let _ = (engines, command, context);
             let reason = "this program was built without the feature fuse, or not for Linux";
             Ran::Skipped(reason.to_owned())
         };

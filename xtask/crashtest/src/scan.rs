@@ -206,8 +206,8 @@ impl<'a> Scan<'a> {
         let LineColumn { line, column } = at.start();
         self.sites.push(SourceSite {
             file: self.file.clone(),
-            line: u32::try_from(line).unwrap_or(u32::MAX),
-            column: u32::try_from(column + 1).unwrap_or(u32::MAX),
+            line: u32::try_from(line).expect("a source is small"),
+            column: u32::try_from(column + 1).expect("a source is small"),
             call,
             proof: None,
         });
@@ -402,13 +402,9 @@ impl<'ast> Visit<'ast> for Scan<'_> {
 
     fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
         if let Some(path) = call_path(call) {
-            let mut names = path
-                .path
-                .segments
-                .iter()
-                .rev()
-                .map(|segment| &segment.ident);
-            let name = names.next().map(ToString::to_string).unwrap_or_default();
+            let names = path.path.segments.iter().rev();
+            let mut names = names.map(|segment| &segment.ident);
+            let name = names.next().expect(A_PATH_HAS_A_NAME).to_string();
             let owner = names.next();
             let owned_by = |wanted: &str| owner.is_some_and(|owner| owner == wanted);
             let at = path_start(path);
@@ -436,6 +432,8 @@ impl<'ast> Visit<'ast> for Scan<'_> {
         self.macro_tokens(call.tokens.clone());
     }
 }
+
+const A_PATH_HAS_A_NAME: &str = "a path that was parsed has a name";
 
 fn call_path(call: &syn::ExprCall) -> Option<&syn::ExprPath> {
     match &*call.func {
@@ -472,12 +470,10 @@ fn path_start(path: &syn::ExprPath) -> Span {
 /// The last name of a receiver: `dir` of `self.dir`, `dir` of `self.dir()`, `dir` of `dir?`.
 fn last_name(expression: &syn::Expr) -> String {
     match expression {
-        syn::Expr::Path(path) => path
-            .path
-            .segments
-            .last()
-            .map(|segment| segment.ident.to_string())
-            .unwrap_or_default(),
+        syn::Expr::Path(path) => {
+            let last = path.path.segments.last();
+            last.expect(A_PATH_HAS_A_NAME).ident.to_string()
+        }
         syn::Expr::Field(field) => match &field.member {
             syn::Member::Named(name) => name.to_string(),
             syn::Member::Unnamed(_) => last_name(&field.base),

@@ -10,6 +10,7 @@
 mod script;
 mod strace;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -98,7 +99,12 @@ fn on_real_disk(engine: &dyn Engine) -> anyhow::Result<Ran<Vec<Procedure>>> {
             return Ok(Ran::Skipped(format!("strace cannot be started: {error}")));
         }
     };
-    let trace = std::fs::read_to_string(&log).unwrap_or_default();
+    let trace = match std::fs::read_to_string(&log) {
+        Ok(trace) => trace,
+        // It did not begin: what it said on standard error is the reason.
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).context("what strace wrote cannot be read"),
+    };
     let stderr = String::from_utf8_lossy(&output.stderr);
     if !trace.contains("execve(") {
         let reason = stderr.lines().next().unwrap_or("strace wrote nothing");
@@ -159,10 +165,11 @@ fn simulated_call(call: &Call) -> Option<String> {
             Some(format!("{op} {path} {} {}", call.offset, call.len))
         }
         "set_len" => Some(format!("{op} {path} {}", call.offset)),
-        "rename" | "link" => Some(format!(
-            "{op} {path} {}",
-            relative(call.to.as_deref().unwrap_or_default())
-        )),
+        "rename" | "link" => {
+            let to = call.to.as_deref();
+            let to = to.expect("a call that gives a name has it");
+            Some(format!("{op} {path} {}", relative(to)))
+        }
         _ => Some(format!("{op} {path}")),
     }
 }

@@ -193,7 +193,8 @@ impl Store {
         // Written again: if a sync of the last process failed, the page cache shows records that are
         // clean and not on the disk, which no other sync would bring there.
         let kept = usize::try_from(end)?.min(bytes.len());
-        log.write_all_at(bytes.get(..kept).unwrap_or_default(), 0)?;
+        let (kept, _) = bytes.split_at(kept);
+        log.write_all_at(kept, 0)?;
         // Durable: the cut, and the records, since a process that died may not have synced the last
         // one. Only now may they be answered, and new ones appended.
         home.sync_file(&log)?;

@@ -114,7 +114,8 @@ impl Names {
     /// Those of `volume`.
     pub(crate) fn of(volume: &Volume) -> Self {
         let mut names = Self(BTreeMap::from([(Volume::ROOT, "/".to_owned())]));
-        for (name, number) in volume.entries(Volume::ROOT).unwrap_or_default() {
+        let entries = volume.entries(Volume::ROOT);
+        for (name, number) in entries.expect("the root is a directory") {
             names.0.insert(number, name);
         }
         names

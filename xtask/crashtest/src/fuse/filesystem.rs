@@ -229,7 +229,10 @@ impl Filesystem for MachineFiles {
         reply: ReplyWrite,
     ) {
         match self.0.lock().write(ino, offset, data) {
-            Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+            Ok(()) => {
+                let len = u32::try_from(data.len());
+                reply.written(len.expect("the kernel gives the length as a u32"));
+            }
             Err(error) => reply.error(error.into()),
         }
     }

@@ -89,7 +89,8 @@ impl Machine {
 
     /// The events recorded so far; the recording ends.
     pub(crate) fn events(&self) -> Vec<Event> {
-        self.lock().events.take().unwrap_or_default()
+        let events = self.lock().events.take();
+        events.expect("a recording was begun")
     }
 
     /// Notes that the store acknowledged operation `n`.
@@ -212,7 +213,7 @@ impl State {
     }
 
     pub(super) fn read(&self, number: INodeNo, offset: u64, len: u32) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        let mut bytes = vec![0; len as usize];
         let read = self.volume.read(self.node(number)?, &mut bytes, offset)?;
         bytes.truncate(read);
         Ok(bytes)
@@ -249,10 +250,10 @@ impl State {
         let dots = [".", ".."].map(|name| (name.to_owned(), number));
         let entries = self.volume.entries(self.node(number)?)?.into_iter();
         let entries = entries.map(|(name, node)| (name, self.number(node)));
-        let skipped = usize::try_from(skip).unwrap_or(usize::MAX);
-        for (nth, (name, number)) in dots.into_iter().chain(entries).enumerate().skip(skipped) {
+        let numbered = (0..).zip(dots.into_iter().chain(entries));
+        for (nth, (name, number)) in numbered.skip_while(|(nth, _)| *nth < skip) {
             let kind = self.attributes(self.node(number)?)?.kind;
-            if add(nth as u64 + 1, number, kind, &name) {
+            if add(nth + 1, number, kind, &name) {
                 break;
             }
         }

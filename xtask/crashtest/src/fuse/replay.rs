@@ -198,8 +198,8 @@ impl<'a> Run<'a> {
             self.tally.moments += 1;
             for crashed in volume.power_losses(self.bound.per_moment, drawn) {
                 if seen.insert(mix(crashed.contents_hash(), acked)) {
-                    let last = story.get((at + 1).saturating_sub(SHOWN)..);
-                    let last = last.unwrap_or_default().join(", ");
+                    let (_, last) = story.split_at(story.len().saturating_sub(SHOWN));
+                    let last = last.join(", ");
                     let place =
                         || format!("a power loss after event {at} of {} ({last})", events.len());
                     self.judge_loss(crashed, acked, &place);

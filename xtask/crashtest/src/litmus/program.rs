@@ -141,9 +141,9 @@ impl Program {
         place.run(&start).expect("the start runs on an empty disk");
         while steps.len() < wanted {
             let at = rng.random_range(0..alphabet.len());
-            let step = alphabet.get(at..=at).unwrap_or_default();
-            if place.run(step).is_ok() {
-                steps.extend_from_slice(step);
+            let step = *alphabet.get(at).expect("it was drawn below the length");
+            if place.run(&[step]).is_ok() {
+                steps.push(step);
             }
         }
         Self {

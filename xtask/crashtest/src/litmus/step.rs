@@ -287,8 +287,8 @@ fn look_below(dir: &Dir, path: &str, found: &mut Vec<String>) -> Result<()> {
             look_below(&dir.open_dir(&entry.name)?, &format!("{path}/"), found)?;
         } else {
             let file = dir.open(&entry.name)?;
-            let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
-            let mut bytes = vec![0; len];
+            let len = usize::try_from(file.len()?);
+            let mut bytes = vec![0; len.expect("the files of a program are small")];
             file.read_exact_at(&mut bytes, 0)?;
             found.push(format!("{path}={}", runs(&bytes)));
         }

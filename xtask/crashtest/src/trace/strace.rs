@@ -5,9 +5,10 @@
 //! a call that nobody thought of is not overlooked.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use super::Procedure;
 
@@ -38,7 +39,8 @@ const HARMLESS: [&str; 16] = [
 /// The trace as one list of calls for each procedure.
 ///
 /// # Errors
-/// A line that strace does not write, or of a process with more than one thread.
+/// A line that strace does not write, a call with other arguments than it has, or a process with more
+/// than one thread.
 pub(super) fn procedures(trace: &str, root: &Path) -> anyhow::Result<Vec<Procedure>> {
     let mut translator = Translator {
         root,
@@ -49,7 +51,7 @@ pub(super) fn procedures(trace: &str, root: &Path) -> anyhow::Result<Vec<Procedu
         let Some(call) = Syscall::parse(line)? else {
             continue;
         };
-        match translator.translate(&call) {
+        match translator.translate(&call)? {
             Event::Mark(name) => procedures.push(Procedure {
                 name,
                 calls: Vec::new(),
@@ -96,13 +98,15 @@ impl<'a> Syscall<'a> {
         }
     }
 
-    fn arg(&self, index: usize) -> &'a str {
-        self.args.get(index).copied().unwrap_or_default()
+    /// Argument `index`, which every call of this name has.
+    fn arg(&self, index: usize) -> anyhow::Result<&'a str> {
+        let arg = self.args.get(index).copied();
+        arg.with_context(|| format!("strace wrote too few arguments: {self}"))
     }
 
     /// The path of the file descriptor in argument `index`, as `-y` shows it.
     fn fd_path(&self, index: usize) -> Option<PathBuf> {
-        let (_, path) = self.arg(index).split_once('<')?;
+        let (_, path) = self.args.get(index)?.split_once('<')?;
         let path = path
             .strip_suffix("(deleted)")
             .unwrap_or(path)
@@ -114,11 +118,24 @@ impl<'a> Syscall<'a> {
 
     /// The path that argument `index` names, relative to the descriptor in the one before it.
     fn path_at(&self, index: usize) -> Option<PathBuf> {
-        let name = self.arg(index).strip_prefix('"')?.strip_suffix('"')?;
+        let name = self.args.get(index)?;
+        let name = name.strip_prefix('"')?.strip_suffix('"')?;
         match index.checked_sub(1).and_then(|before| self.fd_path(before)) {
             Some(dir) => Some(dir.join(name)),
             None => Some(PathBuf::from(name)),
         }
+    }
+}
+
+impl fmt::Display for Syscall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}({}) = {}",
+            self.name,
+            self.args.join(", "),
+            self.result
+        )
     }
 }
 
@@ -163,53 +180,48 @@ struct Translator<'a> {
 }
 
 impl Translator<'_> {
-    fn translate(&mut self, call: &Syscall<'_>) -> Event {
+    fn translate(&mut self, call: &Syscall<'_>) -> anyhow::Result<Event> {
         let Some(path) = self.subject(call) else {
-            return Event::Nothing;
+            return Ok(Event::Nothing);
         };
         if let Some((_, name)) = path.split_once(MARK) {
-            return Event::Mark(name.to_owned());
+            return Ok(Event::Mark(name.to_owned()));
         }
         // Locks are outside the crash model: that of the file, and that of the directory.
         let is_lock = path == "lock" || path.ends_with("/lock");
         let is_lock = is_lock || call.args.iter().any(|arg| arg.contains("O_NOFOLLOW"));
         if is_lock || HARMLESS.contains(&call.name) {
-            return Event::Nothing;
+            return Ok(Event::Nothing);
         }
         let text = match call.name {
-            "open" => self.open(call, &path, 1),
-            "openat" => self.open(call, &path, 2),
+            "open" => self.open(call, &path, 1)?,
+            "openat" => self.open(call, &path, 2)?,
             "mkdir" | "mkdirat" => format!("create_dir {path}"),
             "rename" => self.two_names(call, "rename", &path, 1),
             "renameat" | "renameat2" => self.two_names(call, "rename", &path, 3),
             "link" => self.two_names(call, "link", &path, 1),
             "linkat" => self.two_names(call, "link", &path, 3),
             "rmdir" => format!("remove_dir {path}"),
-            "unlinkat" if call.arg(2) == "AT_REMOVEDIR" => format!("remove_dir {path}"),
+            "unlinkat" if call.arg(2)? == "AT_REMOVEDIR" => format!("remove_dir {path}"),
             "unlink" | "unlinkat" => format!("remove {path}"),
-            "pread64" => format!("read {path} {} {}", call.arg(3), call.arg(2)),
+            "pread64" => format!("read {path} {} {}", call.arg(3)?, call.arg(2)?),
             // What was written, not what was asked for: the vectors' lengths are not all shown.
-            "pwrite64" | "pwritev" => format!("write {path} {} {}", call.arg(3), call.result),
-            "pwritev2" if call.arg(4) == "RWF_DSYNC" => {
-                format!("write_durable {path} {} {}", call.arg(3), call.result)
+            "pwrite64" | "pwritev" => format!("write {path} {} {}", call.arg(3)?, call.result),
+            "pwritev2" if call.arg(4)? == "RWF_DSYNC" => {
+                format!("write_durable {path} {} {}", call.arg(3)?, call.result)
             }
-            "ftruncate" => format!("set_len {path} {}", call.arg(1)),
-            "fallocate" if call.arg(1) == "0" => {
-                format!("allocate {path} {} {}", call.arg(2), call.arg(3))
+            "ftruncate" => format!("set_len {path} {}", call.arg(1)?),
+            "fallocate" if call.arg(1)? == "0" => {
+                format!("allocate {path} {} {}", call.arg(2)?, call.arg(3)?)
             }
             "fdatasync" => format!("sync_data {path}"),
             "fsync" if self.dirs.contains(Path::new(&path)) => format!("sync_dir {path}"),
             "fsync" => format!("sync_all {path}"),
             // Maps begin at a page, whatever was asked for: only the file is compared.
-            "mmap" if !call.arg(2).contains("PROT_WRITE") => format!("map {path}"),
-            _ => format!(
-                "unknown {}({}) = {}",
-                call.name,
-                call.args.join(", "),
-                call.result
-            ),
+            "mmap" if !call.arg(2)?.contains("PROT_WRITE") => format!("map {path}"),
+            _ => format!("unknown {call}"),
         };
-        Event::Call(text)
+        Ok(Event::Call(text))
     }
 
     /// The first path below the root that the call is about, relative to the root.
@@ -234,34 +246,30 @@ impl Translator<'_> {
     }
 
     /// An open, whose flags are argument `flags`.
-    fn open(&mut self, call: &Syscall<'_>, path: &str, flags: usize) -> String {
-        let has = |flag| call.arg(flags).split('|').any(|given| given == flag);
-        if has("O_DIRECTORY") {
+    fn open(&mut self, call: &Syscall<'_>, path: &str, flags: usize) -> anyhow::Result<String> {
+        let (name, flags) = (call.arg(flags - 1)?, call.arg(flags)?);
+        let has = |flag| flags.split('|').any(|given| given == flag);
+        Ok(if has("O_DIRECTORY") {
             self.dirs.insert(PathBuf::from(path));
             // A listing opens the directory anew, as ".".
-            let op = if call.arg(flags - 1) == "\".\"" {
-                "list"
-            } else {
-                "open_dir"
-            };
+            let op = if name == "\".\"" { "list" } else { "open_dir" };
             format!("{op} {path}")
         } else if has("O_CREAT") && has("O_EXCL") {
             format!("create_new {path}")
         } else if has("O_CREAT") || has("O_TRUNC") {
-            format!("unknown open of {path} with {}", call.arg(flags))
+            format!("unknown open of {path} with {flags}")
         } else if has("O_RDWR") {
             format!("open {path}")
         } else {
             format!("open_read_only {path}")
-        }
+        })
     }
 
     fn two_names(&self, call: &Syscall<'_>, op: &str, path: &str, to: usize) -> String {
-        let to = call
-            .path_at(to)
-            .and_then(|to| self.relative(&to))
-            .unwrap_or_default();
-        format!("{op} {path} {to}")
+        match call.path_at(to).and_then(|to| self.relative(&to)) {
+            Some(to) => format!("{op} {path} {to}"),
+            None => format!("unknown {call}"),
+        }
     }
 }
 

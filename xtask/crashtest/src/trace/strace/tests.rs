@@ -116,6 +116,7 @@ fn a_call_that_nobody_thought_of_is_no_call_of_the_simulator() {
         r#"7 openat(3</s>, "a", O_RDWR|O_CREAT|O_TRUNC, 0644) = 4</s/a>"#,
         "7 mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED, 4</s/a>, 0) = 0x7f0000000000",
         "7 fallocate(4</s/a>, FALLOC_FL_PUNCH_HOLE, 0, 4096) = 0",
+        r#"7 renameat(3</s>, "a", 5</other>, "b") = 0"#,
     ] {
         let trace = format!("openat(3</s>, \"@p\", O_RDWR) = -1 ENOENT (No such file)\n{line}");
         let found = procedures(&trace, Path::new("/s")).unwrap();
@@ -130,4 +131,16 @@ fn a_call_that_nobody_thought_of_is_no_call_of_the_simulator() {
 fn two_threads_are_refused() {
     let trace = "7 fdatasync(4</s/a> <unfinished ...>";
     assert!(procedures(trace, Path::new("/s")).is_err());
+}
+
+#[test]
+fn a_call_with_too_few_arguments_is_refused() {
+    for line in [
+        "7 ftruncate(4</s/a>) = 0",
+        r#"7 pwrite64(4</s/a>, ""..., 512) = 512"#,
+        r#"7 openat(3</s>, "a") = 4</s/a>"#,
+    ] {
+        let error = procedures(line, Path::new("/s")).unwrap_err().to_string();
+        assert!(error.contains("too few arguments"), "{line}: {error}");
+    }
 }
