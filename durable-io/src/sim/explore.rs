@@ -1,21 +1,25 @@
 //! The explorer: runs every short sequence of operations, ends each at every moment, in every way,
 //! and asks the store what is left.
 
-use std::collections::hash_map::{DefaultHasher, Entry};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::crash::{Choice, States, Visited};
 use super::hash::mix;
-use super::run::{Broken, Moment, Passed, Runner, Until};
+use super::run::{Broken, Moment, Runner, Until};
 use super::story::Counterexample;
 use super::subject::Subject;
 use super::tape::{Cut, Tape};
 use super::world::{World, to_index};
 use crate::site::Site;
+
+mod shared;
+
+use shared::{Freshness, Shared};
 
 /// How far an exploration goes.
 #[derive(Clone, Debug)]
@@ -277,138 +281,6 @@ fn random_workload(seed: u64, nth: u64, starts: usize, letters: usize) -> Worklo
     Workload {
         start,
         ops: (0..length).map(|_| draw(letters)).collect(),
-    }
-}
-
-struct Found {
-    nth: usize,
-    tape: Tape,
-}
-
-/// What the exploring threads share.
-struct Shared {
-    next: AtomicUsize,
-    /// Workloads from this one on need not be tried any more.
-    stop_at: AtomicUsize,
-    found: Mutex<Option<Found>>,
-    seen: Vec<Mutex<Seen>>,
-    passed: Passed,
-    sites: Mutex<BTreeMap<Site, BTreeSet<String>>>,
-    by_start: Mutex<BTreeMap<&'static str, u64>>,
-    totals: Totals,
-    deadline: Option<Instant>,
-    timed_out: AtomicBool,
-}
-
-/// What was checked already; a part of it, by hash.
-#[derive(Default)]
-struct Seen {
-    /// How deep each state was checked: the number of further crashes that were tried, plus one.
-    states: HashMap<u64, u8>,
-    images: HashSet<u64>,
-}
-
-/// Whether a state must be checked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Freshness {
-    /// It was, with as many further crashes or more.
-    Checked,
-    /// It was, but with fewer further crashes.
-    Deeper,
-    New,
-}
-
-#[derive(Default)]
-struct Totals {
-    workloads: AtomicU64,
-    points: AtomicU64,
-    sampled: AtomicU64,
-    states: AtomicU64,
-    unique: AtomicU64,
-    images: AtomicU64,
-    nested: AtomicU64,
-    opens: AtomicU64,
-}
-
-impl Totals {
-    fn counts(&self) -> Counts {
-        let get = |total: &AtomicU64| total.load(Ordering::Relaxed);
-        Counts {
-            workloads: get(&self.workloads),
-            crash_points: get(&self.points),
-            sampled_points: get(&self.sampled),
-            states: get(&self.states),
-            unique_states: get(&self.unique),
-            images: get(&self.images),
-            nested_states: get(&self.nested),
-            opens: get(&self.opens),
-        }
-    }
-}
-
-const SEEN_SHARDS: usize = 16;
-
-impl Shared {
-    fn new(bound: &Bound) -> Self {
-        Self {
-            next: AtomicUsize::new(0),
-            stop_at: AtomicUsize::new(usize::MAX),
-            found: Mutex::new(None),
-            seen: (0..SEEN_SHARDS).map(|_| Mutex::default()).collect(),
-            passed: Passed::default(),
-            sites: Mutex::default(),
-            by_start: Mutex::default(),
-            totals: Totals::default(),
-            deadline: bound.time.map(|time| Instant::now() + time),
-            timed_out: AtomicBool::new(false),
-        }
-    }
-
-    fn lock_by_start(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, u64>> {
-        self.by_start.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn out_of_time(&self) -> bool {
-        let over = self
-            .deadline
-            .is_some_and(|deadline| Instant::now() >= deadline);
-        if over {
-            self.timed_out.store(true, Ordering::Relaxed);
-        }
-        over
-    }
-
-    /// Keeps the violation of the earliest workload, so that the report does not depend on which
-    /// thread was faster.
-    fn report(&self, nth: usize, tape: Tape) {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if found.as_ref().is_none_or(|found| nth < found.nth) {
-            *found = Some(Found { nth, tape });
-            self.stop_at.fetch_min(nth, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether the state of `image` and `key` was checked before with `depth` further crashes.
-    fn freshness(&self, image: u64, key: u64, depth: u8) -> Freshness {
-        let shard = to_index(image >> 32) % SEEN_SHARDS;
-        let Some(shard) = self.seen.get(shard) else {
-            return Freshness::New;
-        };
-        let mut seen = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        match seen.states.entry(mix(image, key)) {
-            Entry::Occupied(checked) if *checked.get() > depth => Freshness::Checked,
-            Entry::Occupied(mut checked) => {
-                checked.insert(depth + 1);
-                Freshness::Deeper
-            }
-            Entry::Vacant(state) => {
-                state.insert(depth + 1);
-                let image = u64::from(seen.images.insert(image));
-                self.totals.images.fetch_add(image, Ordering::Relaxed);
-                self.totals.unique.fetch_add(1, Ordering::Relaxed);
-                Freshness::New
-            }
-        }
     }
 }
 

@@ -1,18 +1,22 @@
 //! One run of a store on a simulated machine: the moments at which it can end, and what must hold
 //! when it is opened again.
 
-use std::cell::OnceCell;
-use std::collections::HashSet;
-use std::fmt::{Debug, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use super::crash::Choice;
-use super::disk::{EffectNote, Point, PointKind, SimDisk};
+use super::disk::{EffectNote, SimDisk};
 use super::explore::{Workload, fixed_hash};
 use super::hash::mix;
-use super::subject::{Keep, Start, StartStep, Subject, Survives};
-use super::world::{World, to_index};
+use super::subject::{Keep, Start, StartStep, Subject};
+use super::world::World;
 use crate::site::Site;
+
+mod expected;
+mod history;
+mod passed;
+
+pub(crate) use expected::expected;
+use history::History;
+pub(crate) use history::{Moment, Until};
+pub(crate) use passed::Passed;
 
 /// A promise that was broken.
 #[derive(Clone, Debug)]
@@ -23,177 +27,11 @@ pub(crate) struct Broken {
     pub(crate) detail: String,
 }
 
-/// How a run ends at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Until {
-    PowerLoss,
-    ProcessDeath,
-}
-
-/// One moment of a run: what the disk held, and what the store may answer if it ends there.
-pub(crate) struct Moment<S: Subject> {
-    pub(crate) world: World,
-    pub(crate) until: Until,
-    /// The states that may be found, oldest first.
-    allowed: Arc<Vec<S::State>>,
-    /// The states that may be found after a power loss that follows later.
-    allowed_by_power_loss: Arc<Vec<S::State>>,
-    /// With the disk, all that decides what follows; see [`Runner::key`].
-    key: OnceCell<u64>,
-    interrupted: S::Op,
-    next_n: u64,
-    /// The barrier that was about to take effect, if the moment is of that kind.
-    pub(crate) barrier: Option<Site>,
-    /// What was going on.
-    pub(crate) during: String,
-}
-
-impl<S: Subject> Moment<S> {
-    /// A moment outside any exploration: `allowed` may be found if the process dies,
-    /// `allowed_by_power_loss` if the power fails.
-    pub(crate) fn after_fault(
-        world: World,
-        until: Until,
-        allowed: &[S::State],
-        interrupted: &S::Op,
-        next_n: u64,
-    ) -> Self {
-        let mut history = History::<S>::of(allowed.to_vec(), next_n);
-        history.acknowledged = 0;
-        history.moment_of(world, until, None, interrupted, "a fault")
-    }
-}
-
-/// The operations of a run, with the state after each.
-struct History<S: Subject> {
-    states: Vec<S::State>,
-    /// The last state that power loss may not take back.
-    floor: usize,
-    /// `floor` as it was when the last operation began.
-    floor_before: usize,
-    acknowledged: usize,
-    next_n: u64,
-}
-
-impl<S: Subject> History<S> {
-    fn new(state: S::State, next_n: u64) -> Self {
-        Self::of(vec![state], next_n)
-    }
-
-    /// A history of which nothing is promised to survive.
-    fn of(states: Vec<S::State>, next_n: u64) -> Self {
-        Self {
-            states,
-            floor: 0,
-            floor_before: 0,
-            acknowledged: 0,
-            next_n,
-        }
-    }
-
-    /// An operation that changes nothing takes no number: what is done after it then leaves the same
-    /// bytes as without it, which need no second look.
-    fn begin(&mut self, subject: &S, op: &S::Op) -> u64 {
-        let n = self.next_n;
-        self.floor_before = self.floor;
-        if let Some(last) = self.states.last() {
-            let next = subject.model(last, op, n);
-            self.next_n += u64::from(next != *last);
-            self.states.push(next);
-        }
-        n
-    }
-
-    fn acknowledge(&mut self, survives: Survives) {
-        self.acknowledged = self.states.len() - 1;
-        if survives == Survives::PowerLoss {
-            self.floor = self.acknowledged;
-        }
-    }
-
-    /// The same history as it stood just before the last operation was acknowledged.
-    fn before_acknowledgement(&self) -> Self {
-        let mut before = Self::of(self.states.clone(), self.next_n);
-        before.floor = self.floor_before;
-        before.acknowledged = self.states.len().saturating_sub(2);
-        before
-    }
-
-    fn since(&self, index: usize) -> Arc<Vec<S::State>> {
-        let (_, since) = self.states.split_at(index);
-        let mut states = since.to_vec();
-        states.dedup();
-        Arc::new(states)
-    }
-
-    fn moment(&self, point: Point, op: &S::Op, during: &str) -> Moment<S> {
-        let (until, barrier) = match point.kind {
-            PointKind::Barrier(site) => (Until::PowerLoss, Some(site)),
-            PointKind::Call => (Until::ProcessDeath, None),
-        };
-        self.moment_of(point.world, until, barrier, op, during)
-    }
-
-    fn moment_of(
-        &self,
-        world: World,
-        until: Until,
-        barrier: Option<Site>,
-        op: &S::Op,
-        during: &str,
-    ) -> Moment<S> {
-        let allowed_by_power_loss = self.since(self.floor);
-        let allowed = match until {
-            Until::PowerLoss => Arc::clone(&allowed_by_power_loss),
-            Until::ProcessDeath => self.since(self.acknowledged),
-        };
-        Moment {
-            world,
-            until,
-            allowed,
-            allowed_by_power_loss,
-            key: OnceCell::new(),
-            interrupted: op.clone(),
-            next_n: self.next_n,
-            barrier,
-            during: during.to_owned(),
-        }
-    }
-}
-
 /// A store that runs: the machine, the open store, and its history.
 struct Live<S: Subject> {
     sim: SimDisk,
     store: S::Store,
     history: History<S>,
-}
-
-/// Checks that were passed already, by the hash of all that they depend on. What is found on equal
-/// disks is equal: many crash states recover to the same bytes, and need what follows only once.
-#[derive(Debug, Default)]
-pub(crate) struct Passed {
-    shards: [Mutex<HashSet<u64>>; PASSED_SHARDS],
-}
-
-const PASSED_SHARDS: usize = 16;
-
-impl Passed {
-    fn shard(&self, check: u64) -> Option<MutexGuard<'_, HashSet<u64>>> {
-        let shard = to_index(check >> 32) % PASSED_SHARDS;
-        let shard = self.shards.get(shard)?;
-        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn contains(&self, check: u64) -> bool {
-        self.shard(check)
-            .is_some_and(|shard| shard.contains(&check))
-    }
-
-    fn insert(&self, check: u64) {
-        if let Some(mut shard) = self.shard(check) {
-            shard.insert(check);
-        }
-    }
 }
 
 /// Runs one subject on simulated machines.
@@ -646,35 +484,3 @@ impl<'s, S: Subject> Runner<'s, S> {
 }
 
 const RECOVERED: &str = "what was acknowledged is there, whole, and nothing else";
-
-/// What was expected and what was seen, short enough to read.
-pub(crate) fn expected<T: Debug>(allowed: &[T], seen: &T) -> String {
-    const SHOWN: usize = 3;
-    let mut text = String::from("expected ");
-    let mut allowed: Vec<String> = allowed.iter().map(short).collect();
-    allowed.dedup();
-    let skipped = allowed.len().saturating_sub(SHOWN);
-    for (nth, state) in allowed.iter().skip(skipped).enumerate() {
-        if nth > 0 {
-            text.push_str("\n      or ");
-        }
-        text.push_str(state);
-    }
-    if skipped > 0 {
-        write!(text, "\n      or one of {skipped} older ones").expect("a string takes all");
-    }
-    write!(text, "\n   found {}", short(seen)).expect("a string takes all");
-    text
-}
-
-fn short(value: &impl Debug) -> String {
-    const LONGEST: usize = 400;
-    let text = format!("{value:?}");
-    match text.char_indices().nth(LONGEST) {
-        Some((cut, _)) => {
-            let (shown, _) = text.split_at(cut);
-            format!("{shown}…")
-        }
-        None => text,
-    }
-}

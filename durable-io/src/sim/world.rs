@@ -6,11 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chain::{Chain, EffectId};
-use super::hash::{mix, mix_bytes};
+use super::hash::mix_bytes;
 use super::order::Order;
 use super::profile::Profile;
 
+mod hashes;
 mod names;
+mod sync;
+
+pub(crate) use hashes::file_hash;
+pub(crate) use sync::ChainChange;
 
 /// The index of a file or directory in a [`World`].
 pub(crate) type Ino = usize;
@@ -372,76 +377,6 @@ impl World {
         Ok(())
     }
 
-    /// Applies `change` to every chain that a sync of `ino` covers.
-    pub(crate) fn for_covered(&mut self, ino: Ino, change: ChainChange) {
-        let Some(node) = self.nodes.get_mut(ino) else {
-            return;
-        };
-        if node.has_pending() {
-            match Arc::make_mut(node) {
-                Node::File(file) => {
-                    if change.strikes_metadata() {
-                        change.apply(&mut file.size);
-                    }
-                    for unit in &mut file.units {
-                        change.apply(unit);
-                    }
-                }
-                Node::Dir(dir) if change.strikes_metadata() => {
-                    for chain in dir.names.values_mut() {
-                        change.apply(chain);
-                    }
-                }
-                Node::Dir(_) => {}
-            }
-            self.forget_settled_edges();
-        }
-        self.commit_after(ino, change);
-    }
-
-    /// As [`for_covered`](World::for_covered), for the units of one written range and, where lengths
-    /// are struck at all, the changes of length without which the range could not be read.
-    pub(crate) fn for_range(&mut self, ino: Ino, offset: u64, len: usize, change: ChainChange) {
-        let end = offset + len as u64;
-        let parts: Vec<Part> = self.parts(offset, len).collect();
-        let Some(Node::File(file)) = self.nodes.get_mut(ino).map(Arc::make_mut) else {
-            return;
-        };
-        if change.strikes_metadata() {
-            let too_short = (0..file.size.choices())
-                .rev()
-                .find(|&kept| file.size.version(kept).value < end);
-            if let Some(needed) = too_short.and_then(|kept| file.size.pending().get(kept)) {
-                let needed = needed.effect + 1;
-                change.up_to(needed).apply(&mut file.size);
-            }
-        }
-        for part in parts {
-            if let Some(unit) = file.units.get_mut(part.unit) {
-                change.apply(unit);
-            }
-        }
-        self.commit_after(ino, change);
-    }
-
-    fn commit_after(&mut self, ino: Ino, change: ChainChange) {
-        if let ChainChange::Promote(limit) = change {
-            self.commit(ino, limit);
-        }
-    }
-
-    /// A rename whose new name is durable constrains nothing any more.
-    pub(crate) fn forget_settled_edges(&mut self) {
-        let nodes = &self.nodes;
-        self.edges
-            .retain(|edge| match nodes.get(edge.dir).map(Arc::as_ref) {
-                Some(Node::Dir(dir)) => dir.names.get(&edge.removed.0).is_some_and(|chain| {
-                    chain.pending().iter().any(|v| v.effect == edge.removed.1)
-                }),
-                _ => false,
-            });
-    }
-
     /// Bytes that files and names occupy, for the space budget.
     pub(crate) fn used_bytes(&self) -> u64 {
         let mut used = 0;
@@ -484,66 +419,9 @@ impl World {
         }
     }
 
-    /// A hash of everything a running process sees: names and contents.
-    pub(crate) fn visible_hash(&self) -> u64 {
-        let mut sum = 0_u64;
-        self.for_each_path(&mut |path, node| {
-            let content = match node {
-                Node::File(file) => {
-                    let size = *file.size.current();
-                    file_hash(size, self.unit, |index| {
-                        file.units
-                            .get(index)
-                            .and_then(|c| c.current().as_ref())
-                            .map(|b| b.hash)
-                    })
-                }
-                Node::Dir(_) => 1,
-            };
-            sum = sum.wrapping_add(mix(mix_bytes(path.as_bytes()), content));
-        });
-        sum
-    }
-
-    /// A hash of the whole world, pending effects included: two equal ones have the same futures.
-    pub(crate) fn full_hash(&self) -> u64 {
-        let mut sum = self.visible_hash();
-        for (ino, node) in self.nodes.iter().enumerate() {
-            if node.has_pending() {
-                sum = sum.wrapping_add(mix(ino as u64, node.pending_hash()));
-            }
-        }
-        for edge in &self.edges {
-            let [removed, added] = [&edge.removed, &edge.added].map(|(name, effect)| {
-                let place = self.dir(edge.dir).ok().and_then(|dir| {
-                    let pending = dir.names.get(name)?.pending();
-                    pending.iter().position(|version| version.effect == *effect)
-                });
-                // Effects have other numbers on another way to the same world.
-                mix(
-                    mix_bytes(name.as_bytes()),
-                    place.map_or(0, |place| place as u64 + 1),
-                )
-            });
-            sum = sum.wrapping_add(mix(mix(edge.dir as u64, removed), added));
-        }
-        sum
-    }
-
     pub(crate) fn zero_block(&self) -> &Arc<Block> {
         &self.zero
     }
-}
-
-/// The hash of a file's visible content; units beyond the size do not count.
-pub(crate) fn file_hash(size: u64, unit: usize, hash_of: impl Fn(usize) -> Option<u64>) -> u64 {
-    let units = to_index(size.div_ceil(unit as u64));
-    let mut sum = mix(0x51ED, size);
-    for index in 0..units {
-        // A hole reads as zeros; unit 0 and a zero block must still differ from "no unit".
-        sum = sum.wrapping_add(mix(index as u64 + 1, hash_of(index).unwrap_or(0)));
-    }
-    sum
 }
 
 impl Node {
@@ -565,35 +443,6 @@ impl Node {
         };
         !ghosts && !self.has_pending()
     }
-
-    fn pending_hash(&self) -> u64 {
-        let mut sum = 0_u64;
-        let mut add = |chain: u64, place: usize, value: u64| {
-            sum = sum.wrapping_add(mix(mix(chain, place as u64), value));
-        };
-        match self {
-            Self::File(file) => {
-                for kept in 0..file.size.choices() {
-                    add(1, kept, file.size.version(kept).value);
-                }
-                for (index, unit) in file.units.iter().enumerate() {
-                    for kept in 0..unit.choices() {
-                        let hash = unit.version(kept).value.as_ref().map_or(0, |b| b.hash);
-                        add(2 + index as u64, kept, hash);
-                    }
-                }
-            }
-            Self::Dir(dir) => {
-                for (name, chain) in &dir.names {
-                    for kept in 0..chain.choices() {
-                        let ino = chain.version(kept).value.map_or(0, |ino| ino as u64 + 1);
-                        add(mix_bytes(name.as_bytes()), kept, ino);
-                    }
-                }
-            }
-        }
-        sum
-    }
 }
 
 #[derive(Debug)]
@@ -601,43 +450,4 @@ struct Part {
     unit: usize,
     start: usize,
     len: usize,
-}
-
-/// What a sync does to the chains it covers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum ChainChange {
-    Promote(EffectId),
-    Lose { limit: EffectId, cache_keeps: bool },
-}
-
-impl ChainChange {
-    /// Sizes and names go through a journal: a failed sync never leaves them clean and wrong, as it
-    /// does with pages. They stay dirty, or the file system shows the old state.
-    fn strikes_metadata(self) -> bool {
-        !matches!(
-            self,
-            Self::Lose {
-                cache_keeps: true,
-                ..
-            }
-        )
-    }
-
-    /// The same change of effects below `bound` only.
-    fn up_to(self, bound: EffectId) -> Self {
-        match self {
-            Self::Promote(limit) => Self::Promote(limit.min(bound)),
-            Self::Lose { limit, cache_keeps } => Self::Lose {
-                limit: limit.min(bound),
-                cache_keeps,
-            },
-        }
-    }
-
-    fn apply<T: Clone>(self, chain: &mut Chain<T>) {
-        match self {
-            Self::Promote(limit) => chain.promote(limit),
-            Self::Lose { limit, cache_keeps } => chain.lose(limit, cache_keeps),
-        }
-    }
 }
