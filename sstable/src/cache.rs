@@ -11,8 +11,6 @@ use quick_cache::sync::Cache;
 const OVERHEAD: u64 = 100;
 /// For a guess of how many blocks will be in it.
 const USUAL_BLOCK: u64 = 4096;
-/// No more are expected at first, whatever the capacity.
-const MOST_BLOCKS: u64 = 1 << 24;
 
 /// Decompressed blocks, shared by all tables that are opened with it. The least useful go first when
 /// there are too many.
@@ -51,8 +49,8 @@ impl fmt::Debug for BlockCache {
 impl BlockCache {
     /// A cache of at most `capacity` bytes; 0 for one that keeps nothing.
     pub fn new(capacity: u64) -> Self {
-        let blocks = (capacity / USUAL_BLOCK).min(MOST_BLOCKS);
-        let blocks = usize::try_from(blocks).expect("MOST_BLOCKS is small");
+        let blocks = (capacity / USUAL_BLOCK).min(usize::MAX as u64);
+        let blocks = usize::try_from(blocks).expect("it is at most the largest one");
         Self {
             inner: Arc::new(Inner {
                 blocks: Cache::with_weighter(blocks, capacity, Bytes),
