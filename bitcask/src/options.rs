@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use durable_io::engine::{self, InvalidOption, StoreDir, open_store};
+use durable_io::engine::{self, InvalidOption, Reserve, StoreDir, open_store};
 use durable_io::{Background, Disk, SyncMode};
 
 use crate::bitcask::Bitcask;
@@ -12,7 +12,6 @@ use crate::limits::{DEFAULT_DATA_FILE_SIZE, MAX_DATA_FILE_SIZE, MIN_DATA_FILE_SI
 use crate::names;
 use crate::policy::MergePolicy;
 use crate::recover::{Request, recover};
-use crate::reserve::Reserve;
 use crate::snapshot::Snapshot;
 use crate::stats::{Progress, Recovery};
 use crate::store::{Opened, Settings, Store};
@@ -235,7 +234,7 @@ impl Options {
             progress: self.progress,
         };
         let recovered = recover(&self.disk, dir, &request)?;
-        let mut reserve = Reserve::new(dir.clone(), self.reserve);
+        let mut reserve = Reserve::new(dir.clone(), names::RESERVE, self.reserve);
         if !is_read_only {
             reserve.hold()?;
         }

@@ -1,11 +1,6 @@
-//! Space that is held back, so that deletions and merges work on a full disk.
+//! How much of the space that is held back work may use, so that deletions and merges go on on a full disk.
 
-use durable_io::{Dir, File};
-
-use crate::names;
-
-/// It is given back in parts of this size: 1 / 8.
-const PARTS: u64 = 8;
+use durable_io::engine::Reserve;
 
 /// What work on a full disk frees, and so how much of the space it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,75 +13,16 @@ pub(crate) enum Frees {
     Files,
 }
 
-/// The file that holds the space. Its content means nothing, so nothing of it is synced: after a crash
-/// it is made again.
-#[derive(Debug)]
-pub(crate) struct Reserve {
-    dir: Dir,
-    size: u64,
-    /// How much is held.
-    held: u64,
-}
-
-impl Reserve {
-    pub(crate) fn new(dir: Dir, size: u64) -> Self {
-        Self { dir, size, held: 0 }
-    }
-
-    /// Holds all of the space back, if there is so much to be had.
-    ///
-    /// # Errors
-    /// Those of the disk; a full one is none.
-    pub(crate) fn hold(&mut self) -> durable_io::Result<()> {
-        if self.held == self.size {
-            return Ok(());
-        }
-        let held = self.open().and_then(|file| {
-            // An older one may be larger.
-            if file.len()? > self.size {
-                file.set_len(self.size)?;
-            }
-            file.allocate(0, self.size)
-        });
-        match held {
-            Ok(()) => self.held = self.size,
-            // The file may have grown, but not have all of its blocks: what was held is.
-            Err(durable_io::Error::NoSpace { .. }) => self.shrink(self.held)?,
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Gives a part of the space back to work that `frees` more; false if nothing is left for it.
+impl Frees {
+    /// Takes a part of `reserve` for work that frees this; false if nothing is left for it.
     ///
     /// # Errors
     /// Those of the disk.
-    pub(crate) fn release(&mut self, frees: Frees) -> durable_io::Result<bool> {
-        let least = match frees {
-            Frees::Nothing => self.held,
-            Frees::Keys => self.size / 2,
-            Frees::Files => 0,
-        };
-        if self.held <= least {
-            return Ok(false);
-        }
-        self.held = self.held.saturating_sub((self.size / PARTS).max(1));
-        self.shrink(self.held)?;
-        Ok(true)
-    }
-
-    fn open(&self) -> durable_io::Result<File> {
-        match self.dir.create_new(names::RESERVE) {
-            Err(error) if error.is_already_exists() => self.dir.open(names::RESERVE),
-            other => other,
-        }
-    }
-
-    fn shrink(&self, len: u64) -> durable_io::Result<()> {
-        match self.dir.open(names::RESERVE) {
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error),
-            Ok(file) => file.set_len(len),
+    pub(crate) fn take_from(self, reserve: &mut Reserve) -> durable_io::Result<bool> {
+        match self {
+            Self::Nothing => Ok(false),
+            Self::Keys => reserve.release(reserve.size() / 2),
+            Self::Files => reserve.release(0),
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use durable_io::engine::{self, Health, StoreDir, SyncGate, Work};
+use durable_io::engine::{self, Health, Reserve, StoreDir, SyncGate, Work};
 use durable_io::{Barrier, Dir, Disk, File, GroupCommit, Site, SyncMode};
 
 use crate::background::Tidying;
@@ -20,7 +20,6 @@ use crate::manifest::Manifest;
 use crate::merge::Merging;
 use crate::policy::MergePolicy;
 use crate::record::Kind;
-use crate::reserve::Reserve;
 use crate::stats::Stats;
 use crate::writer::Writer;
 

@@ -325,7 +325,7 @@ impl Store {
         loop {
             match work() {
                 Err(error) if error.is_no_space() => {
-                    let released = self.health.lock(&self.reserve).release(frees);
+                    let released = frees.take_from(&mut self.health.lock(&self.reserve));
                     if !released.map_err(|error| self.note(error))? {
                         return Err(error);
                     }

@@ -24,6 +24,7 @@
 //!   is tried again with a delay, and is [`Work::trouble`] until then, for `stats()`.
 //! - The handle holds the [`Worker`]s and the shared struct. Its `close` joins them, makes everything
 //!   durable, says so where the engine keeps its witness, and unlocks; its `Drop` joins and unlocks.
+//! - What must work on a full disk goes on from a [`Reserve`].
 //! - Values are [`Value`]s; callbacks [`Progress`]; dumps are written to a [`Text`].
 //! - Its one `Error` has, beside what is its own, `Disk(#[from] durable_io::Error)`, `Corrupt { path, offset,
 //!   reason }`, `TooLarge { what, size, limit }`, and, each `#[error(transparent)]` and `#[from]`:
@@ -100,6 +101,7 @@ mod health;
 mod open;
 mod options;
 mod progress;
+mod reserve;
 mod signal;
 mod text;
 mod value;
@@ -111,6 +113,7 @@ pub use health::{Failure, Health, Poisoned};
 pub use open::{StoreDir, open_store};
 pub use options::InvalidOption;
 pub use progress::Progress;
+pub use reserve::Reserve;
 pub use signal::Signal;
 pub use text::{Chain, NoOutput, Shown, Text};
 pub use value::{Lender, Value};

@@ -101,7 +101,6 @@ mod query;
 mod read;
 mod record;
 mod recover;
-mod reserve;
 mod stats;
 mod store;
 #[cfg(feature = "stream")]

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use durable_io::engine::{Health, Signal, Work, open_store};
+use durable_io::engine::{Health, Reserve, Signal, Work, open_store};
 use durable_io::{Background, Dir, Disk, SyncMode};
 use wal::{Lsn, Wal};
 
@@ -21,7 +21,6 @@ use crate::marks::{How, Marks};
 use crate::names;
 use crate::options::Clock;
 use crate::part::Part;
-use crate::reserve::Reserve;
 use crate::stats::Recovery;
 use crate::store::{Counters, Head, Ids, Settings, Store};
 use crate::tail::Tail;
@@ -70,7 +69,7 @@ pub(crate) fn recover(request: &Request) -> Result<Recovered> {
     )?;
     let names = names.into_iter().map(|entry| entry.name);
     index.recovery.removed_files = index.remove_orphans(dir, names)?;
-    let mut reserve = Reserve::new(dir.clone(), request.reserve);
+    let mut reserve = Reserve::new(dir.clone(), names::RESERVE, request.reserve);
     reserve.hold()?;
     let ids = Ids::new(disk.unique_id()?);
     let settings = Settings {

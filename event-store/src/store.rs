@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
-use durable_io::engine::{Health, Signal, StoreDir, Work};
+use durable_io::engine::{Health, Reserve, Signal, StoreDir, Work};
 use durable_io::{Disk, Op, SyncMode};
 use wal::{Expectation, Wal};
 
@@ -19,7 +19,6 @@ use crate::indexer::Indexer;
 use crate::marks::Marks;
 use crate::options::Clock;
 use crate::pending::Pending;
-use crate::reserve::Reserve;
 use crate::tail::Tail;
 use crate::term::Key;
 use crate::view::{Miss, Slot, View};

@@ -49,7 +49,7 @@ impl Store {
         // Held across I/O: its size is known to one at a time.
         self.health
             .lock(&self.reserve)
-            .release()
+            .release(0)
             .map_err(|error| self.note(error.into()))
     }
 
