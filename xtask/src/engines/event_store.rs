@@ -1,7 +1,6 @@
 //! The event store before the judge. A key is a stream, its value that of the last event; an event says that
 //! the key is gone.
 
-mod records;
 mod subject;
 
 use std::collections::BTreeMap;

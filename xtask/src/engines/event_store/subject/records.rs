@@ -6,7 +6,7 @@ use crashtest::content::{identify, payload};
 use durable_io::sim::Outcome;
 use event_store::{Append, Event, EventStore, Expected, NewEvent, Position, Query, Version};
 
-use super::subject::{Op, Record};
+use super::{Op, Record};
 
 /// An event that an operation appends.
 pub(super) struct Draft {
