@@ -32,7 +32,7 @@ pub struct Recovery {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The last event that was acknowledged.
+    /// The last event that was acknowledged; after a failed write or sync, the last durable one.
     pub last: Position,
     /// The last event that is durable.
     pub durable: Position,
@@ -46,7 +46,10 @@ pub struct Stats {
     pub repeated: u64,
     /// Syncs of the log.
     pub syncs: u64,
-    /// Events in memory, since no part of the index covers them.
+    /// The last event that a part of the index covers, lost or not.
+    pub indexed: Position,
+    /// Events in memory, since no part of the index covers them; also those in flight, and after a failure
+    /// those that nobody is shown any more.
     pub unindexed_events: u64,
     /// What they take in the log, in bytes.
     pub unindexed_bytes: u64,

@@ -123,6 +123,7 @@ impl Store {
             ..Stats::default()
         };
         let head = self.health.lock(&self.head);
+        stats.indexed = head.tail.first().previous();
         stats.unindexed_events = head.tail.next().0 - head.tail.first().0;
         stats.unindexed_bytes = head.tail.log_bytes();
         stats.memory_bytes = head.tail.memory_bytes();

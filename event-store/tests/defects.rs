@@ -5,11 +5,11 @@
 #[allow(dead_code, reason = "each test file uses a part")]
 mod support;
 
-use durable_io::sim::SimDisk;
+use durable_io::sim::{Fault, FaultKind, SimDisk, SyncFailure};
 use event_store::{
     Append, Error, EventStore, Expected, NewEvent, Options, Position, Subscribe, SyncMode, Version,
 };
-use support::{one, options, put};
+use support::{one, options, put, settle};
 
 fn on(sim: &SimDisk) -> Options {
     options()
@@ -108,4 +108,34 @@ fn what_was_built_on_an_append_that_a_full_disk_refused_is_refused_with_it() {
     let appended = store.append("s", at(version), [small]).unwrap();
     assert_eq!(appended.positions.start, Position(version + 1));
     assert!(store.verify().unwrap().damage.is_empty());
+}
+
+#[test]
+fn a_failed_sync_takes_back_what_was_not_durable_and_nothing_of_the_index() {
+    let sim = SimDisk::new();
+    let store = on(&sim)
+        .sync(SyncMode::Manual)
+        .index_interval(1)
+        .open("/store")
+        .unwrap();
+    put(&store, "s", "Kind", 1);
+    put(&store, "s", "Kind", 2);
+    settle(&store);
+    assert_eq!(store.stats().indexed, Position(2));
+    put(&store, "s", "Kind", 3);
+    put(&store, "s", "Kind", 4);
+    assert_eq!(store.stats().last, Position(4));
+    let kind = FaultKind::Sync(SyncFailure::StillDirty);
+    let (call, sticky) = (sim.calls(), false);
+    sim.inject(Fault { call, kind, sticky });
+    store.sync().unwrap_err();
+    // The two in memory are shown to nobody any more, and are no reason to count the indexed ones out.
+    let stats = store.stats();
+    assert_eq!((stats.last, stats.durable), (Position(2), Position(2)));
+    assert_eq!((stats.indexed, stats.unindexed_events), (Position(2), 2));
+    assert_eq!(store.read_stream("s", Version(1)).count(), 2);
+    assert!(matches!(
+        store.append("s", Expected::Any, [NewEvent::new("Kind", b"")]),
+        Err(Error::Poisoned(_))
+    ));
 }

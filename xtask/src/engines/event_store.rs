@@ -77,7 +77,10 @@ impl Engine for EventStoreEngine {
             mode("event-store always", SyncMode::Always, 4)
                 .faulted(FAULTED)
                 .boxed(),
-            mode("event-store batch", BATCH, 3).only_with_full().boxed(),
+            mode("event-store batch", BATCH, 3)
+                .faulted(FAULTED)
+                .only_with_full()
+                .boxed(),
             mode("event-store manual", SyncMode::Manual, 3)
                 .only_with_full()
                 .boxed(),

@@ -260,7 +260,8 @@ impl Subject for EventSubject {
         }
         let reader = store.subscriptions().first().map(|(_, at)| at.0);
         Ok(State {
-            indexed: before.last.0.saturating_sub(before.unindexed_events),
+            // Not what the events in memory leave: a poisoned store keeps some there that it shows nobody.
+            indexed: before.indexed.0,
             records,
             reader,
             is_lost,
