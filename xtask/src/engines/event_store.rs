@@ -1,13 +1,15 @@
 //! The event store before the judge. A key is a stream, its value that of the last event; an event says that
 //! the key is gone.
 
+mod specimens;
 mod subject;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use crashtest::{
-    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Refusal, Setting, Store, Trial,
+    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Refusal, Setting, Specimen, Store,
+    Trial,
 };
 use durable_io::SyncMode;
 use event_store::{
@@ -101,6 +103,10 @@ impl Engine for EventStoreEngine {
         ]
     }
 
+    fn specimens(&self) -> Outcome<Vec<Specimen>> {
+        specimens::all()
+    }
+
     fn killing(&self) -> Option<Killing> {
         Some(Killing {
             kills: 30,
@@ -190,7 +196,8 @@ impl Store for Opened {
                 None
             }
         });
-        let keys: Vec<Vec<u8>> = listed.collect();
+        let mut keys: Vec<Vec<u8>> = listed.collect();
+        keys.extend(specimens::KEYS.map(|key| key.as_bytes().to_vec()));
         for key in keys {
             match self.store.last_event(&stream(&key)) {
                 Ok(Some(event)) => {

@@ -1,0 +1,54 @@
+//! Small event stores to be damaged. Each was closed, so that the mark of its log says of every event that it was
+//! durable: none may vanish without a word.
+
+use crashtest::{Outcome, Span, Specimen, files, write};
+use durable_io::SyncMode;
+
+use super::EVENT_STORE;
+
+const DIR: &str = "/event-store";
+
+/// Every key that a specimen has or had.
+pub(super) const KEYS: [&str; 4] = ["a", "b", "c", "probe"];
+
+/// Names, and what is done: the events are in parts of the index, or read at opening; a reader has acknowledged.
+const STORES: [(&str, &str); 3] = [
+    (
+        "indexed",
+        "put a 500, settle, batch b 150 a, put c 380, settle, put a 20, close",
+    ),
+    (
+        "merged",
+        "put a 500, settle, put b 500, settle, put c 500, settle, put a 450, settle, delete c, close",
+    ),
+    (
+        "not indexed",
+        "put a 30, acknowledge, batch b 120 a, put c 0, acknowledge, close",
+    ),
+];
+
+/// So many zeros in a row were never written to, or are the same everywhere.
+const RUN: usize = 16;
+
+/// The stores that are damaged.
+pub(super) fn all() -> Outcome<Vec<Specimen>> {
+    let stores = STORES.into_iter().map(|(name, script)| {
+        let written = write(&EVENT_STORE, DIR, SyncMode::Always, script)?;
+        let files = files(DIR, &written.world);
+        let used = files.iter().flat_map(|(name, bytes)| used(name, bytes));
+        Ok(written.specimen(name, DIR).used(used.collect()))
+    });
+    stores.collect()
+}
+
+/// The bytes of file `name` that hold something and are not those of a log: of a log each is changed in one way
+/// only, since its own specimens are changed in all.
+fn used(name: &str, bytes: &[u8]) -> Vec<Span> {
+    if name.contains('/') {
+        return Vec::new();
+    }
+    let runs = bytes.chunks(RUN).enumerate();
+    let runs = runs.filter(|(_, run)| run.iter().any(|&byte| byte != 0));
+    let span = |(nth, run): (usize, &[u8])| Span::new(name, nth * RUN..nth * RUN + run.len());
+    runs.map(span).collect()
+}
