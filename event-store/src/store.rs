@@ -209,7 +209,7 @@ impl Store {
     /// Makes everything acknowledged durable.
     pub(crate) fn sync_log(&self) -> Result<Position> {
         self.health.lock(&self.head).waiting_since = None;
-        let durable = self.log.sync().map_err(|error| self.note(error.into()));
+        let durable = Wal::sync(&self.log).map_err(|error| self.note(error.into()));
         self.wake();
         Ok(Position(durable?.0))
     }

@@ -190,9 +190,11 @@ impl<S: Subject<Op: 'static>> Judged for Trial<S> {
         };
         let explored = sim::explore(context, self.name, &self.subject, &bound, sim)?;
         if let Some((longest, nested)) = self.removal {
+            // Within what the complete store has just passed.
             let bound = Bound {
+                length: length.min(longest),
                 nested,
-                ..sim::bound(length.min(longest))
+                ..bound
             };
             removals.run(self.name, &self.subject, &bound, &explored);
         }

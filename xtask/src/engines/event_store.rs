@@ -86,11 +86,11 @@ impl Engine for EventStoreEngine {
             mode("event-store manual", SyncMode::Manual, 3)
                 .only_with_full()
                 .boxed(),
-            Trial::new("event-store barriers", always(Alphabet::Data, 0))
+            Trial::new("event-store barriers", always(Alphabet::Syncs, 0))
+                .unit(4096)
                 .without_process_deaths()
-                .lengths(1, 1)
+                .lengths(1, 2)
                 .shallow_removal(1)
-                .only_with_full()
                 .boxed(),
             Trial::new("event-store readers", always(Alphabet::Readers, 0))
                 .lengths(0, 3)
