@@ -2,7 +2,7 @@
 //!
 //! [format]: crate::format
 
-use durable_io::numbered;
+use durable_io::{Temp, numbered};
 
 /// The lock file.
 pub(crate) const LOCK: &str = "lock";
@@ -12,8 +12,6 @@ pub(crate) const EVENTS: &str = "events";
 pub(crate) const MARKS: &str = "marks";
 /// The list of index parts.
 pub(crate) const LIST: &str = "index";
-/// What a crash leaves while the list is replaced.
-pub(crate) const LIST_TEMP: &str = "index.tmp";
 /// Blocks held back for a full disk.
 pub(crate) const RESERVE: &str = "reserve";
 
@@ -27,4 +25,9 @@ pub(crate) fn part(number: u64) -> String {
 /// The number of the index part called `name`; `None` if that is not how we name files.
 pub(crate) fn parse_part(name: &str) -> Option<u64> {
     numbered::parse(name, PART)
+}
+
+/// True if a crash while the list was replaced leaves the name `name`.
+pub(crate) fn is_temp(name: &str) -> bool {
+    Temp::target_of(name) == Some(LIST)
 }

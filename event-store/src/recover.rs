@@ -220,7 +220,7 @@ impl Index {
         let mut removed = 0;
         for name in names {
             let is_part = |number: u64| !listed.contains(&number);
-            if names::parse_part(&name).is_some_and(is_part) || name == names::LIST_TEMP {
+            if names::parse_part(&name).is_some_and(is_part) || names::is_temp(&name) {
                 // No directory sync: it is a cache that nothing names; if it comes back it is removed
                 // again.
                 dir.remove(&name)?;
