@@ -119,7 +119,8 @@ impl Store {
     fn merge(&self, indexer: &mut Indexer, range: Range<usize>) -> Result<bool> {
         let parts: Vec<Arc<Part>> = {
             let head = self.health.lock(&self.head);
-            let slots = head.slots.get(range.clone()).unwrap_or_default();
+            let slots = head.slots.get(range.clone());
+            let slots = slots.expect("whoever holds the list is the only one to change the parts");
             let ready = |slot: &Slot| match slot {
                 Slot::Ready(part) => Some(Arc::clone(part)),
                 Slot::Lost(_) => None,

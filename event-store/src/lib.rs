@@ -101,6 +101,7 @@ mod query;
 mod read;
 mod record;
 mod recover;
+mod search;
 mod stats;
 mod store;
 #[cfg(feature = "stream")]

@@ -153,7 +153,7 @@ impl List {
         if len > (HEADER_SIZE + ENTRY_SIZE * MAX_PARTS) as u64 {
             return Ok(Found::Damaged);
         }
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+        let mut bytes = vec![0; usize::try_from(len).expect("the length is bounded")];
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
         match Self::decode(&bytes) {

@@ -21,7 +21,7 @@ pub struct Options {
     reserve: Option<u64>,
     background: Background,
     clock: Clock,
-    disk: Disk,
+    pub(crate) disk: Disk,
 }
 
 impl Options {
@@ -148,7 +148,7 @@ impl Clock {
 fn system_clock() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| {
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        u64::try_from(since.as_micros()).expect("the year is below 500,000")
     })
 }
 

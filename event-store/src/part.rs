@@ -69,7 +69,8 @@ impl Part {
         if file.len()? != len {
             return Err(corrupt(Corruption::Length));
         }
-        let words = usize::try_from(sections.blocks.div_ceil(64)).unwrap_or(usize::MAX);
+        let words = usize::try_from(sections.blocks.div_ceil(64));
+        let words = words.map_err(|_too_large| corrupt(Corruption::Length))?;
         Ok(Self {
             header,
             sections,
@@ -100,28 +101,30 @@ impl Part {
     /// Calls `f` with block `nth`, checked.
     fn with_block<T>(&self, nth: u64, f: impl FnOnce(&[u8]) -> T) -> Result<T, Error> {
         let offset = nth * BLOCK as u64;
-        let at = usize::try_from(offset).unwrap_or(usize::MAX);
         let mut buffer = [0; BLOCK];
         let block = match &self.source {
-            Source::Map(map) => map.get(at..at + BLOCK).unwrap_or_default(),
+            Source::Map(map) => {
+                let at = usize::try_from(offset).expect("what is mapped has an address");
+                map.get(at..at + BLOCK).expect("every block is mapped")
+            }
             Source::File => {
                 let read = self.file.read_at(&mut buffer, offset)?;
-                buffer.get(..read).unwrap_or_default()
+                buffer
+                    .get(..read)
+                    .expect("no more is read than was asked for")
             }
         };
-        let word = self
-            .checked
-            .get(usize::try_from(nth / 64).unwrap_or(usize::MAX));
+        let word = usize::try_from(nth / 64).ok();
+        let word = word.and_then(|at| self.checked.get(at));
+        let word = word.expect("each block has a bit");
         let bit = 1 << (nth % 64);
         let is_map = matches!(self.source, Source::Map(_));
-        let is_checked = is_map && word.is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0);
+        let is_checked = is_map && word.load(Ordering::Relaxed) & bit != 0;
         if !is_checked {
             if !is_sealed(&self.header.entry, offset, block) {
                 return Err(self.corrupt(offset, Corruption::Checksum));
             }
-            if let Some(word) = word {
-                word.fetch_or(bit, Ordering::Relaxed);
-            }
+            word.fetch_or(bit, Ordering::Relaxed);
         }
         Ok(f(block))
     }

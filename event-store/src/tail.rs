@@ -83,7 +83,7 @@ impl Tail {
 
     pub(crate) fn event(&self, position: Position) -> Option<&Event> {
         let at = usize::try_from(position.0.checked_sub(self.first.0)?);
-        self.events.get(at.unwrap_or(usize::MAX))
+        self.events.get(at.ok()?)
     }
 
     /// The event at the end of the log, which gets the next position.

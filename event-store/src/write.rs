@@ -132,7 +132,7 @@ impl Store {
         let first = head.tail.next();
         let mut index = 0;
         for (to, place) in prepared.streams.iter_mut().zip(places) {
-            let (mut version, mut previous) = place.unwrap_or_default();
+            let (mut version, mut previous) = place.unwrap_or((Version(0), Position(0)));
             if to.records.is_empty() {
                 continue;
             }

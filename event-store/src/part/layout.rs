@@ -20,17 +20,19 @@ pub(crate) const VERSION: u32 = 1;
 
 /// The bytes of the block at `offset` of the part, with its checksum.
 pub(crate) fn seal(entry: &Entry, offset: u64, block: &mut [u8]) {
-    let check = checksum_at(entry.place(offset), block.get(..CHECK).unwrap_or_default());
+    let covered = block.get(..CHECK).expect("a block is whole");
+    let check = checksum_at(entry.place(offset), covered);
     put(block, CHECK, &check.to_le_bytes());
 }
 
 /// True if the block at `offset` of the part is the one that was written there.
 pub(crate) fn is_sealed(entry: &Entry, offset: u64, block: &[u8]) -> bool {
-    let stored = block
-        .get(CHECK..)
-        .and_then(|check| Decoder::new(check).u32());
-    let covered = block.get(..CHECK).unwrap_or_default();
-    stored == Some(checksum_at(entry.place(offset), covered))
+    // What is cut short has no checksum.
+    block
+        .split_at_checked(CHECK)
+        .is_some_and(|(covered, check)| {
+            Decoder::new(check).u32() == Some(checksum_at(entry.place(offset), covered))
+        })
 }
 
 /// Equal entries in successive blocks.

@@ -180,11 +180,9 @@ impl Blocks {
         self.bytes.resize(whole, 0);
         let start = whole - BLOCK;
         let offset = self.next * BLOCK as u64 + start as u64;
-        seal(
-            &self.entry,
-            offset,
-            self.bytes.get_mut(start..).unwrap_or_default(),
-        );
+        let block = self.bytes.get_mut(start..);
+        let block = block.expect("what fills is a block at least");
+        seal(&self.entry, offset, block);
         self.filled = 0;
     }
 
