@@ -108,6 +108,8 @@ impl Store {
             published: ArcSwap::new(Arc::clone(&head)),
             durable: ArcSwap::new(head),
             publishing: Mutex::new(None),
+            // Durable: every record that was appended before. Only now may the states that they lead to be
+            // shown, and their commits be acknowledged.
             syncs: GroupCommit::new(),
             generation: AtomicU64::new(generation),
             background,
@@ -229,11 +231,8 @@ impl Store {
     /// Makes a state that is in the log durable, and shows it.
     fn make_durable(&self, root: &Arc<Root>) -> Result<()> {
         if root.version > self.durable.load().version {
-            let sync = |_: &mut [()]| {
-                // Durable: every record that was appended before. Only now may the states that they
-                // lead to be shown, and their commits be acknowledged.
-                Wal::sync(&self.log).map(drop).map_err(Error::from)
-            };
+            let site = self.syncs.site();
+            let sync = |_: &mut [()]| self.log.sync_at(site).map(drop).map_err(Error::from);
             self.syncs
                 .commit((), sync)
                 .0
