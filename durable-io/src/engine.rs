@@ -4,7 +4,8 @@
 //!
 //! - `Options::open` refuses values beyond their limits ([`InvalidOption`], [`SyncMode::validate`]), then
 //!   calls [`open_store`]: the directory is durable with its parents, and locked. Salvage, repair and dump
-//!   take [`StoreDir::open`], readers [`StoreDir::open_read_only`], which writes nothing.
+//!   take [`StoreDir::open`], readers [`StoreDir::open_shared`] or, beside a writer,
+//!   [`StoreDir::open_read_only`], which write nothing.
 //! - Its files begin with a header of a [`Format`]: magic, version, ids, bound to its place.
 //! - What callers and threads share is one struct, in an `Arc`, with a [`Health`] in it. A failed call that
 //!   may have changed something goes through [`Health::note`]; what must not stop half-way, through

@@ -99,6 +99,7 @@ mod pending;
 mod policy;
 mod query;
 mod read;
+mod read_only;
 mod record;
 mod recover;
 mod search;
@@ -130,6 +131,7 @@ pub use options::Options;
 pub use pending::Ticket;
 pub use query::{Condition, Query};
 pub use read::{Backward, Events, StreamEvents, StreamInfo, Streams};
+pub use read_only::{ReadOnly, StoredEvents};
 pub use stats::{Recovery, Stats, Verified};
 #[cfg(feature = "stream")]
 pub use stream::EventStream;

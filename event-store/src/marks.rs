@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use durable_io::codec::{Decoder, Encoder};
 use durable_io::{Background, Disk, SyncMode};
-use wal::Wal;
+use wal::{Lsn, Wal};
 
 use crate::append::invalid;
 use crate::error::{Corruption, Error, Result};
@@ -65,15 +65,7 @@ impl Marks {
             let log = marks.open_log()?;
             let mut records = log.records(log.bounds().start);
             while let Some((location, payload)) = records.read()? {
-                let (name, mark) = decode(payload).ok_or_else(|| {
-                    let position = Position(location.lsn().0);
-                    let path = Path::new(names::MARKS);
-                    Error::corrupt(path, 0, Corruption::Record { position })
-                })?;
-                match mark {
-                    Some(mark) => drop(marks.by_name.insert(name, mark)),
-                    None => drop(marks.by_name.remove(&name)),
-                }
+                apply(&mut marks.by_name, location.lsn(), payload)?;
             }
             marks.log = Some(log);
         }
@@ -171,6 +163,19 @@ impl Marks {
     pub(crate) fn log(&self) -> Option<&Wal> {
         self.log.as_ref()
     }
+}
+
+/// Does to `marks` what the record `lsn` of the log says.
+pub(crate) fn apply(marks: &mut BTreeMap<String, Mark>, lsn: Lsn, payload: &[u8]) -> Result<()> {
+    let (name, mark) = decode(payload).ok_or_else(|| {
+        let position = Position(lsn.0);
+        Error::corrupt(Path::new(names::MARKS), 0, Corruption::Record { position })
+    })?;
+    match mark {
+        Some(mark) => drop(marks.insert(name, mark)),
+        None => drop(marks.remove(&name)),
+    }
+    Ok(())
 }
 
 fn encode(name: &str, mark: Option<Mark>) -> Vec<u8> {

@@ -3,6 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
     reason = "test, and the files are its subject"
 )]
 
@@ -10,8 +12,12 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use event_store::{
+    Error, Event, Expected, NewEvent, Position, Query, StoredEvents, Subscribe, Version,
+};
 use support::{fast_dir, options, put, settle};
 
 fn names(dir: &Path) -> Vec<String> {
@@ -53,4 +59,112 @@ fn what_a_crash_left_of_a_new_list_goes_and_what_is_not_ours_stays() {
     after.extend(others.map(str::to_owned));
     after.sort();
     assert_eq!(names(path), after);
+}
+
+/// Every file below `dir`, by its name, with its bytes and the time of its last change.
+fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>, SystemTime)> {
+    let mut found = Vec::new();
+    let mut queue = vec![dir.to_owned()];
+    while let Some(dir) = queue.pop() {
+        for name in names(&dir) {
+            let path = dir.join(name);
+            if path.is_dir() {
+                queue.push(path);
+            } else {
+                let changed = fs::metadata(&path).unwrap().modified().unwrap();
+                found.push((path.clone(), fs::read(&path).unwrap(), changed));
+            }
+        }
+    }
+    found
+}
+
+fn is_locked<T>(opened: Result<T, Error>) -> bool {
+    let error = opened.err().unwrap();
+    matches!(error, Error::Disk(durable_io::Error::Locked { .. }))
+}
+
+#[test]
+fn a_store_that_is_only_read_shows_everything_and_is_not_changed() {
+    let dir = fast_dir();
+    let path = dir.path();
+    let store = options().open(path).unwrap();
+    for n in 0..60 {
+        let (stream, kind) = [("s-1", "A"), ("s-2", "B"), ("t", "A")][n % 3];
+        put(&store, stream, kind, n as u128);
+        if n == 40 {
+            settle(&store);
+        }
+    }
+    store.tombstone("t", Expected::Any).unwrap();
+    store.sync().unwrap();
+    let mut reader = store.subscribe(Subscribe::new().named("reader")).unwrap();
+    reader.try_next().unwrap().unwrap();
+    reader.acknowledge().unwrap();
+    drop(reader);
+    let all: Vec<Event> = store.read_all(Position(1)).map(Result::unwrap).collect();
+    assert!(is_locked(options().open_read_only(path)));
+    // Not closed: what a kill leaves.
+    drop(store);
+    fs::write(path.join("~0123456789abcdef~index"), b"half of it").unwrap();
+    // What is in no file yet is not made, not even for the lock.
+    fs::remove_file(path.join("lock")).unwrap();
+    let before = contents(path);
+
+    let store = options().open_read_only(path).unwrap();
+    let beside = options().open_read_only(path).unwrap();
+    assert_eq!(store.last_position(), Position(61));
+    assert_eq!(store.subscriptions(), [("reader".to_owned(), Position(1))]);
+    let events = |found: Result<StoredEvents, Error>| -> Vec<Event> {
+        found.unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(events(store.read_all(Position(1))), all);
+    let from = |matches: &dyn Fn(&Event) -> bool| -> Vec<Event> {
+        all.iter().filter(|event| matches(event)).cloned().collect()
+    };
+    let later = |event: &Event| event.position() >= Position(30) && event.kind() == "A";
+    assert_eq!(
+        events(beside.query(Query::new().kinds(["A"]), Position(30))),
+        from(&later)
+    );
+    let of_stream = |event: &Event| event.stream() == "t" && event.version() >= Version(7);
+    assert_eq!(events(store.read_stream("t", Version(7))), from(&of_stream));
+    assert_eq!(contents(path), before);
+
+    assert!(is_locked(options().open(path)));
+    drop((store, beside));
+    assert_eq!(options().open(path).unwrap().last_position(), Position(61));
+}
+
+#[test]
+fn a_store_that_is_only_read_says_what_is_lost() {
+    let dir = fast_dir();
+    let path = dir.path();
+    assert!(options().open_read_only(path).is_err());
+    let store = options().open(path).unwrap();
+    let payload = [7; 2000];
+    for _ in 0..8 {
+        let event = NewEvent::new("Kind", &payload);
+        store.append("s", Expected::Any, [event]).unwrap();
+    }
+    settle(&store);
+    store.close().unwrap();
+    assert_eq!(
+        options().open_read_only(path).unwrap().last_position(),
+        Position(8)
+    );
+    for (name, offset) in [("0000000000000001.wal", 900), ("mark", 20)] {
+        let path = path.join("events").join(name);
+        let whole = fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        damaged[offset] ^= 1;
+        if name == "mark" {
+            damaged[4096 + offset] ^= 1;
+        }
+        fs::write(&path, damaged).unwrap();
+        let opened = options().open_read_only(dir.path());
+        assert!(matches!(opened, Err(Error::Corrupt { .. })), "{name}");
+        fs::write(&path, whole).unwrap();
+    }
+    options().open_read_only(path).unwrap();
 }

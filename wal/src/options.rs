@@ -212,11 +212,12 @@ impl Options {
     }
 
     /// Reads everything that can be read of the log in `dir`, whatever is damaged, and changes nothing:
-    /// for a log that [`open`](Options::open) refuses, before [`repair`](Options::repair) cuts it.
+    /// for a log that [`open`](Options::open) refuses, before [`repair`](Options::repair) cuts it. Others may
+    /// do so at the same time.
     ///
     /// Records of a group whose header is damaged cannot be read; all others can, one by one. If the
-    /// mark file is lost, records that were truncated, but not yet removed with their segment, come
-    /// back.
+    /// mark file is lost ([`Salvage::has_mark`]), records that were truncated, but not yet removed with their
+    /// segment, come back, and nothing may say of the last ones that they are missing.
     ///
     /// # Cost
     /// Reads every segment twice, as the records are asked for.
@@ -225,7 +226,7 @@ impl Options {
     /// [`Error::Disk`] with [`Locked`](durable_io::Error::Locked) if the log is open, in any process;
     /// [`Error::Corrupt`] if there is neither a mark nor a record; [`Error::UnsupportedVersion`].
     pub fn salvage(self, dir: impl AsRef<Path>) -> Result<Salvage> {
-        Salvage::open(StoreDir::open(&self.disk, dir, names::LOCK)?)
+        Salvage::open(StoreDir::open_shared(&self.disk, dir, names::LOCK)?)
     }
 
     fn open_with(

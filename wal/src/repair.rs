@@ -143,11 +143,13 @@ impl Mend {
     }
 }
 
-/// The mark, or one made up if it cannot be read; `None` if nothing can be.
-pub(crate) fn mark_or_guess(dir: &Dir, listing: &Listing) -> Result<Option<Mark>> {
+/// The mark, and true; or one made up if it cannot be read, and false; `None` if nothing can be.
+pub(crate) fn mark_or_guess(dir: &Dir, listing: &Listing) -> Result<Option<(Mark, bool)>> {
     match MarkFile::open(dir) {
-        Ok(Some(file)) => Ok(Some(*file.mark())),
-        Ok(None) | Err(Error::Corrupt { .. }) => Ok(rebuild(dir, listing)?.map(|basis| basis.mark)),
+        Ok(Some(file)) => Ok(Some((*file.mark(), true))),
+        Ok(None) | Err(Error::Corrupt { .. }) => {
+            Ok(rebuild(dir, listing)?.map(|basis| (basis.mark, false)))
+        }
         Err(error) => Err(error),
     }
 }

@@ -37,6 +37,7 @@ pub struct Salvage {
     /// The last record that was durable, as far as anything says so.
     durable: Lsn,
     has_ended: bool,
+    has_mark: bool,
     /// Nobody may write meanwhile.
     _locked: StoreDir,
 }
@@ -45,7 +46,7 @@ impl Salvage {
     pub(crate) fn open(locked: StoreDir) -> Result<Self> {
         let dir = locked.dir().clone();
         let listing = Listing::read(&dir)?;
-        let Some(mark) = mark_or_guess(&dir, &listing)? else {
+        let Some((mark, has_mark)) = mark_or_guess(&dir, &listing)? else {
             return Err(mark_lost(&dir.path().join(names::MARK)));
         };
         let mut segments = listing.segments;
@@ -60,8 +61,15 @@ impl Salvage {
             damage: None,
             durable: mark.durable,
             has_ended: false,
+            has_mark,
             _locked: locked,
         })
+    }
+
+    /// True if the log's mark could be read. Without it nothing but the records themselves says what was
+    /// durable: the last ones can be missing without a word.
+    pub fn has_mark(&self) -> bool {
+        self.has_mark
     }
 
     fn read_next(&mut self) -> Result<Option<Record>> {

@@ -89,6 +89,13 @@ fn an_undamaged_log_is_given_out_whole() {
     let dir = fixture();
     let (read, lost) = salvage(dir.path(), "undamaged");
     assert_eq!((read.len(), lost.len()), (34, 0));
+    // By several at once.
+    let both = [(), ()].map(|()| options().salvage(dir.path()).unwrap());
+    assert!(both.iter().all(wal::Salvage::has_mark));
+    assert!(options().open(dir.path()).is_err());
+    for one in both {
+        assert_eq!(one.count(), 34);
+    }
 }
 
 #[test]
@@ -128,11 +135,9 @@ fn a_missing_segment_and_a_lost_mark_cost_only_what_was_in_them() {
 
     // Without the mark what was truncated is back, where its segment is still there.
     remove("mark");
-    let records: Vec<_> = options()
-        .salvage(dir.path())
-        .unwrap()
-        .map(|record| record.unwrap().lsn.0)
-        .collect();
+    let records = options().salvage(dir.path()).unwrap();
+    assert!(!records.has_mark());
+    let records: Vec<_> = records.map(|record| record.unwrap().lsn.0).collect();
     assert_eq!(records, (1..=LAST).collect::<Vec<_>>());
 }
 

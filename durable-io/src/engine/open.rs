@@ -50,6 +50,17 @@ impl StoreDir {
         Ok(Self { dir, lock })
     }
 
+    /// Opens the directory of a store that is there, for reading beside other readers: as long as one has it
+    /// open, nobody can open it for writing. Creates and writes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Disk::open_dir`] and [`Dir::try_lock_shared`].
+    pub fn open_shared(disk: &Disk, path: impl AsRef<Path>, lock: &str) -> Result<Self> {
+        let dir = disk.open_dir(path)?;
+        let lock = Mutex::new(Some(dir.try_lock_shared(lock)?));
+        Ok(Self { dir, lock })
+    }
+
     fn locked(dir: Dir, lock: &str) -> Result<Self> {
         let lock = Mutex::new(Some(dir.try_lock(lock)?));
         Ok(Self { dir, lock })
