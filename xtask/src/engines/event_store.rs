@@ -79,13 +79,8 @@ impl Engine for EventStoreEngine {
             mode("event-store always", SyncMode::Always, 4)
                 .faulted(FAULTED)
                 .boxed(),
-            mode("event-store batch", BATCH, 3)
-                .faulted(FAULTED)
-                .only_with_full()
-                .boxed(),
-            mode("event-store manual", SyncMode::Manual, 3)
-                .only_with_full()
-                .boxed(),
+            mode("event-store batch", BATCH, 3).faulted(FAULTED).boxed(),
+            mode("event-store manual", SyncMode::Manual, 3).boxed(),
             Trial::new("event-store barriers", always(Alphabet::Syncs, 0))
                 .unit(4096)
                 .without_process_deaths()
@@ -154,18 +149,15 @@ impl Store for Opened {
             .collect();
         let mut append = Append::new();
         for (stream, value) in &last {
-            let event = match value {
-                Some(value) => NewEvent::new(PUT, value),
-                None => NewEvent::new(REMOVED, &[]),
-            };
+            let removed = NewEvent::new(REMOVED, &[]);
+            let event = value.map_or(removed, |value| NewEvent::new(PUT, value));
             append = append.stream(stream, Expected::Any, [event.tag("change")]);
         }
         let appended = self.store.write(&append)?;
-        let last = appended.positions.end.previous();
         self.unsynced
             .lock()
             .map_err(|_poisoned| "a writer panicked")?
-            .push(last);
+            .push(appended.positions.end.previous());
         Ok(())
     }
 
@@ -188,25 +180,14 @@ impl Store for Opened {
     }
 
     fn salvage(&self) -> (Contents, Vec<Box<Refusal>>) {
-        let (mut contents, mut errors) = (Contents::new(), Vec::<Box<Refusal>>::new());
-        let listed = self.store.streams().filter_map(|name| match name {
-            Ok(name) => key(&name).ok(),
-            Err(error) => {
-                errors.push(error.into());
-                None
-            }
-        });
-        let mut keys: Vec<Vec<u8>> = listed.collect();
-        keys.extend(specimens::KEYS.map(|key| key.as_bytes().to_vec()));
-        for key in keys {
-            match self.store.last_event(&stream(&key)) {
-                Ok(Some(event)) => {
-                    if let Some(value) = value(&event) {
-                        contents.insert(key, value);
-                    }
+        let (mut contents, mut errors) = (Contents::new(), Vec::new());
+        let listed = self.store.streams().map(|name| key(&name?));
+        for key in listed.chain(specimens::KEYS.map(|key| Ok(key.into()))) {
+            match key.and_then(|key| Ok((self.store.last_event(&stream(&key))?, key))) {
+                Ok((last, key)) => {
+                    contents.extend(last.as_ref().and_then(value).map(|value| (key, value)));
                 }
-                Ok(None) => {}
-                Err(error) => errors.push(error.into()),
+                Err(error) => errors.push(error),
             }
         }
         (contents, errors)
@@ -237,10 +218,8 @@ impl Store for Opened {
 
     fn chore(&self, chore: &str, drawn: u64) -> Outcome<()> {
         if chore == "verify" {
-            return match self.store.verify()?.damage.pop() {
-                Some(damage) => Err(damage.into()),
-                None => Ok(()),
-            };
+            let damage = self.store.verify()?.damage.pop();
+            return damage.map_or(Ok(()), |damage| Err(damage.into()));
         }
         // One of the readers goes on where it has acknowledged: nothing is skipped.
         let name = format!("reader-{}", drawn % READERS);
