@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use durable_io::engine::{Step, Work, Worker};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::Store;
 
 /// Checkpoints that are asked for.
@@ -53,7 +53,11 @@ impl Store {
             Err(error) => {
                 // It is tried again.
                 is_wanted.store(true, Ordering::SeqCst);
-                Err(error)
+                match error {
+                    // Whoever asks for a step in the middle of a transaction asks again after it.
+                    Error::StillOpen => Ok(Step::Idle),
+                    error => Err(error),
+                }
             }
         }
     }

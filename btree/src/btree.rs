@@ -6,9 +6,7 @@ use std::time::Duration;
 use durable_io::Background;
 use durable_io::engine::{Trouble, Worker};
 
-#[cfg(doc)]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::read_txn::ReadTxn;
 use crate::stats::{Recovery, Stats, Verified};
 use crate::store::{Store, load};
@@ -52,16 +50,17 @@ impl Btree {
         ReadTxn::new(self.store.snapshot())
     }
 
-    /// Begins a write transaction; waits until no other one is open. A thread that has one open waits
-    /// for itself.
+    /// Begins a write transaction; waits until no other one is open.
     ///
     /// # Errors
-    /// [`Error::Poisoned`].
+    /// [`Error::StillOpen`] if this thread has begun the one that is open, wherever that is now: it would
+    /// wait for itself. [`Error::Poisoned`].
     pub fn begin_write(&self) -> Result<WriteTxn<'_>> {
         Ok(WriteTxn::new(&self.store, self.store.begin(None)?))
     }
 
-    /// As [`begin_write`](Btree::begin_write), but waits no longer than `timeout`.
+    /// As [`begin_write`](Btree::begin_write), but waits no longer than `timeout`, whoever has begun the one
+    /// that is open.
     ///
     /// # Errors
     /// [`Error::Busy`] if the time is over; [`Error::Poisoned`].
@@ -88,7 +87,9 @@ impl Btree {
     /// pages. Four syncs, and those of the log.
     ///
     /// # Errors
-    /// [`is_no_space`](Error::is_no_space): nothing was changed. Any other: the store is poisoned.
+    /// [`is_no_space`](Error::is_no_space): nothing was changed. [`Error::StillOpen`], as
+    /// [`begin_write`](Btree::begin_write): nothing was changed, but what an earlier checkpoint had left
+    /// unfinished. Any other: the store is poisoned.
     pub fn checkpoint(&self) -> Result<()> {
         self.store.checkpoint()
     }
@@ -103,8 +104,8 @@ impl Btree {
     /// commits go on meanwhile.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] or [`Error::Log`] for the first damage; [`Error::Disk`], [`Error::Poisoned`].
-    /// Nothing is changed.
+    /// [`Error::Corrupt`] or [`Error::Log`] for the first damage; [`Error::Disk`], [`Error::Poisoned`];
+    /// [`Error::StillOpen`], as [`begin_write`](Btree::begin_write). Nothing is changed.
     pub fn verify(&self) -> Result<Verified> {
         self.store.verify()
     }
@@ -139,7 +140,8 @@ impl Btree {
     }
 
     /// Under [`Background::Inline`], runs one step of queued background work and returns true, or
-    /// returns false if none is queued. Under [`Background::Threads`], false.
+    /// returns false if none is queued, or if it would wait for a write transaction of this thread. Under
+    /// [`Background::Threads`], false.
     ///
     /// # Errors
     /// As [`checkpoint`](Btree::checkpoint), but a full disk is no error here.
@@ -156,11 +158,16 @@ impl Btree {
     ///
     /// # Errors
     /// [`Error::Log`], [`Error::Disk`], [`Error::Poisoned`]: the handle is gone, the lock is released,
-    /// and what was not durable may or may not survive.
+    /// and what was not durable may or may not survive. [`Error::StillOpen`] if a write transaction was
+    /// leaked: everything committed is durable, and there is no checkpoint.
     pub fn close(mut self) -> Result<()> {
         // Joined first: nothing is written behind the last sync.
         self.worker = None;
         self.store.make_all_durable()?;
+        // None can be open, since each borrows the handle; one that was leaked never ends.
+        if self.store.turn.peek(|_| ()).is_none() {
+            return Err(Error::StillOpen);
+        }
         match self.store.checkpoint() {
             // All of it is durable in the log.
             Err(error) if error.is_no_space() => Ok(()),

@@ -106,7 +106,7 @@ impl Store {
             return Ok(false);
         }
         // The turn of a writer comes before the lock, since a large commit has it already.
-        let mut writer = self.turn.take(None).expect("without a limit of time");
+        let mut writer = self.turn.take(None)?;
         let begun = self.begin_checkpoint(&mut writer);
         self.turn.give(writer);
         begun

@@ -65,6 +65,9 @@ pub enum Error {
     /// Another write transaction was open for all the time that was given.
     #[error("another write transaction is open")]
     Busy,
+    /// A write transaction that this thread has begun is still open: waiting for it would never end.
+    #[error("this thread has a write transaction open, and would wait for itself")]
+    StillOpen,
     /// The page file was written by a newer version of this crate.
     #[error(transparent)]
     UnsupportedVersion(#[from] UnsupportedVersion),

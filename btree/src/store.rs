@@ -146,7 +146,7 @@ impl Store {
     /// `timeout`.
     pub(crate) fn begin(&self, timeout: Option<Duration>) -> Result<Work> {
         self.pager.health.check()?;
-        let mut writer = self.turn.take(timeout).ok_or(Error::Busy)?;
+        let mut writer = self.turn.take(timeout)?;
         if let Err(error) = self.pager.health.check() {
             self.turn.give(writer);
             return Err(error);

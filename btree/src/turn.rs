@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, Result};
 use crate::page::Page;
 use crate::root::Root;
 use crate::space::Space;
@@ -39,40 +41,58 @@ impl Ledger {
 
 #[derive(Debug)]
 pub(crate) struct Turn {
-    writer: Mutex<Option<Writer>>,
+    seat: Mutex<Seat>,
     is_given: Condvar,
+}
+
+#[derive(Debug)]
+struct Seat {
+    /// `None` while somebody has taken it.
+    writer: Option<Writer>,
+    /// Who has.
+    holder: Option<ThreadId>,
 }
 
 impl Turn {
     pub(crate) fn new(writer: Writer) -> Self {
         Self {
-            writer: Mutex::new(Some(writer)),
+            seat: Mutex::new(Seat {
+                writer: Some(writer),
+                holder: None,
+            }),
             is_given: Condvar::new(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Writer>> {
+    fn lock(&self) -> MutexGuard<'_, Seat> {
         // Nothing under this lock can panic half-way through a change.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the turn; `None` if `timeout` is over first.
-    pub(crate) fn take(&self, timeout: Option<Duration>) -> Option<Writer> {
+    /// Waits for the turn.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if `timeout` is over first. Without one, [`Error::StillOpen`] if this thread has taken
+    /// it: it would wait for itself.
+    pub(crate) fn take(&self, timeout: Option<Duration>) -> Result<Writer> {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut writer = self.lock();
+        let me = thread::current().id();
+        let mut seat = self.lock();
         loop {
-            if let Some(writer) = writer.take() {
-                return Some(writer);
+            if let Some(writer) = seat.writer.take() {
+                seat.holder = Some(me);
+                return Ok(writer);
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            writer = match left {
-                Some(left) if left.is_zero() => return None,
+            seat = match left {
+                Some(left) if left.is_zero() => return Err(Error::Busy),
                 Some(left) => {
-                    let woken = self.is_given.wait_timeout(writer, left);
+                    let woken = self.is_given.wait_timeout(seat, left);
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
+                None if seat.holder == Some(me) => return Err(Error::StillOpen),
                 None => {
-                    let woken = self.is_given.wait(writer);
+                    let woken = self.is_given.wait(seat);
                     woken.unwrap_or_else(PoisonError::into_inner)
                 }
             };
@@ -80,12 +100,15 @@ impl Turn {
     }
 
     pub(crate) fn give(&self, writer: Writer) {
-        *self.lock() = Some(writer);
+        let mut seat = self.lock();
+        seat.writer = Some(writer);
+        seat.holder = None;
+        drop(seat);
         self.is_given.notify_one();
     }
 
     /// Looks at the writer, unless it is somebody's turn.
     pub(crate) fn peek<T>(&self, look: impl FnOnce(&mut Writer) -> T) -> Option<T> {
-        self.lock().as_mut().map(look)
+        self.lock().writer.as_mut().map(look)
     }
 }

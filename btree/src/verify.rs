@@ -38,7 +38,7 @@ struct Walk<'a> {
 impl Store {
     pub(crate) fn verify(&self) -> Result<Verified> {
         self.pager.health.check()?;
-        let mut writer = self.turn.take(None).expect("without a limit of time");
+        let mut writer = self.turn.take(None)?;
         writer.space.settle(&self.pager);
         let root = Arc::clone(&writer.ledger.head);
         let unused = writer.space.unused();

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use btree::{Btree, Durability, Error, Options, ReadTxn, SyncMode, Table, WriteTxn};
+use btree::{Background, Btree, Durability, Error, Options, ReadTxn, SyncMode, Table, WriteTxn};
 
 const WRITERS: u64 = 3;
 const COMMITS: u64 = 150;
@@ -205,4 +205,48 @@ fn a_reader_pins_only_the_pages_of_its_state() {
         with <= without + 20,
         "{with} pages, {without} without a reader"
     );
+}
+
+/// It would wait for ever.
+#[test]
+fn a_thread_does_not_wait_for_a_write_transaction_of_its_own() {
+    let dir = support::fast_dir();
+    let options = || Options::new().background(Background::Inline);
+    let store = options().checkpoint_after(500).open(dir.path()).unwrap();
+    write(&store, Durability::Durable).unwrap();
+    let open = store.begin_write().unwrap();
+    let refused = [
+        store.begin_write().map(drop),
+        store.checkpoint(),
+        store.verify().map(drop),
+    ];
+    for refused in refused {
+        assert!(matches!(refused, Err(Error::StillOpen)), "{refused:?}");
+    }
+    let busy = store.try_begin_write(Duration::ZERO).map(drop);
+    assert!(matches!(busy, Err(Error::Busy)), "{busy:?}");
+    // A checkpoint is due; it comes when the transaction is over.
+    while store.run_background().unwrap() {}
+    assert_eq!(store.stats().checkpoints, 0);
+    assert!(store.trouble().is_none());
+    // Another thread waits.
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| store.begin_write().map(drop));
+        open.abort();
+        waits.join().unwrap().unwrap();
+    });
+    while store.run_background().unwrap() {}
+    assert_eq!(store.stats().checkpoints, 1);
+    // It may end in another one.
+    let moved = store.begin_write().unwrap();
+    thread::scope(|scope| {
+        let ends = scope.spawn(move || moved.commit());
+        ends.join().unwrap().unwrap();
+    });
+    let leaked = std::mem::ManuallyDrop::new(store.begin_write().unwrap());
+    assert!(format!("{leaked:?}").contains("WriteTxn"));
+    let closed = store.close();
+    assert!(matches!(closed, Err(Error::StillOpen)), "{closed:?}");
+    let store = options().open(dir.path()).unwrap();
+    assert_eq!(check(&store.begin_read()), 1);
 }
