@@ -295,6 +295,7 @@ impl Store {
         while checkpoints.running.is_some() {
             self.go_on(checkpoints)?;
         }
+        work.ledger.pass(work.draft.version());
         let version = work.ledger.take_version();
         let stamp = work.draft.stamp_of(version);
         let dropped: Vec<u32> = work.draft.dropped.iter().map(|dead| dead.page).collect();

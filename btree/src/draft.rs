@@ -1,8 +1,9 @@
 //! [`Draft`]: the pages of a write transaction. Nobody else sees them before it commits.
 //!
 //! A page of an earlier version is never changed: the transaction makes a copy, on a page of its own,
-//! and drops the old one. Pages that it has made itself it edits in place. What it drops and what it
-//! has made becomes known to the free space when it ends, in [`publish`](Draft::publish) or
+//! and drops the old one. Pages that it has made itself it edits in place; one that is in the file already
+//! gets another stamp, so that no page is written twice under one: a write that the disk loses leaves a
+//! page that its reference does not name. What the transaction drops and what it has made becomes known to the free space when it ends, in [`publish`](Draft::publish) or
 //! [`undo`](Draft::undo).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -42,8 +43,11 @@ type Pages = HashMap<u32, Arc<Page>, BuildHasherDefault<PageHasher>>;
 pub(crate) struct Draft {
     pub(crate) pager: Arc<Pager>,
     pub(crate) space: Space,
-    /// Of the transaction. Its stamp is that many above the store's base.
-    pub(crate) version: u64,
+    /// Of the transaction, when it began.
+    first_version: u64,
+    /// The one that pages are made under now: one more each time that pages go to the file. Their stamp is
+    /// that many above the store's base; in the end it is the version of the transaction.
+    version: u64,
     base: u64,
     /// Made by this transaction since the last savepoint, and edited in place.
     mine: Pages,
@@ -81,6 +85,7 @@ impl Draft {
         Self {
             pager,
             space,
+            first_version: version,
             version,
             base,
             mine: Pages::default(),
@@ -115,6 +120,21 @@ impl Draft {
     fn version_of(&self, stamp: u64) -> u64 {
         let version = stamp.wrapping_sub(self.base);
         if version <= self.version { version } else { 0 }
+    }
+
+    /// The transaction made it.
+    fn is_mine(&self, stamp: u64) -> bool {
+        self.version_of(stamp) >= self.first_version
+    }
+
+    /// What tells the transaction from others.
+    pub(crate) fn first_version(&self) -> u64 {
+        self.first_version
+    }
+
+    /// The version of the state that it leaves.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// Pages of it are in the file already: only a checkpoint can commit it.
@@ -159,17 +179,18 @@ impl Draft {
         Ok(number)
     }
 
-    /// The number of a page that holds what `r` does and can be edited: `r` itself, or a copy of it.
+    /// The number of a page that holds what `r` does and can be edited: `r` itself, or a copy of it. Its
+    /// [reference](Self::reference) may be another one than `r` in either case.
     pub(crate) fn own(&mut self, r: Ref) -> Result<u32> {
-        let is_mine = r.stamp == self.stamp();
-        if is_mine && self.mine.contains_key(&r.page) {
+        if r.stamp == self.stamp() && self.mine.contains_key(&r.page) {
             return Ok(r.page);
         }
         let page = self.view_node(r)?;
-        let bytes: Box<[u8]> = (&*page).into();
+        let mut bytes: Box<[u8]> = (&*page).into();
         drop(page);
-        if is_mine && self.spilled.remove(&r.page) {
+        if self.is_mine(r.stamp) && self.spilled.remove(&r.page) {
             self.pager.table.clear(r.page);
+            node::set_stamp(&mut bytes, self.stamp());
             self.mine.insert(r.page, Arc::new(Page::dirty(bytes)));
             return Ok(r.page);
         }
@@ -198,15 +219,13 @@ impl Draft {
 
     /// Drops a page: nothing refers to it any more.
     pub(crate) fn discard(&mut self, r: Ref) {
-        if r.stamp == self.stamp() {
-            if self.mine.remove(&r.page).is_some() {
-                self.space.give_back(&self.pager, r.page);
-                return;
-            }
-            if self.spilled.remove(&r.page) {
-                // It is in the file, under the same stamp: not used again before the transaction ends.
-                self.frozen.push(r.page);
-            }
+        if r.stamp == self.stamp() && self.mine.remove(&r.page).is_some() {
+            self.space.give_back(&self.pager, r.page);
+            return;
+        }
+        if self.is_mine(r.stamp) && self.spilled.remove(&r.page) {
+            // Known to the free space when the transaction ends, as what is dropped of others.
+            self.frozen.push(r.page);
         }
         let birth = self.version_of(r.stamp);
         self.dropped.push(Dead {
@@ -226,6 +245,7 @@ impl Draft {
 
     fn spill(&mut self) -> Result<()> {
         self.has_spilled = true;
+        self.version += 1;
         let mut pages: Vec<_> = self.mine.drain().collect();
         pages.sort_unstable_by_key(|(number, _)| *number);
         // Not durable, and need not be: until a meta slot says otherwise these pages are free.

@@ -84,9 +84,9 @@ impl Draft {
         if self.node(owned).level() + 1 != level {
             return Err(self.pager.corrupt(child.page, Corruption::Kind));
         }
-        if owned != child.page {
-            let child = self.reference(owned);
-            node::set_child(self.bytes_mut(parent), index, child);
+        let reference = self.reference(owned);
+        if reference != child {
+            node::set_child(self.bytes_mut(parent), index, reference);
         }
         Ok(owned)
     }

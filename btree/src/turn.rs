@@ -37,6 +37,11 @@ impl Ledger {
         self.next_version += 1;
         version
     }
+
+    /// A transaction has taken the versions up to `version`.
+    pub(crate) fn pass(&mut self, version: u64) {
+        self.next_version = self.next_version.max(version + 1);
+    }
 }
 
 #[derive(Debug)]

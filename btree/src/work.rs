@@ -356,6 +356,7 @@ impl Work {
 
     pub(crate) fn undo(mut self) -> Writer {
         self.draft.undo();
+        self.ledger.pass(self.draft.version());
         Writer {
             space: self.draft.space,
             ledger: self.ledger,
@@ -365,10 +366,12 @@ impl Work {
     /// Makes its state, which record `lsn` of the log leads to, the last committed one.
     pub(crate) fn publish(mut self, lsn: Lsn, now: Duration) -> Writer {
         let mut ledger = self.ledger;
+        let version = self.draft.version();
+        ledger.pass(version);
         self.draft.publish(&mut ledger.dirty, now);
         let mut space = self.draft.space;
         let pager = &self.draft.pager;
-        let at = (self.draft.version, lsn);
+        let at = (version, lsn);
         let released = Arc::clone(space.released());
         ledger.head = Arc::new(Root::new(at, self.state, pager, &released));
         space.settle(pager);

@@ -147,7 +147,7 @@ impl<'s> WriteTxn<'s> {
         self.next_savepoint += 1;
         self.savepoints.push(serial);
         Ok(Savepoint {
-            transaction: self.work().draft.version,
+            transaction: self.work().draft.first_version(),
             serial,
             saved,
         })
@@ -158,7 +158,7 @@ impl<'s> WriteTxn<'s> {
     /// # Errors
     /// [`Error::NoSavepoint`] if it is not of this transaction, or was taken back itself.
     pub fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
-        let is_mine = savepoint.transaction == self.work().draft.version;
+        let is_mine = savepoint.transaction == self.work().draft.first_version();
         let found = self
             .savepoints
             .iter()
