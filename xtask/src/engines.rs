@@ -4,6 +4,7 @@
 mod bitcask;
 mod btree;
 mod event_store;
+mod log_facts;
 mod lsm;
 mod sstable;
 mod wal;

@@ -1,24 +1,16 @@
-//! Small logs to be damaged, each written by the engine, as its script says. What their bytes say is found
-//! without the engine, by the tables of `wal/FORMAT.md`.
+//! Small logs to be damaged, each written by the engine, as its script says.
 
-use std::ops::Range;
-
-use crashtest::{Held, Outcome, Piece, Root, Setting, Span, Specimen, files};
+use crashtest::{Held, Outcome, Root, Setting, Specimen, files};
 use durable_io::SyncMode;
-use durable_io::codec::Decoder;
 use durable_io::sim::{Damage, SimDisk, World};
 use wal::{Lsn, Wal};
 
 use super::records::key;
+use crate::engines::log_facts::{LogFacts, MarkSlot};
 
 const DIR: &str = "/wal";
 /// Small, so that every byte of a log of some segments can be changed.
 const SEGMENT_SIZE: u64 = 2048;
-
-const SEGMENT_HEADER: usize = 64;
-const GROUP_HEADER: usize = 32;
-const SLOT: usize = 128;
-const SLOTS: [usize; 2] = [0, 4096];
 
 /// How a log was left.
 #[derive(Clone, Copy)]
@@ -38,7 +30,7 @@ const LONG: &str = "append 300, rotate, append 20, append 0+21+16, append 1100, 
     append 20, append 21";
 
 /// Names, scripts and ends: an `append` is of one batch, a record for each length.
-const LOGS: [(&str, &str, End); 9] = [
+const LOGS: [(&str, &str, End); 10] = [
     ("closed", LONG, End::Close),
     ("killed", LONG, End::Kill),
     ("created", "settle", End::Close),
@@ -75,6 +67,12 @@ const LOGS: [(&str, &str, End); 9] = [
         "emptied",
         "append 20, append 30+40, rotate, truncate before 4, settle",
         End::Close,
+    ),
+    // The same, but its groups are still there.
+    (
+        "given up",
+        "append 20, append 30+40, settle, truncate before 4",
+        End::Kill,
     ),
     // The two copies of the mark differ: the machine died after a truncation.
     (
@@ -222,53 +220,26 @@ fn specimen(
     payloads: &[Vec<u8>],
 ) -> Specimen {
     let last = payloads.len() as u64;
-    let (mut pieces, mut used, mut given_up) = (Vec::new(), Vec::new(), Vec::new());
-    let mut slots = Vec::new();
-    let mut lowest = last + 1;
-    for (file, bytes) in files(DIR, &world.keep_unsynced()) {
-        if file == "mark" {
-            slots = self::slots(&bytes);
-            used.extend(SLOTS.map(|at| Span::new(&file, at..at + SLOT)));
-            continue;
-        }
-        used.push(Span::new(&file, 0..SEGMENT_HEADER));
-        // A change between two groups hides what follows, and one of the segment's header all of it.
-        let (mut end, mut dead) = (0, SEGMENT_HEADER);
-        for group in groups(&bytes) {
-            lowest = lowest.min(group.first);
-            used.push(Span::new(&file, group.bytes.clone()));
-            if group.last < low {
-                dead = group.bytes.end.next_multiple_of(8);
-            }
-            pieces.push(Piece {
-                span: Span::new(&file, end..group.bytes.end),
-                header: group.bytes.start..group.bytes.start + GROUP_HEADER,
-                step: group.last,
-                witness: group.witness,
-            });
-            end = group.bytes.end;
-        }
-        given_up.push(Span::new(&file, SEGMENT_HEADER..dead));
-    }
+    let facts = LogFacts::of(files(DIR, &world.keep_unsynced()), low);
     let history = |low| history(low, payloads);
-    let root = |slot: Slot| Root {
-        span: Span::new("mark", slot.at..slot.at + SLOT),
+    let root = |slot: MarkSlot| Root {
+        span: slot.span,
         witness: slot.witness,
         history: history(slot.low),
     };
     // Without a mark nothing says where the log began, and without a group they begin again.
-    let mut rootless = history(lowest);
-    rootless.extend(pieces.is_empty().then(|| Held {
+    let mut rootless = history(facts.first.unwrap_or(last + 1));
+    rootless.extend(facts.pieces.is_empty().then(|| Held {
         step: last,
         contents: [].into(),
         next: key(1),
     }));
-    let roots = slots.into_iter().map(root).collect();
+    let roots = facts.slots.into_iter().map(root).collect();
     Specimen::new(name, DIR, world, earlier, roots)
-        .pieces(pieces)
+        .pieces(facts.pieces)
         .rootless(rootless)
-        .used(used)
-        .given_up(given_up)
+        .used(facts.used)
+        .given_up(facts.given_up)
         .reads_up_to_damage()
 }
 
@@ -287,68 +258,4 @@ fn history(low: u64, payloads: &[Vec<u8>]) -> Vec<Held> {
         }
     };
     (low - 1..=payloads.len() as u64).map(held).collect()
-}
-
-struct Group {
-    bytes: Range<usize>,
-    first: u64,
-    last: u64,
-    /// What its header says was durable.
-    witness: u64,
-}
-
-/// The groups of the segment `bytes`, which is whole.
-fn groups(bytes: &[u8]) -> Vec<Group> {
-    let mut groups = Vec::new();
-    let mut at = SEGMENT_HEADER;
-    while let Some(group) = bytes.get(at..).and_then(|bytes| group(at, bytes)) {
-        at = group.bytes.end.next_multiple_of(8);
-        groups.push(group);
-    }
-    groups
-}
-
-fn group(at: usize, bytes: &[u8]) -> Option<Group> {
-    let mut decoder = Decoder::new(bytes);
-    let _check = decoder.u32()?;
-    let len = decoder.u32()? as usize;
-    let count = u64::from(decoder.u32()?);
-    let _epoch = decoder.u32()?;
-    let first = decoder.u64()?;
-    let witness = decoder.u64()?;
-    (count > 0).then(|| Group {
-        bytes: at..at + GROUP_HEADER + len,
-        first,
-        last: first + count - 1,
-        witness,
-    })
-}
-
-struct Slot {
-    at: usize,
-    sequence: u64,
-    witness: u64,
-    low: u64,
-}
-
-/// The slots of the mark `bytes`, of which at least one was written whole; the newest first.
-fn slots(bytes: &[u8]) -> Vec<Slot> {
-    let slot = |at: usize| {
-        let mut decoder = Decoder::new(bytes.get(at..)?);
-        let _check_and_version = decoder.u64()?;
-        let _log_id = decoder.u64()?;
-        let sequence = decoder.u64()?;
-        let witness = decoder.u64()?;
-        let _low_segment = decoder.u64()?;
-        let low = decoder.u64()?;
-        (sequence > 0).then_some(Slot {
-            at,
-            sequence,
-            witness,
-            low,
-        })
-    };
-    let mut slots: Vec<Slot> = SLOTS.into_iter().filter_map(slot).collect();
-    slots.sort_by_key(|slot| std::cmp::Reverse(slot.sequence));
-    slots
 }

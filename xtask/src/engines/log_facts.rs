@@ -1,0 +1,139 @@
+//! What the bytes of a write-ahead log say, found without the engine, by the tables of `wal/FORMAT.md`.
+
+use std::ops::Range;
+
+use crashtest::{Piece, Span};
+use durable_io::codec::Decoder;
+
+const SEGMENT_HEADER: usize = 64;
+const GROUP_HEADER: usize = 32;
+const SLOT: usize = 128;
+const SLOTS: [usize; 2] = [0, 4096];
+
+/// What a log says. A step of its history is a record's position.
+pub(super) struct LogFacts {
+    /// One for each group.
+    pub(super) pieces: Vec<Piece>,
+    /// The slots of the mark, the newest first.
+    pub(super) slots: Vec<MarkSlot>,
+    /// The first record that is there, retained or not.
+    pub(super) first: Option<u64>,
+    /// What was ever written to.
+    pub(super) used: Vec<Span>,
+    /// What holds no retained record.
+    pub(super) given_up: Vec<Span>,
+}
+
+impl LogFacts {
+    /// Of the log of `files`, by their names and bytes, whose first retained record is `low`.
+    pub(super) fn of(files: Vec<(String, Vec<u8>)>, low: u64) -> Self {
+        let mut facts = Self {
+            pieces: Vec::new(),
+            slots: Vec::new(),
+            first: None,
+            used: Vec::new(),
+            given_up: Vec::new(),
+        };
+        for (file, bytes) in files {
+            if file.ends_with("mark") {
+                facts.slots = slots(&file, &bytes);
+                facts
+                    .used
+                    .extend(SLOTS.map(|at| Span::new(&file, at..at + SLOT)));
+            } else {
+                facts.segment(&file, &bytes, low);
+            }
+        }
+        facts
+    }
+
+    fn segment(&mut self, file: &str, bytes: &[u8], low: u64) {
+        self.used.push(Span::new(file, 0..SEGMENT_HEADER));
+        // A change between two groups hides what follows, and one of the segment's header all of it.
+        let (mut end, mut dead) = (0, SEGMENT_HEADER);
+        for group in groups(bytes) {
+            let first = self.first.unwrap_or(group.first);
+            self.first = Some(first.min(group.first));
+            self.used.push(Span::new(file, group.bytes.clone()));
+            if group.last < low {
+                dead = group.bytes.end.next_multiple_of(8);
+            }
+            self.pieces.push(Piece {
+                span: Span::new(file, end..group.bytes.end),
+                header: group.bytes.start..group.bytes.start + GROUP_HEADER,
+                step: group.last,
+                witness: group.witness,
+            });
+            end = group.bytes.end;
+        }
+        self.given_up.push(Span::new(file, SEGMENT_HEADER..dead));
+    }
+}
+
+struct Group {
+    bytes: Range<usize>,
+    first: u64,
+    last: u64,
+    /// What its header says was durable.
+    witness: u64,
+}
+
+/// The groups of the segment `bytes`, which is whole.
+fn groups(bytes: &[u8]) -> Vec<Group> {
+    let mut groups = Vec::new();
+    let mut at = SEGMENT_HEADER;
+    while let Some(group) = bytes.get(at..).and_then(|bytes| group(at, bytes)) {
+        at = group.bytes.end.next_multiple_of(8);
+        groups.push(group);
+    }
+    groups
+}
+
+fn group(at: usize, bytes: &[u8]) -> Option<Group> {
+    let mut decoder = Decoder::new(bytes);
+    let _check = decoder.u32()?;
+    let len = decoder.u32()? as usize;
+    let count = u64::from(decoder.u32()?);
+    let _epoch = decoder.u32()?;
+    let first = decoder.u64()?;
+    let witness = decoder.u64()?;
+    (count > 0).then(|| Group {
+        bytes: at..at + GROUP_HEADER + len,
+        first,
+        last: first + count - 1,
+        witness,
+    })
+}
+
+/// One of the two slots of a mark.
+pub(super) struct MarkSlot {
+    pub(super) span: Span,
+    sequence: u64,
+    /// The last record that it says was durable.
+    pub(super) witness: u64,
+    /// The first retained record.
+    pub(super) low: u64,
+}
+
+/// The slots of the mark `bytes`, which is the file `file`, of which at least one was written whole; the newest
+/// first.
+fn slots(file: &str, bytes: &[u8]) -> Vec<MarkSlot> {
+    let slot = |at: usize| {
+        let mut decoder = Decoder::new(bytes.get(at..)?);
+        let _check_and_version = decoder.u64()?;
+        let _log_id = decoder.u64()?;
+        let sequence = decoder.u64()?;
+        let witness = decoder.u64()?;
+        let _low_segment = decoder.u64()?;
+        let low = decoder.u64()?;
+        (sequence > 0).then(|| MarkSlot {
+            span: Span::new(file, at..at + SLOT),
+            sequence,
+            witness,
+            low,
+        })
+    };
+    let mut slots: Vec<_> = SLOTS.into_iter().filter_map(slot).collect();
+    slots.sort_by_key(|slot| std::cmp::Reverse(slot.sequence));
+    slots
+}
