@@ -24,6 +24,8 @@ pub struct Trial<S: Subject<Op: 'static>> {
     /// The longest sequences of the short run and of the full one.
     lengths: Option<[usize; 2]>,
     unit: usize,
+    /// In the short run.
+    states_per_point: Option<u64>,
     process_deaths: bool,
     /// The longest sequences without a barrier, and whether recoveries are cut off, too.
     removal: Option<(usize, bool)>,
@@ -40,6 +42,7 @@ impl<S: Subject<Op: 'static>> Trial<S> {
             subject,
             lengths: None,
             unit: 512,
+            states_per_point: None,
             process_deaths: true,
             removal: None,
             soaks: false,
@@ -59,6 +62,13 @@ impl<S: Subject<Op: 'static>> Trial<S> {
     #[must_use]
     pub const fn unit(mut self, unit: usize) -> Self {
         self.unit = unit;
+        self
+    }
+
+    /// In the short run, an instant with more crash states than `states` is sampled, and counted so.
+    #[must_use]
+    pub const fn sampled_above(mut self, states: u64) -> Self {
+        self.states_per_point = Some(states);
         self
     }
 
@@ -183,10 +193,13 @@ impl<S: Subject<Op: 'static>> Judged for Trial<S> {
             return Ok(());
         }
         let length = if context.full { full } else { short };
+        let whole = sim::bound(length);
+        let sampled = self.states_per_point.filter(|_| !context.full);
         let bound = Bound {
             unit: self.unit,
             process_deaths: self.process_deaths,
-            ..sim::bound(length)
+            states_per_point: sampled.unwrap_or(whole.states_per_point),
+            ..whole
         };
         let explored = sim::explore(context, self.name, &self.subject, &bound, sim)?;
         if let Some((longest, nested)) = self.removal {

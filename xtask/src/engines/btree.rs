@@ -6,11 +6,7 @@ mod subject;
 use btree::{Btree, Corruption, Error, Options};
 use crashtest::{
     AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Refusal, Setting, Specimen, Store,
-    Trial,
 };
-use durable_io::SyncMode;
-
-use subject::{Alphabet, BATCH, BtreeSubject, FAULTED};
 
 pub(crate) const BTREE: BtreeEngine = BtreeEngine;
 
@@ -39,9 +35,7 @@ impl Engine for BtreeEngine {
             .reserve(setting.reserve.max(16 << 9))
             .background(setting.background)
             .disk(setting.disk.clone());
-        Ok(Box::new(Opened {
-            store: options.open(&setting.dir)?,
-        }))
+        Ok(Box::new(Opened(options.open(&setting.dir)?)))
     }
 
     fn damage(&self, error: &Refusal) -> Option<Place> {
@@ -64,56 +58,11 @@ impl Engine for BtreeEngine {
     }
 
     fn trials(&self) -> Vec<AnyTrial> {
-        let store = |sync, alphabet| BtreeSubject { sync, alphabet };
-        let (always, manual) = (SyncMode::Always, SyncMode::Manual);
-        // A checkpoint has many pages pending at once. At 512 bytes each is kept or lost alone; that is
-        // very many states, and so the longer sequences tear at 4096.
-        let barriers = |name, sync| {
-            let trial = Trial::new(name, store(sync, Alphabet::Barriers));
-            trial.unit(4096).lengths(1, 2).without_process_deaths()
-        };
-        let data = |name, sync| {
-            let trial = Trial::new(name, store(sync, Alphabet::Data));
-            trial.unit(4096).lengths(0, 2).without_process_deaths()
-        };
-        vec![
-            barriers("btree barriers", always).boxed(),
-            barriers("btree manual barriers", manual).boxed(),
-            data("btree always", always)
-                .soaks()
-                .faulted(FAULTED)
-                .boxed(),
-            data("btree batch", BATCH).soaks().boxed(),
-            data("btree manual", manual).soaks().boxed(),
-            Trial::new("btree tables", store(always, Alphabet::Tables))
-                .unit(4096)
-                .lengths(0, 2)
-                .without_process_deaths()
-                .soaks()
-                .boxed(),
-            // Each death of a process leaves very many moments at which power can be lost.
-            Trial::new("btree slots", store(always, Alphabet::Slots))
-                .unit(4096)
-                .lengths(1, 3)
-                .boxed(),
-            barriers("btree without barriers", always)
-                .shallow_removal(1)
-                .only_with_full()
-                .boxed(),
-            Trial::new(
-                "btree slots without barriers",
-                store(always, Alphabet::Slots),
-            )
-            .unit(4096)
-            .lengths(1, 1)
-            .shallow_removal(1)
-            .only_with_full()
-            .boxed(),
-        ]
+        subject::trials::all()
     }
 
     fn specimens(&self) -> Outcome<Vec<Specimen>> {
-        Ok(specimens::all()?)
+        specimens::all()
     }
 
     fn killing(&self) -> Option<Killing> {
@@ -130,9 +79,7 @@ impl Engine for BtreeEngine {
     }
 }
 
-struct Opened {
-    store: Btree,
-}
+struct Opened(Btree);
 
 /// Everything in the table, forwards and backwards; nothing if there is none.
 fn contents(store: &Btree) -> Result<Contents, Error> {
@@ -149,7 +96,7 @@ fn contents(store: &Btree) -> Result<Contents, Error> {
 
 impl Opened {
     fn check(&self, contents: &Contents) -> Outcome<()> {
-        let read = self.store.begin_read();
+        let read = self.0.begin_read();
         let Ok(table) = read.table(TABLE) else {
             return Ok(());
         };
@@ -175,7 +122,7 @@ impl Opened {
 
 impl Store for Opened {
     fn apply(&self, changes: &[Change]) -> Outcome<()> {
-        let mut write = self.store.begin_write()?;
+        let mut write = self.0.begin_write()?;
         let mut table = write.create_table(TABLE)?;
         for (key, value) in changes {
             match value {
@@ -188,21 +135,21 @@ impl Store for Opened {
 
     fn dump(&self) -> Outcome<Contents> {
         // Whoever writes beside this is seen by both or by none.
-        let contents = contents(&self.store)?;
+        let contents = contents(&self.0)?;
         self.check(&contents)?;
         Ok(contents)
     }
 
     fn salvage(&self) -> (Contents, Vec<Box<Refusal>>) {
         let (mut contents, mut errors) = (Contents::new(), Vec::<Box<Refusal>>::new());
-        let read = self.store.begin_read();
+        let read = self.0.begin_read();
         let table = match read.table(TABLE) {
             Ok(table) => table,
             Err(Error::NoTable { .. }) => return (contents, errors),
             Err(error) => return (contents, vec![error.into()]),
         };
         // A range ends at the first damage; single reads go around it.
-        for key in specimens::keys() {
+        for key in specimens::KEYS.map(|key| key.as_bytes().to_vec()) {
             match table.get(&key) {
                 Ok(Some(value)) => drop(contents.insert(key, value.into_vec())),
                 Ok(None) => {}
@@ -219,7 +166,7 @@ impl Store for Opened {
     }
 
     fn verify(&self) -> Outcome<Vec<Box<Refusal>>> {
-        match self.store.verify() {
+        match self.0.verify() {
             Ok(_) => Ok(Vec::new()),
             Err(error) if BTREE.damage(&error).is_some() => Ok(vec![error.into()]),
             Err(error) => Err(error.into()),
@@ -227,22 +174,22 @@ impl Store for Opened {
     }
 
     fn sync(&self) -> Outcome<()> {
-        Ok(self.store.sync()?)
+        Ok(self.0.sync()?)
     }
 
     fn unsynced(&self) -> u64 {
-        self.store.stats().unsynced_commits
+        self.0.stats().unsynced_commits
     }
 
     fn maintain(&self) -> Outcome<bool> {
-        Ok(self.store.run_background()?)
+        Ok(self.0.run_background()?)
     }
 
     fn chore(&self, _chore: &str, _drawn: u64) -> Outcome<()> {
-        Ok(self.store.checkpoint()?)
+        Ok(self.0.checkpoint()?)
     }
 
     fn close(self: Box<Self>) -> Outcome<()> {
-        Ok(self.store.close()?)
+        Ok(self.0.close()?)
     }
 }

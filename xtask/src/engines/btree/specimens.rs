@@ -1,120 +1,104 @@
-//! Small stores to be damaged.
+//! Small stores to be damaged. What is true of each is found without the engine, by its bytes and the tables of
+//! `btree/FORMAT.md`.
 
-use btree::{Background, Btree, Options, SyncMode};
-use crashtest::{Contents, Held, Root, Span, Specimen, files};
-use durable_io::sim::{SimDisk, World};
+use crashtest::{Held, Outcome, Piece, Root, Span, Specimen, Written, files, write};
+use durable_io::SyncMode;
+use durable_io::codec::Decoder;
 
-use super::TABLE;
+use crate::engines::log_facts::LogFacts;
 
 const DIR: &str = "/btree";
-const KEYS: usize = 8;
 
 /// So many zeros in a row were never written to, or are the same everywhere.
 const RUN: usize = 16;
 
-/// A meta slot: its bytes in the page file.
+/// The first meta slot: its bytes in the page file, and where it names the last record that the trees hold.
 const SLOT: std::ops::Range<usize> = 0..1024;
+const AT_LSN: usize = 32;
+
+/// Several leaves, a value that has pages of its own, a checkpoint, and older pages.
+const FILL: &str = "put - 60, put key-1 60, put key-2 60, put key-3 60, put key-4 60, put key-5 60, put key-6 60, \
+    put key-3 700, checkpoint, delete key-5, put key-6 0";
 
 /// Every key that a specimen has or had.
-pub(super) fn keys() -> impl Iterator<Item = Vec<u8>> {
-    (0..KEYS).map(key)
+pub(super) const KEYS: [&str; 8] = [
+    "", "key-1", "key-2", "key-3", "key-4", "key-5", "key-6", "probe",
+];
+
+/// The stores that are damaged.
+pub(super) fn all() -> Outcome<Vec<Specimen>> {
+    let closed = format!("{FILL}, close");
+    let killed = format!("{FILL}, checkpoint, put key-1 30, batch key-2 90 key-4, put - 20");
+    let stores = [
+        ("closed", closed.as_str()),
+        ("killed", &killed),
+        // Everything is in the log alone.
+        (
+            "without a checkpoint",
+            "put key-1 40, put key-2 40, delete key-1",
+        ),
+        ("created", ""),
+    ];
+    let stores = stores.into_iter().map(|(name, script)| {
+        let written = write(&super::BTREE, DIR, SyncMode::Always, script)?;
+        Ok(specimen(name, written))
+    });
+    stores.collect()
 }
 
-fn key(nth: usize) -> Vec<u8> {
-    match nth {
-        0 => Vec::new(),
-        nth => format!("key {nth:02}").into_bytes(),
-    }
-}
-
-/// A store that is being written.
-struct Scribe {
-    disk: SimDisk,
-    store: Btree,
-    now: Contents,
-    earlier: Vec<World>,
-}
-
-impl Scribe {
-    fn new() -> btree::Result<Self> {
-        let disk = SimDisk::new();
-        let store = Options::new()
-            .sync(SyncMode::Always)
-            .page_size(512)
-            .log_segment_size(2048)
-            // Each commit is a checkpoint: what stands in the log is the log's own to judge.
-            .large_transaction(1)
-            .growth(4 << 9)
-            .reserve(0)
-            .background(Background::Inline)
-            .disk(disk.disk())
-            .open(DIR)?;
-        Ok(Self {
-            disk,
-            store,
-            now: Contents::new(),
-            earlier: Vec::new(),
-        })
-    }
-
-    fn put(&mut self, nth: usize, len: usize) -> btree::Result<()> {
-        let value = vec![u8::try_from(nth).expect("few keys"); len];
-        let mut write = self.store.begin_write()?;
-        write.create_table(TABLE)?.put(&key(nth), &value)?;
-        write.commit()?;
-        self.now.insert(key(nth), value);
-        self.earlier.push(self.disk.world());
-        Ok(())
-    }
-
-    fn delete(&mut self, nth: usize) -> btree::Result<()> {
-        let mut write = self.store.begin_write()?;
-        write.create_table(TABLE)?.delete(&key(nth))?;
-        write.commit()?;
-        self.now.remove(&key(nth));
-        self.earlier.push(self.disk.world());
-        Ok(())
-    }
-
-    fn checkpoint(&mut self) -> btree::Result<()> {
-        self.store.checkpoint()?;
-        self.earlier.push(self.disk.world());
-        Ok(())
-    }
-
-    fn end(self, name: &'static str) -> btree::Result<Specimen> {
-        self.store.close()?;
-        let root = Root {
-            span: Span::new("pages", SLOT),
-            witness: 1,
-            history: vec![Held::new(1, self.now)],
-        };
-        let world = self.disk.world();
-        let files = files(DIR, &world).into_iter();
-        let used = files
-            .flat_map(|(name, bytes)| used(&name, &bytes))
-            .collect();
-        Ok(Specimen::new(name, DIR, &world, self.earlier, vec![root]).used(used))
-    }
+/// The store that was `written`.
+fn specimen(name: &'static str, written: Written) -> Specimen {
+    let Written {
+        world,
+        earlier,
+        history,
+    } = written;
+    let files = files(DIR, &world);
+    let (log, pages): (Vec<_>, Vec<_>) = files.into_iter().partition(|(name, _)| name != "pages");
+    let checkpointed = pages
+        .first()
+        .and_then(|(_, bytes)| Decoder::new(bytes.get(AT_LSN..)?).u64());
+    let checkpointed = checkpointed.expect("a store has a page file with a slot");
+    let facts = LogFacts::of(log, checkpointed + 1);
+    // Behind the checkpoint each operation is one record.
+    let (last, steps) = (
+        facts.pieces.last().map_or(checkpointed, |last| last.step),
+        history.len() as u64 - 1,
+    );
+    let step = |lsn: u64| (steps + lsn).saturating_sub(last);
+    let held = history.into_iter().zip(0..);
+    let held = held.map(|(held, step)| Held::new(step, held));
+    let held: Vec<_> = held
+        .filter(|held| held.step >= step(checkpointed))
+        .collect();
+    let root = |span, witness| Root {
+        span,
+        witness: step(witness),
+        history: held.clone(),
+    };
+    let mut roots: Vec<_> = facts
+        .slots
+        .into_iter()
+        .map(|slot| root(slot.span, slot.witness))
+        .collect();
+    roots.push(root(Span::new("pages", SLOT), checkpointed));
+    let pieces = facts.pieces.into_iter().map(|piece| Piece {
+        step: step(piece.step),
+        witness: step(piece.witness),
+        ..piece
+    });
+    let mut used = facts.used;
+    used.extend(pages.iter().flat_map(|(name, bytes)| not_zero(name, bytes)));
+    Specimen::new(name, DIR, &world, earlier, roots)
+        .pieces(pieces.collect())
+        .used(used)
+        .given_up(facts.given_up)
 }
 
 /// The bytes of file `name` that hold something: all but long runs of zeros.
-fn used(name: &str, bytes: &[u8]) -> Vec<Span> {
+fn not_zero(name: &str, bytes: &[u8]) -> Vec<Span> {
     let runs = bytes.chunks(RUN).enumerate();
     let runs = runs.filter(|(_, run)| run.iter().any(|&byte| byte != 0));
     let span = |(nth, run): (usize, &[u8])| Span::new(name, nth * RUN..nth * RUN + run.len());
     runs.map(span).collect()
-}
-
-/// The stores that are damaged.
-pub(super) fn all() -> btree::Result<Vec<Specimen>> {
-    let mut closed = Scribe::new()?;
-    for nth in 0..KEYS {
-        closed.put(nth, 60)?;
-    }
-    closed.put(3, 700)?;
-    closed.checkpoint()?;
-    closed.delete(5)?;
-    closed.put(6, 0)?;
-    Ok(vec![closed.end("closed")?, Scribe::new()?.end("created")?])
 }

@@ -1,19 +1,24 @@
-//! The store in each `SyncMode`: its alphabets, their starting states and their model.
+//! The store in each `SyncMode`: its alphabets and their starting states.
 
-use std::collections::BTreeMap;
+mod state;
+mod transaction;
+pub(super) mod trials;
+
 use std::time::Duration;
 
-use btree::{Btree, Durability, Options, ReadTxn, TableMut, WriteTxn};
+use btree::{Btree, Durability, Options, ReadTxn};
 use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
 
-use crashtest::content::{identify, payload};
+use state::{State, state_of, state_of_write};
+use transaction::transaction;
 
-const DIR: &str = "/btree";
+/// Two directories that opening has to make: no other opening syncs the name of the upper one.
+const DIR: &str = "/stores/btree";
 
 /// What a `Batch` store under test is opened with: the second unsynced commit syncs, and so does the
 /// next background step after a single one, whose interval is over at once.
-pub(crate) const BATCH: SyncMode = SyncMode::Batch {
+const BATCH: SyncMode = SyncMode::Batch {
     writes: 2,
     interval: Duration::ZERO,
 };
@@ -35,6 +40,8 @@ pub(crate) enum Alphabet {
     Barriers,
     /// The steps of a checkpoint: what a death of the process leaves between the two meta slots.
     Slots,
+    /// Next to nothing, so that every sector of a checkpoint can be kept or lost alone.
+    Sectors,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +82,7 @@ pub(crate) enum Op {
 }
 
 /// Everything once: the run that faults are injected into.
-pub(crate) const FAULTED: &[Op] = &[
+const FAULTED: &[Op] = &[
     Op::Put,
     Op::Split,
     Op::Background,
@@ -95,12 +102,6 @@ pub(crate) const FAULTED: &[Op] = &[
     Op::Sync,
 ];
 
-/// What a user sees: for each table and key, the operation that wrote the value, and its index in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct State {
-    tables: BTreeMap<String, BTreeMap<String, (u64, usize)>>,
-}
-
 pub(crate) struct Store {
     disk: Disk,
     subject: BtreeSubject,
@@ -108,13 +109,6 @@ pub(crate) struct Store {
     reader: Option<(ReadTxn, State)>,
     open: Option<Btree>,
 }
-
-const FIRST: &str = "first";
-const SECOND: &str = "second";
-const RENAMED: &str = "renamed";
-/// Entries of [`Op::Split`]: more than a leaf holds.
-const MANY: usize = 5;
-const MANY_SIZE: usize = 64;
 
 fn options(mode: SyncMode, disk: &Disk) -> Options {
     Options::new()
@@ -128,10 +122,6 @@ fn options(mode: SyncMode, disk: &Disk) -> Options {
         .reserve(16 << 9)
         .background(Background::Inline)
         .disk(disk.clone())
-}
-
-fn many(index: usize) -> String {
-    format!("many{index:02}")
 }
 
 impl Store {
@@ -187,121 +177,6 @@ fn is_idle(op: Op) -> bool {
     matches!(op, Op::Background | Op::Reader)
 }
 
-/// Everything that a reader sees.
-fn state_of(reader: &ReadTxn) -> Outcome<State> {
-    let mut state = State::default();
-    for name in reader.tables()? {
-        let table = reader.table(&name)?;
-        let mut entries = BTreeMap::new();
-        for entry in table.range(..) {
-            let (key, value) = entry?;
-            let Some(written) = identify(&value) else {
-                return Err(format!("key {key:?} has a value that nobody wrote").into());
-            };
-            if table.get(&key)?.as_deref() != Some(&*value) {
-                return Err(format!("key {key:?} has two values").into());
-            }
-            entries.insert(String::from_utf8(key)?, written);
-        }
-        let mut backwards: Vec<_> = table.range(..).rev().collect::<Result<_, _>>()?;
-        backwards.reverse();
-        let keys = backwards.iter().map(|(key, _)| key.as_slice());
-        if !keys.eq(entries.keys().map(String::as_bytes)) || table.len() != entries.len() as u64 {
-            return Err(format!("table {name} is not the same backwards, or counted").into());
-        }
-        state.tables.insert(name, entries);
-    }
-    Ok(state)
-}
-
-/// What operation `op` puts: tables, keys and the lengths of their values.
-fn puts(op: Op) -> Vec<(&'static str, String, usize)> {
-    let one = |key: &str, len| vec![(FIRST, key.to_owned(), len)];
-    match op {
-        Op::Put => one("a", 20),
-        Op::PutLarge => one("large", 520),
-        Op::Split => (0..MANY).map(|i| (FIRST, many(i), MANY_SIZE)).collect(),
-        Op::Large => (0..7).map(|i| (FIRST, many(2 * i), 96)).collect(),
-        Op::TwoTables => vec![
-            (FIRST, "both".to_owned(), 24),
-            (SECOND, "both".to_owned(), 25),
-        ],
-        Op::Savepoint => one("saved", 30),
-        Op::Buffered => one("b", 21),
-        Op::Fill => (0..80)
-            .map(|i| (FIRST, format!("fill{i:03}"), 90))
-            .collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// The keys of the first table that it deletes.
-fn deletes(op: Op) -> Vec<String> {
-    match op {
-        Op::Merge => (0..MANY).filter(|i| i % 3 != 0).map(many).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn rename(name: &str) -> &'static str {
-    if name == FIRST { RENAMED } else { FIRST }
-}
-
-/// The first table has one of two names.
-fn first_name(write: &mut WriteTxn<'_>) -> Outcome<&'static str> {
-    let is_renamed = write.tables()?.iter().any(|name| name == RENAMED);
-    Ok(if is_renamed { RENAMED } else { FIRST })
-}
-
-fn put(write: &mut WriteTxn<'_>, op: Op, n: u64) -> Outcome<()> {
-    let first = first_name(write)?;
-    for (index, (table, key, len)) in puts(op).into_iter().enumerate() {
-        let table = if table == FIRST { first } else { table };
-        let mut table: TableMut<'_> = write.create_table(table)?;
-        table.put(key.as_bytes(), &payload(n, index, len))?;
-    }
-    let deleted = deletes(op);
-    if !deleted.is_empty() {
-        let mut table = write.create_table(first)?;
-        for key in deleted {
-            table.delete(key.as_bytes())?;
-        }
-    }
-    Ok(())
-}
-
-fn transaction(write: &mut WriteTxn<'_>, op: Op, n: u64) -> Outcome<()> {
-    match op {
-        Op::Savepoint => {
-            put(write, op, n)?;
-            let savepoint = write.savepoint()?;
-            let first = first_name(write)?;
-            let mut table = write.table(first)?;
-            table.put(b"saved", &payload(n, 7, 40))?;
-            table.put(b"unsaved", &payload(n, 8, 400))?;
-            table.delete_range(..&b"many"[..])?;
-            write.rollback_to(&savepoint)?;
-        }
-        Op::DropTable => {
-            if !write.drop_table(SECOND)? {
-                write.create_table(SECOND)?;
-            }
-        }
-        Op::Rename => {
-            let first = first_name(write)?;
-            write.create_table(first)?;
-            write.rename_table(first, rename(first))?;
-        }
-        Op::DeleteRange => {
-            let first = first_name(write)?;
-            let mut table = write.create_table(first)?;
-            table.delete_range(many(1).as_bytes()..=many(8).as_bytes())?;
-        }
-        _ => put(write, op, n)?,
-    }
-    Ok(())
-}
-
 impl Subject for BtreeSubject {
     type Op = Op;
     type State = State;
@@ -310,6 +185,7 @@ impl Subject for BtreeSubject {
     fn operations(&self) -> Vec<Op> {
         let mut ops = match self.alphabet {
             Alphabet::Slots => return vec![Op::Background],
+            Alphabet::Sectors => return vec![Op::Put, Op::Checkpoint],
             Alphabet::Barriers => {
                 return vec![Op::Put, Op::Buffered, Op::Large, Op::Checkpoint];
             }
@@ -350,6 +226,7 @@ impl Subject for BtreeSubject {
         let log = || vec![Do(Op::Split), Do(Op::TwoTables), Do(Op::Split)];
         let half = || [log(), vec![Do(Op::Background)]].concat();
         match self.alphabet {
+            Alphabet::Sectors => Vec::new(),
             Alphabet::Slots => vec![Start {
                 name: "pages are written, the slots are not",
                 script: [half(), vec![Do(Op::Background)]].concat(),
@@ -459,39 +336,11 @@ impl Subject for BtreeSubject {
     }
 
     fn model(&self, before: &State, op: &Op, n: u64) -> State {
-        let mut after = before.clone();
-        let tables = &mut after.tables;
-        let is_renamed = tables.contains_key(RENAMED);
-        let first = if is_renamed { RENAMED } else { FIRST };
-        for (index, (table, key, _)) in puts(*op).into_iter().enumerate() {
-            let table = if table == FIRST { first } else { table };
-            let table = tables.entry(table.to_owned()).or_default();
-            table.insert(key, (n, index));
-        }
-        match op {
-            Op::Merge => {
-                let table = tables.entry(first.to_owned()).or_default();
-                for key in deletes(*op) {
-                    table.remove(&key);
-                }
-            }
-            Op::DeleteRange => {
-                let table = tables.entry(first.to_owned()).or_default();
-                table.retain(|key, _| !(many(1)..=many(8)).contains(key));
-            }
-            Op::DropTable if tables.remove(SECOND).is_some() => {}
-            Op::DropTable => drop(tables.insert(SECOND.to_owned(), BTreeMap::new())),
-            Op::Rename => {
-                let table = tables.remove(first).unwrap_or_default();
-                tables.insert(rename(first).to_owned(), table);
-            }
-            _ => {}
-        }
-        after
+        state::after(before, *op, n)
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
-        if self.alphabet == Alphabet::Slots {
+        if matches!(self.alphabet, Alphabet::Slots | Alphabet::Sectors) {
             // Of each of these, every moment is one at which power is lost.
             return vec![Op::Put];
         }
@@ -519,22 +368,4 @@ impl Subject for BtreeSubject {
         }
         .to_owned()
     }
-}
-
-/// Everything that a write transaction sees.
-fn state_of_write(write: &mut WriteTxn<'_>) -> Outcome<State> {
-    let mut state = State::default();
-    for name in write.tables()? {
-        let table = write.table(&name)?;
-        let mut entries = BTreeMap::new();
-        for entry in table.range(..) {
-            let (key, value) = entry?;
-            let Some(written) = identify(&value) else {
-                return Err(format!("key {key:?} has a value that nobody wrote").into());
-            };
-            entries.insert(String::from_utf8(key)?, written);
-        }
-        state.tables.insert(name, entries);
-    }
-    Ok(state)
 }
