@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use durable_io::engine::{InvalidOption, NoThread, Poisoned, UnsupportedVersion};
+use durable_io::engine::{InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion};
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -77,6 +77,9 @@ pub enum Error {
     /// The system refused a thread for the background work. The store was not opened.
     #[error(transparent)]
     NoThread(#[from] NoThread),
+    /// The text of a [`dump`](crate::dump()) could not be written.
+    #[error(transparent)]
+    Output(#[from] NoOutput),
 }
 
 impl Error {

@@ -12,7 +12,7 @@ use crate::pager::Pager;
 use crate::space::{Purpose, Space};
 
 /// Bytes of a run: its first page and how many.
-const RUN: usize = 8;
+pub(crate) const RUN: usize = 8;
 
 /// A list that is about to be written.
 #[derive(Debug)]

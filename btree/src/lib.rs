@@ -61,7 +61,8 @@
 //! # Limits
 //!
 //! One writer at a time. Keys and table names: [`max_key_size`], 2008 bytes with the default page size.
-//! Values: [`MAX_VALUE_SIZE`]. A transaction is as large as the disk allows. One process at a time.
+//! Values: [`MAX_VALUE_SIZE`]. A transaction is as large as the disk allows. One process at a time, or several that only read:
+//! [`Options::open_read_only`].
 //!
 //! # Threads
 //!
@@ -80,6 +81,7 @@ mod btree;
 mod catalog;
 mod checkpoint;
 mod draft;
+mod dump;
 mod edit;
 mod error;
 mod free_list;
@@ -95,6 +97,7 @@ mod page;
 mod page_table;
 mod pager;
 mod range;
+mod read_only;
 mod read_txn;
 mod record;
 mod recover;
@@ -113,7 +116,10 @@ mod write_txn;
 pub mod format {}
 
 pub use btree::Btree;
-pub use durable_io::engine::{InvalidOption, NoThread, Poisoned, Trouble, UnsupportedVersion};
+pub use dump::{Detail, dump};
+pub use durable_io::engine::{
+    InvalidOption, NoOutput, NoThread, Poisoned, Trouble, UnsupportedVersion,
+};
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Result};
 pub use limits::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, MAX_VALUE_SIZE, MIN_PAGE_SIZE, max_key_size};

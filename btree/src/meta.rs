@@ -25,6 +25,9 @@ const MAGIC: u64 = u64::from_le_bytes(*b"btree\r\n\x1a");
 pub(crate) const VERSION: u32 = 1;
 const AT_CHECKSUM: usize = SLOT_SIZE - 4;
 
+/// The generation of a store without a checkpoint.
+pub(crate) const FIRST_GENERATION: u64 = 1;
+
 /// What a slot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
@@ -53,7 +56,7 @@ impl Slot {
         Self {
             page_size,
             store_id,
-            generation: 1,
+            generation: FIRST_GENERATION,
             lsn: Lsn(0),
             state: State::default(),
             end: first_page(page_size),

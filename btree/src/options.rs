@@ -165,7 +165,7 @@ impl Options {
         Btree::start(store, background, recovery)
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         self.sync.validate()?;
         if let Some(value) = self.page_size.filter(|&size| !is_page_size(size)) {
             const _: () = assert!(MIN_PAGE_SIZE == 512 && MAX_PAGE_SIZE == 32768);

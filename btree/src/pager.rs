@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use durable_io::File;
 use durable_io::checksum::{Place, checksum_at};
+use durable_io::engine::StoreDir;
 
 use crate::error::{Corruption, Error, Result};
 use crate::health::Health;
@@ -32,6 +33,8 @@ pub(crate) struct Pager {
     resident: AtomicUsize,
     capacity: usize,
     pub(crate) reads: AtomicU64,
+    /// Of a store that is only read: as long as anybody can.
+    lock: Option<StoreDir>,
 }
 
 impl Pager {
@@ -46,7 +49,13 @@ impl Pager {
             resident: AtomicUsize::new(0),
             capacity,
             reads: AtomicU64::new(0),
+            lock: None,
         }
+    }
+
+    /// Keeps `lock` as long as anybody can read a page.
+    pub(crate) fn hold(&mut self, lock: StoreDir) {
+        self.lock = Some(lock);
     }
 
     pub(crate) fn offset(&self, page: u32) -> u64 {

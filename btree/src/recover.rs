@@ -1,7 +1,9 @@
 //! Opening: the newest meta slot, and the records of the log behind it.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use durable_io::engine::open_store;
 use durable_io::{Dir, File, SyncMode, replace_file_with};
@@ -31,10 +33,7 @@ pub(crate) fn recover(options: Options, path: &Path) -> Result<(Store, Recovery)
     let file = open_pages(&options, dir.dir(), &mut recovery)?;
     let (slot, are_equal) = meta::read(&file)?;
     check_page_size(&options, &slot)?;
-    let backed = file.len()? / u64::from(slot.page_size);
-    if backed < slot.end.into() && slot.end > first_page(slot.page_size) {
-        return Err(Error::corrupt(file.path(), 0, Corruption::Length));
-    }
+    let backed = backed_pages(&file, &slot)?;
     let log = open_log(&options, path)?;
     let log_path = path.join(names::LOG);
     check_log(&slot, &log, &log_path)?;
@@ -43,14 +42,19 @@ pub(crate) fn recover(options: Options, path: &Path) -> Result<(Store, Recovery)
 
     let clean = options.clean_pages(slot.page_size);
     let pager = Arc::new(Pager::new(file, slot.page_size, slot.store_id, clean));
-    let backed = u32::try_from(backed).unwrap_or(u32::MAX);
-    let (root, writer) = writer_of(&options, &pager, &slot, backed)?;
+    let (root, mut writer) = writer_of(&options, &pager, &slot, backed)?;
+    writer.space.make_reserve(&pager)?;
     let settings = options.settings(slot.page_size);
     let checkpoints = Checkpoints::new(slot, root);
     let memory = settings.dirty_pages / 2;
-    let replayed = replay(&options, (&log, &log_path), &slot, writer, memory)?;
-    recovery.replayed_records = replayed.records;
-    recovery.replayed_bytes = replayed.bytes;
+    let writer = replay(
+        &options,
+        &log,
+        (&slot, &log_path),
+        writer,
+        memory,
+        &mut recovery,
+    )?;
     if log.bounds().start <= slot.lsn {
         // The slots are durable: what they hold is not needed in the log.
         log.truncate_before(slot.lsn.next())?;
@@ -60,11 +64,11 @@ pub(crate) fn recover(options: Options, path: &Path) -> Result<(Store, Recovery)
         settings,
         pager,
         log,
-        writer: replayed.writer,
+        writer,
         checkpoints,
         dir,
     });
-    crate::store::add(&store.counters.logged, replayed.bytes);
+    crate::store::add(&store.counters.logged, recovery.replayed_bytes);
     Ok((store, recovery))
 }
 
@@ -98,7 +102,18 @@ fn open_pages(options: &Options, dir: &Dir, recovery: &mut Recovery) -> Result<F
     Ok(dir.open(names::PAGES)?)
 }
 
-fn check_page_size(options: &Options, slot: &Slot) -> Result<()> {
+/// How many pages the file has room for: all that were ever used.
+pub(crate) fn backed_pages(file: &File, slot: &Slot) -> Result<u32> {
+    let pages = file.len()? / u64::from(slot.page_size);
+    if pages < slot.end.into() && slot.end > first_page(slot.page_size) {
+        return Err(Error::corrupt(file.path(), 0, Corruption::Length));
+    }
+    // What lies behind the last number is never used.
+    let pages = pages.min(u32::MAX.into());
+    Ok(u32::try_from(pages).expect("it was just bounded"))
+}
+
+pub(crate) fn check_page_size(options: &Options, slot: &Slot) -> Result<()> {
     match options.page_size {
         Some(size) if size != slot.page_size => Err(refuse_page_size(
             size,
@@ -135,29 +150,40 @@ fn open_log(options: &Options, path: &Path) -> Result<Wal> {
 /// Whether the log belongs to the slot: it begins at most behind the slot's record and ends at least
 /// there, all of it is of this store, and none of it was written when newer slots were durable.
 fn check_log(slot: &Slot, log: &Wal, path: &Path) -> Result<()> {
-    let bounds = log.bounds();
-    let corrupt = |reason| Error::corrupt(path, 0, reason);
-    if !(bounds.start..=bounds.end).contains(&slot.lsn.next()) {
-        return Err(corrupt(Corruption::LogRange {
-            first: bounds.start.0,
-            last: bounds.end.previous().0,
-            mark: slot.lsn.0,
-        }));
-    }
+    check_range(slot, log.bounds(), path)?;
     for record in log.records(slot.lsn.next()) {
-        let record = record?;
-        let record = Record::decode(&record.payload).ok_or_else(|| corrupt(Corruption::Record))?;
-        if record.store_id != slot.store_id {
-            return Err(corrupt(Corruption::ForeignLog));
-        }
-        if record.generation > slot.generation {
-            return Err(corrupt(Corruption::Generation {
-                found: record.generation,
-                slot: slot.generation,
-            }));
-        }
+        check_record(slot, &record?.payload, path)?;
     }
     Ok(())
+}
+
+/// Whether a log of the records `bounds` begins at most behind the slot's record and ends at least there.
+pub(crate) fn check_range(slot: &Slot, bounds: Range<Lsn>, path: &Path) -> Result<()> {
+    if (bounds.start..=bounds.end).contains(&slot.lsn.next()) {
+        return Ok(());
+    }
+    let reason = Corruption::LogRange {
+        first: bounds.start.0,
+        last: bounds.end.previous().0,
+        mark: slot.lsn.0,
+    };
+    Err(Error::corrupt(path, 0, reason))
+}
+
+/// The record that `payload` is, behind the slot's one.
+fn check_record<'r>(slot: &Slot, payload: &'r [u8], path: &Path) -> Result<Record<'r>> {
+    let corrupt = |reason| Error::corrupt(path, 0, reason);
+    let record = Record::decode(payload).ok_or_else(|| corrupt(Corruption::Record))?;
+    if record.store_id != slot.store_id {
+        return Err(corrupt(Corruption::ForeignLog));
+    }
+    if record.generation > slot.generation {
+        return Err(corrupt(Corruption::Generation {
+            found: record.generation,
+            slot: slot.generation,
+        }));
+    }
+    Ok(record)
 }
 
 /// Makes both slots say the same, durably. They are written again even if they do: what was read may
@@ -178,7 +204,7 @@ fn settle_slots(file: &File, slot: &Slot, are_equal: bool) -> Result<()> {
 }
 
 /// The state that the slots name.
-fn writer_of(
+pub(crate) fn writer_of(
     options: &Options,
     pager: &Arc<Pager>,
     slot: &Slot,
@@ -188,7 +214,6 @@ fn writer_of(
     let (own, free) = free_list::read(pager, slot.free_list, first..slot.end)?;
     let growth = options.growth_in_pages(slot.page_size);
     let mut space = Space::new(first, slot.end, backed, free, growth);
-    space.make_reserve(pager)?;
     space.pin(SLOT_VERSION, options.disk.now());
     let at = (SLOT_VERSION, slot.lsn);
     let released = Arc::clone(space.released());
@@ -204,48 +229,74 @@ fn writer_of(
     Ok((root, Writer { space, ledger }))
 }
 
-struct Replayed {
-    writer: Writer,
-    records: u64,
-    bytes: u64,
-}
-
 /// Applies the records behind the slot's.
 fn replay(
     options: &Options,
-    (log, path): (&Wal, &Path),
-    slot: &Slot,
+    log: &Wal,
+    (slot, path): (&Slot, &Path),
     writer: Writer,
     memory: usize,
-) -> Result<Replayed> {
-    let pager = Arc::clone(&writer.ledger.head.pager);
+    recovery: &mut Recovery,
+) -> Result<Writer> {
     let (from, end) = (slot.lsn.next(), log.bounds().end);
     let all = end.0 - from.0;
-    let mut replayed = Replayed {
-        writer,
-        records: 0,
-        bytes: 0,
-    };
     if all == 0 {
-        return Ok(replayed);
+        return Ok(writer);
     }
-    let mut work = Work::new(&pager, replayed.writer, memory, usize::MAX);
-    work.draft.replay();
-    work.open_all()?;
+    let mut replay = Replay::new(writer, memory, (slot, path))?;
     for record in log.records(from) {
-        let payload = record?.payload;
-        let corrupt = || Error::corrupt(path, 0, Corruption::Record);
-        let mut record = Record::decode(&payload).ok_or_else(corrupt)?;
-        while let Some(change) = record.next().map_err(|()| corrupt())? {
-            work.apply(change)?;
-        }
-        work.forget_changes();
-        replayed.records += 1;
-        replayed.bytes += payload.len() as u64;
-        options.progress.tell((replayed.records, all));
+        let wal::Record { lsn, payload } = record?;
+        replay.apply(lsn, &payload)?;
+        recovery.replayed_records += 1;
+        recovery.replayed_bytes += payload.len() as u64;
+        options.progress.tell((recovery.replayed_records, all));
     }
-    work.finish()?;
-    let last: Lsn = end.previous();
-    replayed.writer = work.publish(last, options.disk.now());
-    Ok(replayed)
+    replay.end(options.disk.now())
+}
+
+/// Applies records of the log to the state that a slot names.
+pub(crate) struct Replay<'a> {
+    work: Work,
+    slot: &'a Slot,
+    /// Of the log.
+    path: &'a Path,
+    last: Lsn,
+}
+
+impl<'a> Replay<'a> {
+    /// As many pages as `memory` says are kept in memory before they are written to free places.
+    pub(crate) fn new(
+        writer: Writer,
+        memory: usize,
+        (slot, path): (&'a Slot, &'a Path),
+    ) -> Result<Self> {
+        let pager = Arc::clone(&writer.ledger.head.pager);
+        let mut work = Work::new(&pager, writer, memory, usize::MAX);
+        work.draft.replay();
+        work.open_all()?;
+        let last = slot.lsn;
+        Ok(Self {
+            work,
+            slot,
+            path,
+            last,
+        })
+    }
+
+    pub(crate) fn apply(&mut self, lsn: Lsn, payload: &[u8]) -> Result<()> {
+        let mut record = check_record(self.slot, payload, self.path)?;
+        let corrupt = |()| Error::corrupt(self.path, 0, Corruption::Record);
+        while let Some(change) = record.next().map_err(corrupt)? {
+            self.work.apply(change)?;
+        }
+        self.work.forget_changes();
+        self.last = lsn;
+        Ok(())
+    }
+
+    /// What the records lead to is the last committed state.
+    pub(crate) fn end(mut self, now: Duration) -> Result<Writer> {
+        self.work.finish()?;
+        Ok(self.work.publish(self.last, now))
+    }
 }

@@ -271,6 +271,8 @@ fn run(seed: u64) {
                 } else {
                     drop(store);
                 }
+                let read = options(page_size, cache_pages).open_read_only(&path);
+                check_reader(&read.unwrap(), &model, &mut random);
                 store = open();
             }
             _ => {}

@@ -38,6 +38,7 @@ pub struct Entry {
 #[derive(Clone)]
 pub struct Dir {
     inner: Arc<Inner>,
+    reads_only: bool,
 }
 
 struct Inner {
@@ -80,7 +81,16 @@ impl Dir {
                 latch: Latch::default(),
                 modes,
             }),
+            reads_only: false,
         }
+    }
+
+    /// The same directory, in which [`open`](Dir::open) is [`open_read_only`](Dir::open_read_only).
+    #[must_use]
+    pub fn for_reading(&self) -> Self {
+        let inner = Arc::clone(&self.inner);
+        let reads_only = true;
+        Self { inner, reads_only }
     }
 
     /// The path by which the directory was opened, for messages.
@@ -93,6 +103,9 @@ impl Dir {
     /// # Errors
     /// [`Error::Io`]; [`Error::is_not_found`] tells a missing file from the rest. [`Error::Resource`].
     pub fn open(&self, name: &str) -> Result<File> {
+        if self.reads_only {
+            return self.open_read_only(name);
+        }
         self.open_by(name, || self.inner.backend.open(name))
     }
 

@@ -211,9 +211,10 @@ impl Options {
         Ok(opened.expect(NOBODY_STOPPED))
     }
 
-    /// Reads everything that can be read of the log in `dir`, whatever is damaged, and changes nothing:
-    /// for a log that [`open`](Options::open) refuses, before [`repair`](Options::repair) cuts it. Others may
-    /// do so at the same time.
+    /// Reads everything that can be read of the log in `dir`, whatever is damaged, and changes nothing,
+    /// not even a lock's file; it works on a file system that is mounted read-only. For a log that
+    /// [`open`](Options::open) refuses, before [`repair`](Options::repair) cuts it. Others may do so at the same
+    /// time.
     ///
     /// Records of a group whose header is damaged cannot be read; all others can, one by one. If the
     /// mark file is lost ([`Salvage::has_mark`]), records that were truncated, but not yet removed with their

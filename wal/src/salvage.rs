@@ -72,6 +72,12 @@ impl Salvage {
         self.has_mark
     }
 
+    /// The position of the record that comes next, if none is missing before it; at first, that of the first
+    /// retained record.
+    pub fn next_lsn(&self) -> Lsn {
+        self.next
+    }
+
     fn read_next(&mut self) -> Result<Option<Record>> {
         if let Some(record) = self.behind_gap.take() {
             return Ok(Some(self.give(record)));

@@ -23,6 +23,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         dump_table(args, &mut out)
     } else if is_lsm(args)? {
         dump_lsm(args, &mut out)
+    } else if is_btree(args)? {
+        dump_btree(args, &mut out)
     } else if is_event_store(args)? {
         dump_event_store(args, &mut out)
     } else if is_bitcask(args)? {
@@ -52,6 +54,26 @@ fn dump_lsm(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     };
     match lsm::dump(&Disk::os(), &args.path, detail, out) {
         Err(lsm::Error::Output(output)) => Err(output.source.into()),
+        dumped => Ok(dumped?),
+    }
+}
+
+/// True if the directory has the files of a B+tree.
+fn is_btree(args: &Args) -> anyhow::Result<bool> {
+    let entries = Disk::os().open_dir(&args.path)?.list()?;
+    Ok(entries
+        .iter()
+        .any(|entry| entry.name == "pages" && !entry.is_dir))
+}
+
+fn dump_btree(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let detail = if args.records {
+        btree::Detail::Records
+    } else {
+        btree::Detail::Pages
+    };
+    match btree::dump(&Disk::os(), &args.path, detail, out) {
+        Err(btree::Error::Output(output)) => Err(output.source.into()),
         dumped => Ok(dumped?),
     }
 }

@@ -40,6 +40,18 @@ impl StoreDir {
         Self::locked(disk.open_dir(path)?, lock)
     }
 
+    /// Opens the directory of a store that is there, for reading: beside other readers, but not beside a
+    /// writer. Makes and writes nothing, not even the lock's file, and works on a file system that is mounted
+    /// read-only: what is opened in it is opened for reading.
+    ///
+    /// # Errors
+    /// Those of [`Disk::open_dir`] and [`Dir::try_lock_shared`].
+    pub fn open_shared(disk: &Disk, path: impl AsRef<Path>, lock: &str) -> Result<Self> {
+        let dir = disk.open_dir(path)?.for_reading();
+        let lock = Mutex::new(Some(dir.try_lock_shared(lock)?));
+        Ok(Self { dir, lock })
+    }
+
     /// Opens the directory of a store that is there, for reading; takes no lock and writes nothing.
     ///
     /// # Errors
@@ -47,17 +59,6 @@ impl StoreDir {
     pub fn open_read_only(disk: &Disk, path: impl AsRef<Path>) -> Result<Self> {
         let dir = disk.open_dir(path)?;
         let lock = Mutex::new(None);
-        Ok(Self { dir, lock })
-    }
-
-    /// Opens the directory of a store that is there, for reading beside other readers: as long as one has it
-    /// open, nobody can open it for writing. Creates and writes nothing.
-    ///
-    /// # Errors
-    /// Those of [`Disk::open_dir`] and [`Dir::try_lock_shared`].
-    pub fn open_shared(disk: &Disk, path: impl AsRef<Path>, lock: &str) -> Result<Self> {
-        let dir = disk.open_dir(path)?;
-        let lock = Mutex::new(Some(dir.try_lock_shared(lock)?));
         Ok(Self { dir, lock })
     }
 
