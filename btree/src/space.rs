@@ -192,7 +192,8 @@ impl Space {
     pub(crate) fn settle(&mut self, pager: &Pager) {
         for version in self.released.take() {
             self.pins.remove(&version);
-            for buried in self.buried.remove(&version).unwrap_or_default() {
+            let unpinned = self.buried.remove(&version);
+            for buried in unpinned.into_iter().flatten() {
                 self.bury(pager, buried.dead, buried.death);
             }
         }
