@@ -282,15 +282,10 @@ impl Snapshot {
 
     /// Reads and checks every byte of `segment`; of the active one, up to the end of the snapshot.
     fn verify(&self, segment: &Segment, after: Option<Lsn>, verified: &mut Verified) -> Result<()> {
-        let first = segment.first_lsn;
-        let mut reader = self.reader(segment, (first != self.low).then_some(first))?;
+        let mut reader = self.reader(segment, Some(segment.first_lsn))?;
         let header = reader.parts().1.get(0, FIRST_GROUP)?;
         SegmentHeader::decode(header, segment.number)
             .map_err(|bad| bad.into_error(segment.file.path()))?;
-        if first == self.low {
-            // It may begin with groups that are given up, and of which nothing can be read.
-            scan::pass_over(&mut reader, self.low)?;
-        }
         let end = after.unwrap_or(self.end);
         while reader.expected().is_some_and(|expected| expected < end) {
             self.verify_group(&mut reader, end, verified)?;

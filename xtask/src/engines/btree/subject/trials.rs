@@ -14,7 +14,7 @@ pub(in crate::engines::btree) fn all() -> Vec<AnyTrial> {
     let barriers = |name, sync| {
         let trial = Trial::new(name, store(sync, Alphabet::Barriers));
         let trial = trial.unit(4096).lengths(1, 2).without_process_deaths();
-        trial.narrow_removal(1)
+        trial.shallow_removal(1)
     };
     let data = |name, sync| {
         let trial = Trial::new(name, store(sync, Alphabet::Data));
@@ -38,13 +38,13 @@ pub(in crate::engines::btree) fn all() -> Vec<AnyTrial> {
         Trial::new("btree 512", store(always, Alphabet::Sectors))
             .lengths(2, 2)
             .sampled_above(1 << 7)
-            .narrow_removal(2)
+            .shallow_removal(2)
             .boxed(),
         // Each death of a process leaves very many moments at which power can be lost.
         Trial::new("btree slots", store(always, Alphabet::Slots))
             .unit(4096)
             .lengths(1, 3)
-            .narrow_removal(1)
+            .shallow_removal(1)
             .boxed(),
     ]
 }
