@@ -363,6 +363,22 @@ fn damage_in_a_segment_of_truncated_records_only_does_not_matter() {
 }
 
 #[test]
+fn verify_says_the_same_of_truncated_records_whatever_follows_them() {
+    let dir = fast_dir();
+    let log = options().open(dir.path()).unwrap();
+    log.append(&[1; 400]).unwrap();
+    log.append(&[2; 400]).unwrap();
+    log.truncate_before(Lsn(3)).unwrap();
+    log.close().unwrap();
+    each_damage(dir.path(), 1, 64..944, |what| {
+        let log = options().open(dir.path()).unwrap();
+        let before = log.verify().is_ok();
+        log.append(&[3; 400]).unwrap();
+        assert_eq!(log.verify().is_ok(), before, "{what}");
+    });
+}
+
+#[test]
 fn unused_bytes_are_zeroed_again() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();

@@ -30,7 +30,7 @@ const LONG: &str = "append 300, rotate, append 20, append 0+21+16, append 1100, 
     append 20, append 21";
 
 /// Names, scripts and ends: an `append` is of one batch, a record for each length.
-const LOGS: [(&str, &str, End); 10] = [
+const LOGS: [(&str, &str, End); 9] = [
     ("closed", LONG, End::Close),
     ("killed", LONG, End::Kill),
     ("created", "settle", End::Close),
@@ -67,12 +67,6 @@ const LOGS: [(&str, &str, End); 10] = [
         "emptied",
         "append 20, append 30+40, rotate, truncate before 4, settle",
         End::Close,
-    ),
-    // The same, but its groups are still there.
-    (
-        "given up",
-        "append 20, append 30+40, settle, truncate before 4",
-        End::Kill,
     ),
     // The two copies of the mark differ: the machine died after a truncation.
     (
