@@ -1,6 +1,7 @@
-//! The log, the hash-indexed store, the LSM-tree, the B+tree and the sorted table beside the raw methods of the disk and, with
-//! `--features peers`, beside other logs, stores and tables; with `--features peers-rocksdb` also beside
-//! `RocksDB`'s tables.
+//! The log, the hash-indexed store, the LSM-tree, the B+tree, the event store and the sorted table beside the raw
+//! methods of the disk and, with `--features peers`, beside other logs, stores and tables; with
+//! `--features peers-rocksdb` also beside `RocksDB`'s tables; with `--features peers-sqlite` only beside `SQLite` as
+//! an event store.
 //!
 //! `cargo bench comparisons` prints one table and writes `comparisons.json` below `target/`. Every
 //! round runs every contender once, for a short time, in its own fresh directory, and begins with
@@ -17,7 +18,7 @@
 //! | `BENCH_REOPEN_KEYS` | 1000000 | in a store that is opened |
 //! | `BENCH_MEMORY_KEYS` | 1000000 | the largest size at which the memory of an index is taken |
 //!
-//! The workloads of stores begin with `store:`, those of tables with `table:`. A peer whose name says
+//! The workloads of stores begin with `store:`, those of event stores with `events:`, those of tables with `table:`. A peer whose name says
 //! "proxy" is reached through its engine, which costs something: with one table, compacted and cached,
 //! and an empty memtable.
 //!
@@ -35,6 +36,10 @@ mod bitcask_store;
 mod btree_store;
 #[path = "comparisons/contender.rs"]
 mod contender;
+#[path = "comparisons/event_streams.rs"]
+mod event_streams;
+#[path = "comparisons/events.rs"]
+mod events;
 #[path = "comparisons/keys.rs"]
 mod keys;
 #[path = "comparisons/log.rs"]
@@ -52,6 +57,9 @@ mod raw;
 mod report;
 #[path = "comparisons/scheduler.rs"]
 mod scheduler;
+#[cfg(feature = "peers-sqlite")]
+#[path = "comparisons/peers/sqlite.rs"]
+mod sqlite;
 #[path = "comparisons/sstable_table.rs"]
 mod sstable_table;
 #[path = "comparisons/stores.rs"]
@@ -107,7 +115,10 @@ fn contenders() -> Vec<Contender> {
     all.extend(bitcask_store::contenders());
     all.extend(lsm_store::contenders());
     all.extend(btree_store::contenders());
+    all.extend(event_streams::contenders());
     all.extend(sstable_table::contenders());
+    #[cfg(feature = "peers-sqlite")]
+    all.extend(sqlite::contenders());
     #[cfg(feature = "peers")]
     all.extend(peers::contenders());
     if let Err(error) = scheduler::RealTime::enter() {

@@ -8,6 +8,7 @@ use crate::scheduler::{self, RealTime};
 
 /// What a contender is to the others of its workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "which peers there are depends on the features")]
 pub(crate) enum Role {
     /// A raw method; the fastest of its workload is the floor.
     Floor,
@@ -15,10 +16,8 @@ pub(crate) enum Role {
     Own,
     /// The same log, whose groups do not wait for company.
     OwnWithoutGather,
-    #[cfg(feature = "peers")]
     Peer,
     /// A peer that promises less than the workload asks for.
-    #[cfg(feature = "peers")]
     LesserPeer,
 }
 

@@ -125,19 +125,13 @@ fn summaries(contenders: &[Contender], rounds: &[Vec<Measured>]) -> Vec<Summary>
             involuntary_switches: of_all(|measured| float(measured.involuntary_switches)),
             to_floor: floor.and_then(|floor| ratio(at, floor)),
             to_gather_off: is_own.then(|| beside(Role::OwnWithoutGather)).flatten(),
-            #[cfg(feature = "peers")]
             to_best_peer: is_own.then(|| beside(Role::Peer)).flatten(),
-            #[cfg(not(feature = "peers"))]
-            to_best_peer: None,
-            #[cfg(feature = "peers")]
             own_to_this: match contender.role {
                 Role::Peer | Role::LesserPeer => {
                     best(Role::Own, &contender.workload).and_then(|own| ratio(own, at))
                 }
                 _ => None,
             },
-            #[cfg(not(feature = "peers"))]
-            own_to_this: None,
         }
     };
     contenders.iter().enumerate().map(summary).collect()
