@@ -94,7 +94,7 @@
 //! | what all engines do in the same way | [`engine`] |
 //! | bytes on disk | [`checksum`], [`codec`] |
 //! | names of numbered files | [`numbered`] |
-//! | where a sync stands in the sources | [`Site`], [`Barrier`] |
+//! | where a sync stands in the sources | [`Site`], [`Barrier`], [`made_durable`] |
 //! | which system call it is | [`Capabilities`] |
 //! | the simulated disk, behind the feature `sim` | `durable_io::sim` |
 //! | what the tests of engines have in common, behind the feature `testing` | `durable_io::testing` |
@@ -135,7 +135,7 @@ pub use lock::Lock;
 pub use platform::{Capabilities, DurableWrite, SyncPrimitive};
 pub use process::Process;
 pub use replace::{create_durably, publish, remove_durably, replace_file, replace_file_with};
-pub use site::{Barrier, Site};
+pub use site::{Barrier, Site, made_durable};
 pub use sync_mode::{Background, SyncMode};
 pub use temp::{Temp, publish_temp};
 

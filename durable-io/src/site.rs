@@ -49,6 +49,52 @@ impl Site {
     }
 }
 
+/// Does `work`, which syncs inside another crate: a commit to a log, say, that this line waits for.
+///
+/// For the simulator all of its syncs stand here, too, as one barrier that it lists and switches off; so it
+/// tells what this line needs them for, and not only what that crate does. Only those of the calling thread.
+///
+/// # Cost
+/// None without the feature `sim`.
+#[track_caller]
+#[inline]
+pub fn made_durable<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "sim")]
+    let _within = within::enter(Site::new(Location::caller(), Barrier::All, "within"));
+    work()
+}
+
+#[cfg(feature = "sim")]
+pub(crate) mod within {
+    //! What the current thread is inside of.
+
+    use std::cell::Cell;
+
+    use super::Site;
+
+    thread_local! {
+        static SITE: Cell<Option<Site>> = const { Cell::new(None) };
+    }
+
+    /// Goes back to what was before when dropped.
+    pub(super) struct Within(Option<Site>);
+
+    impl Drop for Within {
+        fn drop(&mut self) {
+            SITE.set(self.0);
+        }
+    }
+
+    pub(super) fn enter(site: Site) -> Within {
+        Within(SITE.replace(Some(site)))
+    }
+
+    /// Where the call of [`made_durable`](super::made_durable) stands that this thread is in.
+    pub(crate) fn site() -> Option<Site> {
+        SITE.get()
+    }
+}
+
 impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)?;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use durable_io::sim::{Call, Damage, SimDisk};
-use durable_io::{Barrier, Dir, Disk, Error, Lock, Result};
+use durable_io::{Barrier, Dir, Disk, Error, Lock, Result, Site, made_durable};
 
 fn machine() -> (SimDisk, Dir) {
     let sim = SimDisk::new();
@@ -183,6 +183,27 @@ fn a_barrier_that_is_switched_off_succeeds_and_does_nothing() {
     };
     assert_eq!(sync(false), b"B");
     assert_eq!(sync(true), b"A");
+}
+
+#[test]
+fn what_another_crate_syncs_is_switched_off_for_one_line_of_its_caller() {
+    let (sim, dir) = machine();
+    let file = dir.create_new("a").unwrap();
+    dir.sync().unwrap();
+    let sync = || drop(file.sync_data().unwrap());
+    let within = |(site, _): &(Site, u64)| site.step == "within";
+    for byte in [b"A", b"B"] {
+        file.write_all_at(byte, 0).unwrap();
+        made_durable(sync);
+        let (site, _) = sim.sites().into_iter().find(within).unwrap();
+        assert_eq!(site.file, file!());
+        sim.ignore(site);
+    }
+    let durable = || sim.world().lose_unsynced().file_bytes("/a").unwrap();
+    assert_eq!(durable(), b"A");
+    // The same sync for somebody else.
+    sync();
+    assert_eq!(durable(), b"B");
 }
 
 #[test]

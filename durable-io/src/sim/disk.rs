@@ -359,7 +359,12 @@ impl State {
     /// The first half of a sync: freezes what it covers and records the instant before it counts.
     /// Returns the limit to hand to [`World::for_covered`], or `None` if the barrier is switched off.
     pub(crate) fn begin_sync(&mut self, site: &Site) -> Option<u32> {
-        *self.sites.entry(*site).or_default() += 1;
+        let within = crate::site::within::site();
+        let is_ignored = |site: &Site| self.ignored.contains(site);
+        let is_ignored = is_ignored(site) || within.as_ref().is_some_and(is_ignored);
+        for site in within.into_iter().chain([*site]) {
+            *self.sites.entry(site).or_default() += 1;
+        }
         if let Some(recording) = &mut self.recording {
             let kind = PointKind::Barrier(*site);
             recording.points.push(Point {
@@ -367,7 +372,7 @@ impl State {
                 kind,
             });
         }
-        if self.ignored.contains(site) {
+        if is_ignored {
             return None;
         }
         Some(self.world.next_effect)

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use durable_io::{Background, Disk, SyncMode};
 
@@ -79,6 +80,11 @@ pub trait Engine: Debug + Sync {
         Vec::new()
     }
 
+    /// The branches of the engine's recovery, of which each must be taken in some crash state of the trials.
+    fn probes(&self) -> &'static [Probe] {
+        &[]
+    }
+
     /// Files outside the crate's folder whose barriers are judged too, as the compiler names them.
     fn sources(&self) -> &'static [&'static str] {
         &[]
@@ -134,6 +140,33 @@ pub trait Engine: Debug + Sync {
     /// it shows of one engine's calls, it shows of all.
     fn script(&self) -> Option<Script> {
         None
+    }
+}
+
+/// A branch of an engine's recovery: its adapter counts how often it is taken.
+#[derive(Debug)]
+pub struct Probe {
+    name: &'static str,
+    taken: AtomicU64,
+}
+
+impl Probe {
+    /// The branch that is described by `name`.
+    pub const fn new(name: &'static str) -> Self {
+        let taken = AtomicU64::new(0);
+        Self { name, taken }
+    }
+
+    /// Counts it, if it `was_taken`.
+    pub fn note(&self, was_taken: bool) {
+        self.taken
+            .fetch_add(u64::from(was_taken), Ordering::Relaxed);
+    }
+
+    /// What is wrong, if it was never taken.
+    pub(crate) fn untaken(&self) -> Option<String> {
+        let was_taken = self.taken.load(Ordering::Relaxed) > 0;
+        (!was_taken).then(|| format!("no state takes this branch of recovery: {}", self.name))
     }
 }
 

@@ -14,6 +14,10 @@ use anyhow::{Context as _, bail};
 use proc_macro2::{LineColumn, Span, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
+mod syntax;
+
+use syntax::{call_path, is_test, last_name, literal, path_start};
+
 /// A barrier call in the sources, at the place that [`std::panic::Location::caller`] gives for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SourceSite {
@@ -45,7 +49,9 @@ type Steps = BTreeSet<String>;
 const METHODS: [&str; 3] = ["sync_data", "sync_all", "write_durable_at"];
 
 /// The procedures of durable-io that hold barriers, and their steps.
-const FUNCTIONS: [(&str, &[&str]); 7] = [
+const FUNCTIONS: [(&str, &[&str]); 8] = [
+    // What it does is in another crate, and not looked into.
+    (WITHIN, &["within"]),
     ("open_store", &["create_dir"]),
     ("replace_file", &["contents", "name"]),
     ("replace_file_with", &["contents", "name"]),
@@ -54,6 +60,8 @@ const FUNCTIONS: [(&str, &[&str]); 7] = [
     ("publish_temp", &["contents", "name"]),
     ("remove_durably", &["name"]),
 ];
+
+const WITHIN: &str = "made_durable";
 
 /// A function of the scanned crate: the type whose `impl` holds it, if any, and its name.
 type Function = (Option<String>, String);
@@ -413,6 +421,9 @@ impl<'ast> Visit<'ast> for Scan<'_> {
                 self.barrier(at, &name, steps);
             } else if let Some((name, steps)) = procedure {
                 self.barrier(at, name, steps.iter().map(ToString::to_string).collect());
+                if *name == WITHIN {
+                    return;
+                }
             } else if owned_by("GroupCommit") && (name == "new" || name == "default") {
                 self.barrier(
                     at,
@@ -431,71 +442,6 @@ impl<'ast> Visit<'ast> for Scan<'_> {
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
         self.macro_tokens(call.tokens.clone());
     }
-}
-
-const A_PATH_HAS_A_NAME: &str = "a path that was parsed has a name";
-
-fn call_path(call: &syn::ExprCall) -> Option<&syn::ExprPath> {
-    match &*call.func {
-        syn::Expr::Path(path) => Some(path),
-        _ => None,
-    }
-}
-
-fn literal(expression: &syn::Expr) -> Option<String> {
-    match expression {
-        syn::Expr::Lit(syn::ExprLit {
-            lit: syn::Lit::Str(text),
-            ..
-        }) => Some(text.value()),
-        _ => None,
-    }
-}
-
-/// Where a call by this path begins.
-fn path_start(path: &syn::ExprPath) -> Span {
-    path.path
-        .leading_colon
-        .map(|colons| colons.spans)
-        .and_then(|spans| spans.first().copied())
-        .or_else(|| {
-            path.path
-                .segments
-                .first()
-                .map(|segment| segment.ident.span())
-        })
-        .unwrap_or_else(Span::call_site)
-}
-
-/// The last name of a receiver: `dir` of `self.dir`, `dir` of `self.dir()`, `dir` of `dir?`.
-fn last_name(expression: &syn::Expr) -> String {
-    match expression {
-        syn::Expr::Path(path) => {
-            let last = path.path.segments.last();
-            last.expect(A_PATH_HAS_A_NAME).ident.to_string()
-        }
-        syn::Expr::Field(field) => match &field.member {
-            syn::Member::Named(name) => name.to_string(),
-            syn::Member::Unnamed(_) => last_name(&field.base),
-        },
-        syn::Expr::MethodCall(call) => call.method.to_string(),
-        syn::Expr::Try(inner) => last_name(&inner.expr),
-        syn::Expr::Paren(inner) => last_name(&inner.expr),
-        syn::Expr::Reference(inner) => last_name(&inner.expr),
-        syn::Expr::Unary(inner) => last_name(&inner.expr),
-        _ => String::new(),
-    }
-}
-
-/// True for `#[test]` and `#[cfg(test)]`.
-fn is_test(attributes: &[syn::Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        attribute.path().is_ident("test")
-            || attribute.path().is_ident("cfg")
-                && attribute
-                    .parse_args::<syn::Path>()
-                    .is_ok_and(|path| path.is_ident("test"))
-    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use durable_io::{Disk, Site};
 
 use crate::Context;
 use crate::barriers::Removals;
-use crate::engine::Engine;
+use crate::engine::{Engine, Probe};
 use crate::progress::Progress;
 use crate::report::{Barriers, Faults, Sim, SimRun};
 use crate::trial::AnyTrial;
@@ -47,6 +47,8 @@ pub(crate) fn simulate(
     }
     let is_proof = found.findings.is_empty() && removals.has_run();
     let barriers = is_proof.then(|| removals.finish());
+    let untaken = engine.probes().iter().filter_map(Probe::untaken);
+    found.findings.extend(untaken);
     Ok((found, barriers))
 }
 

@@ -27,6 +27,7 @@ pub struct Trial<S: Subject<Op: 'static>> {
     /// In the short run.
     states_per_point: Option<u64>,
     process_deaths: bool,
+    nested: bool,
     /// The longest sequences without a barrier, and whether recoveries are cut off, too.
     removal: Option<(usize, bool)>,
     soaks: bool,
@@ -44,6 +45,7 @@ impl<S: Subject<Op: 'static>> Trial<S> {
             unit: 512,
             states_per_point: None,
             process_deaths: true,
+            nested: true,
             removal: None,
             soaks: false,
             only_with_full: false,
@@ -77,6 +79,13 @@ impl<S: Subject<Op: 'static>> Trial<S> {
     #[must_use]
     pub const fn without_process_deaths(mut self) -> Self {
         self.process_deaths = false;
+        self
+    }
+
+    /// No crashes in recoveries: what tears at 512 bytes in a store of many files has very many of them.
+    #[must_use]
+    pub const fn without_nested(mut self) -> Self {
+        self.nested = false;
         self
     }
 
@@ -198,6 +207,7 @@ impl<S: Subject<Op: 'static>> Judged for Trial<S> {
         let bound = Bound {
             unit: self.unit,
             process_deaths: self.process_deaths,
+            nested: self.nested,
             states_per_point: sampled.unwrap_or(whole.states_per_point),
             ..whole
         };

@@ -134,6 +134,10 @@ fn every_kind_of_barrier_is_listed() {
     check("publish(&dir, &file, a, b)?;", &["publish: contents, name"]);
     check("remove_durably(&dir, a)?;", &["remove_durably: name"]);
     check(
+        "durable_io::made_durable(|| self.log.sync())?;",
+        &["made_durable: within"],
+    );
+    check(
         "create_durably(&dir, a, |file| fill(file))?;",
         &["create_durably: contents, name"],
     );
