@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durable_io::engine::Step;
+use durable_io::made_durable;
 use sstable::compaction::{Action, Compaction, Job, Retention, TableMeta};
 use sstable::{Source, Table, TableInfo, union};
 use wal::Lsn;
@@ -130,8 +131,7 @@ impl Store {
             names::table(number)
         };
         let is_stopped = || self.check_healthy().is_err();
-        // Durable: the outputs, with their names. Only now may the manifest name them.
-        let outputs = Compaction::new(options)
+        let compaction = Compaction::new(options)
             .retention(Retention::new().snapshots(self.snapshot_versions()))
             .progress(|so_far| {
                 progress(so_far.bytes_written);
@@ -139,8 +139,9 @@ impl Store {
                     return std::ops::ControlFlow::Break(());
                 }
                 std::ops::ControlFlow::Continue(())
-            })
-            .run(job, sources, &self.disk, &self.tables, name)
+            });
+        // Durable: the outputs, with their names. Only now may the manifest name them.
+        let outputs = made_durable(|| compaction.run(job, sources, &self.disk, &self.tables, name))
             .map_err(|error| self.note(error.into()))?;
         let infos = outputs.into_iter().map(|(_, info)| info);
         let opened = numbers.iter().zip(infos).map(|(&number, info)| {
@@ -166,7 +167,7 @@ impl Store {
     ) -> Result<bool> {
         // Durable: the log up to the last record in the tables, at least. Only now may an edit imply it:
         // else a power loss could take records back that later ones in tables came after.
-        let durable = self.log.sync().map_err(|error| self.note(error.into()))?;
+        let durable = made_durable(|| self.log.sync()).map_err(|error| self.note(error.into()))?;
         // Held across I/O: edits are made one at a time.
         let mut manifest = self.health.lock(&self.manifest);
         self.check_healthy()?;
@@ -211,8 +212,8 @@ impl Store {
     /// Gives up the part of the log that the manifest says is needed no more; the last record of it.
     pub(crate) fn retire_log(&self) -> Result<Lsn> {
         let floor = self.health.lock(&self.manifest).root().floor;
-        self.log
-            .truncate_before(floor.next())
+        // Durable: where the log begins. Only now may segments before it go.
+        made_durable(|| self.log.truncate_before(floor.next()))
             .map_err(|error| self.note(error.into()))?;
         Ok(floor)
     }

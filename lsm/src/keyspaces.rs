@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use durable_io::made_durable;
+
 use crate::batch::DEFAULT_SLOT;
 use crate::error::{Error, Result};
 use crate::gate::Closed;
@@ -93,7 +95,7 @@ impl Store {
         self.check_healthy()?;
         // Durable: everything that was acknowledged before. Only now may the edit be: a power loss takes
         // back a suffix of all that was done.
-        let durable = self.log.sync().map_err(|error| self.note(error.into()))?;
+        let durable = made_durable(|| self.log.sync()).map_err(|error| self.note(error.into()))?;
         let gone = gone.map(|tree| tree.id);
         let unflushed = |tree: &Tree| tree.first_unflushed().filter(|_| gone != Some(tree.id));
         let floor = self.floor(durable, unflushed).max(manifest.root().floor);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use durable_io::engine::Worker;
+use durable_io::made_durable;
 
 use crate::batch::{Batch, DEFAULT_SLOT};
 use crate::error::Result;
@@ -114,7 +115,7 @@ impl Lsm {
         let store = self.store();
         store.check_healthy()?;
         // Durable: everything acknowledged. Only now may the caller rely on it.
-        store.log.sync().map_err(|error| store.note(error.into()))?;
+        made_durable(|| store.log.sync()).map_err(|error| store.note(error.into()))?;
         Ok(())
     }
 
@@ -248,7 +249,7 @@ impl Lsm {
         store.health.lock(&self.workers).clear();
         drop(store.gate.close(|| store.help()));
         // Durable: everything, and the statement that it is. Only now may the caller be told so.
-        let log = store.log.close();
+        let log = made_durable(|| store.log.close());
         let manifest = store.health.lock(&store.manifest).close();
         store.unlock();
         log?;

@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use durable_io::{Background, Disk, SyncMode};
+use durable_io::{Background, Disk, SyncMode, made_durable};
 use wal::{Lsn, Wal};
 
 use crate::error::{Corruption, Error, Result};
@@ -49,22 +49,26 @@ impl Manifest {
         if let Some(size) = segment_size {
             options = options.segment_size(size);
         }
-        let log = options.open(path)?;
+        // Durable: the edits, also those that a killed process had not synced. Only now may anything be
+        // done on their word.
+        let log = made_durable(|| options.open(path))?;
         let root = fold(&log, path)?;
         Ok((log, root))
     }
 
     /// The manifest of an open store, whose edits make `root`.
-    pub(crate) fn new(log: Wal, root: Root, segment_size: u64) -> Self {
-        let part_size = usize::try_from(wal::max_record_size(segment_size)).unwrap_or(usize::MAX);
+    pub(crate) fn new(log: Wal, root: Root) -> Self {
+        // A store keeps the size that it was created with, whatever it is opened with.
+        let segment_size = log.segment_size();
+        let bytes = |size: u64| usize::try_from(size).expect("a segment has less than 4 GiB");
         Self {
             log,
             root,
-            part_size,
+            part_size: bytes(wal::max_record_size(segment_size)),
             // The next edit comes behind a snapshot: what was read of the old ones ends there.
             edits: usize::MAX,
             snapshot: 0,
-            snapshot_after: usize::try_from(segment_size / 2).unwrap_or(usize::MAX),
+            snapshot_after: bytes(segment_size / 2),
         }
     }
 
@@ -109,8 +113,9 @@ impl Manifest {
         let (first, bytes) = self.write(&self.root.changes(), true)?;
         self.snapshot = bytes;
         self.edits = 0;
-        // The snapshot is durable, with all of its parts: what came before says nothing more.
-        self.log.truncate_before(first)?;
+        // Durable: that the manifest begins at the snapshot, which is durable with all of its parts. Only
+        // now may segments before it go.
+        made_durable(|| self.log.truncate_before(first))?;
         // So that the next segment is there when the disk is full.
         while self.log.run_background()? {}
         Ok(())
@@ -123,7 +128,7 @@ impl Manifest {
         let mut bytes = 0;
         for part in &parts {
             // Durable: this part. The last one makes all of them count.
-            let lsn = self.log.append(part)?.lsn();
+            let lsn = made_durable(|| self.log.append(part))?.lsn();
             first.get_or_insert(lsn);
             bytes += part.len();
         }
@@ -137,7 +142,9 @@ impl Manifest {
 
     /// States that all edits are durable, so that any later loss will be noticed.
     pub(crate) fn close(&self) -> Result<()> {
-        Ok(self.log.close()?)
+        // Redundant: every edit was durable when it was made. Only damage needs the statement: without it
+        // the loss of the last edit is taken for a crash.
+        Ok(made_durable(|| self.log.close())?)
     }
 }
 

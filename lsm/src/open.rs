@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use durable_io::Dir;
 use durable_io::engine::{StoreDir, open_store};
+use durable_io::{Dir, made_durable};
 use sstable::{BlockCache, Table};
 use wal::{Lsn, Wal};
 
@@ -33,11 +33,13 @@ const MANIFEST_SEGMENT_SIZE: u64 = 256 << 10;
 pub(crate) fn open(mut options: Options, path: &Path) -> Result<(Arc<Store>, Recovery)> {
     let disk = options.disk.clone();
     // Durable: the directory's own name. Only now may anything in it be relied on.
+    // Redundant: the first directory that is made in it, that of the log, syncs this name too, before there
+    // is anything that counts. It is here because the lock must be there before.
     let dir = open_store(&disk, path, names::LOCK)?;
     let has = Has::look(&dir)?;
     has.check(path)?;
-    // Durable: the directory of the tables, and all that is in the log and in the manifest: also what a
-    // killed process had written and not synced. Only now may anything be concluded from them.
+    // Durable: the directory of the tables. Only now may a table be named.
+    // Redundant: the directory of the log is made behind it, in the same one, and that syncs both names.
     let tables = disk.create_dir(tables_path(path))?;
     let (log, torn_bytes) = open_log(&options, path, has.log)?;
     let segment_size = options.manifest_segment_size;
@@ -61,10 +63,7 @@ pub(crate) fn open(mut options: Options, path: &Path) -> Result<(Arc<Store>, Rec
     };
     let orphans = orphans(&listing, &root, &tables, generation)?;
     let highest = listing.iter().map(|file| file.number).max().unwrap_or(0);
-    let size = options
-        .manifest_segment_size
-        .unwrap_or(MANIFEST_SEGMENT_SIZE);
-    let mut manifest = Manifest::new(edits, root, size);
+    let mut manifest = Manifest::new(edits, root);
     if created {
         // Durable: the first edit, and the log before it. Only now is there a store.
         manifest.create()?;
@@ -144,7 +143,9 @@ fn open_log(options: &Options, path: &Path, is_there: bool) -> Result<(Wal, u64)
     if let Some(size) = size.or((!is_there).then_some(DEFAULT_LOG_SEGMENT_SIZE)) {
         log = log.segment_size(size);
     }
-    let log = log.open(log_path(path))?;
+    // Durable: what is in the log, also what a killed process had written and not synced. Only now may
+    // anything be concluded from it.
+    let log = made_durable(|| log.open(log_path(path)))?;
     let torn = match log.recovery().tail {
         wal::Tail::Torn { bytes } => bytes,
         _ => 0,
@@ -154,10 +155,10 @@ fn open_log(options: &Options, path: &Path, is_there: bool) -> Result<(Wal, u64)
 
 /// What a store begins with.
 fn new_root(options: &mut Options) -> Result<Root> {
-    let options_of_default = options.keyspaces.get(DEFAULT_KEYSPACE).cloned();
+    let wanted = options.keyspaces.get(DEFAULT_KEYSPACE);
     let default = KeyspaceEntry {
         name: DEFAULT_KEYSPACE.to_owned(),
-        options: options_of_default.unwrap_or_default(),
+        options: wanted.map_or_else(KeyspaceOptions::new, KeyspaceOptions::clone),
         flushed: Lsn(0),
         tables: BTreeMap::new(),
     };
@@ -302,7 +303,7 @@ fn replay(store: &Store, recovery: &mut Recovery) -> Result<()> {
         let lsn = location.lsn();
         done += 1;
         match known.find(lsn, payload, &store.log_path())? {
-            Some((tree, record)) => {
+            Whose::Tree(tree, record) => {
                 insert(&tree.peek(), &record, payload, lsn.0);
                 recovery.replayed_records += 1;
                 recovery.replayed_bytes += payload.len() as u64;
@@ -315,7 +316,8 @@ fn replay(store: &Store, recovery: &mut Recovery) -> Result<()> {
                     recovery.flushes += flush(store)?;
                 }
             }
-            None => recovery.passed_records += 1,
+            Whose::InTables => recovery.passed_records += 1,
+            Whose::Gone => recovery.gone_records += 1,
         }
         if done % 4096 == 0 {
             let (records_done, records) = (done, total);
@@ -342,6 +344,16 @@ fn flush(store: &Store) -> Result<u64> {
     Ok(store.counters.flushes() - before)
 }
 
+/// What is to be done with a record of the log.
+pub(crate) enum Whose<'a, 'r> {
+    /// It is to be read into the memtable of its keyspace.
+    Tree(&'a Tree, Record<'r>),
+    /// It is in a table.
+    InTables,
+    /// Its keyspace is gone.
+    Gone,
+}
+
 /// Whose the records of the log are.
 pub(crate) struct Known {
     /// By id, and up to where everything is in tables.
@@ -361,21 +373,21 @@ impl Known {
         }
     }
 
-    /// The record that is `payload`, and its keyspace; `None` if it is in a table, or of a keyspace that is
-    /// gone.
+    /// Whose the record is that is `payload`.
     pub(crate) fn find<'r>(
         &self,
         lsn: Lsn,
         payload: &'r [u8],
         path: &Path,
-    ) -> Result<Option<(&Tree, Record<'r>)>> {
+    ) -> Result<Whose<'_, 'r>> {
         let Some(record) = Record::decode(payload) else {
             return Err(Error::corrupt(&mark(path), Corruption::Record { lsn }));
         };
         let id = record.keyspace;
         match self.trees.get(&id) {
-            Some((tree, flushed)) => Ok((lsn > *flushed).then_some((&**tree, record))),
-            None if id < self.next_id => Ok(None),
+            Some((tree, flushed)) if lsn > *flushed => Ok(Whose::Tree(tree, record)),
+            Some(_) => Ok(Whose::InTables),
+            None if id < self.next_id => Ok(Whose::Gone),
             None => Err(Error::corrupt(
                 &mark(path),
                 Corruption::UnknownKeyspace { lsn, id },

@@ -10,7 +10,7 @@ use wal::{Lsn, Record};
 use crate::error::{Corruption, Error, Result};
 use crate::manifest::{Fold, Root};
 use crate::names;
-use crate::open::{Known, check_bounds, trees};
+use crate::open::{Known, Whose, check_bounds, trees};
 use crate::options::Options;
 use crate::snapshot::Snapshot;
 use crate::store::{Catalog, log_path, manifest_path, mark, tables_path};
@@ -67,7 +67,7 @@ fn replay(disk: &Disk, path: &Path, root: &Root, catalog: &Catalog) -> Result<u6
         if lsn <= root.floor {
             continue;
         }
-        if let Some((tree, record)) = known.find(lsn, &payload, path)? {
+        if let Whose::Tree(tree, record) = known.find(lsn, &payload, path)? {
             insert(&tree.peek(), &record, &payload, lsn.0);
         }
     }

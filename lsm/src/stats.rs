@@ -20,8 +20,10 @@ pub struct Recovery {
     pub replayed_records: u64,
     /// Their bytes.
     pub replayed_bytes: u64,
-    /// Records of keyspaces that are gone, or that were in tables already; passed over.
+    /// Records that were in tables already; passed over.
     pub passed_records: u64,
+    /// Records of keyspaces that are gone; passed over.
+    pub gone_records: u64,
     /// Memtables that were flushed meanwhile.
     pub flushes: u64,
     /// Files removed: what a flush or a compaction left that was cut short by a crash.

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use durable_io::engine::Failure;
+use durable_io::made_durable;
 use sstable::Kind;
 use wal::{Appended, Lsn};
 
@@ -115,7 +116,7 @@ impl Store {
         let append = || {
             let payloads: Vec<&[u8]> = batch.payloads().collect();
             // Durable, as the mode says. Only now may anybody see it.
-            self.note_appended(self.log.append_batch(&payloads))
+            self.note_appended(made_durable(|| self.log.append_batch(&payloads)))
         };
         if batch.only_deletes() {
             return self.with_reserve(append);
@@ -208,7 +209,8 @@ fn insert_all(batch: &Batch, trees: &[Arc<Tree>], first: u64) {
 
 /// Puts `record`, which is all of `payload`, into the active memtable.
 pub(crate) fn insert(state: &State, record: &Record<'_>, payload: &[u8], version: u64) {
-    let data = payload.get(HEADER_SIZE..).unwrap_or_default();
+    let data = payload.get(HEADER_SIZE..);
+    let data = data.expect("a record has a header");
     let kind = match record.action {
         Action::Put => Kind::Put,
         Action::Delete => Kind::Delete,

@@ -112,7 +112,7 @@ impl Root {
     /// The last record of the log that it knows of.
     pub(crate) fn seen(&self) -> Lsn {
         let flushed = self.keyspaces.values().map(|keyspace| keyspace.flushed);
-        flushed.max().unwrap_or_default().max(self.floor)
+        flushed.fold(self.floor, Lsn::max)
     }
 }
 

@@ -25,7 +25,8 @@ struct Inner {
 
 impl Inner {
     fn recent(&self) -> &[RangeTombstone] {
-        self.all.get(self.fragmented..).unwrap_or_default()
+        let recent = self.all.get(self.fragmented..);
+        recent.expect("fragments are of ranges that are there")
     }
 
     fn make_fragments(&mut self) {
