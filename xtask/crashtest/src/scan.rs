@@ -63,6 +63,8 @@ const FUNCTIONS: [(&str, &[&str]); 8] = [
 
 const WITHIN: &str = "made_durable";
 
+const A_PATH_HAS_A_NAME: &str = "a path that was parsed has a name";
+
 /// A function of the scanned crate: the type whose `impl` holds it, if any, and its name.
 type Function = (Option<String>, String);
 

@@ -1,14 +1,16 @@
 //! The LSM-tree before the judge.
 
+mod specimens;
 mod subject;
 
 use crashtest::{
-    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Refusal, Setting, Store, Trial,
+    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Probe, Refusal, Setting, Specimen,
+    Store, Trial,
 };
 use durable_io::SyncMode;
 use lsm::{Batch, Corruption, Error, Keyspace, KeyspaceOptions, Lsm, Options};
 
-use subject::{Alphabet, BATCH, FAULTED, LsmSubject};
+use subject::{Alphabet, BATCH, FAULTED, LsmSubject, PROBES};
 
 pub(crate) const LSM: LsmEngine = LsmEngine;
 
@@ -51,9 +53,7 @@ impl Engine for LsmEngine {
             Error::Corrupt {
                 path,
                 reason:
-                    Corruption::MissingTable
-                    | Corruption::LogLost
-                    | Corruption::Log(wal::Corruption::MarkLost | wal::Corruption::MissingSegment { .. }),
+                    Corruption::MissingTable | Corruption::Log(wal::Corruption::MissingSegment { .. }),
                 ..
             } => Some(Place::missing(path)),
             Error::Corrupt { path, offset, .. } => Some(Place::at(path, *offset)),
@@ -63,53 +63,63 @@ impl Engine for LsmEngine {
     }
 
     fn trials(&self) -> Vec<AnyTrial> {
-        let store = |mode, alphabet, reserve| LsmSubject {
-            mode,
-            alphabet,
-            reserve,
+        let store = |name, mode, alphabet| {
+            let reserve = 0;
+            let subject = LsmSubject {
+                mode,
+                alphabet,
+                reserve,
+            };
+            // A table that is written has many sectors pending. At 512 bytes each is kept or lost alone, which
+            // is very many states.
+            Trial::new(name, subject).unit(4096)
         };
-        let data = |name, mode, full| {
-            let trial = Trial::new(name, store(mode, Alphabet::Data, 0));
-            // A flush has many sectors pending at once. At 512 bytes each is kept or lost alone, which is
-            // very many states: so the short run tears at 4096.
-            let trial = trial.unit(4096).without_process_deaths();
-            trial.lengths(0, full).soaks()
+        let data = |name, mode, [short, full]: [usize; 2]| {
+            let trial = store(name, mode, Alphabet::Data).without_process_deaths();
+            trial.lengths(short, full).shallow_removal(1).soaks()
         };
+        let deaths = |name, mode| store(name, mode, Alphabet::Data).lengths(1, 2);
         let rest = |name, mode| {
-            let trial = Trial::new(name, store(mode, Alphabet::Rest, 0));
-            let trial = trial.without_process_deaths().lengths(1, 3);
-            trial.only_with_full().boxed()
+            let trial = store(name, mode, Alphabet::Rest).without_process_deaths();
+            trial.lengths(1, 3).boxed()
         };
-        let always = store(SyncMode::Always, Alphabet::Data, 0);
+        let (always, manual) = (SyncMode::Always, SyncMode::Manual);
+        let reserve = LsmSubject {
+            mode: always,
+            alphabet: Alphabet::Data,
+            reserve: 8192,
+        };
         vec![
-            data("lsm always", SyncMode::Always, 4)
-                .faulted(FAULTED)
-                .boxed(),
-            data("lsm batch", BATCH, 3).only_with_full().boxed(),
-            data("lsm manual", SyncMode::Manual, 3)
-                .faulted(FAULTED)
-                .boxed(),
-            rest("lsm always rest", SyncMode::Always),
-            rest("lsm manual rest", SyncMode::Manual),
-            Trial::new("lsm barriers", always)
+            data("lsm always", always, [2, 4]).faulted(FAULTED).boxed(),
+            data("lsm batch", BATCH, [1, 3]).boxed(),
+            data("lsm manual", manual, [1, 3]).faulted(FAULTED).boxed(),
+            deaths("lsm always deaths", always).boxed(),
+            deaths("lsm batch deaths", BATCH).only_with_full().boxed(),
+            deaths("lsm manual deaths", manual).only_with_full().boxed(),
+            rest("lsm always rest", always),
+            rest("lsm manual rest", manual),
+            store("lsm log", always, Alphabet::Log)
+                .unit(512)
                 .without_process_deaths()
-                .lengths(1, 1)
-                .shallow_removal(1)
-                .only_with_full()
+                .without_nested()
+                .lengths(1, 2)
                 .boxed(),
-            Trial::new("lsm deaths", always)
-                .lengths(0, 2)
-                .only_with_full()
-                .boxed(),
-            Trial::new("lsm 512", always)
+            store("lsm 512", always, Alphabet::Data)
+                .unit(512)
                 .without_process_deaths()
-                .lengths(0, 2)
+                .lengths(0, 1)
                 .only_with_full()
                 .boxed(),
-            Trial::new("lsm reserve", store(SyncMode::Always, Alphabet::Data, 8192))
-                .faulted(FAULTED)
-                .boxed(),
+            Trial::new("lsm reserve", reserve).faulted(FAULTED).boxed(),
         ]
+    }
+
+    fn probes(&self) -> &'static [Probe] {
+        &PROBES
+    }
+
+    fn specimens(&self) -> Outcome<Vec<Specimen>> {
+        specimens::all()
     }
 
     fn killing(&self) -> Option<Killing> {
@@ -192,6 +202,23 @@ impl Store for Opened {
             }
         }
         Ok(contents)
+    }
+
+    fn salvage(&self) -> (Contents, Vec<Box<Refusal>>) {
+        let error = match self.dump() {
+            Ok(contents) => return (contents, Vec::new()),
+            Err(error) => error,
+        };
+        // Single reads go around damage.
+        let (mut contents, mut errors) = (Contents::new(), vec![error]);
+        for key in specimens::KEYS.map(|key| key.as_bytes().to_vec()) {
+            match self.keyspace(&key).get(&key) {
+                Ok(Some(value)) => drop(contents.insert(key, value.to_vec())),
+                Ok(None) => {}
+                Err(error) => errors.push(error.into()),
+            }
+        }
+        (contents, errors)
     }
 
     fn verify(&self) -> Outcome<Vec<Box<Refusal>>> {

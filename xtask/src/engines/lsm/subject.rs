@@ -1,5 +1,7 @@
 //! The store in each `SyncMode`: its alphabets, its starting states and its model.
 
+mod probes;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use crashtest::content::{identify, payload};
 use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
 use lsm::{Batch, Keyspace, KeyspaceOptions, Lsm, Options, Snapshot, Strategy, View};
+
+pub(crate) use probes::PROBES;
 
 const DIR: &str = "/lsm";
 const OTHER: &str = "other";
@@ -49,6 +53,8 @@ pub(crate) enum Alphabet {
     Data,
     /// What else there is, mixed with puts.
     Rest,
+    /// What stands in the log alone, so that it can be torn anywhere.
+    Log,
 }
 
 /// The store in one [`SyncMode`].
@@ -108,6 +114,7 @@ pub(crate) struct Opened {
 
 impl LsmSubject {
     fn open_store(self, disk: &Disk) -> Outcome<Lsm> {
+        let left = probes::left(disk);
         let store = Options::new()
             .sync(self.mode)
             .background(Background::Inline)
@@ -121,6 +128,7 @@ impl LsmSubject {
             .manifest_segment_size(1024)
             .reserve(self.reserve)
             .open(DIR)?;
+        probes::note(left, store.recovery());
         let tables = disk.open_dir("/lsm/tables")?.list()?.len() as u64;
         let named = store.stats().tables;
         if tables != named {
@@ -305,6 +313,14 @@ impl Subject for LsmSubject {
                 Op::Compact,
                 Op::DropOrCreate,
             ],
+            Alphabet::Log => vec![
+                Op::Put("a"),
+                Op::PutLarge("b"),
+                Op::Delete("a"),
+                Op::Batch,
+                Op::DropOrCreate,
+                Op::Close,
+            ],
         };
         if self.mode != SyncMode::Always {
             ops.push(Op::Sync);
@@ -344,8 +360,16 @@ impl Subject for LsmSubject {
                 script: cut(Keep::Everything),
             },
             Start {
+                // It has two segments: the next flush of all gives the first one up.
                 name: "two keyspaces that pin the log",
-                script: script(&[Op::DropOrCreate, Op::Batch, Op::Put("a"), Op::Batch]),
+                script: script(&[
+                    Op::DropOrCreate,
+                    Op::Batch,
+                    Op::Put("a"),
+                    Op::Batch,
+                    Op::Batch,
+                    Op::Batch,
+                ]),
             },
             Start {
                 name: "a manifest about to rotate",
@@ -358,6 +382,9 @@ impl Subject for LsmSubject {
                 ]),
             },
         ];
+        if self.alphabet == Alphabet::Log {
+            starts.clear();
+        }
         if self.alphabet == Alphabet::Rest {
             starts.retain(|start| start.name != "two keyspaces that pin the log");
         }
