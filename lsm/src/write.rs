@@ -115,7 +115,7 @@ impl Store {
     fn append(&self, batch: &Batch) -> Result<Range<u64>> {
         let append = || {
             let payloads: Vec<&[u8]> = batch.payloads().collect();
-            // Durable, as the mode says. Only now may anybody see it.
+            // Durable: the records, as the mode says. Only now may anybody see them.
             self.note_appended(made_durable(|| self.log.append_batch(&payloads)))
         };
         if batch.only_deletes() {

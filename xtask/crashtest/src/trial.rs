@@ -16,6 +16,10 @@ use crate::sim;
 
 /// One subject of an engine, and what the layers `sim`, `barriers` and `faults` do with it. A new one is
 /// left out of all of them.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says something else of an exploration"
+)]
 #[derive(Debug)]
 pub struct Trial<S: Subject<Op: 'static>> {
     /// The engine's name and what is special: the name of its runs and tapes.

@@ -64,12 +64,7 @@ impl Engine for LsmEngine {
 
     fn trials(&self) -> Vec<AnyTrial> {
         let store = |name, mode, alphabet| {
-            let reserve = 0;
-            let subject = LsmSubject {
-                mode,
-                alphabet,
-                reserve,
-            };
+            let subject = LsmSubject::new(mode, alphabet, 0);
             // A table that is written has many sectors pending. At 512 bytes each is kept or lost alone, which
             // is very many states.
             Trial::new(name, subject).unit(4096)
@@ -84,11 +79,11 @@ impl Engine for LsmEngine {
             trial.lengths(1, 3).boxed()
         };
         let (always, manual) = (SyncMode::Always, SyncMode::Manual);
-        let reserve = LsmSubject {
-            mode: always,
-            alphabet: Alphabet::Data,
-            reserve: 8192,
+        let torn = |name, alphabet| {
+            let trial = store(name, always, alphabet).unit(512);
+            trial.without_process_deaths()
         };
+        let reserve = LsmSubject::new(always, Alphabet::Data, 8192);
         vec![
             data("lsm always", always, [2, 4]).faulted(FAULTED).boxed(),
             data("lsm batch", BATCH, [1, 3]).boxed(),
@@ -98,15 +93,11 @@ impl Engine for LsmEngine {
             deaths("lsm manual deaths", manual).only_with_full().boxed(),
             rest("lsm always rest", always),
             rest("lsm manual rest", manual),
-            store("lsm log", always, Alphabet::Log)
-                .unit(512)
-                .without_process_deaths()
+            torn("lsm log", Alphabet::Log)
                 .without_nested()
                 .lengths(1, 2)
                 .boxed(),
-            store("lsm 512", always, Alphabet::Data)
-                .unit(512)
-                .without_process_deaths()
+            torn("lsm 512", Alphabet::Data)
                 .lengths(0, 1)
                 .only_with_full()
                 .boxed(),

@@ -113,6 +113,14 @@ pub(crate) struct Opened {
 }
 
 impl LsmSubject {
+    pub(crate) const fn new(mode: SyncMode, alphabet: Alphabet, reserve: u64) -> Self {
+        Self {
+            mode,
+            alphabet,
+            reserve,
+        }
+    }
+
     fn open_store(self, disk: &Disk) -> Outcome<Lsm> {
         let left = probes::left(disk);
         let store = Options::new()
