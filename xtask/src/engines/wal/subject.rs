@@ -6,15 +6,13 @@ pub(super) mod script;
 use std::time::Duration;
 
 use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
-use durable_io::{Background, Disk, SyncMode};
+use durable_io::{Disk, SyncMode};
 use wal::{Expectation, Lsn, Wal};
 
 use crashtest::content::{identify, payload};
 
 /// Small enough that four operations fill and rotate segments.
 pub(crate) const SEGMENT_SIZE: u64 = 2048;
-/// So that a segment is made in several steps.
-pub(super) const ZERO_STEP: u64 = 1024;
 pub(crate) const DIR: &str = "/wal";
 
 /// The log in one [`SyncMode`].
@@ -137,15 +135,9 @@ const CHAIN_FIRST: usize = 7;
 
 impl WalSubject {
     fn open_wal(self, disk: &Disk) -> wal::Result<Wal> {
-        wal::Options::new()
-            .sync(self.mode)
-            .segment_size(SEGMENT_SIZE)
-            .zero_step(ZERO_STEP)
-            .background(Background::Inline)
-            // As the simulated disk's are: no crash may look like damage by the stricter rule either.
-            .atomic_sectors(true)
-            .disk(disk.clone())
-            .open(DIR)
+        // As the simulated disk's are: no crash may look like damage by the stricter rule either.
+        let options = repair::options(disk).atomic_sectors(true);
+        options.sync(self.mode).open(DIR)
     }
 }
 

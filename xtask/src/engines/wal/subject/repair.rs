@@ -3,9 +3,7 @@
 use durable_io::sim::{Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Dir, Disk, SyncMode};
 
-use super::{
-    Alphabet, DIR, Op as LogOp, SEGMENT_SIZE, State, Store, WalSubject, ZERO_STEP, lengths,
-};
+use super::{Alphabet, DIR, Op as LogOp, SEGMENT_SIZE, State, Store, WalSubject, lengths};
 use crashtest::content::payload;
 
 /// The log in `SyncMode::Always`, verified when it is opened, and repaired if it is damaged. What a mere crash left must
@@ -35,10 +33,10 @@ pub(crate) enum Op {
     CutOldest,
 }
 
-fn options(disk: &Disk) -> wal::Options {
+pub(super) fn options(disk: &Disk) -> wal::Options {
     wal::Options::new()
         .segment_size(SEGMENT_SIZE)
-        .zero_step(ZERO_STEP)
+        .zero_step(SEGMENT_SIZE / 2)
         .background(Background::Inline)
         .disk(disk.clone())
 }
