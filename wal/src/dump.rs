@@ -119,7 +119,7 @@ impl Dump<'_> {
         };
         self.line(format_args!("\nmark: {} bytes", file.len()?))?;
         let slots = read_slots(&file)?;
-        let merged = merge(slots);
+        let merged = merge(&slots);
         for (slot, at) in slots.into_iter().zip([slot_offset(0), slot_offset(1)]) {
             match slot {
                 Slot::Valid { sequence, mark } => {

@@ -220,12 +220,12 @@ pub(crate) fn read_slots(file: &File) -> durable_io::Result<[Slot; 2]> {
 
 /// What both slots together say: the sequence and the mark that hold, and whether both slots say the
 /// same. `None` if neither is valid.
-pub(crate) fn merge(slots: [Slot; 2]) -> Option<(u64, Mark, bool)> {
-    let valid = |slot| match slot {
+pub(crate) fn merge(slots: &[Slot; 2]) -> Option<(u64, Mark, bool)> {
+    let valid = |slot: &Slot| match *slot {
         Slot::Valid { sequence, mark } => Some((sequence, mark)),
         Slot::Invalid(_) | Slot::Newer(_) => None,
     };
-    let [even, odd] = slots.map(valid);
+    let [even, odd] = slots.each_ref().map(valid);
     let (newer, older) = if odd.map(|s| s.0) > even.map(|s| s.0) {
         (odd, even)
     } else {
@@ -287,7 +287,7 @@ impl MarkFile {
                 .into());
             }
         }
-        let Some((sequence, mark, settled)) = merge(slots) else {
+        let Some((sequence, mark, settled)) = merge(&slots) else {
             return Err(mark_lost(file.path()));
         };
         Ok(Some(Self {
@@ -441,22 +441,22 @@ mod tests {
 
     #[test]
     fn the_higher_sequence_says_what_is_retained_and_the_higher_claim_what_is_durable() {
-        let merged = merge([slot(4, mark(9, 5, 1)), slot(3, mark(10, 2, 1))]);
+        let merged = merge(&[slot(4, mark(9, 5, 1)), slot(3, mark(10, 2, 1))]);
         assert_eq!(merged, Some((4, mark(10, 5, 1), false)));
     }
 
     #[test]
     fn a_claim_from_before_a_cut_counts_for_nothing() {
-        let merged = merge([slot(4, mark(9, 5, 2)), slot(3, mark(10, 5, 1))]);
+        let merged = merge(&[slot(4, mark(9, 5, 2)), slot(3, mark(10, 5, 1))]);
         assert_eq!(merged, Some((4, mark(9, 5, 2), false)));
     }
 
     #[test]
     fn one_slot_is_enough() {
         assert_eq!(
-            merge([WRONG_CHECK, slot(3, mark(9, 5, 1))]),
+            merge(&[WRONG_CHECK, slot(3, mark(9, 5, 1))]),
             Some((3, mark(9, 5, 1), false))
         );
-        assert_eq!(merge([WRONG_CHECK, WRONG_CHECK]), None);
+        assert_eq!(merge(&[WRONG_CHECK, WRONG_CHECK]), None);
     }
 }

@@ -115,8 +115,8 @@ fn a_rotation_costs_a_segment_unless_one_is_ready() {
 
 /// Bytes of the disk that the files in `dir` take.
 fn disk_usage(dir: &Path) -> u64 {
-    let files = std::fs::read_dir(dir).unwrap();
-    let blocks = files.map(|file| file.unwrap().metadata().unwrap().blocks());
+    let files = files::dir(dir).list().unwrap().into_iter();
+    let blocks = files.map(|file| dir.join(file.name).metadata().unwrap().blocks());
     blocks.sum::<u64>() * 512
 }
 

@@ -64,24 +64,17 @@ impl Engine for WalEngine {
             let trial = Trial::new(name, cut(sync)).lengths(2, 3).removal(2);
             trial.soaks().faulted(FAULTED_CUTS).boxed()
         };
+        let repair = |name| Trial::new(name, RepairSubject).lengths(1, 1);
         vec![
             mode("wal always", SyncMode::Always, 3),
             mode("wal batch", BATCH, 2),
             mode("wal manual", SyncMode::Manual, 2),
             cuts("wal cut", SyncMode::Always),
             cuts("wal cut manual", SyncMode::Manual),
-            // One damage and its repair reach far: longer sequences would take most of an hour, and a repair that
-            // is cut short is repaired again, which no barrier needs. At 512 bytes a mark and a mended segment
-            // have so many sectors pending, under names of their own, that there are many millions of states.
-            Trial::new("wal repair", RepairSubject)
-                .unit(4096)
-                .lengths(1, 1)
-                .shallow_removal(1)
-                .boxed(),
-            Trial::new("wal repair 512", RepairSubject)
-                .lengths(1, 1)
-                .only_with_full()
-                .boxed(),
+            // One damage and its repair reach far, and a repair that is cut short is repaired again, which no
+            // barrier needs. At 512 bytes a mark and a mended segment have many millions of states.
+            repair("wal repair").unit(4096).shallow_removal(1).boxed(),
+            repair("wal repair 512").only_with_full().boxed(),
             Trial::new("wal 4 KiB", log(SyncMode::Always))
                 .lengths(2, 3)
                 .unit(4096)
