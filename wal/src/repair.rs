@@ -63,6 +63,7 @@ pub(crate) fn repair(
         return is_lost.then(|| clear(dir, &listing, false)).transpose();
     };
     let walk = walk(dir, &listing, &basis.mark, progress)?;
+    remove_left_overs(dir, &listing)?;
     for mend in &walk.mends {
         mend.apply(dir)?;
     }
@@ -71,6 +72,19 @@ pub(crate) fn repair(
     }
     let new = (walk.size.unwrap_or(size), zero_step);
     cut(dir, &listing, &basis, &walk, new).map(Some)
+}
+
+/// Removes what repairs that were cut short left, before this one makes anything of its own.
+fn remove_left_overs(dir: &Dir, listing: &Listing) -> Result<()> {
+    for name in &listing.temps {
+        dir.remove(name)?;
+    }
+    if !listing.temps.is_empty() {
+        // Redundant: nothing relies on it. But without it what one repair after the other leaves, if each is
+        // cut short, would pile up.
+        dir.sync()?;
+    }
+    Ok(())
 }
 
 /// Removes what is left of a log of which no record is left, and no mark that would say where it

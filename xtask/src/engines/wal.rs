@@ -71,8 +71,7 @@ impl Engine for WalEngine {
             mode("wal manual", SyncMode::Manual, 2),
             cuts("wal cut", SyncMode::Always),
             cuts("wal cut manual", SyncMode::Manual),
-            // One damage and its repair reach far, and a repair that is cut short is repaired again, which no
-            // barrier needs. At 512 bytes a mark and a mended segment have many millions of states.
+            // One damage and its repair reach far. A repair that is cut short is repaired again: no barrier needs it.
             repair("wal repair").unit(4096).shallow_removal(1).boxed(),
             repair("wal repair 512").only_with_full().boxed(),
             Trial::new("wal 4 KiB", log(SyncMode::Always))
