@@ -161,7 +161,7 @@ impl Log {
         let committed = commit(&mut |items| {
             let submitted = items.iter().filter(|item| item.is_submitted());
             size = submitted.map(Item::size).sum();
-            self.commit(&mut self.health.lock(&self.writer), items)
+            self.lead(items)
         });
         // Only when their tickets tell: an append that passes the queue by is behind them.
         if size > 0 {
@@ -193,13 +193,31 @@ impl Log {
                 .expect("without a failure every item is written")),
         });
         self.publish(next, writer.refusals, tally);
+        self.tell(items, &results);
+        results
+    }
+
+    /// Commits `items`, which are those of many threads.
+    fn lead(&self, items: &mut [Item]) -> Results {
+        let committed = self
+            .health
+            .catch(|| self.commit(&mut self.health.lock(&self.writer), items));
+        // A panic is an error to every member of the group: none of them waits in vain.
+        committed.unwrap_or_else(|poisoned| {
+            let results = Results::of(items, |_| Err(poisoned.clone().into()));
+            self.tell(items, &results);
+            results
+        })
+    }
+
+    /// Makes the callbacks of `items` due, which became `results`.
+    fn tell(&self, items: &mut [Item], results: &Results) {
         let due = items.iter_mut().enumerate().filter_map(|(index, item)| {
             let callback = item.take_callback()?;
             let result = results.appended(index, item.count());
             Some(Due { callback, result })
         });
         self.delivery.add(due);
-        results
     }
 
     /// Writes `items`, as far as it can, and makes them durable if the mode says so.
