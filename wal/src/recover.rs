@@ -79,6 +79,7 @@ pub(crate) fn recover(
         listing = Listing::read(dir)?;
     }
     let mut survey = survey(dir, &listing, &mark, &how.progress)?;
+    survey.active.is_new = created;
     if let Some(size) = how.segment_size.filter(|&size| size != survey.header.size) {
         return Err(InvalidOption {
             option: "segment_size",

@@ -8,6 +8,7 @@ use crate::frame::{GROUP_ALIGN, GROUP_HEADER_SIZE, GroupHeader, place};
 use crate::lsn::Lsn;
 use crate::reader::{Identity, Next, SegmentReader};
 use crate::replay::Replay;
+use crate::segment::FIRST_GROUP;
 
 /// How many bytes are searched at once; a multiple of [`GROUP_ALIGN`].
 const CHUNK: u64 = 64 << 10;
@@ -30,6 +31,19 @@ pub(crate) struct Front {
     pub(crate) unproven: Unproven,
     /// Bytes between the groups that are not zero as they should be.
     pub(crate) unclean: Vec<Range<u64>>,
+}
+
+impl Front {
+    /// Of a segment without groups.
+    pub(crate) fn empty() -> Self {
+        Self {
+            last: None,
+            cut: FIRST_GROUP,
+            bad: None,
+            unproven: Unproven::default(),
+            unclean: Vec::new(),
+        }
+    }
 }
 
 /// The groups at the end of a segment that no group behind them states to be durable.

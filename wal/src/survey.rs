@@ -57,6 +57,8 @@ pub(crate) struct Loaded {
     pub(crate) size: Option<u64>,
     /// What stands where the first group belongs.
     pub(crate) first: Found,
+    /// It was just made: there is nothing to be read in it.
+    pub(crate) is_new: bool,
 }
 
 impl Loaded {
@@ -99,6 +101,7 @@ impl Loaded {
             header,
             size,
             first,
+            is_new: false,
         })
     }
 
@@ -106,6 +109,9 @@ impl Loaded {
     /// from that one on; their records are shown to `replay`. If nothing that is retained can be read
     /// there, all of it is behind the cut.
     pub(crate) fn front(&mut self, mark: &Mark, replay: Option<&mut Replay<'_>>) -> Result<Front> {
+        if self.is_new {
+            return Ok(Front::empty());
+        }
         let reached =
             self.number != mark.low_segment || scan::pass_over(&mut self.reader, mark.low)?;
         let mut front = scan::front(&mut self.reader, replay)?;
@@ -126,6 +132,9 @@ impl Loaded {
     }
 
     pub(crate) fn behind(&mut self, from: u64) -> Result<Behind> {
+        if self.is_new {
+            return Ok(Behind::default());
+        }
         scan::behind(&mut self.reader, from)
     }
 
