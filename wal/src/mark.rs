@@ -86,6 +86,8 @@ pub(crate) enum Slot {
     Newer(u32),
 }
 
+const TOO_SHORT: Slot = Slot::Invalid("the file ends before it does");
+
 impl Mark {
     /// True if record `lsn`, of a group of `epoch`, was cut off together with the rest of its group.
     pub(crate) fn has_cut(&self, lsn: Lsn, epoch: u32) -> bool {
@@ -122,7 +124,7 @@ impl Mark {
 impl Slot {
     /// The slot whose bytes are `bytes`, found at `offset`.
     pub(crate) fn decode(bytes: &[u8], offset: u64) -> Self {
-        Self::decode_whole(bytes, offset).unwrap_or(Self::Invalid("the file ends before it does"))
+        Self::decode_whole(bytes, offset).unwrap_or(TOO_SHORT)
     }
 
     /// `None` if `bytes` are too few.
@@ -214,8 +216,11 @@ pub(crate) fn slot_offset(sequence: u64) -> u64 {
 pub(crate) fn read_slots(file: &File) -> durable_io::Result<[Slot; 2]> {
     let mut bytes = [0; SLOT_STRIDE + SLOT_SIZE];
     let read = file.read_at(&mut bytes, 0)?;
-    let bytes = bytes.get(..read).unwrap_or_default();
-    Ok([0, SLOT_STRIDE].map(|at| Slot::decode(bytes.get(at..).unwrap_or_default(), at as u64)))
+    let (bytes, _) = bytes.split_at(read);
+    Ok([0, SLOT_STRIDE].map(|at| match bytes.get(at..) {
+        Some(bytes) => Slot::decode(bytes, at as u64),
+        None => TOO_SHORT,
+    }))
 }
 
 /// What both slots together say: the sequence and the mark that hold, and whether both slots say the

@@ -158,9 +158,7 @@ fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64, how: &How) -> Re
     check_unmarked(dir, listing)?;
     let first = how.first_lsn;
     // What a creation that was cut short left: gone, with the sync below, before this one writes its mark.
-    for name in &listing.temps {
-        dir.remove(name)?;
-    }
+    listing.remove_temps(dir)?;
     let log_id = disk.unique_id()?;
     let header = SegmentHeader {
         log_id,
@@ -225,10 +223,7 @@ fn remove_dead(dir: &Dir, listing: &Listing, low_segment: u64) -> Result<u64> {
         dir.remove(&names::segment(number))?;
         removed += 1;
     }
-    for name in &listing.temps {
-        dir.remove(name)?;
-        removed += 1;
-    }
+    removed += listing.remove_temps(dir)?;
     Ok(removed)
 }
 
@@ -287,7 +282,9 @@ fn judge(survey: &mut Survey, mark: &MarkFile, replay: Option<&mut Replay<'_>>) 
     }
     let front = active.front(mark.mark(), replay)?;
     // Without a first group the active segment is the lowest one, and the log is empty.
-    let last = front.last.unwrap_or_default().max(low.previous());
+    let last = front
+        .last
+        .map_or(low.previous(), |last| last.max(low.previous()));
     let mut behind = active.behind(front.cut)?;
     let mut later = Vec::new();
     for segment in &mut survey.later {

@@ -76,10 +76,7 @@ pub(crate) fn repair(
 
 /// Removes what repairs that were cut short left, before this one makes anything of its own.
 fn remove_left_overs(dir: &Dir, listing: &Listing) -> Result<()> {
-    for name in &listing.temps {
-        dir.remove(name)?;
-    }
-    if !listing.temps.is_empty() {
+    if listing.remove_temps(dir)? > 0 {
         // Redundant: nothing relies on it. But without it what one repair after the other leaves, if each is
         // cut short, would pile up.
         dir.sync()?;

@@ -240,9 +240,7 @@ pub(crate) fn front(
     let mut front = Front {
         last: reader.expected().map(Lsn::previous),
         cut: reader.offset(),
-        bad: None,
-        unproven: Unproven::default(),
-        unclean: Vec::new(),
+        ..Front::empty()
     };
     loop {
         let header = match reader.next_group()? {

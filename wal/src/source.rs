@@ -12,6 +12,8 @@ const FIRST_READ: u64 = 4 << 10;
 /// The largest one.
 const READ: u64 = 256 << 10;
 
+const BELOW_4_GIB: &str = "a segment is smaller than 4 GiB";
+
 /// A window on a file, moved by `read_at`.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -61,15 +63,14 @@ impl Source {
     /// `len` bytes from `offset` on, or fewer if the source ends before.
     pub(crate) fn get(&mut self, offset: u64, len: u64) -> durable_io::Result<&[u8]> {
         let rest = self.len.saturating_sub(offset);
-        let len = usize::try_from(len.min(rest)).unwrap_or(usize::MAX);
+        let len = usize::try_from(len.min(rest)).expect(BELOW_4_GIB);
         let end = offset.saturating_add(len as u64);
         if offset < self.start || end > self.start + self.filled as u64 {
             self.fill(offset, len)?;
         }
-        let at = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
-        let bytes = self.bytes.get(..self.filled).unwrap_or_default();
-        let rest = bytes.get(at..).unwrap_or_default();
-        Ok(rest.get(..len).unwrap_or(rest))
+        let at = usize::try_from(offset - self.start).expect(BELOW_4_GIB);
+        let bytes = self.bytes.get(at..at + len);
+        Ok(bytes.expect("what is asked for was read"))
     }
 
     /// Writes the bytes of `range` to the same place in `file`.
@@ -89,16 +90,17 @@ impl Source {
 
     fn fill(&mut self, offset: u64, len: usize) -> durable_io::Result<()> {
         let rest = self.len.saturating_sub(offset);
-        let want = usize::try_from(self.ahead.max(len as u64).min(rest)).unwrap_or(len);
+        let want = self.ahead.max(len as u64).min(rest);
+        let want = usize::try_from(want).expect(BELOW_4_GIB);
         if self.bytes.len() < want {
             self.bytes.resize(want, 0);
         }
         // If the read fails the buffer holds nothing.
         self.filled = 0;
         self.start = offset;
-        let bytes = self.bytes.get_mut(..want).unwrap_or_default();
+        let (bytes, _) = self.bytes.split_at_mut(want);
         let read = self.file.read_at(bytes, offset)?;
-        bytes.get_mut(read..).unwrap_or_default().fill(0);
+        bytes.split_at_mut(read).1.fill(0);
         self.filled = want;
         self.ahead = READ.min(self.ahead * 8);
         Ok(())

@@ -43,6 +43,14 @@ impl Listing {
         listing.segments.sort_unstable();
         Ok(listing)
     }
+
+    /// Removes what replacements left; returns how many. No sync.
+    pub(crate) fn remove_temps(&self, dir: &Dir) -> Result<u64> {
+        for name in &self.temps {
+            dir.remove(name)?;
+        }
+        Ok(self.temps.len() as u64)
+    }
 }
 
 /// One segment, opened and looked at.
@@ -158,7 +166,7 @@ pub(crate) fn log_id_of(dir: &Dir, number: u64) -> Result<Option<u64>> {
     let mut bytes = [0; SEGMENT_HEADER_SIZE];
     let file = dir.open(&names::segment(number))?;
     let read = file.read_at(&mut bytes, 0)?;
-    match SegmentHeader::decode(bytes.get(..read).unwrap_or_default(), number) {
+    match SegmentHeader::decode(bytes.split_at(read).0, number) {
         Ok(header) => Ok(Some(header.log_id)),
         Err(bad @ BadHeader::Newer(_)) => Err(bad.into_error(file.path())),
         Err(BadHeader::Corrupt(_)) => Ok(None),
