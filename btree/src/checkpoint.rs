@@ -10,11 +10,10 @@
 //! A checkpoint goes in steps, so that commits go on beside it; only the first one takes the turn of a
 //! writer, and does no I/O meanwhile.
 
-use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use durable_io::{Barrier, Site};
+use durable_io::made_durable;
 use wal::Lsn;
 
 use crate::error::{Error, Result};
@@ -192,10 +191,7 @@ impl Store {
     fn flip(&self, slot: &Slot) -> Result<()> {
         let poison = |error: Error| self.pager.health.poison(error);
         // Durable: the log, up to the record that the slot names. Only now may a slot name it.
-        let of_the_log = Site::new(Location::caller(), Barrier::Data, "log");
-        self.log
-            .sync_at(of_the_log)
-            .map_err(|error| poison(error.into()))?;
+        made_durable(|| self.log.sync()).map_err(|error| poison(error.into()))?;
         let file = &self.pager.file;
         // Durable: the pages of the new tree. Only now may a slot refer to them.
         drop(file.sync_data().map_err(|error| poison(error.into()))?);

@@ -232,7 +232,10 @@ impl Store {
     fn make_durable(&self, root: &Arc<Root>) -> Result<()> {
         if root.version > self.durable.load().version {
             let site = self.syncs.site();
-            let sync = |_: &mut [()]| self.log.sync_at(site).map(drop).map_err(Error::from);
+            let sync = |_: &mut [()]| {
+                let synced = site.within(|| Wal::sync(&self.log));
+                synced.map(drop).map_err(Error::from)
+            };
             self.syncs
                 .commit((), sync)
                 .0

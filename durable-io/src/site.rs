@@ -47,6 +47,15 @@ impl Site {
             step,
         }
     }
+
+    /// As [`made_durable`], for work whose barrier stands here: where the store makes its
+    /// [group commit](crate::GroupCommit::site), say.
+    #[inline]
+    pub fn within<T>(self, work: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "sim")]
+        let _within = within::enter(self);
+        work()
+    }
 }
 
 /// Does `work`, which syncs inside another crate: a commit to a log, say, that this line waits for.
@@ -59,9 +68,7 @@ impl Site {
 #[track_caller]
 #[inline]
 pub fn made_durable<T>(work: impl FnOnce() -> T) -> T {
-    #[cfg(feature = "sim")]
-    let _within = within::enter(Site::new(Location::caller(), Barrier::All, "within"));
-    work()
+    Site::new(Location::caller(), Barrier::All, "within").within(work)
 }
 
 #[cfg(feature = "sim")]
@@ -89,7 +96,7 @@ pub(crate) mod within {
         Within(SITE.replace(Some(site)))
     }
 
-    /// Where the call of [`made_durable`](super::made_durable) stands that this thread is in.
+    /// The site that this thread's work stands at.
     pub(crate) fn site() -> Option<Site> {
         SITE.get()
     }

@@ -234,11 +234,7 @@ impl Log {
     /// Makes everything acknowledged so far durable.
     #[track_caller]
     pub(crate) fn sync(&self) -> Result<Lsn> {
-        self.sync_at(Site::new(std::panic::Location::caller(), Barrier::Data, ""))
-    }
-
-    /// As [`sync`](Log::sync), counted at `site`.
-    pub(crate) fn sync_at(&self, site: Site) -> Result<Lsn> {
+        let site = Site::new(std::panic::Location::caller(), Barrier::Data, "");
         self.sync_written(site, || {
             let view = self.view();
             let active = view.segments.last();

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use durable_io::Background;
 use durable_io::engine::{Health, Worker};
-use durable_io::{Background, Site};
 
 use crate::background::Committer;
 use crate::error::Result;
@@ -64,16 +64,6 @@ impl Wal {
         self.log.check_open()?;
         // Durable: everything acknowledged. Only now may the caller rely on it.
         self.log.sync()
-    }
-
-    /// As [`sync`](Wal::sync), with the barrier counted at `site`: for a store whose own order of steps
-    /// rests on it, and is judged by leaving it out.
-    ///
-    /// # Errors
-    /// As [`sync`](Wal::sync).
-    pub fn sync_at(&self, site: Site) -> Result<Lsn> {
-        self.log.check_open()?;
-        self.log.sync_at(site)
     }
 
     /// Continues in the next segment, so that truncation can give back the space of this one. Does
