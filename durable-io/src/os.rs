@@ -320,10 +320,9 @@ impl FileBackend for OsFile {
             unsafe_code,
             reason = "a map is 3 to 13 times cheaper than pread of hot bytes"
         )]
-        // SAFETY: the bytes behind the slice must not change or vanish while it lives. `File::map`
-        // has entered the range, and until the map ends this crate writes no byte of it, by any
-        // handle, and does not cut the file before its end. Whoever comes to the file on another
-        // way than this crate is kept out by the store's lock.
+        // The bytes behind the slice must not change or vanish while it lives. Whoever comes to the file on
+        // another way than this crate is kept out by the store's lock.
+        // SAFETY: `File::map` has entered the range; until the map ends no handle writes to it or cuts it off.
         let map = unsafe { options.map(&self.file) }?;
         Ok(MapBytes::Os(map))
     }
