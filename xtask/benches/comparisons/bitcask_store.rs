@@ -13,7 +13,7 @@ use crate::contender::{Contender, Role, Unit};
 use crate::keys::{BATCH, Numbers, batches, key, value};
 use crate::measure::{Rate, float};
 use crate::scheduler::involuntary_switches;
-use crate::stores::{self, KeyValue, keys, once};
+use crate::stores::{self, KeyValue, keys, once, sync_mode};
 use crate::variable;
 
 pub(crate) fn contenders() -> Vec<Contender> {
@@ -56,11 +56,7 @@ impl KeyValue for Bitcask {
     const NAME: &str = "bitcask";
 
     fn open(dir: &Path, is_durable: bool) -> anyhow::Result<Self> {
-        let mode = if is_durable {
-            SyncMode::Always
-        } else {
-            SyncMode::Manual
-        };
+        let mode = sync_mode(is_durable);
         Ok(Options::new().sync(mode).open(dir)?)
     }
 

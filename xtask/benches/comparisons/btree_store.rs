@@ -10,7 +10,7 @@ use crate::contender::{Contender, Role, Unit};
 use crate::keys::{Numbers, batches, key, value};
 use crate::measure::{Rate, closed_loop, float};
 use crate::scheduler::involuntary_switches;
-use crate::stores::{self, KeyValue, keys, once};
+use crate::stores::{self, KeyValue, keys, once, sync_mode};
 
 const TABLE: &str = "entries";
 
@@ -44,11 +44,7 @@ impl KeyValue for Store {
     const NAME: &str = "btree, a transaction per get";
 
     fn open(dir: &Path, is_durable: bool) -> anyhow::Result<Self> {
-        let mode = if is_durable {
-            SyncMode::Always
-        } else {
-            SyncMode::Manual
-        };
+        let mode = sync_mode(is_durable);
         let store = Options::new().sync(mode).open(dir)?;
         let mut write = store.begin_write()?;
         write.create_table(TABLE)?;

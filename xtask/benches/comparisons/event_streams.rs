@@ -4,11 +4,12 @@ use std::hint::black_box;
 use std::path::Path;
 
 use event_store::{
-    Append, Condition, EventStore, Expected, NewEvent, Options, Position, Query, SyncMode, Version,
+    Append, Condition, EventStore, Expected, NewEvent, Options, Position, Query, Version,
 };
 
 use crate::contender::{Contender, Role};
 use crate::events::{self, EventLog, Fact};
+use crate::stores::sync_mode;
 
 pub(crate) fn contenders() -> Vec<Contender> {
     events::contenders::<EventStore>(Role::Own)
@@ -39,11 +40,7 @@ impl EventLog for EventStore {
     const NAME: &str = "event-store";
 
     fn open(dir: &Path, is_durable: bool) -> anyhow::Result<Self> {
-        let mode = if is_durable {
-            SyncMode::Always
-        } else {
-            SyncMode::Manual
-        };
+        let mode = sync_mode(is_durable);
         Ok(Options::new().sync(mode).open(dir)?)
     }
 

@@ -125,48 +125,49 @@ fn stream(number: u64) -> String {
     format!("order-{number}")
 }
 
+const IDS: &str = "ids do not end";
+
 /// Ids, each for one event of one thread.
 fn ids(thread: usize) -> impl Iterator<Item = u128> {
     (1..).map(move |count: u128| (thread as u128) << 64 | count)
 }
 
 fn appends<S: EventLog>(dir: &Path, threads: usize, time: Duration) -> anyhow::Result<Rate> {
-    let store = S::open(dir, true)?;
-    let payload = value();
-    let rate = closed_loop(threads, time, |thread| {
-        let (store, payload) = (&store, payload.as_slice());
-        let (stream, tag) = (stream(thread as u64), format!("customer:{thread}"));
-        let mut ids = ids(thread);
-        Ok(move || {
-            let fact = Fact {
-                id: ids.next().unwrap_or(0),
-                stream: &stream,
-                tag: &tag,
-                payload,
-            };
-            store.append(&[fact]).map(|()| 1)
-        })
-    })?;
-    store.close()?;
-    Ok(rate)
+    each_appends::<S>(dir, threads, time, |store, fact, seen| {
+        store.append(&[fact])?;
+        Ok(seen)
+    })
 }
 
 /// Each thread has a tag of its own, so every condition is met.
 fn conditional<S: EventLog>(dir: &Path, threads: usize, time: Duration) -> anyhow::Result<Rate> {
+    each_appends::<S>(dir, threads, time, |store, fact, seen| {
+        store.append_if(&fact, seen)
+    })
+}
+
+/// Each thread appends to a stream of its own; `append` gets the position that it answered last, and answers
+/// its own.
+fn each_appends<S: EventLog>(
+    dir: &Path,
+    threads: usize,
+    time: Duration,
+    append: impl Fn(&S, Fact<'_>, u64) -> anyhow::Result<u64> + Sync,
+) -> anyhow::Result<Rate> {
     let store = S::open(dir, true)?;
     let payload = value();
     let rate = closed_loop(threads, time, |thread| {
-        let (store, payload) = (&store, payload.as_slice());
-        let (stream, tag) = (stream(thread as u64), format!("course:{thread}"));
+        let (store, append, payload) = (&store, &append, payload.as_slice());
+        let (stream, tag) = (stream(thread as u64), format!("customer:{thread}"));
         let (mut ids, mut seen) = (ids(thread), 0);
         Ok(move || {
             let fact = Fact {
-                id: ids.next().unwrap_or(0),
+                id: ids.next().expect(IDS),
                 stream: &stream,
                 tag: &tag,
                 payload,
             };
-            seen = store.append_if(&fact, seen)?;
+            seen = append(store, fact, seen)?;
             Ok(1)
         })
     })?;
@@ -183,7 +184,7 @@ fn loaded<S: EventLog>(dir: &Path) -> anyhow::Result<(S, u64)> {
     for _ in 0..STREAM {
         for names in names.chunks(100) {
             let facts = names.iter().map(|stream| Fact {
-                id: ids.next().unwrap_or(0),
+                id: ids.next().expect(IDS),
                 stream,
                 tag: stream,
                 payload: &payload,

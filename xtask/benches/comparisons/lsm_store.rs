@@ -10,7 +10,7 @@ use crate::contender::{Contender, Role, Unit};
 use crate::keys::{Numbers, batches, key, value};
 use crate::measure::{Rate, closed_loop, float};
 use crate::scheduler::involuntary_switches;
-use crate::stores::{self, KeyValue, keys};
+use crate::stores::{self, KeyValue, keys, sync_mode};
 use crate::variable;
 
 /// How many keys are asked for together, and how many rows are read behind a seek.
@@ -47,11 +47,7 @@ impl KeyValue for Lsm {
     const NAME: &str = "lsm";
 
     fn open(dir: &Path, is_durable: bool) -> anyhow::Result<Self> {
-        let mode = if is_durable {
-            SyncMode::Always
-        } else {
-            SyncMode::Manual
-        };
+        let mode = sync_mode(is_durable);
         Ok(Options::new().sync(mode).open(dir)?)
     }
 

@@ -4,6 +4,8 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use durable_io::SyncMode;
+
 use crate::contender::{Contender, Role, Unit, durable_floor, suffix};
 use crate::keys::{Numbers, VALUE_SIZE, key, value};
 use crate::measure::{Rate, THREADS, closed_loop, float};
@@ -42,6 +44,15 @@ pub(crate) trait KeyValue: Sized + Sync + 'static {
 
     fn close(self) -> anyhow::Result<()> {
         Ok(())
+    }
+}
+
+/// How a store of this workspace is opened whose writes are, or are not, to be durable when they return.
+pub(crate) fn sync_mode(is_durable: bool) -> SyncMode {
+    if is_durable {
+        SyncMode::Always
+    } else {
+        SyncMode::Manual
     }
 }
 
