@@ -1,7 +1,7 @@
 //! The log, the hash-indexed store, the LSM-tree, the B+tree, the event store and the sorted table beside the raw
-//! methods of the disk and, with `--features peers`, beside other logs, stores and tables; with
-//! `--features peers-rocksdb` also beside `RocksDB`'s tables; with `--features peers-sqlite` only beside `SQLite` as
-//! an event store.
+//! methods of the disk and, with `--features peers`, beside other logs, stores and tables; with `peers-stores` only
+//! beside other stores and tables, with `peers-sqlite` only beside `SQLite` as an event store, and with
+//! `peers-rocksdb` also beside `RocksDB`'s tables.
 //!
 //! `cargo bench comparisons` prints one table and writes `comparisons.json` below `target/`. Every
 //! round runs every contender once, for a short time, in its own fresh directory, and begins with
@@ -18,9 +18,10 @@
 //! | `BENCH_REOPEN_KEYS` | 1000000 | in a store that is opened |
 //! | `BENCH_MEMORY_KEYS` | 1000000 | the largest size at which the memory of an index is taken |
 //!
-//! The workloads of stores begin with `store:`, those of event stores with `events:`, those of tables with `table:`. A peer whose name says
-//! "proxy" is reached through its engine, which costs something: with one table, compacted and cached,
-//! and an empty memtable.
+//! The workloads of the hash-indexed store begin with `store:`, those of the LSM-tree with `lsm:`, of the B+tree
+//! with `btree:`, of event stores with `events:`, of tables with `table:`; a peer stands in each where it is compared.
+//! A peer whose name says "proxy" is reached through its engine, which costs something: with one table, compacted
+//! and cached, and an empty memtable.
 //!
 //! On a busy machine an append measures the scheduler as much as the disk. Where the process may, all
 //! appends are therefore measured once more under `SCHED_FIFO`, against a floor that was measured in
@@ -48,7 +49,9 @@ mod log;
 mod lsm_store;
 #[path = "comparisons/measure.rs"]
 mod measure;
-#[cfg(feature = "peers")]
+#[path = "comparisons/ordered.rs"]
+mod ordered;
+#[cfg(feature = "peers-stores")]
 #[path = "comparisons/peers.rs"]
 mod peers;
 #[path = "comparisons/raw.rs"]
@@ -66,6 +69,8 @@ mod sstable_table;
 mod stores;
 #[path = "comparisons/tables.rs"]
 mod tables;
+#[path = "comparisons/ycsb.rs"]
+mod ycsb;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -119,7 +124,7 @@ fn contenders() -> Vec<Contender> {
     all.extend(sstable_table::contenders());
     #[cfg(feature = "peers-sqlite")]
     all.extend(sqlite::contenders());
-    #[cfg(feature = "peers")]
+    #[cfg(feature = "peers-stores")]
     all.extend(peers::contenders());
     if let Err(error) = scheduler::RealTime::enter() {
         println!("Real-time workloads are skipped: {error}.");

@@ -10,14 +10,14 @@ use bitcask::{Background, Batch, Bitcask, Options, SyncMode};
 
 use crate::allocator::Count;
 use crate::contender::{Contender, Role, Unit};
-use crate::keys::{BATCH, Numbers, batches, key, value};
+use crate::keys::{BATCH, Key, Numbers, batches, key, value};
 use crate::measure::{Rate, float};
 use crate::scheduler::involuntary_switches;
-use crate::stores::{self, KeyValue, keys, once, sync_mode};
+use crate::stores::{self, KeyValue, Kind, keys, once, sync_mode};
 use crate::variable;
 
 pub(crate) fn contenders() -> Vec<Contender> {
-    let mut all = stores::contenders::<Bitcask>(Role::Own);
+    let mut all = stores::contenders::<Bitcask>(Kind::Hash, Role::Own);
     all.push(own(
         "reopen, 100 B",
         "with hints",
@@ -60,7 +60,7 @@ impl KeyValue for Bitcask {
         Ok(Options::new().sync(mode).open(dir)?)
     }
 
-    fn load(&self, count: u64, value: &[u8]) -> anyhow::Result<()> {
+    fn load(&self, count: u64, key: fn(u64) -> Key, value: &[u8]) -> anyhow::Result<()> {
         for numbers in batches(count) {
             let batch = numbers.fold(Batch::new(), |batch, number| batch.put(&key(number), value));
             self.write(batch)?;
@@ -123,7 +123,7 @@ fn quiet() -> Options {
 fn reopen(dir: &Path, time: Duration, hinted: bool) -> anyhow::Result<Rate> {
     let count = variable("BENCH_REOPEN_KEYS", 1_000_000)?;
     let store = quiet().open(dir)?;
-    store.load(count, &value())?;
+    store.load(count, key, &value())?;
     store.rotate()?;
     while hinted && store.run_background()? {}
     store.close()?;
@@ -155,7 +155,7 @@ fn reopen(dir: &Path, time: Duration, hinted: bool) -> anyhow::Result<Rate> {
 fn half_dead(dir: &Path) -> anyhow::Result<Bitcask> {
     let (count, value) = (keys()?, value());
     let store = quiet().data_file_size(8 << 20).open(dir)?;
-    store.load(count, &value)?;
+    store.load(count, key, &value)?;
     // Every other key once more, so that each old file has as much to give back.
     let mut batch = Batch::new();
     for number in (0..count).step_by(2) {

@@ -31,6 +31,8 @@ pub(crate) enum Unit {
     BytesPerKey,
     /// Of one operation; no rate, and less is better.
     Nanoseconds,
+    /// No rate, and less is better.
+    Ratio,
 }
 
 type Run = Box<dyn Fn(&Path, Duration) -> anyhow::Result<Rate>>;

@@ -20,6 +20,13 @@ pub(crate) fn key(number: u64) -> Key {
     key
 }
 
+/// The key `number` of those that come in their order.
+pub(crate) fn in_order(number: u64) -> Key {
+    let mut key = Key::default();
+    key.copy_from_slice(format!("{number:016}").as_bytes());
+    key
+}
+
 pub(crate) fn value() -> Vec<u8> {
     record(VALUE_SIZE)
 }

@@ -6,147 +6,60 @@ mod fjall;
 mod fjall_table;
 #[path = "peers/lmdb.rs"]
 mod lmdb;
-#[path = "peers/okaywal.rs"]
-mod okaywal;
-#[path = "peers/raft_engine.rs"]
-mod raft_engine;
+#[cfg(feature = "peers")]
+#[path = "peers/logs.rs"]
+mod logs;
 #[path = "peers/redb.rs"]
 mod redb;
 #[cfg(feature = "peers-rocksdb")]
 #[path = "peers/rocksdb.rs"]
 mod rocksdb;
-#[path = "peers/seglog.rs"]
-mod seglog;
+#[path = "peers/sqlite_store.rs"]
+mod sqlite_store;
 #[path = "peers/surrealkv.rs"]
 mod surrealkv;
 #[path = "peers/surrealkv_table.rs"]
 mod surrealkv_table;
 
-use std::path::Path;
-use std::time::Duration;
-
-use crate::contender::{
-    Contender, READ_FLOOR, Role, Unit, durable, durable_floor, kernel_floor, replay, unsynced,
-};
-use crate::measure::{QUICK, QUICK_SIZE, Rate, SIZES, THREADS, closed_loop, record};
-use crate::stores;
-
-/// Another log, open.
-trait Peer: Sized + Sync + 'static {
-    const NAME: &str;
-
-    fn open(dir: &Path) -> anyhow::Result<Self>;
-
-    /// Appends `record`, durable when this returns. `thread` is the number of the thread that calls.
-    fn append(&self, thread: usize, record: &[u8]) -> anyhow::Result<()>;
-
-    fn close(self) -> anyhow::Result<()> {
-        Ok(())
-    }
-}
+use crate::contender::{Contender, Role};
+use crate::ordered;
+use crate::stores::{self, Kind};
 
 pub(crate) fn contenders() -> Vec<Contender> {
     let mut all = Vec::new();
-    for real_time in [false, true] {
-        for size in SIZES {
-            for threads in THREADS {
-                all.push(durable_append::<raft_engine::Log>(size, threads, real_time));
-                all.push(durable_append::<okaywal::Log>(size, threads, real_time));
-                all.push(durable_append::<seglog::Log>(size, threads, real_time));
-            }
-        }
-        all.push(quick(real_time, raft_engine::Log::append_unsynced));
-        all.push(Contender {
-            name: "seglog, flushed to the kernel".to_owned(),
-            ..quick(real_time, seglog::Log::append_flushed)
-        });
-        all.push(Contender {
-            name: "seglog, in its own buffer".to_owned(),
-            role: Role::LesserPeer,
-            ..quick(real_time, seglog::Log::append_buffered)
-        });
-    }
-    all.extend(SIZES.map(|size| replayed("raft-engine", size, raft_engine::replay)));
-    all.extend(SIZES.map(|size| replayed("okaywal, recovery", size, okaywal::replay)));
-    all.extend(SIZES.map(|size| replayed("seglog", size, seglog::replay)));
-    all.extend(stores::contenders::<surrealkv::Store>(Role::Peer));
-    all.extend(stores::contenders::<fjall::Store>(Role::Peer));
-    all.extend(stores::contenders::<redb::Store>(Role::Peer));
-    all.extend(stores::contenders::<lmdb::Lmdb>(Role::Peer));
+    #[cfg(feature = "peers")]
+    all.extend(logs::contenders());
+    all.extend(stores::contenders::<surrealkv::Store>(
+        Kind::Hash,
+        Role::Peer,
+    ));
+    all.extend(stores::contenders::<fjall::Store>(Kind::Hash, Role::Peer));
+    all.extend(stores::contenders::<redb::Store>(Kind::Hash, Role::Peer));
+    all.extend(stores::contenders::<lmdb::Lmdb>(Kind::Hash, Role::Peer));
+    all.extend(ordered::contenders::<surrealkv::Store>(
+        Kind::Lsm,
+        Role::Peer,
+    ));
+    all.extend(ordered::contenders::<fjall::Store>(Kind::Lsm, Role::Peer));
+    all.extend(ordered::contenders::<redb::Store>(Kind::Btree, Role::Peer));
+    all.extend(ordered::contenders::<lmdb::Lmdb>(Kind::Btree, Role::Peer));
+    all.extend(ordered::contenders::<sqlite_store::Store>(
+        Kind::Btree,
+        Role::Peer,
+    ));
     for real_time in [false, true] {
         // A snapshot: it does not see what is written meanwhile.
-        all.extend([1, 2].map(|threads| {
-            stores::gets::<lmdb::InsideTransaction>(Role::LesserPeer, threads, true, real_time)
-        }));
+        for threads in [1, 2] {
+            let inside = |kind, role| {
+                stores::gets::<lmdb::InsideTransaction>(kind, role, threads, true, real_time)
+            };
+            all.push(inside(Kind::Hash, Role::LesserPeer));
+            all.push(inside(Kind::Btree, Role::LesserPeer));
+        }
     }
     #[cfg(feature = "peers-rocksdb")]
     all.extend(rocksdb::contenders());
     all.extend(fjall_table::contenders());
     all.extend(surrealkv_table::contenders());
     all
-}
-
-fn durable_append<P: Peer>(size: usize, threads: usize, real_time: bool) -> Contender {
-    Contender {
-        workload: durable(size, threads, real_time),
-        name: P::NAME.to_owned(),
-        role: Role::Peer,
-        unit: Unit::Operations,
-        floor: durable_floor(size, real_time),
-        real_time,
-        run: Box::new(move |dir, time| {
-            let log = P::open(dir)?;
-            let record = record(size);
-            let rate = closed_loop(threads, time, |thread| {
-                let (log, record) = (&log, &record);
-                Ok(move || log.append(thread, record).map(|()| 1))
-            })?;
-            log.close()?;
-            Ok(rate)
-        }),
-    }
-}
-
-fn quick<P: Peer>(
-    real_time: bool,
-    append: fn(&P, record: &[u8]) -> anyhow::Result<()>,
-) -> Contender {
-    Contender {
-        workload: unsynced(real_time),
-        name: P::NAME.to_owned(),
-        role: Role::Peer,
-        unit: Unit::Operations,
-        floor: kernel_floor(real_time),
-        real_time,
-        run: Box::new(move |dir, time| {
-            let log = P::open(dir)?;
-            let record = record(QUICK_SIZE);
-            let rate = closed_loop(1, time, |_thread| {
-                Ok(|| {
-                    for _ in 0..QUICK {
-                        append(&log, &record)?;
-                    }
-                    Ok(QUICK)
-                })
-            })?;
-            log.close()?;
-            Ok(rate)
-        }),
-    }
-}
-
-fn replayed(
-    name: &str,
-    size: usize,
-    run: fn(&Path, Duration, usize) -> anyhow::Result<Rate>,
-) -> Contender {
-    Contender {
-        workload: replay(size),
-        name: name.to_owned(),
-        role: Role::Peer,
-        unit: Unit::Bytes,
-        floor: READ_FLOOR.to_owned(),
-        real_time: false,
-        run: Box::new(move |dir, time| run(dir, time, size)),
-    }
 }

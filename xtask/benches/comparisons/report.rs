@@ -151,6 +151,8 @@ fn median(mut figures: Vec<f64>) -> Option<f64> {
 fn rate(per_second: f64, unit: Unit) -> String {
     match unit {
         Unit::BytesPerKey => format!("{per_second:.2} B/key"),
+        Unit::Ratio => format!("{per_second:.2}"),
+        Unit::Nanoseconds if per_second >= 1e6 => format!("{:.2} ms", per_second / 1e6),
         Unit::Nanoseconds => format!("{per_second:.0} ns"),
         Unit::Bytes if per_second >= 1e9 => format!("{:.2} GB/s", per_second / 1e9),
         Unit::Bytes => format!("{:.0} MB/s", per_second / 1e6),

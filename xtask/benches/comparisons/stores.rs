@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use durable_io::SyncMode;
 
 use crate::contender::{Contender, Role, Unit, durable_floor, suffix};
-use crate::keys::{Numbers, VALUE_SIZE, key, value};
+use crate::keys::{Key, Numbers, VALUE_SIZE, key, value};
 use crate::measure::{Rate, THREADS, closed_loop, float};
 use crate::scheduler::involuntary_switches;
 use crate::variable;
@@ -25,7 +25,7 @@ pub(crate) trait KeyValue: Sized + Sync + 'static {
     fn open(dir: &Path, is_durable: bool) -> anyhow::Result<Self>;
 
     /// Puts the keys of all numbers below `count`, in the way that is fast.
-    fn load(&self, count: u64, value: &[u8]) -> anyhow::Result<()>;
+    fn load(&self, count: u64, key: fn(u64) -> Key, value: &[u8]) -> anyhow::Result<()>;
 
     fn put(&self, key: &[u8], value: &[u8]) -> anyhow::Result<()>;
 
@@ -61,23 +61,44 @@ pub(crate) fn keys() -> anyhow::Result<u64> {
     variable("BENCH_KEYS", 200_000)
 }
 
+/// The stores that are compared with each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// The hash-indexed one, beside every peer.
+    Hash,
+    Lsm,
+    Btree,
+}
+
+impl Kind {
+    /// What the names of its workloads begin with.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Self::Hash => "store",
+            Self::Lsm => "lsm",
+            Self::Btree => "btree",
+        }
+    }
+}
+
 /// Everything that `S` is measured in.
-pub(crate) fn contenders<S: KeyValue>(role: Role) -> Vec<Contender> {
+pub(crate) fn contenders<S: KeyValue>(kind: Kind, role: Role) -> Vec<Contender> {
     let mut all = Vec::new();
     for real_time in [false, true] {
         for threads in [1, 2] {
-            all.push(gets::<S>(role, threads, true, real_time));
+            all.push(gets::<S>(kind, role, threads, true, real_time));
         }
         for threads in THREADS {
-            all.push(puts::<S>(role, threads, real_time));
+            all.push(puts::<S>(kind, role, threads, real_time));
         }
     }
-    all.push(gets::<S>(role, 1, false, false));
-    all.push(loads::<S>(role));
+    all.push(gets::<S>(kind, role, 1, false, false));
+    all.push(loads::<S>(kind, role));
     all
 }
 
 pub(crate) fn gets<S: KeyValue>(
+    kind: Kind,
     role: Role,
     threads: usize,
     hit: bool,
@@ -87,7 +108,7 @@ pub(crate) fn gets<S: KeyValue>(
     let run = move |dir: &Path, time| {
         let store = S::open(dir, false)?;
         let count = keys()?;
-        store.load(count, &value())?;
+        store.load(count, key, &value())?;
         let first_absent = if hit { 0 } else { count };
         let rate = closed_loop(threads, time, |thread| {
             let (store, reader) = (&store, store.reader()?);
@@ -111,10 +132,10 @@ pub(crate) fn gets<S: KeyValue>(
         store.close()?;
         Ok(rate)
     };
-    contender::<S>(role, what, threads, real_time, run)
+    contender::<S>(kind, role, what, threads, real_time, run)
 }
 
-fn puts<S: KeyValue>(role: Role, threads: usize, real_time: bool) -> Contender {
+fn puts<S: KeyValue>(kind: Kind, role: Role, threads: usize, real_time: bool) -> Contender {
     let run = move |dir: &Path, time| {
         let store = S::open(dir, true)?;
         let value = value();
@@ -133,18 +154,25 @@ fn puts<S: KeyValue>(role: Role, threads: usize, real_time: bool) -> Contender {
     };
     Contender {
         floor: durable_floor(FLOOR_SIZE, real_time),
-        ..contender::<S>(role, "durable put, 100 B", threads, real_time, run)
+        ..contender::<S>(kind, role, "durable put, 100 B", threads, real_time, run)
     }
 }
 
-fn loads<S: KeyValue>(role: Role) -> Contender {
-    contender::<S>(role, "load without sync, 100 B", 1, false, |dir, _time| {
-        let store = S::open(dir, false)?;
-        let (count, value) = (keys()?, value());
-        let rate = once(|| store.load(count, &value).map(|()| count))?;
-        store.close()?;
-        Ok(rate)
-    })
+fn loads<S: KeyValue>(kind: Kind, role: Role) -> Contender {
+    contender::<S>(
+        kind,
+        role,
+        "load without sync, 100 B",
+        1,
+        false,
+        |dir, _time| {
+            let store = S::open(dir, false)?;
+            let (count, value) = (keys()?, value());
+            let rate = once(|| store.load(count, key, &value).map(|()| count))?;
+            store.close()?;
+            Ok(rate)
+        },
+    )
 }
 
 /// How fast `work` is, once. It returns how much it did.
@@ -159,6 +187,7 @@ pub(crate) fn once(work: impl FnOnce() -> anyhow::Result<u64>) -> anyhow::Result
 }
 
 fn contender<S: KeyValue>(
+    kind: Kind,
     role: Role,
     what: &str,
     threads: usize,
@@ -168,7 +197,8 @@ fn contender<S: KeyValue>(
     let plural = if threads == 1 { "" } else { "s" };
     Contender {
         workload: format!(
-            "store: {what}, {threads} thread{plural}{}",
+            "{}: {what}, {threads} thread{plural}{}",
+            kind.prefix(),
             suffix(real_time)
         ),
         name: S::NAME.to_owned(),

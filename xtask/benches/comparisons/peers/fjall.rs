@@ -1,11 +1,13 @@
 //! fjall: a cache of 1 GiB, no compression; durable is `SyncData` with each batch.
 
+use std::hint::black_box;
 use std::path::Path;
 
 use fjall::config::CompressionPolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use crate::keys::{batches, key};
+use crate::keys::{Key, batches};
+use crate::ordered::Ordered;
 use crate::stores::KeyValue;
 
 pub(super) struct Store {
@@ -33,7 +35,7 @@ impl KeyValue for Store {
         })
     }
 
-    fn load(&self, count: u64, value: &[u8]) -> anyhow::Result<()> {
+    fn load(&self, count: u64, key: fn(u64) -> Key, value: &[u8]) -> anyhow::Result<()> {
         for numbers in batches(count) {
             let mut batch = self.database.batch();
             for number in numbers {
@@ -61,5 +63,41 @@ impl KeyValue for Store {
             see(&value);
         }
         Ok(())
+    }
+}
+
+impl Ordered for Store {
+    const SHORT: &str = "fjall";
+
+    type View<'a> = &'a Keyspace;
+
+    fn view(&self) -> anyhow::Result<&Keyspace> {
+        Ok(&self.entries)
+    }
+
+    fn read_on(entries: &&Keyspace, from: &[u8], most: u64) -> anyhow::Result<u64> {
+        let mut count = 0;
+        for entry in entries.range(from..).take(usize::try_from(most)?) {
+            black_box(entry.into_inner()?.1.last());
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn read_back(entries: &&Keyspace) -> anyhow::Result<u64> {
+        let mut count = 0;
+        for entry in entries.iter().rev() {
+            black_box(entry.into_inner()?.1.last());
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn get_many(entries: &&Keyspace, keys: &[Key]) -> anyhow::Result<u64> {
+        let mut found = 0;
+        for key in keys {
+            found += u64::from(black_box(entries.get(key)?).is_some());
+        }
+        Ok(found)
     }
 }

@@ -1,11 +1,14 @@
 //! LMDB: one write transaction at a time, two syncs for each; a map of 32 GiB.
 
+use std::hint::black_box;
+use std::ops::Bound;
 use std::path::Path;
 
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, RoTxn, WithTls};
 
-use crate::keys::key;
+use crate::keys::Key;
+use crate::ordered::Ordered;
 use crate::stores::KeyValue;
 
 /// With a transaction for each get.
@@ -39,7 +42,7 @@ impl KeyValue for Lmdb {
         Ok(Self { env, entries })
     }
 
-    fn load(&self, count: u64, value: &[u8]) -> anyhow::Result<()> {
+    fn load(&self, count: u64, key: fn(u64) -> Key, value: &[u8]) -> anyhow::Result<()> {
         let mut transaction = self.env.write_txn()?;
         for number in 0..count {
             self.entries.put(&mut transaction, &key(number), value)?;
@@ -75,8 +78,8 @@ impl KeyValue for InsideTransaction {
         Lmdb::open(dir, is_durable).map(Self)
     }
 
-    fn load(&self, count: u64, value: &[u8]) -> anyhow::Result<()> {
-        self.0.load(count, value)
+    fn load(&self, count: u64, key: fn(u64) -> Key, value: &[u8]) -> anyhow::Result<()> {
+        self.0.load(count, key, value)
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> anyhow::Result<()> {
@@ -99,5 +102,44 @@ impl KeyValue for InsideTransaction {
             see(value);
         }
         Ok(())
+    }
+}
+
+impl Ordered for Lmdb {
+    const SHORT: &str = "LMDB";
+
+    type View<'a> = (&'a Lmdb, RoTxn<'a, WithTls>);
+
+    fn view(&self) -> anyhow::Result<Self::View<'_>> {
+        Ok((self, self.env.read_txn()?))
+    }
+
+    fn read_on((store, read): &Self::View<'_>, from: &[u8], most: u64) -> anyhow::Result<u64> {
+        let range = (Bound::Included(from), Bound::Unbounded);
+        let entries = store.entries.range(read, &range)?;
+        let mut count = 0;
+        for entry in entries.take(usize::try_from(most)?) {
+            black_box(entry?.1.last());
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn read_back((store, read): &Self::View<'_>) -> anyhow::Result<u64> {
+        let mut count = 0;
+        for entry in store.entries.rev_iter(read)? {
+            black_box(entry?.1.last());
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn get_many((store, read): &Self::View<'_>, keys: &[Key]) -> anyhow::Result<u64> {
+        let mut found = 0;
+        for key in keys {
+            let value = store.entries.get(read, key)?;
+            found += u64::from(black_box(value.and_then(<[u8]>::last)).is_some());
+        }
+        Ok(found)
     }
 }

@@ -1,11 +1,15 @@
 //! redb: a cache of 1 GiB; one write transaction at a time, one sync for each; a read transaction for
 //! each get.
 
+use std::hint::black_box;
 use std::path::Path;
 
-use redb::{Database, Durability, ReadableDatabase as _, TableDefinition};
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+};
 
-use crate::keys::key;
+use crate::keys::Key;
+use crate::ordered::Ordered;
 use crate::stores::KeyValue;
 
 const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
@@ -47,7 +51,7 @@ impl KeyValue for Store {
         Ok(store)
     }
 
-    fn load(&self, count: u64, value: &[u8]) -> anyhow::Result<()> {
+    fn load(&self, count: u64, key: fn(u64) -> Key, value: &[u8]) -> anyhow::Result<()> {
         self.write((0..count).map(|number| (key(number).to_vec(), value)))
     }
 
@@ -67,5 +71,42 @@ impl KeyValue for Store {
             see(value.value());
         }
         Ok(())
+    }
+}
+
+impl Ordered for Store {
+    const SHORT: &str = "redb";
+
+    type View<'a> = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+    fn view(&self) -> anyhow::Result<Self::View<'_>> {
+        Ok(self.database.begin_read()?.open_table(ENTRIES)?)
+    }
+
+    fn read_on(table: &Self::View<'_>, from: &[u8], most: u64) -> anyhow::Result<u64> {
+        let mut count = 0;
+        for entry in table.range(from..)?.take(usize::try_from(most)?) {
+            black_box(entry?.1.value().last());
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn read_back(table: &Self::View<'_>) -> anyhow::Result<u64> {
+        let mut count = 0;
+        for entry in table.iter()?.rev() {
+            black_box(entry?.1.value().last());
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn get_many(table: &Self::View<'_>, keys: &[Key]) -> anyhow::Result<u64> {
+        let mut found = 0;
+        for key in keys {
+            let value = table.get(key.as_slice())?;
+            found += u64::from(black_box(value).is_some());
+        }
+        Ok(found)
     }
 }

@@ -41,7 +41,7 @@ struct Store {
     writer: Mutex<Connection>,
 }
 
-fn connect(path: &Path, is_durable: bool) -> anyhow::Result<Connection> {
+pub(crate) fn connect(path: &Path, is_durable: bool) -> anyhow::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let synchronous = if is_durable { "FULL" } else { "NORMAL" };

@@ -1,13 +1,17 @@
 //! `SurrealKV`: no compression, a cache of 1 GiB, zeros ahead in its log (off by default, and faster);
 //! tokio with two workers, each thread waits for its own commit.
 
+use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 
-use surrealkv::{CompressionType, Durability, Mode, Options, Tree, TreeBuilder};
+use surrealkv::{
+    CompressionType, Durability, LSMIterator as _, Mode, Options, Transaction, Tree, TreeBuilder,
+};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::keys::{batches, key};
+use crate::keys::{Key, batches};
+use crate::ordered::Ordered;
 use crate::stores::KeyValue;
 
 pub(super) struct Store {
@@ -43,7 +47,7 @@ impl KeyValue for Store {
         })
     }
 
-    fn load(&self, count: u64, value: &[u8]) -> anyhow::Result<()> {
+    fn load(&self, count: u64, key: fn(u64) -> Key, value: &[u8]) -> anyhow::Result<()> {
         for numbers in batches(count) {
             let mut transaction = self.tree.begin()?;
             for number in numbers {
@@ -77,5 +81,45 @@ impl KeyValue for Store {
 
     fn close(self) -> anyhow::Result<()> {
         Ok(self.runtime.block_on(self.tree.close())?)
+    }
+}
+
+impl Ordered for Store {
+    const SHORT: &str = "SurrealKV";
+
+    type View<'a> = Transaction;
+
+    fn view(&self) -> anyhow::Result<Transaction> {
+        Ok(self.tree.begin_with_mode(Mode::ReadOnly)?)
+    }
+
+    fn read_on(view: &Transaction, from: &[u8], most: u64) -> anyhow::Result<u64> {
+        let mut entries = view.scan(from..)?;
+        let (mut count, mut is_there) = (0, entries.seek_first()?);
+        while is_there && count < most {
+            black_box(entries.value_ref()?.last());
+            count += 1;
+            is_there = entries.next()?;
+        }
+        Ok(count)
+    }
+
+    fn read_back(view: &Transaction) -> anyhow::Result<u64> {
+        let mut entries = view.iter()?;
+        let (mut count, mut is_there) = (0, entries.seek_last()?);
+        while is_there {
+            black_box(entries.value_ref()?.last());
+            count += 1;
+            is_there = entries.prev()?;
+        }
+        Ok(count)
+    }
+
+    fn get_many(view: &Transaction, keys: &[Key]) -> anyhow::Result<u64> {
+        let mut found = 0;
+        for key in keys {
+            found += u64::from(black_box(view.get(key.as_slice())?).is_some());
+        }
+        Ok(found)
     }
 }

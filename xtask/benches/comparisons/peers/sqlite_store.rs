@@ -1,0 +1,143 @@
+//! `SQLite`: a table without row ids, a write-ahead log, a page cache that holds everything. One connection writes,
+//! since only one can; each reader has its own.
+
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use anyhow::anyhow;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+
+use crate::keys::Key;
+use crate::ordered::Ordered;
+use crate::sqlite::connect;
+use crate::stores::KeyValue;
+
+const TABLE: &str = "
+    CREATE TABLE IF NOT EXISTS entries (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
+const PUT: &str = "INSERT OR REPLACE INTO entries VALUES (?1, ?2)";
+const GET: &str = "SELECT value FROM entries WHERE key = ?1";
+
+pub(super) struct Store {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+}
+
+impl Store {
+    fn writer(&self) -> anyhow::Result<MutexGuard<'_, Connection>> {
+        self.writer
+            .lock()
+            .map_err(|_poisoned| anyhow!("a writer panicked"))
+    }
+}
+
+fn get(connection: &Connection, key: &[u8], see: impl FnOnce(&[u8])) -> anyhow::Result<()> {
+    let mut statement = connection.prepare_cached(GET)?;
+    statement
+        .query_row([key], |row| {
+            see(row.get_ref(0)?.as_blob()?);
+            Ok(())
+        })
+        .optional()?;
+    Ok(())
+}
+
+/// How many entries the query gives; each is looked at.
+fn count(connection: &Connection, query: &str, with: impl rusqlite::Params) -> anyhow::Result<u64> {
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query(with)?;
+    let mut read = 0;
+    while let Some(row) = rows.next()? {
+        black_box((
+            row.get_ref(0)?.as_blob()?,
+            row.get_ref(1)?.as_blob()?.last(),
+        ));
+        read += 1;
+    }
+    Ok(read)
+}
+
+impl KeyValue for Store {
+    const NAME: &str = "SQLite";
+
+    fn open(dir: &Path, is_durable: bool) -> anyhow::Result<Self> {
+        let path = dir.join("file");
+        let writer = connect(&path, is_durable)?;
+        writer.execute_batch(TABLE)?;
+        let writer = Mutex::new(writer);
+        Ok(Self { path, writer })
+    }
+
+    fn load(&self, count: u64, key: fn(u64) -> Key, value: &[u8]) -> anyhow::Result<()> {
+        let mut writer = self.writer()?;
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut put = transaction.prepare_cached(PUT)?;
+        for number in 0..count {
+            put.execute(params![key(number), value])?;
+        }
+        drop(put);
+        Ok(transaction.commit()?)
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) -> anyhow::Result<()> {
+        self.writer()?
+            .prepare_cached(PUT)?
+            .execute(params![key, value])?;
+        Ok(())
+    }
+
+    type Reader<'a> = Connection;
+
+    fn reader(&self) -> anyhow::Result<Connection> {
+        connect(&self.path, false)
+    }
+
+    fn get(&self, reader: &Connection, key: &[u8], see: impl FnOnce(&[u8])) -> anyhow::Result<()> {
+        get(reader, key, see)
+    }
+
+    fn close(self) -> anyhow::Result<()> {
+        let writer = self
+            .writer
+            .into_inner()
+            .map_err(|_poisoned| anyhow!("a writer panicked"))?;
+        writer.close().map_err(|(_, error)| error.into())
+    }
+}
+
+impl Ordered for Store {
+    const SHORT: &str = "SQLite";
+
+    type View<'a> = Connection;
+
+    fn view(&self) -> anyhow::Result<Connection> {
+        let reader = connect(&self.path, false)?;
+        reader.execute_batch("BEGIN")?;
+        Ok(reader)
+    }
+
+    fn read_on(reader: &Connection, from: &[u8], most: u64) -> anyhow::Result<u64> {
+        let query = "SELECT key, value FROM entries WHERE key >= ?1 ORDER BY key LIMIT ?2";
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        count(reader, query, params![from, most])
+    }
+
+    fn read_back(reader: &Connection) -> anyhow::Result<u64> {
+        count(
+            reader,
+            "SELECT key, value FROM entries ORDER BY key DESC",
+            [],
+        )
+    }
+
+    fn get_many(reader: &Connection, keys: &[Key]) -> anyhow::Result<u64> {
+        let mut found = 0;
+        for key in keys {
+            get(reader, key, |value| {
+                black_box(value.last());
+                found += 1;
+            })?;
+        }
+        Ok(found)
+    }
+}
