@@ -97,22 +97,20 @@ impl Draft {
         tree: &mut Tree,
         path: &mut Path,
         mut at: u32,
-        mut index: usize,
+        index: usize,
         key: &[u8],
         payload: &[u8],
     ) -> Result<()> {
-        let (mut key, mut payload) = (key.to_vec(), payload.to_vec());
-        loop {
-            let Some((separator, right)) = self.insert_here(at, index, &key, &payload)? else {
-                return Ok(());
-            };
+        let mut split = self.insert_here(at, index, key, payload)?;
+        while let Some((separator, right)) = split {
             let right = self.reference(right);
             let Some((parent, child)) = path.pop() else {
                 return self.grow(tree, at, &separator, right);
             };
-            (at, index) = (parent, child);
-            (key, payload) = (separator, right.encode().to_vec());
+            at = parent;
+            split = self.insert_here(parent, child, &separator, &right.encode())?;
         }
+        Ok(())
     }
 
     /// Puts an entry into page `at`; if that is full, moves its upper part to a new page, and returns

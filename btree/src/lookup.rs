@@ -66,26 +66,72 @@ pub(crate) fn to_index(node: Node<'_>, high: Bound<&[u8]>) -> usize {
     }
 }
 
-/// The leaf in which `key` would be.
-pub(crate) fn leaf_of(pager: &Pager, root: Ref, key: &[u8]) -> Result<PageRef> {
-    let mut page = pager.read_node(root)?;
-    loop {
-        let node = Node::new(&page);
-        let level = node.level();
-        if level == 0 {
-            return Ok(page);
-        }
-        let child = node.child(node.child_index(key));
-        page = below(pager, |r| pager.read_node(r), child, level)?;
+/// Calls `found` with each of `keys` that is there below `root`: its place in `keys`, its leaf, and the index in
+/// that.
+///
+/// It goes down level by level, with all keys: the memory of one page is waited for while that of the others
+/// comes, and keys of one page share the way to it.
+pub(crate) fn find_many(
+    pager: &Pager,
+    root: Ref,
+    keys: &[&[u8]],
+    mut found: impl FnMut(usize, &PageRef, usize) -> Result<()>,
+) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
     }
+    let order = in_order(keys);
+    let read = |r| pager.read_node(r);
+    // Pages of one level, each with those of the ordered keys that lie in it.
+    let mut runs = vec![(read(root)?, order.as_slice())];
+    loop {
+        let level = runs.first().map_or(0, |(page, _)| Node::new(page).level());
+        if level == 0 {
+            break;
+        }
+        let mut children = Vec::with_capacity(keys.len());
+        for (page, keys) in &runs {
+            let node = Node::new(page);
+            let with_child = keys.iter().map(|one| node.child_index(one.key));
+            let places: Vec<_> = with_child.collect();
+            let mut rest = *keys;
+            for same in places.chunk_by(|one, other| one == other) {
+                let (these, behind) = rest.split_at(same.len());
+                rest = behind;
+                children.extend(same.first().map(|&index| (node.child(index), these)));
+            }
+        }
+        let below = |(child, keys)| Ok((below(pager, read, child, level)?, keys));
+        runs = children.into_iter().map(below).collect::<Result<_>>()?;
+    }
+    for (page, keys) in &runs {
+        for one in *keys {
+            if let Ok(index) = Node::new(page).search(one.key) {
+                found(one.place, page, index)?;
+            }
+        }
+    }
+    Ok(())
 }
 
-/// Whether `leaf` is certain to be the one in which `key` would be.
-pub(crate) fn is_in_reach(leaf: &PageRef, key: &[u8]) -> bool {
-    let node = Node::new(leaf);
-    match node.search(key) {
-        Ok(_) => true,
-        // Before the first and behind the last entry another leaf may begin.
-        Err(index) => index > 0 && index < node.count(),
-    }
+/// One of many keys.
+struct Wanted<'k> {
+    /// Its first bytes, as a number that has the order of the keys.
+    head: u64,
+    key: &'k [u8],
+    place: usize,
+}
+
+fn in_order<'k>(keys: &[&'k [u8]]) -> Vec<Wanted<'k>> {
+    let wanted = |(place, &key): (usize, &&'k [u8])| {
+        let mut head = [0; 8];
+        for (to, from) in head.iter_mut().zip(key) {
+            *to = *from;
+        }
+        let head = u64::from_le_bytes(head).swap_bytes();
+        Wanted { head, key, place }
+    };
+    let mut order: Vec<_> = keys.iter().enumerate().map(wanted).collect();
+    order.sort_unstable_by(|a, b| a.head.cmp(&b.head).then_with(|| a.key.cmp(b.key)));
+    order
 }

@@ -73,8 +73,8 @@ pub(crate) fn value_at(
 /// [`Table::range`](crate::Table::range) and [`TableMut::range`](crate::TableMut::range). It shows the
 /// state in which it was made, and ends after the first error.
 ///
-/// It is an iterator from both ends, of keys and values that live on. [`advance`](Range::advance) lends
-/// them instead, which is faster.
+/// It is an iterator from both ends, of keys and values that live on. [`advance`](Range::advance) and
+/// [`advance_back`](Range::advance_back) lend them instead, which is faster.
 pub struct Range<'a> {
     source: Source<'a>,
     root: Option<Ref>,
@@ -84,6 +84,8 @@ pub struct Range<'a> {
     is_forward: bool,
     /// The key of the last entry, if there was one.
     key: Vec<u8>,
+    /// So much of it is the prefix of the leaf.
+    prefix: usize,
     has_key: bool,
     value: Vec<u8>,
     is_done: bool,
@@ -125,6 +127,7 @@ impl<'a> Range<'a> {
             at: None,
             is_forward: true,
             key: Vec::new(),
+            prefix: 0,
             has_key: false,
             value: Vec::new(),
             is_done,
@@ -140,7 +143,22 @@ impl<'a> Range<'a> {
     /// [`Error::Corrupt`](crate::Error::Corrupt), [`Error::Disk`](crate::Error::Disk),
     /// [`Error::Poisoned`](crate::Error::Poisoned); nothing follows an error.
     pub fn advance(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        let Some(index) = self.step(true)? else {
+        self.lend(true)
+    }
+
+    /// The next entry from the other end, lent until the next call; `None` when all were shown.
+    ///
+    /// # Cost
+    /// As [`advance`](Range::advance).
+    ///
+    /// # Errors
+    /// As [`advance`](Range::advance).
+    pub fn advance_back(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        self.lend(false)
+    }
+
+    fn lend(&mut self, forward: bool) -> Result<Option<(&[u8], &[u8])>> {
+        let Some(index) = self.step(forward)? else {
             return Ok(None);
         };
         let at = self.at.as_ref().expect("there is an entry");
@@ -156,29 +174,30 @@ impl<'a> Range<'a> {
     }
 
     /// Goes to the next entry of one end, and returns its index in the leaf.
+    #[inline]
     fn step(&mut self, forward: bool) -> Result<Option<usize>> {
+        if forward != self.is_forward && !self.is_done {
+            self.turn_round();
+        }
         if self.is_done {
             return Ok(None);
         }
-        if forward != self.is_forward {
-            self.turn_round();
-        }
-        let stepped = if forward {
-            self.next_index()
-        } else {
-            self.previous_index()
+        let index = match self.at.as_mut().and_then(|at| at.take(forward)) {
+            Some(index) => index,
+            None => match self.next_leaf(forward) {
+                Ok(Some(index)) => index,
+                other => {
+                    self.is_done = true;
+                    return other;
+                }
+            },
         };
-        if !matches!(stepped, Ok(Some(_))) {
-            self.is_done = true;
-        }
-        if let (Ok(Some(index)), Some(at)) = (&stepped, &self.at) {
-            let key = Node::new(at.leaf.bytes()).key(*index);
-            self.key.clear();
-            self.key.extend_from_slice(key.first);
-            self.key.extend_from_slice(key.rest);
-            self.has_key = true;
-        }
-        stepped
+        let at = self.at.as_ref().expect("there is an entry");
+        self.key.truncate(self.prefix);
+        let rest = Node::new(at.leaf.bytes()).key(index).rest;
+        self.key.extend_from_slice(rest);
+        self.has_key = true;
+        Ok(Some(index))
     }
 
     /// What was shown from one end ends the range for the other one.
@@ -196,50 +215,34 @@ impl<'a> Range<'a> {
         self.is_done = is_empty((borrowed(&self.low), borrowed(&self.high)));
     }
 
-    fn next_index(&mut self) -> Result<Option<usize>> {
-        if self.is_done {
-            return Ok(None);
-        }
+    /// Goes on to the next leaf that has something to show, and takes the first entry of it.
+    fn next_leaf(&mut self, forward: bool) -> Result<Option<usize>> {
         let mut at = match self.at.take() {
             Some(at) => at,
             None => self.seek()?,
         };
-        while at.from == at.to {
-            if at.to < Node::new(at.leaf.bytes()).count() {
+        loop {
+            if let Some(index) = at.take(forward) {
+                self.key.clear();
+                let prefix = Node::new(at.leaf.bytes()).prefix();
+                self.key.extend_from_slice(prefix);
+                self.prefix = self.key.len();
+                self.at = Some(at);
+                return Ok(Some(index));
+            }
+            let ends_here = if forward {
+                at.to < Node::new(at.leaf.bytes()).count()
+            } else {
+                at.from > 0
+            };
+            if ends_here {
                 return Ok(None);
             }
-            let Some((page, index)) = at.next_branch(true) else {
+            let Some((page, index)) = at.next_branch(forward) else {
                 return Ok(None);
             };
-            self.go_down(&mut at, &page, index, Bound::Unbounded, true)?;
+            self.go_down(&mut at, &page, index, Bound::Unbounded, forward)?;
         }
-        at.from += 1;
-        let index = at.from - 1;
-        self.at = Some(at);
-        Ok(Some(index))
-    }
-
-    fn previous_index(&mut self) -> Result<Option<usize>> {
-        if self.is_done {
-            return Ok(None);
-        }
-        let mut at = match self.at.take() {
-            Some(at) => at,
-            None => self.seek()?,
-        };
-        while at.from == at.to {
-            if at.from > 0 {
-                return Ok(None);
-            }
-            let Some((page, index)) = at.next_branch(false) else {
-                return Ok(None);
-            };
-            self.go_down(&mut at, &page, index, Bound::Unbounded, false)?;
-        }
-        at.to -= 1;
-        let index = at.to;
-        self.at = Some(at);
-        Ok(Some(index))
     }
 
     /// Goes to the leaf in which the end lies from which it is read.
@@ -303,6 +306,20 @@ impl<'a> Range<'a> {
 }
 
 impl Position {
+    /// The index of the next entry of one end of what is left of the leaf.
+    #[inline]
+    fn take(&mut self, forward: bool) -> Option<usize> {
+        if self.from == self.to {
+            return None;
+        }
+        if forward {
+            self.from += 1;
+            return Some(self.from - 1);
+        }
+        self.to -= 1;
+        Some(self.to)
+    }
+
     /// The branch from which it goes on, and its child.
     fn next_branch(&mut self, forward: bool) -> Option<(Arc<Page>, usize)> {
         while let Some((page, index)) = self.way.pop() {

@@ -8,8 +8,8 @@ use arc_swap::Guard;
 
 use crate::catalog::{NamedTable, TableEntry};
 use crate::error::{Corruption, Error, Result};
-use crate::lookup::{find, is_in_reach, leaf_of};
-use crate::node::{Node, Ref};
+use crate::lookup::{find, find_many};
+use crate::node::Ref;
 use crate::page::PageRef;
 use crate::range::{Range, Source, value_at};
 use crate::root::{Root, Tree};
@@ -142,34 +142,28 @@ impl Table<'_> {
         }
     }
 
-    /// The values of `keys`, in their order. Keys that are in order are found faster: those of one leaf
-    /// share the way to it.
+    /// The values of `keys`, in their order.
+    ///
+    /// # Cost
+    /// Less than a [`get`](Table::get) of each: those of one page share the way to it, and pages are waited for
+    /// together.
     ///
     /// # Errors
     /// As [`get`](Table::get).
     pub fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Value>>> {
+        let mut values: Vec<_> = keys.iter().map(|_| None).collect();
         let Some(root) = self.tree.root else {
-            return Ok(keys.iter().map(|_| None).collect());
+            return Ok(values);
         };
         let pager = &self.root.pager;
         pager.health.check_read(self.root.version)?;
-        let mut leaf: Option<PageRef> = None;
-        keys.iter()
-            .map(|key| {
-                let near = leaf.take().filter(|leaf| is_in_reach(leaf, key));
-                let page = match near {
-                    Some(page) => page,
-                    None => leaf_of(pager, root, key)?,
-                };
-                let found = Node::new(&page).search(key).ok();
-                let found = found.map(|index| {
-                    let page = PageRef::of(page.to_arc());
-                    value_at(pager, |r| pager.read(r), page, index)
-                });
-                leaf = Some(page);
-                found.transpose()
-            })
-            .collect()
+        find_many(pager, root, keys, |place, page, index| {
+            let page = PageRef::of(page.to_arc());
+            let value = value_at(pager, |r| pager.read(r), page, index)?;
+            *values.get_mut(place).expect("a place for each key") = Some(value);
+            Ok(())
+        })?;
+        Ok(values)
     }
 
     /// The entries whose keys lie in `range`, in order.

@@ -97,6 +97,11 @@ fn in_range(map: &Map, range: &(Bound<Vec<u8>>, Bound<Vec<u8>>)) -> Vec<(Vec<u8>
         .collect()
 }
 
+fn lent(entry: btree::Result<Option<(&[u8], &[u8])>>) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (key, value) = entry.unwrap()?;
+    Some((key.to_vec(), value.to_vec()))
+}
+
 fn check_reader(read: &ReadTxn, model: &Tables, random: &mut Random) {
     let names: Vec<_> = model.keys().cloned().collect();
     assert_eq!(read.tables().unwrap(), names);
@@ -118,17 +123,23 @@ fn check_reader(read: &ReadTxn, model: &Tables, random: &mut Random) {
         let mut both = table.range(borrowed(&range));
         let (mut front, mut back) = (Vec::new(), Vec::new());
         loop {
-            let side = random.rng.random_bool(0.5);
-            let next = if side { both.next() } else { both.next_back() };
+            let (side, lends) = (random.rng.random_bool(0.5), random.rng.random_bool(0.5));
+            let next = match (side, lends) {
+                (true, true) => lent(both.advance()),
+                (false, true) => lent(both.advance_back()),
+                (true, false) => both.next().map(|entry| owned(entry.unwrap())),
+                (false, false) => both.next_back().map(|entry| owned(entry.unwrap())),
+            };
             match next {
-                Some(entry) if side => front.push(owned(entry.unwrap())),
-                Some(entry) => back.push(owned(entry.unwrap())),
+                Some(entry) if side => front.push(entry),
+                Some(entry) => back.push(entry),
                 None => break,
             }
         }
         front.extend(back.into_iter().rev());
         assert_eq!(front, expected, "{name} from both ends of {range:?}");
-        let keys: Vec<_> = (0..10).map(|_| random.key()).collect();
+        let asked = random.rng.random_range(0..40);
+        let keys: Vec<_> = (0..asked).map(|_| random.key()).collect();
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
         let values = table.get_many(&keys).unwrap();
         for (key, value) in keys.iter().zip(values) {

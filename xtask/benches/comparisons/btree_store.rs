@@ -6,7 +6,7 @@ use std::path::Path;
 use btree::{Btree, Options, OwnedTable, Value};
 
 use crate::contender::{Contender, Role};
-use crate::keys::{Key, batches};
+use crate::keys::Key;
 use crate::ordered::{self, Ordered};
 use crate::stores::{self, KeyValue, Kind, sync_mode};
 
@@ -42,15 +42,12 @@ impl KeyValue for Store {
     }
 
     fn load(&self, count: u64, key: fn(u64) -> Key, value: &[u8]) -> anyhow::Result<()> {
-        for numbers in batches(count) {
-            let mut write = self.0.begin_write()?;
-            let mut table = write.table(TABLE)?;
-            for number in numbers {
-                table.put(&key(number), value)?;
-            }
-            write.commit()?;
+        let mut write = self.0.begin_write()?;
+        let mut table = write.table(TABLE)?;
+        for number in 0..count {
+            table.put(&key(number), value)?;
         }
-        Ok(())
+        Ok(write.commit()?)
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> anyhow::Result<()> {
@@ -133,9 +130,10 @@ impl Ordered for Store {
     }
 
     fn read_back(table: &OwnedTable) -> anyhow::Result<u64> {
+        let mut entries = table.table().range(..);
         let mut count = 0;
-        for entry in table.table().range(..).rev() {
-            black_box(entry?.1.last());
+        while let Some((_, value)) = entries.advance_back()? {
+            black_box(value.last());
             count += 1;
         }
         Ok(count)
