@@ -10,7 +10,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use durable_io::engine::{Health, Reserve, Signal, StoreDir, Work};
-use durable_io::{Disk, Op, SyncMode};
+use durable_io::{Disk, Op, SyncMode, made_durable};
 use wal::{Expectation, Wal};
 
 use crate::error::{Error, Result};
@@ -209,7 +209,9 @@ impl Store {
     /// Makes everything acknowledged durable.
     pub(crate) fn sync_log(&self) -> Result<Position> {
         self.health.lock(&self.head).waiting_since = None;
-        let durable = Wal::sync(&self.log).map_err(|error| self.note(error.into()));
+        // Durable: what is acknowledged and only in the kernel's memory. The caller says so next, or names it in
+        // the index.
+        let durable = made_durable(|| self.log.sync()).map_err(|error| self.note(error.into()));
         self.wake();
         Ok(Position(durable?.0))
     }

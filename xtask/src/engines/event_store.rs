@@ -74,6 +74,11 @@ impl Engine for EventStoreEngine {
             let trial = trial.unit(4096).without_process_deaths();
             trial.lengths(0, full).soaks()
         };
+        let barriers = |name, sync| {
+            let trial = Trial::new(name, store(sync, Alphabet::Syncs, 0));
+            let trial = trial.unit(4096).without_process_deaths();
+            trial.lengths(1, 2).shallow_removal(1).boxed()
+        };
         let always = |alphabet, reserve| store(SyncMode::Always, alphabet, reserve);
         vec![
             mode("event-store always", SyncMode::Always, 4)
@@ -81,12 +86,8 @@ impl Engine for EventStoreEngine {
                 .boxed(),
             mode("event-store batch", BATCH, 3).faulted(FAULTED).boxed(),
             mode("event-store manual", SyncMode::Manual, 3).boxed(),
-            Trial::new("event-store barriers", always(Alphabet::Syncs, 0))
-                .unit(4096)
-                .without_process_deaths()
-                .lengths(1, 2)
-                .shallow_removal(1)
-                .boxed(),
+            barriers("event-store barriers", SyncMode::Always),
+            barriers("event-store barriers, manual", SyncMode::Manual),
             Trial::new("event-store readers", always(Alphabet::Readers, 0))
                 .lengths(0, 3)
                 .only_with_full()
