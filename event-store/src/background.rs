@@ -13,9 +13,13 @@ impl Store {
     /// Runs one step of background work, if there is any; returns whether there was.
     pub(crate) fn run_one_step(&self) -> Result<bool> {
         self.check()?;
-        let ran = self.run_logs()?;
         self.conclude_submitted();
-        Ok(ran || self.sync_if_due()? || self.index_work.run_once(|| self.index_step())?)
+        // A deadline is not behind other work.
+        if self.sync_if_due()? || self.run_logs()? {
+            self.conclude_submitted();
+            return Ok(true);
+        }
+        Ok(self.index_work.run_once(|| self.index_step())?)
     }
 
     fn run_logs(&self) -> Result<bool> {

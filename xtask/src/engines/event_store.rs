@@ -67,12 +67,12 @@ impl Engine for EventStoreEngine {
             alphabet,
             reserve,
         };
-        let mode = |name, sync, full| {
+        let mode = |name, sync, short, full| {
             // An append, an index part and a list have many sectors pending at once; at 512 bytes each is kept
             // or lost alone, which is very many states: so the short run tears at 4096.
             let trial = Trial::new(name, store(sync, Alphabet::Data, 0));
             let trial = trial.unit(4096).without_process_deaths();
-            trial.lengths(0, full).soaks()
+            trial.lengths(short, full).soaks()
         };
         let barriers = |name, sync| {
             let trial = Trial::new(name, store(sync, Alphabet::Syncs, 0));
@@ -81,11 +81,13 @@ impl Engine for EventStoreEngine {
         };
         let always = |alphabet, reserve| store(SyncMode::Always, alphabet, reserve);
         vec![
-            mode("event-store always", SyncMode::Always, 4)
+            mode("event-store always", SyncMode::Always, 2, 4)
                 .faulted(FAULTED)
                 .boxed(),
-            mode("event-store batch", BATCH, 3).faulted(FAULTED).boxed(),
-            mode("event-store manual", SyncMode::Manual, 3).boxed(),
+            mode("event-store batch", BATCH, 1, 3)
+                .faulted(FAULTED)
+                .boxed(),
+            mode("event-store manual", SyncMode::Manual, 1, 3).boxed(),
             barriers("event-store barriers", SyncMode::Always),
             barriers("event-store barriers, manual", SyncMode::Manual),
             Trial::new("event-store readers", always(Alphabet::Readers, 0))
