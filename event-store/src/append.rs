@@ -1,5 +1,7 @@
 //! [`Append`]: what is appended together, and under which expectations.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
@@ -45,7 +47,7 @@ impl Expected {
 pub struct NewEvent<'a> {
     pub(crate) id: Option<EventId>,
     pub(crate) kind: &'a str,
-    pub(crate) payload: &'a [u8],
+    pub(crate) payload: Cow<'a, [u8]>,
     pub(crate) metadata: &'a [u8],
     pub(crate) tags: Vec<&'a str>,
 }
@@ -54,6 +56,20 @@ impl<'a> NewEvent<'a> {
     /// An event of type `kind` that says `payload`. The store draws an id for it, unless it is given
     /// one.
     pub fn new(kind: &'a str, payload: &'a [u8]) -> Self {
+        Self::with_payload(kind, payload.into())
+    }
+
+    /// An event of type `kind` that says `value`, as JSON.
+    ///
+    /// # Errors
+    /// What `value` answers when it is asked to serialize itself; a map whose keys are no strings.
+    #[cfg(feature = "serde")]
+    pub fn json(kind: &'a str, value: &impl serde::Serialize) -> serde_json::Result<Self> {
+        let payload = serde_json::to_vec(value)?;
+        Ok(Self::with_payload(kind, payload.into()))
+    }
+
+    fn with_payload(kind: &'a str, payload: Cow<'a, [u8]>) -> Self {
         Self {
             id: None,
             kind,
@@ -183,10 +199,10 @@ impl<'a> Append<'a> {
             let (size, limit) = (count as u64, MAX_EVENTS as u64);
             return Err(Error::too_large("number of events", size, limit));
         }
-        for (nth, to) in self.streams.iter().enumerate() {
+        let mut names = HashSet::with_capacity(self.streams.len());
+        for to in &self.streams {
             check_name("a stream's name", to.name)?;
-            let is_same = |other: &ToStream<'_>| other.name == to.name;
-            if self.streams.iter().skip(nth + 1).any(is_same) {
+            if !names.insert(to.name) {
                 return Err(invalid("an append", "it names each stream once"));
             }
             to.events.iter().try_for_each(check_event)?;

@@ -43,7 +43,7 @@ impl<'a> Prepared<'a> {
                     tags: &event.tags,
                     source: source.take(),
                     metadata: event.metadata,
-                    payload: event.payload,
+                    payload: &event.payload,
                 };
                 records.push(draft.encode());
             }

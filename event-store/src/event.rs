@@ -9,18 +9,21 @@ use crate::record::{Layout, Malformed};
 /// `Position(0)` stands before the first event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Position(pub u64);
 
 /// The place of an event in its stream: 1, 2, 3, … without a gap; so also the number of the stream's
 /// events up to it. `Version(0)` is a stream without an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Version(pub u64);
 
 /// What makes an event the same one when its append is tried again: 16 bytes that the caller draws, a
 /// UUID for example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EventId(pub [u8; 16]);
 
 impl Position {
@@ -134,6 +137,16 @@ impl Event {
     /// What it says.
     pub fn payload(&self) -> &[u8] {
         self.layout.payload.of(&self.bytes)
+    }
+
+    /// What it says, if that is JSON of a `T`.
+    ///
+    /// # Errors
+    /// The payload is no JSON, or not that of a `T`: another program may have written the event, or an older
+    /// version of this one.
+    #[cfg(feature = "serde")]
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> serde_json::Result<T> {
+        serde_json::from_slice(self.payload())
     }
 
     /// What is said about it.
