@@ -19,7 +19,7 @@ impl Store {
             self.conclude_submitted();
             return Ok(true);
         }
-        Ok(self.index_work.run_once(|| self.index_step())?)
+        self.index_work.run_once(|| self.index_step())
     }
 
     fn run_logs(&self) -> Result<bool> {
