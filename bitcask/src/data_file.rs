@@ -30,12 +30,36 @@ const FORMAT: Format = Format {
 /// How much of an unmapped record is read at first: most records in one call.
 const FIRST_READ: u64 = 1024;
 
+/// What a data file was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// It is of version 1, which does not say.
+    Unknown,
+    /// To be written to: not before the manifest names it, so until then it has no group.
+    ToWrite,
+    /// It is what a merge wrote, before the manifest names it.
+    ByMerge,
+}
+
 /// What a data file's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileHeader {
     pub(crate) store_id: u64,
     pub(crate) number: u64,
     pub(crate) id: u64,
+    /// Of the manifest that was durable when the file was made.
+    pub(crate) generation: u64,
+    pub(crate) made: Made,
+}
+
+impl Made {
+    fn code(self) -> u64 {
+        match self {
+            Self::Unknown => 0,
+            Self::ToWrite => 1,
+            Self::ByMerge => 2,
+        }
+    }
 }
 
 impl FileHeader {
@@ -44,15 +68,23 @@ impl FileHeader {
         put(&mut out, 16, &self.store_id.to_le_bytes());
         put(&mut out, 24, &self.number.to_le_bytes());
         put(&mut out, 32, &self.id.to_le_bytes());
+        put(&mut out, 40, &self.generation.to_le_bytes());
+        put(&mut out, 48, &self.made.code().to_le_bytes());
         FORMAT.seal(&mut out, self.place());
         out
     }
 
     fn place(&self) -> Place {
-        Place {
-            id: self.id,
+        self.entry().place(0)
+    }
+
+    /// What a manifest would say of the file while it is empty.
+    pub(crate) fn entry(&self) -> FileEntry {
+        FileEntry {
             number: self.number,
-            offset: 0,
+            id: self.id,
+            end: FIRST_GROUP,
+            digest: 0,
         }
     }
 
@@ -72,14 +104,12 @@ impl FileHeader {
     pub(crate) fn decode(bytes: &[u8], number: u64) -> Result<Self, Bad> {
         let short = Bad::at(0, Corruption::Length);
         let bytes = bytes.get(..FILE_HEADER_SIZE).ok_or(short)?;
-        let decode = |fields: &mut Decoder<'_>| {
-            Some(Self {
-                store_id: fields.u64()?,
-                number: fields.u64()?,
-                id: fields.u64()?,
-            })
-        };
-        let opened = FORMAT.open(bytes, |fields| Some(decode(fields)?.place()));
+        let ids = |fields: &mut Decoder<'_>| Some((fields.u64()?, fields.u64()?, fields.u64()?));
+        let opened = FORMAT.open(bytes, |fields| {
+            let (_, number, id) = ids(fields)?;
+            let offset = 0;
+            Some(Place { id, number, offset })
+        });
         let mut fields = opened.map_err(|bad| match bad {
             BadHeader::Length => short,
             BadHeader::Magic => Bad::at(0, Corruption::Magic),
@@ -88,14 +118,29 @@ impl FileHeader {
             BadHeader::Version(0) => Bad::at(0, Corruption::NotZero),
             BadHeader::Version(newer) => Bad::Newer(newer),
         })?;
-        let header = decode(&mut fields).ok_or(short)?;
-        if header.number != number {
+        let (store_id, named, id) = ids(&mut fields).ok_or(short)?;
+        if named != number {
             return Err(Bad::at(0, Corruption::Checksum));
         }
+        let (generation, code) = fields.u64().zip(fields.u64()).ok_or(short)?;
+        let is_version_1 = bytes.get(8..12) == Some(&1_u32.to_le_bytes()[..]);
+        let made = match (is_version_1, code) {
+            (true, 0) if generation == 0 => Made::Unknown,
+            (true, _) => return Err(Bad::at(40, Corruption::NotZero)),
+            (false, 1) => Made::ToWrite,
+            (false, 2) => Made::ByMerge,
+            (false, _) => return Err(Bad::at(48, Corruption::Kind)),
+        };
         if fields.rest().iter().any(|&byte| byte != 0) {
             return Err(Bad::at(0, Corruption::NotZero));
         }
-        Ok(header)
+        Ok(Self {
+            store_id,
+            number,
+            id,
+            generation,
+            made,
+        })
     }
 }
 
@@ -463,6 +508,8 @@ mod tests {
         store_id: 7,
         number: 3,
         id: 9,
+        generation: 4,
+        made: Made::ByMerge,
     };
 
     #[test]

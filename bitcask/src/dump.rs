@@ -110,8 +110,9 @@ impl Dump<'_> {
             return Ok(None);
         };
         self.line(format_args!(
-            "{}: store {:016x}, hash seed {:016x}, next number {}, {} data files, oldest first",
+            "{}: generation {}, store {:016x}, hash seed {:016x}, next number {}, {} data files, oldest first",
             names::MANIFEST,
+            manifest.generation,
             manifest.store_id,
             manifest.hash_seed,
             manifest.next_number,

@@ -100,8 +100,8 @@ pub enum Corruption {
     /// The file belongs to another store, or to another life of its number.
     #[error("it belongs to another store")]
     ForeignFile,
-    /// A record is neither a put nor a deletion.
-    #[error("the kind of a record is unknown")]
+    /// A record is neither a put nor a deletion, or a data file was made by neither a write nor a merge.
+    #[error("its kind is unknown")]
     Kind,
     /// Bytes that must be zero are not.
     #[error("bytes that must be zero are not")]
@@ -112,6 +112,13 @@ pub enum Corruption {
     /// The manifest is lost: there are data files that only a store with a manifest has.
     #[error("the manifest is lost")]
     ManifestLost,
+    /// A data file says that there was a newer manifest: this one is an old copy, or it was copied before
+    /// that file. Nothing was removed: the right manifest brings everything back.
+    #[error("the manifest is older than data file {file:016x}, which it does not name")]
+    OldManifest {
+        /// The number in the name of the data file.
+        file: u64,
+    },
     /// A file that the manifest names is missing.
     #[error("the file is missing")]
     MissingFile,

@@ -86,6 +86,7 @@ mod manifest;
 mod merge;
 mod names;
 mod options;
+mod orphans;
 mod policy;
 mod record;
 mod recover;

@@ -15,10 +15,10 @@ use crate::limits::MAX_DATA_FILES;
 use crate::names;
 
 /// The format version that this crate writes, and the newest that it reads.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"bcskmani";
-const HEADER_SIZE: usize = 48;
+const HEADER_SIZE: usize = 56;
 const ENTRY_SIZE: usize = 32;
 /// Where the check stands.
 const CHECK: usize = 12;
@@ -52,6 +52,9 @@ pub(crate) struct Manifest {
     pub(crate) hash_seed: u64,
     /// No file of the store has this number or a higher one.
     pub(crate) next_number: u64,
+    /// Counts the manifests of this store. Data files state the one that was durable when they were made,
+    /// so that an older manifest in its place is found out.
+    pub(crate) generation: u64,
     /// Oldest first; the last one is the active file.
     pub(crate) files: Vec<FileEntry>,
 }
@@ -66,14 +69,14 @@ impl Manifest {
             .u64(self.next_number);
         let count = u32::try_from(self.files.len());
         out.u32(count.expect("there are no more than MAX_DATA_FILES"))
-            .u32(0);
+            .u32(0)
+            .u64(self.generation);
         for file in &self.files {
             out.u64(file.number).u64(file.id).u64(file.end);
             out.u32(file.digest).u32(0);
         }
         let mut bytes = out.into_vec();
-        let check = checksum(&bytes);
-        put(&mut bytes, CHECK, &check.to_le_bytes());
+        seal(&mut bytes);
         bytes
     }
 
@@ -98,6 +101,10 @@ impl Manifest {
         let (store_id, hash_seed) = decoder.u64().zip(decoder.u64()).ok_or(short)?;
         let next_number = decoder.u64().ok_or(short)?;
         let (count, zero) = decoder.u32().zip(decoder.u32()).ok_or(short)?;
+        let generation = match version {
+            1 => 0,
+            _ => decoder.u64().ok_or(short)?,
+        };
         if decoder.rest().len() != ENTRY_SIZE * count as usize || count == 0 {
             return Err(Bad::at(40, Corruption::Length));
         }
@@ -125,6 +132,7 @@ impl Manifest {
             store_id,
             hash_seed,
             next_number,
+            generation,
             files,
         })
     }
@@ -155,6 +163,13 @@ impl Manifest {
         // file that is not in it any more be removed.
         replace_file(dir, names::MANIFEST, &self.encode())
     }
+}
+
+/// Gives the manifest in `bytes` its check.
+fn seal(bytes: &mut [u8]) {
+    put(bytes, CHECK, &[0; 4]);
+    let check = checksum(bytes);
+    put(bytes, CHECK, &check.to_le_bytes());
 }
 
 /// Why a manifest or the header of a file cannot be used.
@@ -190,6 +205,9 @@ impl Bad {
 mod tests {
     use super::*;
 
+    /// Of version 1.
+    const HEADER_SIZE_1: usize = 48;
+
     fn manifest() -> Manifest {
         let file = |number| FileEntry {
             number,
@@ -201,6 +219,7 @@ mod tests {
             store_id: 7,
             hash_seed: 8,
             next_number: 4,
+            generation: 5,
             files: vec![file(3), file(1)],
         }
     }
@@ -225,20 +244,32 @@ mod tests {
     }
 
     #[test]
+    fn a_manifest_of_version_1_has_no_generation() {
+        let mut bytes = manifest().encode();
+        bytes.drain(HEADER_SIZE_1..HEADER_SIZE);
+        put(&mut bytes, 8, &1_u32.to_le_bytes());
+        seal(&mut bytes);
+        let generation = 0;
+        let expected = Manifest {
+            generation,
+            ..manifest()
+        };
+        assert_eq!(Manifest::decode(&bytes), Ok(expected));
+    }
+
+    #[test]
     fn a_newer_version_is_not_damage() {
         let mut bytes = manifest().encode();
-        put(&mut bytes, 8, &2_u32.to_le_bytes());
-        put(&mut bytes, CHECK, &[0; 4]);
-        let check = checksum(&bytes);
-        put(&mut bytes, CHECK, &check.to_le_bytes());
-        assert_eq!(Manifest::decode(&bytes), Err(Bad::Newer(2)));
+        put(&mut bytes, 8, &3_u32.to_le_bytes());
+        seal(&mut bytes);
+        assert_eq!(Manifest::decode(&bytes), Err(Bad::Newer(3)));
     }
 
     #[test]
     fn numbers_that_contradict_each_other_are_refused() {
         let mut wrong = manifest();
         wrong.next_number = 3;
-        let order = Bad::at(48, Corruption::Order);
+        let order = Bad::at(56, Corruption::Order);
         assert_eq!(Manifest::decode(&wrong.encode()), Err(order));
         wrong = manifest();
         wrong.files.clear();

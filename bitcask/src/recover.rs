@@ -11,12 +11,13 @@ use std::sync::atomic::Ordering;
 use durable_io::engine;
 use durable_io::{Dir, Disk, File};
 
-use crate::data_file::{DataFile, FIRST_GROUP, FileHeader, open_named};
+use crate::data_file::{DataFile, FIRST_GROUP, FileHeader, Made, open_named};
 use crate::error::{Corruption, Error, Result};
 use crate::keydir::{Files, Hasher, Keydir, Spot};
 use crate::load::{Loader, Own};
-use crate::manifest::{FileEntry, Manifest};
+use crate::manifest::{Bad, FileEntry, Manifest};
 use crate::names::{self, Numbered};
+use crate::orphans::{find_orphans, holds_group};
 use crate::scan::{Indexed, Scan, Step};
 use crate::stats::{Progress, Recovery};
 use crate::writer::{self, Writer};
@@ -54,6 +55,8 @@ pub(crate) fn recover(disk: &Disk, dir: &Dir, request: &Request) -> Result<Recov
         found = Manifest::read(dir)?;
     }
     let manifest = found.ok_or_else(|| manifest_lost(dir))?;
+    // All witnesses are asked before anything is changed.
+    let orphans = find_orphans(dir, &manifest)?;
     let hasher = Hasher::new(manifest.hash_seed, manifest.store_id);
     let keydir = Keydir::new(hasher, request.memory_limit);
     let (files, active_file) = open_files(dir, &manifest, request)?;
@@ -80,7 +83,11 @@ pub(crate) fn recover(disk: &Disk, dir: &Dir, request: &Request) -> Result<Recov
             // a killed process may have left the manifest in the page cache only.
             dir.sync()?;
         }
-        recovery.removed_files = remove_orphans(dir, &manifest)?;
+        // No directory sync here: what comes back after a crash is removed by the next open.
+        for orphan in &orphans {
+            dir.remove(orphan)?;
+            recovery.removed_files += 1;
+        }
         judged.clean(&active_file, entry)?;
     }
     active.settle(judged.cut);
@@ -101,47 +108,47 @@ pub(crate) fn recover(disk: &Disk, dir: &Dir, request: &Request) -> Result<Recov
 /// Makes a new store: there is no manifest, so either there never was one or its creation was cut
 /// short.
 fn create(disk: &Disk, dir: &Dir, window: u64) -> Result<()> {
+    let mut first = None;
     for entry in dir.list()? {
-        if let Some(Numbered::Data(number)) = names::parse(&entry.name) {
-            // The manifest is created before the first write and the second file, so it was there.
-            if number != 1 || holds_group(dir)? {
-                return Err(manifest_lost(dir));
-            }
-            dir.remove(&entry.name)?;
+        match names::parse(&entry.name) {
+            None => {}
+            Some(Numbered::Data(1)) if !is_written(dir)? => first = Some(entry.name),
+            // The manifest is created before the first write, the second file and the first hint, so it was
+            // there.
+            Some(_) => return Err(manifest_lost(dir)),
         }
     }
+    if let Some(name) = first {
+        dir.remove(&name)?;
+    }
     let (store_id, hash_seed) = (disk.unique_id()?, disk.unique_id()?);
-    let entry = FileEntry {
+    let header = FileHeader {
+        store_id,
         number: 1,
         id: disk.unique_id()?,
-        end: FIRST_GROUP,
-        digest: 0,
+        generation: 0,
+        made: Made::ToWrite,
     };
-    writer::create(dir, store_id, &entry, window)?;
+    writer::create(dir, &header, window)?;
     let manifest = Manifest {
         store_id,
         hash_seed,
         next_number: 2,
-        files: vec![entry],
+        generation: 1,
+        files: vec![header.entry()],
     };
     // Only now does the store exist, and a group without a manifest is a loss of the manifest.
     Ok(manifest.write(dir)?)
 }
 
-/// True if data file 1 has a valid group anywhere.
-fn holds_group(dir: &Dir) -> Result<bool> {
+/// True if there is a group in data file 1.
+fn is_written(dir: &Dir) -> Result<bool> {
     let file = dir.open_read_only(&names::data(1))?;
-    let Ok(header) = FileHeader::read(&file, 1)? else {
-        return Ok(false);
-    };
-    let entry = FileEntry {
-        number: 1,
-        id: header.id,
-        end: FIRST_GROUP,
-        digest: 0,
-    };
-    let len = file.len()?;
-    Ok(Scan::open(file, &entry, len).seek()?.is_some())
+    match FileHeader::read(&file, 1)? {
+        Ok(header) => holds_group(file, &header),
+        Err(newer @ Bad::Newer(_)) => Err(newer.into_error(file.path().to_owned())),
+        Err(Bad::Corrupt { .. }) => Ok(false),
+    }
 }
 
 fn manifest_lost(dir: &Dir) -> Error {
@@ -275,26 +282,6 @@ impl Judged {
         drop(file.sync_data()?);
         Ok(())
     }
-}
-
-/// Removes what the manifest does not name.
-fn remove_orphans(dir: &Dir, manifest: &Manifest) -> Result<u64> {
-    let is_named = |number: u64| manifest.files.iter().any(|file| file.number == number);
-    let active = manifest.files.last().map(|file| file.number);
-    let mut removed = 0;
-    // No directory sync here: what comes back after a crash is removed by the next open.
-    for entry in dir.list()? {
-        let is_orphan = match names::parse(&entry.name) {
-            Some(Numbered::Data(number)) => !is_named(number),
-            Some(Numbered::Hint(number)) => !is_named(number) || active == Some(number),
-            None => names::is_temp(&entry.name),
-        };
-        if is_orphan {
-            dir.remove(&entry.name)?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
 }
 
 /// Counts the tombstone at `spot`.

@@ -408,7 +408,12 @@ impl Store {
     }
 
     /// Replaces the manifest, durably.
-    pub(crate) fn replace_manifest(&self, manifest: &mut Manifest, new: Manifest) -> Result<()> {
+    pub(crate) fn replace_manifest(
+        &self,
+        manifest: &mut Manifest,
+        mut new: Manifest,
+    ) -> Result<()> {
+        new.generation = manifest.generation + 1;
         new.write(self.dir()).map_err(|error| self.note(error))?;
         *manifest = new;
         Ok(())

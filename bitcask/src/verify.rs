@@ -24,7 +24,15 @@ impl Store {
         };
         let mut verified = Verified::default();
         match Manifest::read(self.dir()) {
-            Ok(Some(_)) => {}
+            // It may have been replaced since.
+            Ok(Some(found)) if found.generation >= manifest.generation => {}
+            Ok(Some(found)) => {
+                let path = self.dir().path().join(names::MANIFEST);
+                let newest = manifest.files.iter().map(|file| file.number);
+                let file = newest.max().unwrap_or(found.next_number);
+                let reason = Corruption::OldManifest { file };
+                verified.damage.push(Error::corrupt(&path, 0, reason));
+            }
             Ok(None) => {
                 let path = self.dir().path().join(names::MANIFEST);
                 let lost = Error::corrupt(&path, 0, Corruption::ManifestLost);

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use durable_io::{Barrier, File, Site, create_durably};
 
 use crate::batch::{Batch, Expected, Item, Op, Superseded};
-use crate::data_file::{DataFile, FIRST_GROUP, FileHeader};
+use crate::data_file::{DataFile, FIRST_GROUP, FileHeader, Made};
 use crate::error::{Error, Result};
 use crate::keydir::{Found, Spot};
 use crate::limits::{MAX_DATA_FILES, MAX_UNSYNCED};
@@ -368,17 +368,18 @@ impl Store {
             });
         }
         // The new file comes first: if there is no space for it, nothing has changed.
-        let entry = FileEntry {
+        let header = FileHeader {
+            store_id: self.settings.store_id,
             number: manifest.next_number,
             id: self.unique_id()?,
-            end: FIRST_GROUP,
-            digest: 0,
+            generation: manifest.generation,
+            made: Made::ToWrite,
         };
+        let entry = header.entry();
         // Not given twice, also if it comes to nothing.
         manifest.next_number += 1;
-        let store_id = self.settings.store_id;
-        let file = create(self.dir(), store_id, &entry, self.settings.window)
-            .map_err(|error| self.note(error))?;
+        let file =
+            create(self.dir(), &header, self.settings.window).map_err(|error| self.note(error))?;
         let site = Site::new(Location::caller(), Barrier::Data, "seal");
         // Durable: the file that is left. Only now may the manifest say where its groups end:
         // recovery takes a sealed file for whole.
@@ -432,21 +433,15 @@ impl Store {
     }
 }
 
-/// Creates the data file `entry`, empty, durably, with its first `window` bytes as zeros.
+/// Creates the data file with this header, empty, durably, with its first `window` bytes as zeros.
 pub(crate) fn create(
     dir: &durable_io::Dir,
-    store_id: u64,
-    entry: &FileEntry,
+    header: &FileHeader,
     window: u64,
 ) -> durable_io::Result<File> {
-    let header = FileHeader {
-        store_id,
-        number: entry.number,
-        id: entry.id,
-    };
     // Durable: header, zeros and name. Only now may the manifest name it: a file that it names and
     // that is missing or has no header is a loss.
-    create_durably(dir, &names::data(entry.number), |file| {
+    create_durably(dir, &names::data(header.number), |file| {
         // A full disk is met here.
         file.write_zeros(0, window)?;
         file.write_all_at(&header.encode(), 0)

@@ -17,6 +17,7 @@ use bitcask::{Batch, Detail, Disk, Options};
 use support::{contents, data, fast_dir, hint, read, settle, write};
 
 const FORMAT: &str = include_str!("../FORMAT.md");
+const VERSION_1: &str = include_str!("version-1/store.md");
 /// What is zeroed ahead in a store with the smallest data files.
 const WINDOW: usize = 512;
 
@@ -24,9 +25,13 @@ fn options() -> Options {
     support::options().data_file_size(1024)
 }
 
-/// The bytes of the block that begins with ```` ```hex NAME ````.
+/// The bytes of the block of FORMAT.md that begins with ```` ```hex NAME ````.
 fn block(name: &str) -> Vec<u8> {
-    let mut lines = FORMAT
+    block_of(FORMAT, name)
+}
+
+fn block_of(page: &str, name: &str) -> Vec<u8> {
+    let mut lines = page
         .lines()
         .skip_while(|line| *line != format!("```hex {name}"));
     assert!(lines.next().is_some(), "FORMAT.md has no block {name}");
@@ -68,6 +73,41 @@ fn the_documented_bytes_are_read() {
     assert!(store.verify().unwrap().is_whole());
 }
 
+/// Also after the first manifest of this version.
+#[test]
+fn a_store_of_version_1_is_read_and_goes_on() {
+    let dir = fast_dir();
+    let block = |name| block_of(VERSION_1, name);
+    write(
+        dir.path(),
+        &data(1),
+        &file(&[block("data-1"), block("group")]),
+    );
+    write(dir.path(), &data(2), &file(&[block("data-2")]));
+    write(dir.path(), &hint(1), &block("hint"));
+    write(dir.path(), "manifest", &block("manifest-3"));
+    let mut expected = support::Model::from([(b"apple".to_vec(), b"3".to_vec())]);
+    for key in [b"fig", b"nut"] {
+        let store = options().open(dir.path()).unwrap();
+        assert_eq!(contents(&store), expected);
+        assert_eq!(store.recovery().hinted_files, 1);
+        store.put(key, b"1").unwrap();
+        expected.insert(key.to_vec(), b"1".to_vec());
+        store.close().unwrap();
+    }
+    let store = options().open(dir.path()).unwrap();
+    store.rotate().unwrap();
+    store.merge().unwrap();
+    drop(store);
+    let store = options().open(dir.path()).unwrap();
+    assert_eq!(contents(&store), expected);
+    drop(store);
+    // The manifest of version 1, put back: what it names has been merged.
+    write(dir.path(), "manifest", &block("manifest-3"));
+    let error = options().open(dir.path()).unwrap_err();
+    assert!(error.to_string().contains("older"), "{error}");
+}
+
 #[test]
 fn the_documented_bytes_are_written() {
     let dir = fast_dir();
@@ -104,7 +144,7 @@ fn a_new_store_is_as_documented_but_for_its_ids() {
     }
     let (made, documented) = (read(dir.path(), "manifest"), block("manifest-1"));
     assert_eq!(made.len(), documented.len());
-    for range in [0..12, 32..56, 64..80] {
+    for range in [0..12, 32..64, 72..88] {
         assert_eq!(made[range.clone()], documented[range]);
     }
 }

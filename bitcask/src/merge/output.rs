@@ -6,7 +6,7 @@ use durable_io::File;
 use durable_io::codec::put;
 
 use super::Job;
-use crate::data_file::{Counts, FIRST_GROUP, FileHeader};
+use crate::data_file::{Counts, FIRST_GROUP, FileHeader, Made};
 use crate::error::Result;
 use crate::manifest::FileEntry;
 use crate::names;
@@ -25,6 +25,7 @@ const GROUP_FITS: &str = "a group is about as large as a step, or one record";
 pub(super) struct Output {
     /// From the first group on.
     pub(super) file: Option<File>,
+    header: FileHeader,
     pub(super) entry: FileEntry,
     /// The group that is filling: records without checks, and the checksums of their bodies.
     pub(super) group: Vec<u8>,
@@ -47,18 +48,19 @@ impl Store {
     pub(super) fn create_output(&self) -> Result<Output> {
         let id = self.unique_id()?;
         let mut manifest = self.health.lock(&self.manifest);
-        let number = manifest.next_number;
+        let header = FileHeader {
+            store_id: self.settings.store_id,
+            number: manifest.next_number,
+            id,
+            generation: manifest.generation,
+            made: Made::ByMerge,
+        };
         // Not given twice, also if the merge comes to nothing.
         manifest.next_number += 1;
-        let entry = FileEntry {
-            number,
-            id,
-            end: FIRST_GROUP,
-            digest: 0,
-        };
         Ok(Output {
             file: None,
-            entry,
+            header,
+            entry: header.entry(),
             group: Vec::new(),
             bodies: Vec::new(),
             moved: Vec::new(),
@@ -71,18 +73,12 @@ impl Store {
         if output.bodies.is_empty() {
             return Ok(());
         }
-        let FileEntry { number, id, .. } = output.entry;
         let (mut bytes, check) = output.take_group();
         let mut start = output.entry.end;
         if output.file.is_none() {
-            let header = FileHeader {
-                store_id: self.settings.store_id,
-                number,
-                id,
-            };
-            bytes.splice(0..0, header.encode());
+            bytes.splice(0..0, output.header.encode());
             start = 0;
-            let name = names::data(number);
+            let name = names::data(output.entry.number);
             let created = self.with_reserve(Frees::Files, || {
                 let created = self.dir().create_new(&name);
                 created.map_err(|error| self.note(error))

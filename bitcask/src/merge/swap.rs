@@ -82,6 +82,12 @@ impl Store {
             new.files.insert(newest + 1, output.entry);
         }
         new.files.retain(|file| !numbers.contains(&file.number));
+        // An older copy of the active file lacks what superseded records that go: let it be found out.
+        if let Some(active) = new.files.last_mut()
+            && let Some(durable) = self.durable_end(active.number)
+        {
+            active.end = active.end.max(durable);
+        }
         self.with_reserve(Frees::Files, || {
             self.replace_manifest(&mut manifest, new.clone())
         })

@@ -49,7 +49,8 @@ impl Manifest {
         decoder.bytes(32)?;
         let next_number = decoder.u64()?;
         let count = decoder.u32()?;
-        decoder.u32()?;
+        // Zero, generation.
+        decoder.bytes(12)?;
         let mut named = BTreeSet::new();
         for _ in 0..count {
             named.insert(decoder.u64()?);

@@ -14,7 +14,7 @@ const DIR: &str = "/bitcask";
 
 const FILE_HEADER: usize = 64;
 const GROUP_HEADER: usize = 24;
-const MANIFEST_HEADER: usize = 48;
+const MANIFEST_HEADER: usize = 56;
 const MANIFEST_ENTRY: usize = 32;
 
 /// Two sealed files, and an active one with a few groups.
