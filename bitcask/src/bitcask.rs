@@ -210,7 +210,8 @@ impl Bitcask {
     }
 
     /// Rewrites every sealed data file that has something to give back, and small ones together; a
-    /// merge that is going on is finished first. Reads and writes go on.
+    /// merge that is going on is finished first. Reads and writes go on: what is sealed meanwhile is not
+    /// for this call, so that it returns beside any writers, and what it has written it does not merge again.
     ///
     /// Works on a full disk, as far as [`Options::reserve`](crate::Options::reserve) reaches: it needs
     /// space for what is live in one data file at a time.

@@ -75,6 +75,11 @@ impl Files {
         slots.filter_map(|slot| self.get(slot))
     }
 
+    /// All but the active file, oldest first.
+    pub(crate) fn sealed(&self) -> impl Iterator<Item = &Arc<DataFile>> + '_ {
+        self.in_order().take(self.order.len().saturating_sub(1))
+    }
+
     /// A slot that is free; the table is made longer if none is.
     pub(crate) fn free_slot(&mut self) -> u32 {
         let free = self.slots.iter().position(Option::is_none);
@@ -88,9 +93,8 @@ impl Files {
     /// Puts `file` into its slot.
     pub(crate) fn set(&mut self, file: Arc<DataFile>) {
         let slot = file.slot as usize;
-        if let Some(place) = self.slots.get_mut(slot) {
-            *place = Some(file);
-        }
+        let place = self.slots.get_mut(slot);
+        *place.expect("a file gets a slot of the table before it is put there") = Some(file);
     }
 }
 

@@ -29,8 +29,8 @@ const STEP: u64 = 256 << 10;
 pub(crate) struct Merging {
     /// Files that are still to be taken, by number.
     plan: VecDeque<u64>,
-    /// The disk is full: one file at a time. Those of which nothing stays need no output, and give back
-    /// space for the others.
+    /// The disk is full: one file at a time, and those first that cost the least space. Those of which nothing
+    /// stays need no output, and give back space for the others.
     is_tight: bool,
     job: Option<Job>,
     report: MergeReport,
@@ -74,25 +74,27 @@ impl Needed {
 }
 
 impl Store {
-    /// Merges everything that gives something back; a merge that is going on is finished first.
+    /// Merges everything that is sealed and gives something back; a merge that is going on is finished first.
     pub(crate) fn merge_all(&self) -> Result<MergeReport> {
-        let mut total = MergeReport::default();
         // Held across I/O: there is one merge at a time.
         let mut merging = self.health.lock(&self.merge);
         while self.step(&mut merging)?.is_some() {}
         merging.report = MergeReport::default();
         let eager = MergePolicy::eager(self.settings.data_file_size);
+        // What is sealed from now on is for the next one, and so is what this one writes: beside fast writers
+        // it would not end.
+        let mut sealed: BTreeSet<u64> = self.files().sealed().map(|file| file.number).collect();
         loop {
-            let plan = Plan::new(&self.files(), &eager, &BTreeSet::new());
-            merging.plan = plan.due();
-            while self.step(&mut merging)?.is_some() {}
-            let done = std::mem::take(&mut merging.report);
-            total.add(&done);
-            // Once more only for tombstones that nothing needs any more; not for small files that are
-            // one by now.
-            if !done.has_gained() {
-                return Ok(total);
+            let plan = Plan::new(&self.files(), &eager, &BTreeSet::new()).due();
+            // Again for files with tombstones that nothing needs any more.
+            merging.plan = plan
+                .into_iter()
+                .filter(|number| sealed.remove(number))
+                .collect();
+            if merging.plan.is_empty() {
+                return Ok(std::mem::take(&mut merging.report));
             }
+            while self.step(&mut merging)?.is_some() {}
         }
     }
 
@@ -140,10 +142,10 @@ impl Store {
             }
             Err(error) => {
                 self.abandon(&job);
-                if error.is_no_space() && job.inputs.len() > 1 {
-                    let inputs = job.inputs.iter().rev().map(|(_, file)| file);
-                    let again = inputs.filter(|file| file.counts.load().0 > 0);
-                    again.for_each(|file| merging.plan.push_front(file.number));
+                if error.is_no_space() && !merging.is_tight {
+                    let inputs = job.inputs.iter().map(|(_, file)| file.number);
+                    merging.plan.extend(inputs);
+                    self.files().sort_by_need(&mut merging.plan);
                     merging.is_tight = true;
                     return Ok(Some(0));
                 }
@@ -327,13 +329,5 @@ impl MergeReport {
     /// True if it gave back space.
     fn has_gained(&self) -> bool {
         self.written_bytes < self.read_bytes
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.inputs += other.inputs;
-        self.outputs += other.outputs;
-        self.read_bytes += other.read_bytes;
-        self.written_bytes += other.written_bytes;
-        self.dropped_tombstones += other.dropped_tombstones;
     }
 }

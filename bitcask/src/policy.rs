@@ -164,12 +164,25 @@ impl Plan {
         plan
     }
 
-    /// The files that take part, by number: those first that cost the least space, so that a full
-    /// disk has some for the others.
+    /// The files that take part, by number: oldest first, so that a tombstone meets no record of its key any
+    /// more that goes in the same merge.
     pub(crate) fn due(&self) -> VecDeque<u64> {
         let due = self.files.iter().filter(|(_, why)| *why == Why::Due);
-        let mut due: Vec<_> = due.map(|(file, _)| file).collect();
-        due.sort_by_key(|file| file.live_bytes());
-        due.into_iter().map(|file| file.number).collect()
+        due.map(|(file, _)| file.number).collect()
+    }
+}
+
+impl Files {
+    /// Puts those of `plan` first that cost the least space, so that a full disk has some for the others;
+    /// those that give nothing back are left out.
+    pub(crate) fn sort_by_need(&self, plan: &mut VecDeque<u64>) {
+        let wanted: BTreeSet<u64> = plan.drain(..).collect();
+        let mut files: Vec<_> = self
+            .in_order()
+            .filter(|file| wanted.contains(&file.number))
+            .collect();
+        files.retain(|file| file.live_bytes() < file.group_bytes());
+        files.sort_by_key(|file| file.live_bytes());
+        plan.extend(files.into_iter().map(|file| file.number));
     }
 }

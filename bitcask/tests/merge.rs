@@ -10,6 +10,9 @@
 #[allow(dead_code, reason = "each test file uses a part")]
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use bitcask::{Bitcask, FileSpace, MergePolicy, Options, SyncMode, Why};
 use durable_io::sim::SimDisk;
 use rand::rngs::StdRng;
@@ -70,6 +73,40 @@ fn a_tombstone_stays_as_long_as_an_older_file_can_hold_its_key_and_no_longer() {
     assert_eq!(left, 0);
     assert_eq!(store.get(b"gone").unwrap(), None);
     assert_eq!(contents(&store).len(), 2);
+}
+
+/// It began again as long as anything had been sealed meanwhile, and then it merged what it had written.
+#[test]
+fn a_merge_beside_a_writer_takes_what_was_sealed_when_it_began_and_returns() {
+    let dir = fast_dir();
+    let store = &options().open(dir.path()).unwrap();
+    let put = |n: u32| store.put(&(n % 150).to_le_bytes(), &[7; 500]).unwrap();
+    for n in 0..600 {
+        put(n);
+    }
+    store.rotate().unwrap();
+    let sealed = store.stats().data_files - 1;
+    let is_over = &AtomicBool::new(false);
+    let report = thread::scope(|scope| {
+        scope.spawn(move || {
+            while store.stats().merges == 0 {
+                thread::yield_now();
+            }
+            // As fast as it merges; but it ends, for a merge that would go on as long.
+            for n in 0..60_000 {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                put(n % 4);
+            }
+        });
+        let report = store.merge().unwrap();
+        is_over.store(true, Ordering::Relaxed);
+        report
+    });
+    assert!(report.inputs > 100, "{report:?}");
+    assert!(report.inputs <= sealed, "{report:?} of {sealed} files");
+    assert_eq!(contents(store).len(), 150);
 }
 
 /// The rule, on random stores: after everything was merged no tombstone is left, whatever the merges
