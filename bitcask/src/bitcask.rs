@@ -170,7 +170,7 @@ impl Bitcask {
     /// Every key, in no order, as of now. [`Snapshot::entries`] gives the values, too.
     ///
     /// # Errors
-    /// The items are errors as those of [`get`](Bitcask::get); nothing follows one.
+    /// The items are errors as those of [`get`](Bitcask::get); reading goes on behind one.
     pub fn keys(&self) -> Keys {
         self.snapshot().keys()
     }
@@ -179,7 +179,7 @@ impl Bitcask {
     /// at first.
     ///
     /// # Errors
-    /// As [`get`](Bitcask::get).
+    /// As [`get`](Bitcask::get): the first one ends it. [`Snapshot::entries`] goes on behind it.
     pub fn fold<T>(&self, init: T, f: impl FnMut(T, &[u8], &[u8]) -> T) -> Result<T> {
         self.snapshot().fold(init, f)
     }
@@ -244,8 +244,8 @@ impl Bitcask {
     /// Reads the whole store. A merge waits until it is done.
     ///
     /// # Errors
-    /// [`Error::Disk`](crate::Error::Disk) if something cannot be read. Damage is no error here: all of
-    /// it is in [`Verified::damage`].
+    /// [`Error::Disk`](crate::Error::Disk) if the system refuses a descriptor or memory. Damage is no error
+    /// here, nor is a place that cannot be read: all of it is in [`Verified::damage`].
     pub fn verify(&self) -> Result<Verified> {
         self.store.verify()
     }

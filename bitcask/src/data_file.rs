@@ -17,6 +17,7 @@ use crate::error::{Corruption, Error, Result};
 use crate::manifest::{Bad, FileEntry, VERSION};
 use crate::names;
 use crate::record::{RECORD_HEADER_SIZE, Record, RecordHeader, decode_record};
+use crate::table::OFFSET_BITS;
 
 /// Bytes of a data file's header; the first group follows.
 pub(crate) const FILE_HEADER_SIZE: usize = 64;
@@ -177,7 +178,7 @@ pub(crate) fn open_named(
     };
     check_header(&file, entry, store_id)?;
     let len = file.len()?;
-    if len < entry.end {
+    if len < entry.end || len >> OFFSET_BITS != 0 {
         return Err(Error::corrupt(file.path(), len, Corruption::Length));
     }
     Ok(file)
@@ -208,6 +209,8 @@ pub(crate) struct DataFile {
     /// Its index in the table of files.
     pub(crate) slot: u32,
     pub(crate) counts: Arc<Counts>,
+    /// What the manifest says of a sealed file.
+    pub(crate) sealed: Option<FileEntry>,
     path: PathBuf,
     /// A merge found that it cannot be read.
     is_damaged: AtomicBool,
@@ -267,6 +270,7 @@ impl DataFile {
             id: entry.id,
             slot,
             counts,
+            sealed: Some(*entry),
             path,
             is_damaged: AtomicBool::new(false),
             end: AtomicU64::new(entry.end),
@@ -290,6 +294,7 @@ impl DataFile {
             id: entry.id,
             slot,
             counts: Arc::default(),
+            sealed: None,
             path: file.path().to_owned(),
             is_damaged: AtomicBool::new(false),
             end: AtomicU64::new(end),
@@ -484,6 +489,19 @@ impl DataFile {
             }
             _ => self.bytes_at(offset, size),
         }
+    }
+
+    /// The key of the record at `offset` and its size, as its header says, whatever is damaged.
+    pub(crate) fn unchecked(&self, offset: u64) -> Option<(Vec<u8>, u64)> {
+        let room = self.end().checked_sub(offset)?;
+        let key_at = RECORD_HEADER_SIZE as u64;
+        let bytes = self.bytes_at(offset, RECORD_HEADER_SIZE.min(usize::try_from(room).ok()?));
+        let header = RecordHeader::decode(&bytes.ok()?)?;
+        if header.size() > room {
+            return None;
+        }
+        let key = self.bytes_at(offset + key_at, header.key_len()).ok()?;
+        Some((key.into_owned(), header.size()))
     }
 
     /// The checked record in `bytes`, which stand at `offset`.

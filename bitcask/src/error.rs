@@ -26,6 +26,9 @@ pub enum Error {
         offset: u64,
         /// What is wrong there.
         reason: Corruption,
+        /// The key whose record this is, where its bytes still have the hash that the index or the hint has
+        /// for it. Writing the key again heals it.
+        key: Option<Box<[u8]>>,
     },
     /// An earlier write or sync failed, so nobody knows what of it is on the disk. Reads of durable
     /// data go on; reopen the store to recover.
@@ -70,7 +73,16 @@ impl Error {
             path: path.to_owned(),
             offset,
             reason,
+            key: None,
         }
+    }
+
+    /// This damage, as that of a record of `key`.
+    pub(crate) fn of_key(mut self, its: Option<Vec<u8>>) -> Self {
+        if let Self::Corrupt { key, .. } = &mut self {
+            *key = its.map(Vec::into_boxed_slice);
+        }
+        self
     }
 
     /// True if what failed has changed nothing, so that it may be tried again.

@@ -55,6 +55,13 @@ impl Hint {
         Ok(Self::Made(bytes))
     }
 
+    /// The hash of the key of the record at `offset`, if there is one.
+    pub(crate) fn hash_at(&self, offset: u64) -> Option<u64> {
+        self.entries()
+            .find(|entry| entry.offset == offset)
+            .map(|entry| entry.hash)
+    }
+
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,
@@ -64,23 +71,25 @@ impl Hint {
 
     /// Its entries, one for each record, in their order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = Indexed> + '_ {
-        entries_in(self.bytes())
-            .chunks_exact(ENTRY_SIZE)
-            .filter_map(|entry| {
-                let mut decoder = Decoder::new(entry);
-                let (hash, word) = decoder.u64().zip(decoder.u64())?;
-                let kind = if word & 1 == 0 {
-                    Kind::Put
-                } else {
-                    Kind::Delete
-                };
-                Some(Indexed {
-                    hash,
-                    offset: word >> 1,
-                    kind,
-                })
-            })
+        indexed(entries_in(self.bytes()))
     }
+}
+
+fn indexed(entries: &[u8]) -> impl Iterator<Item = Indexed> + '_ {
+    entries.chunks_exact(ENTRY_SIZE).filter_map(|entry| {
+        let mut decoder = Decoder::new(entry);
+        let (hash, word) = decoder.u64().zip(decoder.u64())?;
+        let kind = if word & 1 == 0 {
+            Kind::Put
+        } else {
+            Kind::Delete
+        };
+        Some(Indexed {
+            hash,
+            offset: word >> 1,
+            kind,
+        })
+    })
 }
 
 /// The entries of a hint that is whole, or has room for its header.
@@ -212,7 +221,10 @@ pub(crate) fn is_valid(bytes: &[u8], entry: &FileEntry) -> bool {
     let Some((head, entries)) = bytes.split_at_checked(HEADER_SIZE) else {
         return false;
     };
-    entries.len().is_multiple_of(ENTRY_SIZE) && header(entry, entries) == head
+    let is_within = |indexed: Indexed| indexed.offset < entry.end;
+    entries.len().is_multiple_of(ENTRY_SIZE)
+        && header(entry, entries) == head
+        && indexed(entries).all(is_within)
 }
 
 #[cfg(test)]
@@ -227,7 +239,10 @@ mod tests {
     };
 
     fn hint() -> Vec<u8> {
-        let entries = [7; 2 * ENTRY_SIZE];
+        // Of a hash and an offset.
+        let entries = [7_u64.to_le_bytes(), 200_u64.to_le_bytes()]
+            .concat()
+            .repeat(2);
         [&header(&ENTRY, &entries)[..], &entries].concat()
     }
 

@@ -266,15 +266,14 @@ impl Spots {
     /// The one with the key `key`.
     ///
     /// # Errors
-    /// Damage, if none of those that can be read has the key.
+    /// Damage, or that one cannot be read, if none of those that can has the key.
     pub(crate) fn find(self, key: &[u8]) -> Result<Option<Found>> {
         let mut damage = None;
         for spot in self.into_iter() {
             match spot.read(key) {
                 Ok(Some(found)) => return Ok(Some(found)),
                 Ok(None) => {}
-                Err(error @ Error::Corrupt { .. }) => damage = Some(error),
-                Err(error) => return Err(error),
+                Err(error) => damage = Some(error),
             }
         }
         damage.map_or(Ok(None), Err)

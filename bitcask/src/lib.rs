@@ -74,6 +74,7 @@
 mod background;
 mod batch;
 mod bitcask;
+mod damaged;
 mod data_file;
 mod dump;
 mod error;
@@ -91,6 +92,7 @@ mod policy;
 mod record;
 mod recover;
 mod reserve;
+mod salvage;
 mod scan;
 mod snapshot;
 mod space;
@@ -98,6 +100,7 @@ mod stats;
 mod store;
 mod table;
 mod verify;
+mod walk;
 mod writer;
 
 #[doc = include_str!("../FORMAT.md")]
@@ -117,6 +120,7 @@ pub use limits::{
 };
 pub use options::Options;
 pub use policy::MergePolicy;
+pub use salvage::{Salvage, Salvaged};
 pub use snapshot::{Entries, Keys, Snapshot};
 pub use stats::{FileSpace, MergeReport, Progress, Recovery, Stats, Verified, Why};
 

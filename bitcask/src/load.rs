@@ -185,12 +185,14 @@ impl<'a> Loader<'a> {
             Own::OnDisk => None,
         };
         let mut is_damaged = false;
+        let mut unread = None;
         for candidate in self.keydir.spots(hash).into_iter() {
             let (other, size) = match candidate.key() {
                 Ok(read) => read,
-                // It is nobody's: its damage stays reported.
-                Err(Error::Corrupt { .. }) => continue,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    unread = Some(error);
+                    continue;
+                }
             };
             if key.is_none() && !is_damaged {
                 match spot.key() {
@@ -209,6 +211,18 @@ impl<'a> Loader<'a> {
                 return Ok(Some((candidate, size)));
             }
         }
-        Ok(None)
+        let Some(error) = unread else {
+            return Ok(None);
+        };
+        let key = key.or_else(|| Some(spot.key().ok()?.0));
+        match (
+            self.keydir.damaged_of(self.dir, hash, key.as_deref()),
+            error,
+        ) {
+            (Some(damaged), _) => Ok(Some((damaged.spot, damaged.size))),
+            // It is nobody's: its damage stays reported.
+            (None, Error::Corrupt { .. }) => Ok(None),
+            (None, error) => Err(error),
+        }
     }
 }

@@ -187,11 +187,7 @@ impl Bad {
     /// The error that names the file at `path`.
     pub(crate) fn into_error(self, path: PathBuf) -> Error {
         match self {
-            Self::Corrupt { offset, reason } => Error::Corrupt {
-                path,
-                offset,
-                reason,
-            },
+            Self::Corrupt { offset, reason } => Error::corrupt(&path, offset, reason),
             Self::Newer(version) => Error::UnsupportedVersion(UnsupportedVersion {
                 path,
                 version,

@@ -3,6 +3,7 @@
 //!
 //! [format]: crate::format
 
+mod damage;
 mod output;
 mod swap;
 
@@ -12,7 +13,6 @@ use std::sync::Arc;
 use crate::data_file::DataFile;
 use crate::error::{Error, Result};
 use crate::hint::{self, Hint};
-use crate::manifest::FileEntry;
 use crate::policy::{MergePolicy, Plan};
 use crate::record::{Kind, Record};
 use crate::scan::{Scan, Step};
@@ -33,6 +33,8 @@ pub(crate) struct Merging {
     /// stays need no output, and give back space for the others.
     is_tight: bool,
     job: Option<Job>,
+    /// The first damage that was met: told when all else is merged.
+    damage: Option<Error>,
     report: MergeReport,
 }
 
@@ -64,26 +66,34 @@ struct Job {
 #[derive(Debug, Default)]
 struct Needed {
     oldest: HashMap<u64, usize>,
+    /// The place of the oldest file that cannot be asked: it may have a record of any key.
+    unknown: Option<usize>,
 }
 
 impl Needed {
     /// True if a tombstone at `place` in the order must stay: an older file can hold its key.
     fn is_needed(&self, hash: u64, place: usize) -> bool {
-        self.oldest.get(&hash).is_some_and(|&oldest| oldest < place)
+        let oldest = self.oldest.get(&hash).into_iter().chain(&self.unknown);
+        oldest.into_iter().any(|&oldest| oldest < place)
     }
 }
 
 impl Store {
     /// Merges everything that is sealed and gives something back; a merge that is going on is finished first.
     pub(crate) fn merge_all(&self) -> Result<MergeReport> {
+        let active = self.files().in_order().next_back().map(|file| file.number);
         // Held across I/O: there is one merge at a time.
         let mut merging = self.health.lock(&self.merge);
         while self.step(&mut merging)?.is_some() {}
         merging.report = MergeReport::default();
         let eager = MergePolicy::eager(self.settings.data_file_size);
-        // What is sealed from now on is for the next one, and so is what this one writes: beside fast writers
-        // it would not end.
-        let mut sealed: BTreeSet<u64> = self.files().sealed().map(|file| file.number).collect();
+        // What was sealed since the call is for the next one, and so is what this one writes: beside fast
+        // writers it would not end.
+        let files = self.files();
+        let sealed = files.sealed().map(|file| file.number);
+        let mut sealed: BTreeSet<u64> = sealed
+            .take_while(|number| active != Some(*number))
+            .collect();
         loop {
             let plan = Plan::new(&self.files(), &eager, &BTreeSet::new()).due();
             // Again for files with tombstones that nothing needs any more.
@@ -119,10 +129,13 @@ impl Store {
     fn step(&self, merging: &mut Merging) -> Result<Option<u64>> {
         self.check_healthy()?;
         if merging.job.is_none() {
-            merging.job = self.next_job(&mut merging.plan, merging.is_tight)?;
+            merging.job = self.next_job(&mut merging.plan, merging.is_tight);
         }
         let Some(mut job) = merging.job.take() else {
             merging.is_tight = false;
+            if let Some(damage) = merging.damage.take() {
+                return Err(damage);
+            }
             // What a full disk has taken is held back again.
             let held = self.health.lock(&self.reserve).hold();
             held.map_err(|error| self.note(error))?;
@@ -149,6 +162,14 @@ impl Store {
                     merging.is_tight = true;
                     return Ok(Some(0));
                 }
+                let again = Self::without_damaged(&job.inputs, &error);
+                if again.len() < job.inputs.len() {
+                    for number in again.into_iter().rev() {
+                        merging.plan.push_front(number);
+                    }
+                    merging.damage.get_or_insert(error);
+                    return Ok(Some(0));
+                }
                 merging.plan.clear();
                 Err(error)
             }
@@ -157,7 +178,7 @@ impl Store {
 
     /// Takes inputs from `plan` for one output, only one if space `is_tight`; files that are gone are
     /// passed over.
-    fn next_job(&self, plan: &mut VecDeque<u64>, is_tight: bool) -> Result<Option<Job>> {
+    fn next_job(&self, plan: &mut VecDeque<u64>, is_tight: bool) -> Option<Job> {
         let files = self.files();
         let mut inputs = Vec::new();
         let mut live = 0;
@@ -174,10 +195,10 @@ impl Store {
             plan.pop_front();
         }
         if inputs.is_empty() {
-            return Ok(None);
+            return None;
         }
-        let needed = self.needed(&inputs)?;
-        Ok(Some(Job {
+        let needed = self.needed(&inputs);
+        Some(Job {
             inputs,
             done: 0,
             scan: None,
@@ -185,45 +206,45 @@ impl Store {
             output: None,
             is_written: false,
             dropped_tombstones: 0,
-        }))
+        })
     }
 
-    fn needed(&self, inputs: &[(usize, Arc<DataFile>)]) -> Result<Needed> {
+    fn needed(&self, inputs: &[(usize, Arc<DataFile>)]) -> Needed {
         let mut needed = Needed::default();
         let mut tombstones = HashSet::new();
         for (_, file) in inputs.iter().filter(|(_, file)| file.has_tombstones()) {
-            let hint = self.hint_of(file)?;
+            let Ok(hint) = self.hint_of(file) else {
+                // Nobody knows which tombstones it has.
+                needed.unknown = Some(0);
+                continue;
+            };
             let deletes = hint.entries().filter(|entry| entry.kind == Kind::Delete);
             tombstones.extend(deletes.map(|entry| entry.hash));
         }
         if tombstones.is_empty() {
-            return Ok(needed);
+            return needed;
         }
         let newest = inputs.iter().map(|(place, _)| *place).max().unwrap_or(0);
         for (place, file) in self.files().in_order().enumerate().take(newest) {
             if inputs.iter().any(|(input, _)| *input == place) {
                 continue;
             }
-            for entry in self.hint_of(file)?.entries() {
+            let Ok(hint) = self.hint_of(file) else {
+                needed.unknown.get_or_insert(place);
+                continue;
+            };
+            for entry in hint.entries() {
                 if tombstones.contains(&entry.hash) {
                     needed.oldest.entry(entry.hash).or_insert(place);
                 }
             }
         }
-        Ok(needed)
-    }
-
-    fn entry_of(&self, file: &DataFile) -> Option<FileEntry> {
-        let manifest = self.health.lock(&self.manifest);
-        let mut entries = manifest.files.iter();
-        entries.find(|entry| entry.number == file.number).copied()
+        needed
     }
 
     /// The hint of a sealed file, or what it would hold.
     fn hint_of(&self, file: &Arc<DataFile>) -> Result<Hint> {
-        let Some(entry) = self.entry_of(file) else {
-            return Err(file.corrupt(0, crate::error::Corruption::MissingFile));
-        };
+        let entry = file.sealed.expect("only sealed files are merged");
         match Hint::load(self.dir(), &entry) {
             Some(hint) => Ok(hint),
             None => Hint::scan(file, &entry, &self.keydir.hasher),
@@ -238,7 +259,7 @@ impl Store {
         let Some(file) = files.in_order().find(|file| file.number == number) else {
             return;
         };
-        let Some(entry) = self.entry_of(file) else {
+        let Some(entry) = file.sealed else {
             return;
         };
         if Hint::load(self.dir(), &entry).is_none() {
@@ -265,14 +286,7 @@ impl Store {
             copied?;
             match step {
                 Step::Group(_) => {}
-                Step::End => {
-                    input.set_damaged();
-                    return Err(scan.corrupt(scan.offset, crate::error::Corruption::Length));
-                }
-                Step::Bad { offset, reason } => {
-                    input.set_damaged();
-                    return Err(scan.corrupt(offset, reason));
-                }
+                damaged => self.copy_around(job, place, &input, &mut scan, damaged)?,
             }
         }
         let bytes = scan.offset - start;

@@ -12,6 +12,7 @@ use crate::limits::{DEFAULT_DATA_FILE_SIZE, MAX_DATA_FILE_SIZE, MIN_DATA_FILE_SI
 use crate::names;
 use crate::policy::MergePolicy;
 use crate::recover::{Request, recover};
+use crate::salvage::Salvage;
 use crate::snapshot::Snapshot;
 use crate::stats::{Progress, Recovery};
 use crate::store::{Opened, Settings, Store};
@@ -219,6 +220,24 @@ impl Options {
                 return Err(missing);
             }
         }
+    }
+
+    /// Reads what is left of the store in `dir`, whatever is damaged, and changes nothing: for a store that
+    /// [`open`](Options::open) refuses. Every record that passes its check is there, also behind damage and
+    /// beside places that cannot be read.
+    ///
+    /// Where a record is lost, an older value of its key may show, or a key that was deleted:
+    /// [`Salvaged::may_be_older`](crate::Salvaged::may_be_older) says so. Without a manifest, or with an older
+    /// one, it is so for all, since nothing says in which order the files are.
+    ///
+    /// # Cost
+    /// Reads every file once, and every value once more as it is asked for. Memory for every key.
+    ///
+    /// # Errors
+    /// [`Error::Disk`] with [`Locked`](durable_io::Error::Locked) if the store is open, in any process, or if
+    /// the directory cannot be read. All else is an item of [`Salvage`].
+    pub fn salvage(self, dir: impl AsRef<Path>) -> Result<Salvage> {
+        Salvage::open(StoreDir::open_shared(&self.disk, dir, names::LOCK)?)
     }
 
     fn open_in(self, store_dir: StoreDir, is_read_only: bool) -> Result<(Store, Recovery)> {

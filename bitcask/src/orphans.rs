@@ -52,15 +52,20 @@ fn check_orphan(dir: &Dir, manifest: &Manifest, number: u64) -> Result<()> {
     if header.store_id != manifest.store_id {
         return Err(Error::corrupt(file.path(), 0, Corruption::ForeignFile));
     }
-    // It has no group until a manifest names it. A file with a lower number was there when this manifest was written, which did without it.
-    let was_named = header.made == Made::ToWrite && number >= manifest.next_number;
-    let is_newer = header.generation > manifest.generation;
-    if is_newer || was_named && holds_group(file, &header)? {
+    if is_newer(file, &header, manifest)? {
         let path = dir.path().join(names::MANIFEST);
         let reason = Corruption::OldManifest { file: number };
         return Err(Error::corrupt(&path, 0, reason));
     }
     Ok(())
+}
+
+/// True if `file`, which `manifest` does not name and has this header, says that there was a newer manifest.
+pub(crate) fn is_newer(file: File, header: &FileHeader, manifest: &Manifest) -> Result<bool> {
+    // It has no group until a manifest names it. A file with a lower number was there when this manifest
+    // was written, which did without it.
+    let may_be_named = header.made == Made::ToWrite && header.number >= manifest.next_number;
+    Ok(header.generation > manifest.generation || may_be_named && holds_group(file, header)?)
 }
 
 /// True if there is a group in `file`, which has this header: it was written once a manifest named the file.

@@ -72,8 +72,13 @@ impl RecordHeader {
         })
     }
 
-    fn key_len(self) -> usize {
+    pub(crate) fn key_len(self) -> usize {
         (self.meta & 0xffff) as usize
+    }
+
+    /// True if it may be a record's: most bytes are none.
+    pub(crate) fn is_likely(self) -> bool {
+        matches!(self.meta >> 16, 1 | 2)
     }
 
     /// Bytes of the whole record, as the header says.

@@ -6,7 +6,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use durable_io::engine;
 use durable_io::{Dir, Disk, File};
@@ -18,8 +17,10 @@ use crate::load::{Loader, Own};
 use crate::manifest::{Bad, FileEntry, Manifest};
 use crate::names::{self, Numbered};
 use crate::orphans::{find_orphans, holds_group};
+use crate::record::RECORD_HEADER_SIZE;
 use crate::scan::{Indexed, Scan, Step};
 use crate::stats::{Progress, Recovery};
+use crate::store::add;
 use crate::writer::{self, Writer};
 
 /// What opening is asked to do.
@@ -284,13 +285,10 @@ impl Judged {
     }
 }
 
-/// Counts the tombstone at `spot`.
+/// Counts the tombstone at `spot`: also one that cannot be read, since a merge that knew of none in its file
+/// would not ask whether it is needed.
 pub(crate) fn count_tombstone(spot: &Spot) {
-    if let Ok(bytes) = spot.file.record_bytes(spot.offset) {
-        let size = bytes.len() as u64;
-        spot.file
-            .counts
-            .tombstones
-            .fetch_add(size, Ordering::Relaxed);
-    }
+    let bytes = spot.file.record_bytes(spot.offset);
+    let size = bytes.map_or(RECORD_HEADER_SIZE, |bytes| bytes.len());
+    add(&spot.file.counts.tombstones, size as u64);
 }

@@ -1,6 +1,7 @@
 //! Reading a data file from front to back: group by group, each checked as a whole.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use crate::error::{Corruption, Error, Result};
 use crate::keydir::Hasher;
 use crate::manifest::FileEntry;
 use crate::record::{
-    GROUP_ALIGN, GROUP_HEADER, GROUP_HEADER_SIZE, GroupHeader, Kind, align_group, decode_record,
-    digest,
+    GROUP_ALIGN, GROUP_HEADER, GROUP_HEADER_SIZE, GroupHeader, Kind, RECORD_HEADER_SIZE, Record,
+    RecordHeader, align_group, decode_record, digest,
 };
 
 /// The largest read.
@@ -38,7 +39,34 @@ enum Source {
         len: u64,
         bytes: Vec<u8>,
         start: u64,
+        /// Sectors that could not be read, by offset, if that is no reason to stop; they are taken for bytes
+        /// that pass no check.
+        unread: Option<BTreeMap<u64, durable_io::Error>>,
     },
+}
+
+/// What a disk reads or refuses as one, at the least.
+const SECTOR: u64 = 512;
+
+/// Reads the bytes at `offset` sector by sector, around those that cannot be read.
+fn read_around(
+    file: &File,
+    bytes: &mut [u8],
+    offset: u64,
+    unread: &mut BTreeMap<u64, durable_io::Error>,
+) {
+    let mut rest = bytes;
+    let mut at = offset;
+    while !rest.is_empty() {
+        let len = in_memory(SECTOR - at % SECTOR).min(rest.len());
+        let (sector, behind) = rest.split_at_mut(len);
+        if let Err(error) = file.read_exact_at(sector, at) {
+            sector.fill(0xff);
+            unread.insert(at / SECTOR * SECTOR, error);
+        }
+        rest = behind;
+        at += len as u64;
+    }
 }
 
 /// A part of what is in memory, or goes there, as a length.
@@ -56,6 +84,7 @@ impl Source {
                 len: file_len,
                 bytes,
                 start,
+                unread,
             } => {
                 let left = file_len.saturating_sub(offset);
                 let wanted = left.min(len as u64);
@@ -63,7 +92,10 @@ impl Source {
                     // If the read fails the buffer holds nothing.
                     bytes.clear();
                     let mut read = vec![0; in_memory(left.min(READ.max(wanted)))];
-                    file.read_exact_at(&mut read, offset)?;
+                    match (file.read_exact_at(&mut read, offset), unread) {
+                        (Err(_), Some(unread)) => read_around(file, &mut read, offset, unread),
+                        (read, _) => read?,
+                    }
                     *bytes = read;
                     *start = offset;
                 }
@@ -130,6 +162,7 @@ impl Scan {
                 len,
                 bytes: Vec::new(),
                 start: 0,
+                unread: None,
             },
             id: entry.id,
             number: entry.number,
@@ -138,6 +171,28 @@ impl Scan {
             digest: 0,
             witness: 0,
         }
+    }
+
+    /// From now on what cannot be read is taken for damage: see [`unread`](Scan::unread).
+    pub(crate) fn read_around(mut self) -> Self {
+        if let Source::Buffered { unread, .. } = &mut self.source {
+            *unread = Some(BTreeMap::new());
+        }
+        self
+    }
+
+    /// What could not be read: the first sector of each stretch.
+    pub(crate) fn unread(&self) -> Vec<Error> {
+        let Source::Buffered {
+            unread: Some(unread),
+            ..
+        } = &self.source
+        else {
+            return Vec::new();
+        };
+        let is_first = |at: u64| at < SECTOR || !unread.contains_key(&(at - SECTOR));
+        let first = unread.iter().filter(|(at, _)| is_first(**at));
+        first.map(|(_, error)| Error::Disk(error.clone())).collect()
     }
 
     fn place(&self, offset: u64) -> Place {
@@ -150,12 +205,8 @@ impl Scan {
 
     /// Reads the next group and goes behind it; `visit` gets its records, before all of them are
     /// checked.
-    pub(crate) fn step(
-        &mut self,
-        mut visit: impl FnMut(u64, crate::record::Record<'_>),
-    ) -> Result<Step> {
-        let at = self.offset;
-        let left = self.end.saturating_sub(at);
+    pub(crate) fn step(&mut self, mut visit: impl FnMut(u64, Record<'_>)) -> Result<Step> {
+        let (at, left) = (self.offset, self.left());
         if left < GROUP_HEADER {
             return Ok(Step::End);
         }
@@ -169,6 +220,8 @@ impl Scan {
                 None => return bad(at, Corruption::Checksum),
             }
         };
+        // Also a group whose records are damaged has a header that speaks.
+        self.witness = self.witness.max(header.durable);
         if u64::from(header.bytes) > left - GROUP_HEADER {
             return bad(at, Corruption::Length);
         }
@@ -194,7 +247,6 @@ impl Scan {
         }
         self.offset = align_group(offset);
         self.digest = digest(self.digest, check);
-        self.witness = self.witness.max(header.durable);
         Ok(Step::Group(header))
     }
 
@@ -214,12 +266,43 @@ impl Scan {
         Ok(step)
     }
 
+    /// Bytes from here to where groups may end.
+    pub(crate) fn left(&self) -> u64 {
+        self.end.saturating_sub(self.offset)
+    }
+
+    /// The group header that stands here, if it is valid.
+    pub(crate) fn header(&mut self) -> Result<Option<GroupHeader>> {
+        if self.left() < GROUP_HEADER {
+            return Ok(None);
+        }
+        let place = self.place(self.offset);
+        let bytes = self.source.get(self.offset, GROUP_HEADER_SIZE)?;
+        Ok(GroupHeader::decode(&bytes, place).map(|(header, _)| header))
+    }
+
+    /// Visits the record that stands here, if one does; returns its size.
+    pub(crate) fn record_here(&mut self, visit: impl FnOnce(Record<'_>)) -> Result<Option<u64>> {
+        let (left, place) = (self.left(), self.place(self.offset));
+        let header = {
+            let bytes = self.source.get(self.offset, RECORD_HEADER_SIZE)?;
+            RecordHeader::decode(&bytes)
+        };
+        let Some(size) = header.filter(|it| it.is_likely() && it.size() <= left) else {
+            return Ok(None);
+        };
+        let bytes = self.source.get(self.offset, in_memory(size.size()))?;
+        Ok(decode_record(&bytes, place).ok().map(|record| {
+            let size = record.size() as u64;
+            visit(record);
+            size
+        }))
+    }
+
     /// The next offset from here on at which a valid group header stands, and that header. Goes there.
     pub(crate) fn seek(&mut self) -> Result<Option<GroupHeader>> {
-        while self.end.saturating_sub(self.offset) >= GROUP_HEADER {
-            let place = self.place(self.offset);
-            let bytes = self.source.get(self.offset, GROUP_HEADER_SIZE)?;
-            if let Some((header, _)) = GroupHeader::decode(&bytes, place) {
+        while self.left() >= GROUP_HEADER {
+            if let Some(header) = self.header()? {
                 return Ok(Some(header));
             }
             self.offset += GROUP_ALIGN;

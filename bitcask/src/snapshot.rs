@@ -78,14 +78,14 @@ impl Snapshot {
     /// for the locations of 1/64 of the keys at a time.
     ///
     /// # Errors
-    /// The items are errors as those of [`get`](Snapshot::get); nothing follows one.
+    /// The items are errors as those of [`get`](Snapshot::get), one for each record that is damaged or cannot
+    /// be read, with its key where that is known; reading goes on behind it.
     pub fn entries(&self) -> Entries {
         Entries {
             snapshot: self.clone(),
             shard: 0,
             spots: Vec::new().into_iter(),
             changed: HashMap::new(),
-            has_failed: false,
         }
     }
 
@@ -99,7 +99,7 @@ impl Snapshot {
     /// Calls `f` with every key and value, in no order, and what it returned before; `init` at first.
     ///
     /// # Errors
-    /// As [`get`](Snapshot::get).
+    /// As [`get`](Snapshot::get): the first one ends it. [`entries`](Snapshot::entries) goes on behind it.
     pub fn fold<T>(&self, init: T, mut f: impl FnMut(T, &[u8], &[u8]) -> T) -> Result<T> {
         let mut folded = init;
         for entry in self.entries() {
@@ -120,7 +120,6 @@ pub struct Entries {
     spots: std::vec::IntoIter<Spot>,
     /// The keys of it that changed after the snapshot: their records of now do not count.
     changed: HashMap<Box<[u8]>, Option<Spot>>,
-    has_failed: bool,
 }
 
 impl Entries {
@@ -128,7 +127,9 @@ impl Entries {
     fn advance(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
         loop {
             if let Some(spot) = self.spots.next() {
-                let (key, _) = spot.key()?;
+                let store = &self.snapshot.held.store;
+                let name = |error| store.name_key(error, &spot.file, spot.offset);
+                let (key, _) = spot.key().map_err(name)?;
                 if self.changed.contains_key(&*key) {
                     continue;
                 }
@@ -141,7 +142,8 @@ impl Entries {
             // Then those that were there instead.
             if let Some(key) = self.changed.keys().next().cloned() {
                 let before = self.changed.remove(&key).flatten();
-                let found = before.map_or(Ok(None), |spot| spot.read(&key))?;
+                let found = before.map_or(Ok(None), |spot| spot.read(&key));
+                let found = found.map_err(|error| error.of_key(Some(key.to_vec())))?;
                 if let Some(value) = found.and_then(Found::into_value) {
                     return Ok(Some((key.into_vec(), value)));
                 }
@@ -170,12 +172,7 @@ impl Iterator for Entries {
     type Item = Result<(Vec<u8>, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.has_failed {
-            return None;
-        }
-        let entry = self.advance().transpose();
-        self.has_failed = matches!(entry, Some(Err(_)));
-        entry
+        self.advance().transpose()
     }
 }
 

@@ -106,7 +106,8 @@ pub struct Verified {
     pub hints: u64,
     /// Bytes read, of every kind.
     pub bytes: u64,
-    /// Every damage: [`Error::Corrupt`] each.
+    /// Every damage: [`Error::Corrupt`] each, with the key whose newest record it is, where that is known; or
+    /// [`Error::Disk`] for what cannot be read.
     pub damage: Vec<Error>,
 }
 

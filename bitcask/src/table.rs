@@ -9,6 +9,8 @@
 //! Source: Celis, "Robin Hood Hashing", 1986; kept sorted as in Amble and Knuth, "Ordered hash
 //! tables", 1974.
 
+use crate::limits::MAX_DATA_FILES;
+
 /// Slots are in use up to this part of the table: 4 / 5.
 const FULL: (usize, usize) = (4, 5);
 /// A table grows by this part of itself: 1 / 4.
@@ -19,11 +21,17 @@ const SMALLEST: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Loc(u64);
 
-const OFFSET_BITS: u32 = 44;
+/// An offset is below 2 to the power of this: what is longer is no data file.
+pub(crate) const OFFSET_BITS: u32 = 44;
 
 impl Loc {
     pub(crate) fn new(slot: u32, offset: u64) -> Self {
-        Self(u64::from(slot) << OFFSET_BITS | offset & ((1 << OFFSET_BITS) - 1))
+        let is_within = offset >> OFFSET_BITS == 0 && slot <= MAX_DATA_FILES;
+        assert!(
+            is_within,
+            "offsets and slots are checked against their limits"
+        );
+        Self(u64::from(slot) << OFFSET_BITS | offset)
     }
 
     pub(crate) fn slot(self) -> usize {

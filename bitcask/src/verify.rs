@@ -1,6 +1,8 @@
 //! Reading everything, and reporting every damage.
 
-use crate::data_file::check_header;
+use std::sync::Arc;
+
+use crate::data_file::{DataFile, check_header};
 use crate::error::{Corruption, Error, Result};
 use crate::hint;
 use crate::manifest::{FileEntry, Manifest};
@@ -82,7 +84,7 @@ impl Store {
         }
         let end = end.min(len);
         verified.bytes += end;
-        let mut scan = Scan::open(file, entry, end);
+        let mut scan = Scan::open(file, entry, end).read_around();
         let mut is_whole = true;
         while scan.offset < end {
             let at = scan.offset;
@@ -106,12 +108,19 @@ impl Store {
                 }
                 Step::Bad { offset, reason } => {
                     is_whole = false;
-                    verified.damage.push(scan.corrupt(offset, reason));
+                    let damage = scan.corrupt(offset, reason);
+                    let files = self.files();
+                    let file = files.in_order().find(|file| file.number == entry.number);
+                    let name = |file: &Arc<DataFile>| self.name_key(damage.clone(), file, offset);
+                    verified
+                        .damage
+                        .push(file.map_or_else(|| damage.clone(), name));
                     scan.skip();
                     scan.seek()?;
                 }
             }
         }
+        verified.damage.append(&mut scan.unread());
         if is_whole && entry.digest != 0 && scan.digest != entry.digest {
             let reason = Corruption::Digest;
             verified
@@ -137,10 +146,11 @@ impl Store {
 }
 
 impl Verified {
-    /// Notes a damage; passes on any other error.
+    /// Notes what is damaged, or cannot be read, in one place; passes on what stands in the way of all.
     fn note(&mut self, error: Error) -> Result<()> {
         match error {
-            Error::Corrupt { .. } | Error::UnsupportedVersion { .. } => {
+            Error::Disk(durable_io::Error::Resource { .. }) => Err(error),
+            Error::Corrupt { .. } | Error::UnsupportedVersion { .. } | Error::Disk(_) => {
                 self.damage.push(error);
                 Ok(())
             }

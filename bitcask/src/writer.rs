@@ -177,24 +177,26 @@ impl Store {
         Ok(true)
     }
 
-    /// The record that a new one of `key` supersedes. A record that is damaged is nobody's: its damage
-    /// stays reported.
+    /// The record that a new one of `key` supersedes: also one that is damaged, which heals it.
     pub(crate) fn superseded(&self, hash: u64, key: &[u8]) -> Result<Option<Superseded>> {
         match self.keydir.spots(hash).find(key) {
             Ok(found) => Ok(found.map(|found| Superseded {
                 spot: found.spot,
                 size: found.size as u64,
             })),
-            Err(Error::Corrupt { .. }) => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => match (self.keydir.damaged_of(self.dir(), hash, Some(key)), error) {
+                (None, Error::Corrupt { .. }) => Ok(None),
+                // It may be read again later.
+                (None, error) => Err(error),
+                (damaged, _) => Ok(damaged),
+            },
         }
     }
 
     /// Makes room in the index for the keys that the item at `index` adds.
     fn reserve_keys(&self, commit: &Commit<'_>, index: usize) -> Result<()> {
-        let Some(item) = commit.items.get(index) else {
-            return Ok(());
-        };
+        let item = commit.items.get(index);
+        let item = item.expect("the item that is admitted is one of the commit");
         // Items of the same commit may add keys to the same shards, too.
         let before = commit.planned.iter().chain(&commit.written);
         let before: usize = before

@@ -106,6 +106,7 @@ fn damage_of_durable_groups_is_an_error_that_names_the_place_and_changes_nothing
                 path,
                 offset,
                 reason,
+                key: None,
             } = error
             else {
                 panic!("byte {at}: {error}");
