@@ -28,13 +28,14 @@ pub enum Detail {
 /// are what is wrong.
 ///
 /// Nothing is changed and no lock is taken: if the store is open elsewhere, what is shown may be in
-/// motion.
+/// motion, and files may go meanwhile, which is said.
 ///
 /// # Cost
 /// Reads every file once.
 ///
 /// # Errors
-/// [`Error::Disk`] if something cannot be read, [`Error::Output`] if `out` fails. Damage is no error.
+/// [`Error::Disk`] if the directory cannot be read, [`Error::Output`] if `out` fails. Damage is no error, nor
+/// is a file or a place in it that cannot be read.
 pub fn dump(disk: &Disk, dir: impl AsRef<Path>, detail: Detail, out: &mut dyn Write) -> Result<()> {
     let dir = disk.open_dir(dir.as_ref())?;
     let out = Text::new(out);
@@ -50,9 +51,11 @@ pub fn dump(disk: &Disk, dir: impl AsRef<Path>, detail: Detail, out: &mut dyn Wr
     // As the manifest has them, then the rest.
     for (nth, entry) in entries.iter().enumerate() {
         let is_active = nth + 1 == entries.len();
-        dump.data_file(entry.number, Some((entry, is_active)))?;
+        let shown = dump.data_file(entry.number, Some((entry, is_active)));
+        dump.or_wrong(shown)?;
         if listed.contains(&Numbered::Hint(entry.number)) {
-            dump.hint(entry)?;
+            let shown = dump.hint(entry);
+            dump.or_wrong(shown)?;
         }
         listed.retain(|found| match *found {
             Numbered::Data(number) | Numbered::Hint(number) => number != entry.number,
@@ -64,7 +67,10 @@ pub fn dump(disk: &Disk, dir: impl AsRef<Path>, detail: Detail, out: &mut dyn Wr
     });
     for orphan in listed {
         match orphan {
-            Numbered::Data(number) => dump.data_file(number, None)?,
+            Numbered::Data(number) => {
+                let shown = dump.data_file(number, None);
+                dump.or_wrong(shown)?;
+            }
             Numbered::Hint(number) => {
                 dump.line(format_args!("{}: an orphan", names::hint(number)))?;
             }
@@ -84,9 +90,14 @@ impl Dump<'_> {
         Ok(self.out.line(text)?)
     }
 
-    /// Shows `error` if it is about content; passes on any other.
+    fn or_wrong(&mut self, shown: Result<()>) -> Result<()> {
+        shown.or_else(|error| self.wrong(error))
+    }
+
+    /// Shows `error`, but for one of the output.
     fn wrong(&mut self, error: Error) -> Result<()> {
         match error {
+            Error::Disk(error) => self.line(format_args!("! {error}")),
             Error::Corrupt { offset, reason, .. } => Ok(self.out.damage(offset, reason)?),
             Error::UnsupportedVersion(newer) => {
                 let version = newer.version;
@@ -142,9 +153,7 @@ impl Dump<'_> {
     fn data_file(&mut self, number: u64, named: Option<(&FileEntry, bool)>) -> Result<()> {
         let name = names::data(number);
         let file = match self.dir.open_read_only(&name) {
-            Err(error) if error.is_not_found() => {
-                return self.line(format_args!("! {name} is missing"));
-            }
+            Err(error) if error.is_not_found() => return self.gone(&name, number),
             other => other?,
         };
         let len = file.len()?;
@@ -181,7 +190,25 @@ impl Dump<'_> {
         self.groups(Scan::open(file, &entry, end), end)
     }
 
-    fn groups(&mut self, mut scan: Scan, end: u64) -> Result<()> {
+    /// Says that the file called `name` is not there, and whether it is to be.
+    fn gone(&mut self, name: &str, number: u64) -> Result<()> {
+        let manifest = Manifest::read(&self.dir).ok().flatten();
+        if manifest.is_some_and(|manifest| manifest.names(number)) {
+            self.line(format_args!("! {name} is missing"))
+        } else {
+            self.line(format_args!("{name}: was removed meanwhile"))
+        }
+    }
+
+    fn groups(&mut self, scan: Scan, end: u64) -> Result<()> {
+        let mut scan = scan.read_around();
+        self.all_groups(&mut scan, end)?;
+        scan.unread()
+            .into_iter()
+            .try_for_each(|error| self.wrong(error))
+    }
+
+    fn all_groups(&mut self, scan: &mut Scan, end: u64) -> Result<()> {
         loop {
             let at = scan.offset;
             let mut records = Vec::new();
@@ -234,7 +261,13 @@ impl Dump<'_> {
 
     fn hint(&mut self, entry: &FileEntry) -> Result<()> {
         let name = names::hint(entry.number);
-        let file = self.dir.open_read_only(&name)?;
+        let file = match self.dir.open_read_only(&name) {
+            // A hint may always go.
+            Err(error) if error.is_not_found() => {
+                return self.line(format_args!("{name}: was removed meanwhile"));
+            }
+            other => other?,
+        };
         let map = file.map(0..file.len()?)?;
         let len = map.len();
         if hint::is_valid(&map, entry) {

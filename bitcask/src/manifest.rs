@@ -137,6 +137,11 @@ impl Manifest {
         })
     }
 
+    /// True if data file `number` is one of the store.
+    pub(crate) fn names(&self, number: u64) -> bool {
+        self.files.iter().any(|file| file.number == number)
+    }
+
     /// Reads the manifest of the store in `dir`; `None` if there is none.
     pub(crate) fn read(dir: &Dir) -> Result<Option<Self>> {
         let file = match dir.open_read_only(names::MANIFEST) {

@@ -16,7 +16,7 @@ use crate::scan::Scan;
 /// # Errors
 /// [`Error::Corrupt`] if one of them cannot have been left by a crash under this manifest.
 pub(crate) fn find_orphans(dir: &Dir, manifest: &Manifest) -> Result<Vec<String>> {
-    let is_named = |number: u64| manifest.files.iter().any(|file| file.number == number);
+    let is_named = |number| manifest.names(number);
     let active = manifest.files.last().map(|file| file.number);
     let mut orphans = Vec::new();
     for entry in dir.list()? {

@@ -172,6 +172,61 @@ fn every_sync_of_the_write_order_says_what_it_protects() {
     }
 }
 
+/// Runs `f` once, when the first `lines` lines have been written.
+struct Interrupted<'a, F> {
+    text: &'a mut Vec<u8>,
+    lines: usize,
+    f: Option<F>,
+}
+
+impl<F: FnOnce()> std::io::Write for Interrupted<'_, F> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        let lines = self.text.iter().filter(|&&byte| byte == b'\n').count();
+        if lines >= self.lines
+            && let Some(f) = self.f.take()
+        {
+            f();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// By a merge, at every line of it: it broke off where a hint was gone.
+#[test]
+fn a_dump_goes_on_where_a_file_was_removed_meanwhile() {
+    let (mut lines, mut gone) = (0, 0);
+    loop {
+        let dir = fast_dir();
+        let store = options().open(dir.path()).unwrap();
+        for n in 0..9_u8 {
+            store.put(&[n % 3], &[n; 300]).unwrap();
+        }
+        settle(&store);
+        let mut text = Vec::new();
+        let f = || _ = store.merge().unwrap();
+        let mut out = Interrupted {
+            text: &mut text,
+            lines,
+            f: Some(f),
+        };
+        bitcask::dump(&Disk::os(), dir.path(), Detail::Groups, &mut out).unwrap();
+        let is_over = out.f.is_some();
+        let text = String::from_utf8(text).unwrap();
+        assert!(!text.contains('!'), "after {lines} lines: {text}");
+        gone += text.matches("was removed meanwhile").count();
+        lines += 1;
+        if is_over {
+            break;
+        }
+    }
+    assert!(lines > 10 && gone > 10, "{lines} lines, {gone} files gone");
+}
+
 #[test]
 fn a_dump_shows_what_stands_in_the_files_and_what_is_wrong() {
     let dir = fast_dir();
