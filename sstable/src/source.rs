@@ -57,9 +57,9 @@ pub(crate) struct Loaded {
 }
 
 impl Source {
-    /// Maps the file `name` of `dir`.
+    /// Maps the file `name` of `dir`, for which the right to read it is enough.
     pub(crate) fn open(dir: &Dir, name: &str, cache: &BlockCache) -> Result<Self> {
-        let file = dir.open(name)?;
+        let file = dir.open_read_only(name)?;
         let len = file.len()?;
         let path = file.path().to_owned();
         if len < 2 * FOOTER_SIZE as u64 {

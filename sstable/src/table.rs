@@ -39,7 +39,8 @@ pub struct Found {
 }
 
 impl Table {
-    /// Opens the table `name` of `dir`. Blocks that must be decompressed are kept in `cache`.
+    /// Opens the table `name` of `dir`. Blocks that must be decompressed are kept in `cache`. The right to
+    /// read is enough: the file may be another user's, or on a file system that is mounted read-only.
     ///
     /// Header, properties, range tombstones and top index are checked now; any other block when it is
     /// first used. Of what is there twice one copy is enough: see [`damage`](Self::damage).

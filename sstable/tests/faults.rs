@@ -122,6 +122,24 @@ fn short_writes_and_reads_are_no_failure() {
     }
 }
 
+/// A table on read-only media, or of another user, opens: nothing asks for more than reading.
+#[test]
+fn reading_a_table_only_looks() {
+    const LOOKING: [&str; 5] = ["open_dir", "open_read_only", "len", "map", "read"];
+    let sim = with_old_table();
+    let disk = sim.disk();
+    sim.start_trace();
+    let table = open(&disk).unwrap();
+    holds(&table, &model(1)).unwrap();
+    assert!(table.verify().unwrap().is_whole());
+    let mut text = Vec::new();
+    sstable::dump(&disk, "/tables/table", sstable::Detail::Entries, &mut text).unwrap();
+    let calls: Vec<_> = sim.trace().into_iter().map(|call| call.op).collect();
+    assert!(calls.len() > 5);
+    let others: Vec<_> = calls.iter().filter(|op| !LOOKING.contains(op)).collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
 #[test]
 fn after_a_failed_write_nothing_can_be_added() {
     let sim = with_old_table();

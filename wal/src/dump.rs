@@ -45,8 +45,8 @@ pub enum Detail {
 /// `!`, the offset and the reason; behind damage it goes on at the next group that can be found, and
 /// says how many bytes it passed over. The text is for people, and may change.
 ///
-/// Nothing is changed, and the lock is not taken: if the log is open elsewhere, what is shown may be
-/// in motion, and look damaged where it is not.
+/// Nothing is changed, the right to read is enough, and the lock is not taken: if the log is open
+/// elsewhere, what is shown may be in motion, and look damaged where it is not.
 ///
 /// # Cost
 /// All segments are read, one after the other, and then once more what opening reads. The memory is
@@ -56,7 +56,7 @@ pub enum Detail {
 /// [`Error::Disk`] if `dir` cannot be opened or listed; [`Error::Output`] if `out` fails. Damage is no
 /// error, nor is a file that cannot be read: both are shown.
 pub fn dump(disk: &Disk, dir: impl AsRef<Path>, detail: Detail, out: &mut dyn Write) -> Result<()> {
-    let dir = disk.open_dir(dir)?;
+    let dir = disk.open_dir(dir)?.for_reading();
     let listing = Listing::read(&dir)?;
     let mut dump = Dump {
         dir,

@@ -52,12 +52,13 @@ impl StoreDir {
         Ok(Self { dir, lock })
     }
 
-    /// Opens the directory of a store that is there, for reading; takes no lock and writes nothing.
+    /// Opens the directory of a store that is there, for reading; takes no lock and writes nothing: what is
+    /// opened in it is opened for reading.
     ///
     /// # Errors
     /// Those of [`Disk::open_dir`].
     pub fn open_read_only(disk: &Disk, path: impl AsRef<Path>) -> Result<Self> {
-        let dir = disk.open_dir(path)?;
+        let dir = disk.open_dir(path)?.for_reading();
         let lock = Mutex::new(None);
         Ok(Self { dir, lock })
     }
