@@ -130,7 +130,8 @@ impl Default for Strategy {
 
 /// What is to be done with `tables` now, the most urgent first; nothing if all is well.
 ///
-/// The jobs are disjoint: they can be done in any order, or at the same time.
+/// The jobs are disjoint: they can be done in any order, or at the same time. No option and no number of a
+/// table is too large or too small: what a strategy cannot work with is as the next that it can.
 ///
 /// # Cost
 /// O(n²) comparisons of keys for n tables, if all of them overlap; O(n log n) if few do.

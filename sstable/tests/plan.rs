@@ -132,6 +132,44 @@ fn lazy_leveled_merges_a_level_that_is_full_of_runs() {
     check(lazy, &middle, &["Merge 5,6,3 > 3.0"]);
 }
 
+/// The levels were counted through, each with its target in memory: the process ended for want of it. No number
+/// has a limit now, be it of an option or, read from a manifest, of a table.
+#[test]
+fn no_number_of_levels_or_runs_costs_more_than_the_tables_there_are() {
+    let numbers = [0, 1, 2, 1000, u32::MAX];
+    let mut strategies: Vec<Strategy> = vec![Fifo::new(u64::MAX).into()];
+    for n in numbers {
+        let (wide, runs) = (u64::from(n) << 32, usize::try_from(n).unwrap() << 20);
+        let leveled = Leveled::new().levels(n).fanout(wide).base_bytes(1);
+        strategies.push(leveled.new_runs(runs).table_bytes(wide).into());
+        strategies.push(Leveled::new().levels(n).base_bytes(1).into());
+        strategies.push(LazyLeveled::new().levels(n).runs(runs).into());
+        let lazy = LazyLeveled::new().levels(n).runs(2).base_bytes(1);
+        strategies.push(lazy.table_bytes(0).into());
+        let tiered = SizeTiered::new().runs(runs).smallest_bytes(wide);
+        strategies.push(tiered.into());
+    }
+    let max = u64::MAX;
+    for level in numbers {
+        let tables = [
+            format!("1 0.{max} a-m {max}"),
+            format!("2 0.{} a-z 1", max - 1),
+            format!("3 {level}.0 a-c 7"),
+            format!("4 {level}.{max} d-z {max}"),
+        ];
+        let tables = tables.map(|text| table(&text));
+        for strategy in &strategies {
+            assert_eq!(plan(&[], strategy), []);
+            for job in plan(&tables, strategy) {
+                assert!(!job.inputs.is_empty());
+            }
+        }
+    }
+    let tables = ["2 0.2 a-z 50", "1 0.1 a-z 50"];
+    let leveled = leveled().levels(u32::MAX);
+    check(leveled, &tables, &["Merge 2,1 > 4294967294.2"]);
+}
+
 /// Runs of a level that another strategy kept sorted can have any numbers.
 #[test]
 fn outputs_are_newer_than_all_that_was_in_their_level() {

@@ -73,7 +73,10 @@ impl LazyLeveled {
     pub(crate) fn plan(&self, planner: &mut Planner<'_>) {
         let fanout = self.runs as u64;
         let sizes = Sizes::new(&planner.tables, self.levels, self.base_bytes, fanout);
-        for level in 0..sizes.last {
+        for level in planner.levels() {
+            if level >= sizes.last {
+                continue;
+            }
             let tables = planner.free(level);
             if run_count(&tables) < self.runs {
                 continue;

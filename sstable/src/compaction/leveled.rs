@@ -88,7 +88,10 @@ impl Leveled {
         if runs >= self.new_runs {
             due.push((runs as u128 * 1000 / self.new_runs as u128, 0));
         }
-        for level in 1..sizes.last {
+        for level in planner.levels() {
+            if level == 0 || level >= sizes.last {
+                continue;
+            }
             let excess = bytes(&planner.free(level)).saturating_sub(sizes.target(level));
             if excess > 0 {
                 let target = u128::from(sizes.target(level)).max(1);
@@ -163,7 +166,7 @@ pub(crate) struct Sizes {
     pub(crate) last: u32,
     /// Where new tables go: the first level that should be in use, or that is.
     pub(crate) base: u32,
-    /// Of the levels from 0 to the last.
+    /// Of the levels above the last that should be in use, upwards; however many there are, these are few.
     targets: Vec<u64>,
 }
 
@@ -174,14 +177,13 @@ impl Sizes {
         let in_use = in_use.filter(|level| *level > 0).min().unwrap_or(last);
         let lowest = tables.iter().filter(|table| table.level == last);
         let mut target = bytes(&lowest.copied().collect::<Vec<_>>());
-        let mut targets = vec![0; last as usize + 1];
+        let mut targets = Vec::new();
         // The last level cannot be too large.
         let mut level = last;
         while level > 1 && target > base_bytes {
             level -= 1;
             target /= fanout;
-            let entry = targets.get_mut(level as usize);
-            *entry.expect("there is a target for each level up to the last") = target;
+            targets.push(target);
         }
         Self {
             last,
@@ -190,8 +192,12 @@ impl Sizes {
         }
     }
 
+    /// Of a level above the last; 0 if it should not be in use.
     fn target(&self, level: u32) -> u64 {
-        self.targets.get(level as usize).copied().unwrap_or(0)
+        let mut upwards = self.targets.iter();
+        let above = (self.last - level).checked_sub(1);
+        let target = above.and_then(|nth| upwards.nth(usize::try_from(nth).ok()?));
+        target.copied().unwrap_or(0)
     }
 }
 

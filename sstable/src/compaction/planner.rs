@@ -64,6 +64,13 @@ impl<'a> Planner<'a> {
         tables.filter(|table| table.level == level).collect()
     }
 
+    /// The levels that have tables, in order.
+    pub(crate) fn levels(&self) -> Vec<u32> {
+        let mut levels: Vec<u32> = self.tables.iter().map(|table| table.level).collect();
+        levels.dedup();
+        levels
+    }
+
     pub(crate) fn is_free(&self, table: &TableMeta) -> bool {
         !self.taken.contains(&table.id)
     }
@@ -180,10 +187,8 @@ impl<'a> Planner<'a> {
         let Some(sorted) = self.sorted_from else {
             return false;
         };
-        let mut levels: Vec<u32> = self.tables.iter().map(|table| table.level).collect();
-        levels.dedup();
         let mut is_tangled = false;
-        for level in levels.into_iter().filter(|level| *level >= sorted) {
+        for level in self.levels().into_iter().filter(|level| *level >= sorted) {
             for group in groups(self.level(level)) {
                 if group.len() > 1 {
                     is_tangled = true;
