@@ -96,6 +96,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+mod contents;
 mod gate;
 mod header;
 mod health;
@@ -108,6 +109,7 @@ mod text;
 mod value;
 mod worker;
 
+pub use contents::Contents;
 pub use gate::{SyncGate, Written};
 pub use header::{BadHeader, Format, UnsupportedVersion};
 pub use health::{Failure, Health, Poisoned};

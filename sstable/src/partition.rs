@@ -1,6 +1,5 @@
 //! [`Partition`]: index and filter of a run of data blocks, checked when they are first used.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Corruption, Result};
@@ -24,14 +23,16 @@ pub(crate) struct Places {
     pub(crate) filter_len: u64,
 }
 
-/// Index and filter, in the map.
+/// Index and filter.
 #[derive(Debug)]
 pub(crate) struct Partition {
     start: u64,
     index: Separators<1>,
-    payload: Range<usize>,
+    payload: Payload,
+    /// Where the index is.
+    at: u64,
     /// `None` if there is none, or if it is damaged: then keys are looked for in their block.
-    filter: Option<Range<usize>>,
+    filter: Option<Payload>,
     /// A bit for each data block: set if it is not compressed and was checked.
     checked: Box<[AtomicU64]>,
 }
@@ -39,11 +40,13 @@ pub(crate) struct Partition {
 impl Partition {
     /// Checks index and filter. A damaged index is read from its other copy.
     pub(crate) fn load(source: &Source, footer: &Footer, places: &Places) -> Result<Self> {
-        let (index, payload) = match index(source, footer, places.index, places.index_len) {
+        let mut at = places.index;
+        let (index, payload) = match index(source, footer, at, places.index_len) {
             Ok(index) => index,
             Err(error) => {
                 // Both are damaged if this fails; the first is as good an answer as the second.
-                let copy = index(source, footer, places.copy, places.index_len);
+                at = places.copy;
+                let copy = index(source, footer, at, places.index_len);
                 let copy = copy.map_err(|_second| error.clone())?;
                 source.note(error);
                 copy
@@ -61,6 +64,7 @@ impl Partition {
             start: places.start,
             index,
             payload,
+            at,
             filter,
             checked: (0..words).map(|_| AtomicU64::new(0)).collect(),
         })
@@ -75,7 +79,7 @@ impl Partition {
     #[inline]
     pub(crate) fn may_contain(&self, source: &Source, footer: &Footer, hash: u64) -> bool {
         match &self.filter {
-            Some(range) => filter::may_contain(source.slice(range), footer.probes, hash),
+            Some(filter) => filter::may_contain(source.payload(filter), footer.probes, hash),
             None => true,
         }
     }
@@ -83,15 +87,15 @@ impl Partition {
     /// The block that has the place of `key` and `version`; [`len`](Self::len) if that is behind all.
     #[inline]
     pub(crate) fn find(&self, source: &Source, key: &[u8], version: u64) -> Result<usize> {
-        let nth = self.index.find(source.slice(&self.payload), key, version);
-        nth.map_err(|reason| source.corrupt_block(&self.payload, reason))
+        let nth = self.index.find(source.payload(&self.payload), key, version);
+        nth.map_err(|reason| source.corrupt(self.at, reason))
     }
 
     /// The separator behind data block `nth`, which there is, and its version.
     pub(crate) fn separator(&self, source: &Source, nth: usize) -> Result<(Vec<u8>, u64)> {
-        let payload = source.slice(&self.payload);
+        let payload = source.payload(&self.payload);
         let separator = self.index.separator(payload, nth);
-        let separator = separator.map_err(|reason| source.corrupt_block(&self.payload, reason));
+        let separator = separator.map_err(|reason| source.corrupt(self.at, reason));
         let (suffix, version) = separator?;
         Ok(([self.index.prefix(payload), suffix].concat(), version))
     }
@@ -99,7 +103,7 @@ impl Partition {
     /// Offset and length of data block `nth`, which there is.
     #[inline]
     pub(crate) fn place(&self, source: &Source, nth: usize) -> (u64, u64) {
-        let payload = source.slice(&self.payload);
+        let payload = source.payload(&self.payload);
         let before = nth.checked_sub(1);
         let start = before.map_or(self.start, |nth| self.index.number(payload, 0, nth));
         let end = self.index.number(payload, 0, nth);
@@ -115,7 +119,7 @@ impl Partition {
         if word.is_some_and(|word| word.load(Ordering::Acquire) & bit != 0) {
             return source.checked(offset, len);
         }
-        if footer.compression != 0
+        if (footer.compression != 0 || !source.is_mapped())
             && let Some(cached) = source.cached(offset, len)
         {
             return cached;
@@ -134,25 +138,22 @@ pub(crate) fn index(
     footer: &Footer,
     offset: u64,
     len: u64,
-) -> Result<(Separators<1>, Range<usize>)> {
+) -> Result<(Separators<1>, Payload)> {
     let (_, payload) = source.open_plain(BlockKind::Index, footer.file_id, offset, len)?;
-    let index = Separators::parse(source.slice(&payload));
+    let index = Separators::parse(source.payload(&payload));
     let index = index.map_err(|reason| source.corrupt(offset, reason))?;
     Ok((index, payload))
 }
 
 /// The payload of the filter block, if there is one.
-pub(crate) fn filter(
-    source: &Source,
-    footer: &Footer,
-    places: &Places,
-) -> Result<Option<Range<usize>>> {
+pub(crate) fn filter(source: &Source, footer: &Footer, places: &Places) -> Result<Option<Payload>> {
     if places.filter_len == 0 {
         return Ok(None);
     }
     let (kind, offset) = (BlockKind::Filter, places.filter);
     let (_, payload) = source.open_plain(kind, footer.file_id, offset, places.filter_len)?;
-    if payload.is_empty() || payload.len() % LINE_SIZE != 0 {
+    let len = source.payload(&payload).len();
+    if len == 0 || !len.is_multiple_of(LINE_SIZE) {
         return Err(source.corrupt(offset, Corruption::Length));
     }
     Ok(Some(payload))

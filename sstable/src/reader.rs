@@ -15,7 +15,7 @@ use crate::frame::BlockKind;
 use crate::partition::{Partition, Places};
 use crate::properties::Properties;
 use crate::separators::Separators;
-use crate::source::Source;
+use crate::source::{Payload, Source};
 
 /// An open table.
 #[derive(Debug)]
@@ -29,19 +29,21 @@ pub(crate) struct Reader {
     partitions: Box<[OnceLock<Box<Partition>>]>,
 }
 
-/// The top index, in the map.
+/// The top index.
 #[derive(Debug)]
 pub(crate) struct Top {
     pub(crate) separators: Separators<6>,
-    pub(crate) payload: Range<usize>,
+    pub(crate) payload: Payload,
+    /// Where it is.
+    at: u64,
 }
 
 impl Lender for Reader {
     fn lend(&self, range: Range<u64>) -> &[u8] {
         let at = |offset| usize::try_from(offset).ok();
         let range = at(range.start).zip(at(range.end));
-        let bytes = range.and_then(|(start, end)| self.source.bytes().get(start..end));
-        bytes.expect("an entry that was found is within its table")
+        let (start, end) = range.expect("what is lent was found in the map");
+        self.source.slice(&(start..end))
     }
 }
 
@@ -95,16 +97,16 @@ impl Reader {
         let Some(top) = &self.top else {
             return Ok(0);
         };
-        let payload = self.source.slice(&top.payload);
+        let payload = self.source.payload(&top.payload);
         let nth = top.separators.find(payload, key, version);
-        nth.map_err(|reason| self.source.corrupt_block(&top.payload, reason))
+        nth.map_err(|reason| self.source.corrupt(top.at, reason))
     }
 
     /// What the top index says of partition `nth`, which there is.
     pub(crate) fn places(&self, nth: usize) -> Places {
         let top = self.top.as_ref();
         let top = top.expect("who has a partition has a top index");
-        let payload = self.source.slice(&top.payload);
+        let payload = self.source.payload(&top.payload);
         let number = |column| top.separators.number(payload, column, nth);
         Places {
             start: number(0),
@@ -153,7 +155,7 @@ pub(crate) fn either<T>(
 
 pub(crate) fn properties(source: &Source, id: u64, offset: u64, len: u64) -> Result<Properties> {
     let (header, payload) = source.open_plain(BlockKind::Properties, id, offset, len)?;
-    let properties = Properties::decode(source.slice(&payload), header.count);
+    let properties = Properties::decode(source.payload(&payload), header.count);
     properties.map_err(|reason| source.corrupt(offset, reason))
 }
 
@@ -164,16 +166,17 @@ pub(crate) fn range_tombstones(
     len: u64,
 ) -> Result<Vec<RangeTombstone>> {
     let (header, payload) = source.open_plain(BlockKind::RangeTombstones, id, offset, len)?;
-    let fragments = fragments::decode(source.slice(&payload), header.count);
+    let fragments = fragments::decode(source.payload(&payload), header.count);
     fragments.map_err(|reason| source.corrupt(offset, reason))
 }
 
 pub(crate) fn top(source: &Source, id: u64, offset: u64, len: u64) -> Result<Top> {
     let (_, payload) = source.open_plain(BlockKind::Top, id, offset, len)?;
-    let separators = Separators::parse(source.slice(&payload));
+    let separators = Separators::parse(source.payload(&payload));
     let separators = separators.map_err(|reason| source.corrupt(offset, reason))?;
     Ok(Top {
         separators,
         payload,
+        at: offset,
     })
 }

@@ -1,12 +1,14 @@
-//! [`Source`]: the mapped file of a table, and blocks out of it that are checked.
+//! [`Source`]: the file of a table, and blocks out of it that are checked.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use durable_io::engine::{UnsupportedVersion, Value};
-use durable_io::{Dir, Map};
+use crc32fast::Hasher;
+use durable_io::Dir;
+use durable_io::engine::{Contents, UnsupportedVersion, Value};
 
 use crate::block::Layout;
 use crate::cache::BlockCache;
@@ -27,11 +29,12 @@ pub struct Reads {
     pub bytes: u64,
 }
 
-/// A mapped file that will not change any more.
+/// A file that will not change any more.
 #[derive(Debug)]
 pub(crate) struct Source {
     path: PathBuf,
-    map: Map,
+    contents: Contents,
+    len: usize,
     cache: BlockCache,
     /// This table's number in the cache.
     number: u64,
@@ -41,12 +44,13 @@ pub(crate) struct Source {
     damage: Mutex<Vec<Error>>,
 }
 
-/// The payload of a data block.
+/// The payload of a block.
 #[derive(Clone, Debug)]
 pub(crate) enum Payload {
     /// These bytes of the map.
     Mapped(Range<usize>),
-    Cached(Arc<[u8]>),
+    /// Decompressed, or read from a file that is not mapped.
+    Held(Arc<[u8]>),
 }
 
 /// A data block that can be read.
@@ -57,17 +61,18 @@ pub(crate) struct Loaded {
 }
 
 impl Source {
-    /// Maps the file `name` of `dir`, for which the right to read it is enough.
+    /// Opens the file `name` of `dir`, for which the right to read it is enough.
     pub(crate) fn open(dir: &Dir, name: &str, cache: &BlockCache) -> Result<Self> {
         let file = dir.open_read_only(name)?;
-        let len = file.len()?;
+        let size = file.len()?;
         let path = file.path().to_owned();
-        if len < 2 * FOOTER_SIZE as u64 {
-            return Err(Error::corrupt(&path, len, Corruption::Length));
-        }
+        let len = usize::try_from(size).ok();
+        let len = len.filter(|&len| len >= 2 * FOOTER_SIZE);
+        let len = len.ok_or_else(|| Error::corrupt(&path, size, Corruption::Length))?;
         Ok(Self {
             path,
-            map: file.map(0..len)?,
+            contents: Contents::new(file, size),
+            len,
             cache: cache.clone(),
             number: cache.new_table(),
             blocks_read: AtomicU64::new(0),
@@ -80,28 +85,41 @@ impl Source {
         &self.path
     }
 
-    /// All bytes of the file.
-    #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.map
+    /// The size of the file, in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.len as u64
+    }
+
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.contents.mapped().is_some()
+    }
+
+    /// The checksum of all bytes.
+    pub(crate) fn checksum(&self) -> Result<u32> {
+        const CHUNK: usize = 256 << 10;
+        let mut hasher = Hasher::new();
+        for start in (0..self.len).step_by(CHUNK) {
+            hasher.update(&self.get(start..self.len.min(start + CHUNK))?);
+        }
+        Ok(hasher.finalize())
+    }
+
+    /// Bytes that the file has.
+    pub(crate) fn get(&self, range: Range<usize>) -> Result<Cow<'_, [u8]>> {
+        Ok(self.contents.get(range)?)
     }
 
     /// Bytes of the map, which were found in it.
     #[inline]
     pub(crate) fn slice(&self, range: &Range<usize>) -> &[u8] {
-        let bytes = self.map.get(range.clone());
+        let map = self.contents.mapped();
+        let bytes = map.and_then(|map| map.get(range.clone()));
         bytes.expect("what was found in the map is there")
     }
 
+    #[cold]
     pub(crate) fn corrupt(&self, offset: u64, reason: Corruption) -> Error {
         Error::corrupt(&self.path, offset, reason)
-    }
-
-    /// What `reason` makes of the block whose payload is at `payload` of the map.
-    #[cold]
-    pub(crate) fn corrupt_block(&self, payload: &Range<usize>, reason: Corruption) -> Error {
-        let offset = payload.start - BLOCK_HEADER_SIZE;
-        self.corrupt(offset as u64, reason)
     }
 
     /// Remembers damage that was got around.
@@ -140,11 +158,11 @@ impl Source {
 
     /// What header and footer say, each alone.
     pub(crate) fn ends(&self) -> [Result<Footer>; 2] {
-        let len = self.map.len();
+        let len = self.len;
         [0, len - FOOTER_SIZE].map(|at| {
             let offset = at as u64;
-            let bytes = self.map.get(at..).and_then(<[u8]>::first_chunk);
-            let bytes = bytes.ok_or_else(|| self.corrupt(offset, Corruption::Length))?;
+            let bytes = self.get(at..at + FOOTER_SIZE)?;
+            let bytes = bytes.first_chunk().expect("so many were asked for");
             let footer = Footer::decode(bytes, offset).map_err(|refused| match refused {
                 Refused::Corrupt(reason) => self.corrupt(offset, reason),
                 Refused::Version(version) => Error::UnsupportedVersion(UnsupportedVersion {
@@ -180,33 +198,38 @@ impl Source {
         }
     }
 
-    /// Where the payload of the block at `offset` is, in the map and behind a header.
+    /// Where the payload of the block at `offset` is, in the file and behind a header.
     #[inline]
     fn payload_range(&self, offset: u64, len: u64) -> Result<Range<usize>> {
         let range = || {
             let start = usize::try_from(offset).ok()?;
             let end = start.checked_add(usize::try_from(len).ok()?)?;
             let payload = start.checked_add(BLOCK_HEADER_SIZE)?..end;
-            self.map.get(payload.clone()).map(|_in_map| payload)
+            (payload.start <= end && end <= self.len).then_some(payload)
         };
         range().ok_or_else(|| self.corrupt(offset, Corruption::Length))
     }
 
-    /// Checks the block of `kind` at `offset`, and returns its header and where its payload is as it is
-    /// stored.
+    /// Checks the block of `kind` at `offset`, and returns its header and its payload as it is stored.
     pub(crate) fn open_block(
         &self,
         kind: BlockKind,
         id: u64,
         offset: u64,
         len: u64,
-    ) -> Result<(BlockHeader, Range<usize>)> {
+    ) -> Result<(BlockHeader, Payload)> {
         let payload = self.payload_range(offset, len)?;
         self.count(len);
-        let block = self.slice(&(payload.start - BLOCK_HEADER_SIZE..payload.end));
-        let header = frame::open(block, kind, id, offset);
+        let block = self.get(payload.start - BLOCK_HEADER_SIZE..payload.end)?;
+        let header = frame::open(&block, kind, id, offset);
         let header = header.map_err(|reason| self.corrupt(offset, reason))?;
-        Ok((header, payload))
+        Ok(match block {
+            Cow::Borrowed(_) => (header, Payload::Mapped(payload)),
+            Cow::Owned(block) => {
+                let (_, payload) = block.split_at(BLOCK_HEADER_SIZE);
+                (header, Payload::Held(payload.into()))
+            }
+        })
     }
 
     /// Like [`open_block`](Self::open_block), of a kind that is never compressed.
@@ -216,7 +239,7 @@ impl Source {
         id: u64,
         offset: u64,
         len: u64,
-    ) -> Result<(BlockHeader, Range<usize>)> {
+    ) -> Result<(BlockHeader, Payload)> {
         let (header, payload) = self.open_block(kind, id, offset, len)?;
         if header.compression != compression::RAW {
             return Err(self.corrupt(offset, Corruption::Compression));
@@ -224,9 +247,9 @@ impl Source {
         Ok((header, payload))
     }
 
-    /// The data block at `offset`, if it is decompressed already.
+    /// The data block at `offset`, if it is decompressed, or was read, already.
     pub(crate) fn cached(&self, offset: u64, len: u64) -> Option<Result<Loaded>> {
-        let payload = Payload::Cached(self.cache.get(self.number, offset)?);
+        let payload = Payload::Held(self.cache.get(self.number, offset)?);
         self.count(len);
         Some(self.loaded(payload, offset))
     }
@@ -239,8 +262,8 @@ impl Source {
         self.loaded(Payload::Mapped(payload), offset)
     }
 
-    /// The data block at `offset` with its header, checked now; decompressed if need be, and then kept in
-    /// the cache if `keeps`.
+    /// The data block at `offset` with its header, checked now; decompressed if need be. What is not in the map is
+    /// kept in the cache if `keeps`.
     pub(crate) fn unchecked(
         &self,
         id: u64,
@@ -250,9 +273,12 @@ impl Source {
     ) -> Result<(BlockHeader, Loaded)> {
         let (header, stored) = self.open_block(BlockKind::Data, id, offset, len)?;
         if header.compression == compression::RAW {
-            return Ok((header, self.loaded(Payload::Mapped(stored), offset)?));
+            if let (Payload::Held(block), true) = (&stored, keeps) {
+                self.cache.insert(self.number, offset, block);
+            }
+            return Ok((header, self.loaded(stored, offset)?));
         }
-        let raw = decompress(header.compression, self.slice(&stored), header.raw);
+        let raw = decompress(header.compression, self.payload(&stored), header.raw);
         let raw = raw.map_err(|failure| match failure {
             Failure::Corrupt(reason) => self.corrupt(offset, reason),
             #[cfg(not(feature = "zstd"))]
@@ -265,7 +291,7 @@ impl Source {
         if keeps {
             self.cache.insert(self.number, offset, &raw);
         }
-        Ok((header, self.loaded(Payload::Cached(raw), offset)?))
+        Ok((header, self.loaded(Payload::Held(raw), offset)?))
     }
 
     #[inline]
@@ -283,7 +309,7 @@ impl Source {
                 let lender = Arc::clone(reader);
                 Value::lent(lender, start..start + range.len() as u64)
             }
-            Payload::Cached(block) => {
+            Payload::Held(block) => {
                 let value = Value::shared(Arc::clone(block), range.clone());
                 value.expect("an entry that was found is within its block")
             }
@@ -295,7 +321,7 @@ impl Source {
     pub(crate) fn payload<'a>(&'a self, payload: &'a Payload) -> &'a [u8] {
         match payload {
             Payload::Mapped(range) => self.slice(range),
-            Payload::Cached(bytes) => bytes,
+            Payload::Held(bytes) => bytes,
         }
     }
 }

@@ -51,7 +51,9 @@ impl Table {
     /// # Cost
     /// Reads the header, the footer and those three blocks. The memory is that of the properties, of the
     /// range tombstones, and of 16 bytes for each partition; and of about 200 for each partition that
-    /// has been used, with a bit for each data block.
+    /// has been used, with a bit for each data block. If the system refuses to map the file, for want of address
+    /// space or of maps, it is read: then index and filter of each partition that has been used are in memory,
+    /// and each data block that is not in `cache` is read and checked each time.
     pub fn open(dir: &Dir, name: &str, cache: &BlockCache) -> Result<Self> {
         Ok(Self {
             reader: Arc::new(Reader::open(dir, name, cache)?),

@@ -10,7 +10,7 @@ use crate::footer::{FOOTER_SIZE, Section};
 use crate::partition::{self, Partition};
 use crate::properties::Properties;
 use crate::reader::{self, Reader};
-use crate::source::Source;
+use crate::source::{Payload, Source};
 use crate::table::Table;
 
 /// What [`Table::verify`] read and found.
@@ -65,11 +65,10 @@ impl Table {
         }
         if verify.verified.is_whole() {
             verify.agrees();
-            verify.gaps();
+            verify.gaps()?;
         }
-        let bytes = reader.source.bytes();
-        verify.verified.bytes = bytes.len() as u64;
-        verify.verified.checksum = durable_io::checksum::checksum(bytes);
+        verify.verified.bytes = reader.source.len();
+        verify.verified.checksum = reader.source.checksum()?;
         Ok(verify.verified)
     }
 }
@@ -123,7 +122,7 @@ impl Verify<'_> {
         });
         self.section(footer.top, |offset, len| {
             let top = reader::top(source, id, offset, len)?;
-            Ok(source.slice(&top.payload).to_vec())
+            Ok(source.payload(&top.payload).to_vec())
         });
     }
 
@@ -148,7 +147,7 @@ impl Verify<'_> {
         let [a, b] = [places.index, places.copy].map(|offset| {
             self.places.push((offset, places.index_len));
             let copy = partition::index(source, footer, offset, places.index_len);
-            self.check(copy.map(|(_, payload)| source.slice(&payload)))
+            self.check(copy.map(|(_, payload)| source.payload(&payload).to_vec()))
         });
         if a.is_some() && b.is_some() && a != b {
             self.wrong(places.copy, Corruption::Contradiction);
@@ -175,7 +174,7 @@ impl Verify<'_> {
         &mut self,
         partition: &Partition,
         place: (usize, usize),
-        filter: Option<&Range<usize>>,
+        filter: Option<&Payload>,
     ) -> Result<()> {
         let source = self.source;
         let (offset, len) = partition.place(source, place.1);
@@ -271,7 +270,7 @@ impl Verify<'_> {
         let hash = key_hash(self.id, key);
         let footer = &self.reader.footer;
         if let Some(filter) = walk.filter {
-            let filter = self.source.slice(filter);
+            let filter = self.source.payload(filter);
             let prefix_len = footer.prefix_len as usize;
             let prefix = key.get(..prefix_len).filter(|prefix| !prefix.is_empty());
             let hashes = [Some(hash), prefix.map(|prefix| key_hash(self.id, prefix))];
@@ -325,22 +324,23 @@ impl Verify<'_> {
     }
 
     /// Nothing overlaps, and what is between blocks is zero.
-    fn gaps(&mut self) {
+    fn gaps(&mut self) -> Result<()> {
         let mut places = std::mem::take(&mut self.places);
         places.sort_unstable();
         let mut end = 0;
         for (offset, len) in places {
             if offset < end {
                 self.wrong(offset, Corruption::Contradiction);
-                return;
+                return Ok(());
             }
-            let at = |n| usize::try_from(n).expect("what is whole is in the map");
-            let gap = self.source.slice(&(at(end)..at(offset)));
+            let at = |n| usize::try_from(n).expect("what is whole is in the file");
+            let gap = self.source.get(at(end)..at(offset))?;
             if let Some(at) = gap.iter().position(|&byte| byte != 0) {
                 self.wrong(end + at as u64, Corruption::NotZero);
             }
             end = offset.saturating_add(len);
         }
+        Ok(())
     }
 }
 
@@ -349,5 +349,5 @@ struct Walk<'a> {
     place: (usize, usize),
     /// The separator before the block.
     before: Option<(Vec<u8>, u64)>,
-    filter: Option<&'a Range<usize>>,
+    filter: Option<&'a Payload>,
 }

@@ -8,8 +8,8 @@ mod support;
 
 use durable_io::sim::{Fault, FaultKind, ShortBy, SimDisk, SyncFailure};
 use durable_io::{Dir, Disk, Temp};
-use sstable::{BlockCache, Error, Options, Table};
-use support::{Model, holds};
+use sstable::{BlockCache, Compression, Error, Options, Table};
+use support::{Model, assert_whole, holds};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -120,6 +120,65 @@ fn short_writes_and_reads_are_no_failure() {
             assert!(table.verify().unwrap().is_whole());
         });
     }
+}
+
+/// Address space and maps are limited, for a process and for the system: a table that cannot be mapped is read.
+#[test]
+fn a_refused_map_is_no_failure() {
+    const ENOMEM: i32 = 12;
+    let model = model(1);
+    for compression in [Compression::None, Compression::Lz4] {
+        for cache_bytes in [0, 1 << 20] {
+            let sim = SimDisk::new();
+            let disk = sim.disk();
+            let dir = disk.create_dir("/tables").unwrap();
+            let options = options().compression(compression);
+            let info = model.build(&options, &disk, &dir, "table").unwrap();
+            // No other call can fail so.
+            sim.inject(Fault {
+                call: sim.calls() + 2,
+                kind: FaultKind::Errno(ENOMEM),
+                sticky: false,
+            });
+            let cache = BlockCache::new(cache_bytes);
+            let table = Table::open(&dir, "table", &cache).unwrap();
+            assert_eq!(sim.clear_fault(), 1);
+            sim.start_trace();
+            for _ in 0..2 {
+                holds(&table, &model).unwrap();
+                assert_whole(&table, &info);
+            }
+            let calls = sim.trace();
+            assert!(!calls.is_empty() && calls.iter().all(|call| call.op == "read"));
+            assert_eq!(cache.bytes() > 0, cache_bytes > 0);
+            let value = table.get(&[7]).unwrap().unwrap();
+            drop(table);
+            assert_eq!(value, [1; 40]);
+        }
+    }
+}
+
+/// What is read and not mapped is checked each time: it may have changed since.
+#[test]
+fn a_table_that_is_not_mapped_believes_nothing_it_did_not_check() {
+    const ENOMEM: i32 = 12;
+    let sim = with_old_table();
+    sim.inject(Fault {
+        call: sim.calls() + 3,
+        kind: FaultKind::Errno(ENOMEM),
+        sticky: false,
+    });
+    let table = open(&sim.disk()).unwrap();
+    assert_eq!(sim.clear_fault(), 1);
+    assert_eq!(table.get(&[7]).unwrap().unwrap(), [1; 40]);
+    let dir = sim.disk().open_dir("/tables").unwrap();
+    let file = dir.open("table").unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    let at = bytes.windows(40).position(|window| window == [1; 40]);
+    file.write_all_at(&[2], at.unwrap() as u64 + 5).unwrap();
+    let first = table.get(&[0]);
+    assert!(matches!(first, Err(Error::Corrupt { .. })), "{first:?}");
 }
 
 /// A table on read-only media, or of another user, opens: nothing asks for more than reading.
