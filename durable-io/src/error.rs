@@ -349,6 +349,28 @@ impl Error {
         }
     }
 
+    /// True if bytes that are there cannot be had, however often one asks: the disk has lost them, or they are not
+    /// this user's to read. Whoever reads around damage takes it for damage. A missing file is not meant, nor
+    /// the want of anything that may be there the next time.
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Io { op, source, .. } => {
+                let is_other = matches!(
+                    source.kind(),
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::InvalidInput
+                        | io::ErrorKind::UnexpectedEof
+                        | io::ErrorKind::Interrupted
+                );
+                matches!(op, Op::Open | Op::Read | Op::Len) && !is_other
+            }
+            Self::Resource { op, .. } => {
+                matches!(op, Op::Open | Op::Read) && self.is_permission_denied()
+            }
+            _ => false,
+        }
+    }
+
     /// True if the disk (or the quota) is full.
     pub fn is_no_space(&self) -> bool {
         matches!(self, Self::NoSpace { .. })

@@ -81,6 +81,7 @@
 //! - [`inject_everywhere`], [`fill_the_disk`]: errors of every kind at every call, failed syncs as real
 //!   kernels fail them, a full disk of every size.
 //! - [`World::damaged`]: bytes changed behind the store's back.
+//! - [`SimDisk::spoil`] and [`SimDisk::forbid`]: bytes that cannot be read, files that may not be opened.
 //! - [`SimDisk`] alone, for tests by hand: what is there after
 //!   [`World::lose_unsynced`] is what was durable.
 //! - [`Profile`]: what ext4, XFS and btrfs promise beyond the model, for
@@ -113,6 +114,7 @@ mod shrink;
 mod story;
 mod subject;
 mod tape;
+mod unreadable;
 mod volume;
 mod world;
 

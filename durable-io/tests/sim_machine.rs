@@ -279,3 +279,26 @@ fn a_file_opened_for_reading_is_not_changed() {
     assert!(reader().allocate(0, 4096).is_err());
     assert_eq!(&*reader().map(0..5).unwrap(), b"hello");
 }
+
+#[test]
+fn what_is_spoilt_or_forbidden_cannot_be_read_although_it_is_there() {
+    let (sim, dir) = machine();
+    let file = dir.create_new("a").unwrap();
+    file.write_all_at(&[7; 3000], 0).unwrap();
+    sim.spoil("/a", 1024..1536);
+    let read = |range: std::ops::Range<u64>| {
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap()];
+        file.read_exact_at(&mut bytes, range.start)
+    };
+    read(0..1024).unwrap();
+    read(1536..3000).unwrap();
+    assert!(read(1535..1536).unwrap_err().is_unreadable());
+    assert!(!read(2999..3001).unwrap_err().is_unreadable());
+    file.write_all_at(&[8; 100], 1024).unwrap();
+    read(0..3000).unwrap_err();
+    file.write_all_at(&[8; 512], 1024).unwrap();
+    read(0..3000).unwrap();
+    sim.forbid("/a");
+    assert!(dir.open("a").unwrap_err().is_unreadable());
+    assert!(!dir.open("b").unwrap_err().is_unreadable());
+}

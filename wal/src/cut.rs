@@ -10,6 +10,7 @@ use crate::lsn::Lsn;
 use crate::mark::{Cut, Mark, MarkFile, mark_lost};
 use crate::names;
 use crate::reader::{Next, SegmentReader};
+use crate::source::Unreadable;
 use crate::survey::{Listing, Loaded, missing};
 
 /// How the segment of `reader`, which stands at its beginning, is cut so that `first_gone` is the
@@ -108,8 +109,8 @@ pub(crate) fn apply(
 
 /// Finishes a cut that a crash or an error interrupted, if the mark in `file` says so; returns whether
 /// it did, which changes what `listing` has listed. When `repairing`, a segment that is too short is
-/// cut all the same, and one that is missing, or of which not even the header can be read, is left to
-/// the repair, which drops it with all behind it.
+/// cut all the same, and one that is missing, or cannot be opened, or of which not even the header can be
+/// read, is left to the repair, which drops it with all behind it.
 ///
 /// # Errors
 /// [`Error::Corrupt`] if the segment is missing or damaged; nothing was changed.
@@ -130,7 +131,16 @@ pub(crate) fn finish(
             Err(missing(dir, cut.segment))
         };
     }
-    let mut loaded = Loaded::open(dir, cut.segment, mark.log_id, mark.epochs)?;
+    let unreadable = if repairing {
+        Unreadable::IsDamage
+    } else {
+        Unreadable::Fails
+    };
+    let of_log = (mark.log_id, mark.epochs);
+    let mut loaded = match Loaded::open(dir, cut.segment, of_log, unreadable) {
+        Err(error) if repairing && error.is_unreadable() => return Ok(false),
+        loaded => loaded?,
+    };
     let end = end(&cut, mark.log_id);
     match loaded.header {
         Ok(header) if end <= header.size => {}

@@ -22,6 +22,7 @@ use crate::reader::{Found, Next, SegmentReader};
 use crate::recover::{Outlook, foresee};
 use crate::scan::headers_until;
 use crate::segment::BadHeader;
+use crate::source::{Hole, Unreadable};
 use crate::stats::Tail;
 use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
 
@@ -118,7 +119,7 @@ impl Dump<'_> {
             Ok(file) => file,
         };
         self.line(format_args!("\nmark: {} bytes", file.len()?))?;
-        let slots = read_slots(&file)?;
+        let slots = read_slots(&file, Unreadable::IsDamage)?;
         let merged = merge(&slots);
         for (slot, at) in slots.into_iter().zip([slot_offset(0), slot_offset(1)]) {
             match slot {
@@ -233,11 +234,14 @@ impl Dump<'_> {
             Err(Error::UnsupportedVersion(newer)) => {
                 return self.damage(0, Newer(newer.version));
             }
+            // Not even its header; it will be shown as a hole.
+            Err(error) if error.is_unreadable() => self.log_id,
             found => found?.or(self.log_id),
         };
         // Its own id, so that a segment of another log is shown for what it is; and any epoch, so that
         // stale groups are found too. Without an id nothing holds, and nothing will be found.
-        let mut loaded = Loaded::open(&self.dir, number, id.unwrap_or(0), ANY_EPOCH)?;
+        let of_log = (id.unwrap_or(0), ANY_EPOCH);
+        let mut loaded = Loaded::open(&self.dir, number, of_log, Unreadable::IsDamage)?;
         let len = loaded.file.len()?;
         match loaded.header {
             Ok(_) => self.line(format_args!("  0: header; {len} bytes, complete"))?,
@@ -256,7 +260,14 @@ impl Dump<'_> {
             self.damage(0, format_args!("{reason}, of id {id:016x}"))?;
             self.expected = None;
         }
-        self.groups(&mut loaded.reader, mark.as_ref())
+        self.groups(&mut loaded.reader, mark.as_ref())?;
+        for hole in loaded.holes() {
+            let Hole { range, error } = hole;
+            let bytes = range.end - range.start;
+            let reason = format_args!("{bytes} bytes count as zeros; {}", Chain(error));
+            self.damage(range.start, reason)?;
+        }
+        Ok(())
     }
 
     /// Shows what stands in the segment of `reader` behind its header. `mark` is that of its log.

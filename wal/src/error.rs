@@ -92,6 +92,11 @@ impl Error {
         matches!(self, Self::Disk(durable_io::Error::NoSpace { .. }))
     }
 
+    /// True if it is a place that cannot be read, which is damage to whoever reads around that.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Disk(error) if error.is_unreadable())
+    }
+
     /// True if somebody else has the log open, in this process or in another one.
     pub fn is_locked(&self) -> bool {
         matches!(self, Self::Disk(durable_io::Error::Locked { .. }))

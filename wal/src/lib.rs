@@ -102,6 +102,7 @@ mod tear;
 mod ticket;
 mod truncate;
 mod wal;
+mod walk;
 mod writer;
 
 #[doc = include_str!("../FORMAT.md")]

@@ -20,6 +20,7 @@ use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::names;
 use crate::segment::FIRST_GROUP;
+use crate::source::Unreadable;
 
 /// The version of slots that this crate writes, and the newest that it reads. Version 1 does not name the
 /// newest segment.
@@ -87,6 +88,7 @@ pub(crate) enum Slot {
 }
 
 const TOO_SHORT: Slot = Slot::Invalid("the file ends before it does");
+const UNREADABLE: Slot = Slot::Invalid("it cannot be read");
 
 impl Mark {
     /// True if record `lsn`, of a group of `epoch`, was cut off together with the rest of its group.
@@ -212,15 +214,19 @@ pub(crate) fn slot_offset(sequence: u64) -> u64 {
     (sequence % 2) * SLOT_STRIDE as u64
 }
 
-/// Both slots of the mark file `file`, in their order there.
-pub(crate) fn read_slots(file: &File) -> durable_io::Result<[Slot; 2]> {
-    let mut bytes = [0; SLOT_STRIDE + SLOT_SIZE];
-    let read = file.read_at(&mut bytes, 0)?;
-    let (bytes, _) = bytes.split_at(read);
-    Ok([0, SLOT_STRIDE].map(|at| match bytes.get(at..) {
-        Some(bytes) => Slot::decode(bytes, at as u64),
-        None => TOO_SHORT,
-    }))
+/// Both slots of the mark file `file`, in their order there, each read on its own.
+pub(crate) fn read_slots(file: &File, unreadable: Unreadable) -> durable_io::Result<[Slot; 2]> {
+    let read = |at: usize| {
+        let mut bytes = [0; SLOT_SIZE];
+        match file.read_at(&mut bytes, at as u64) {
+            Ok(read) => Ok(Slot::decode(bytes.split_at(read).0, at as u64)),
+            Err(error) if unreadable == Unreadable::IsDamage && error.is_unreadable() => {
+                Ok(UNREADABLE)
+            }
+            Err(error) => Err(error),
+        }
+    };
+    Ok([read(0)?, read(SLOT_STRIDE)?])
 }
 
 /// What both slots together say: the sequence and the mark that hold, and whether both slots say the
@@ -254,6 +260,8 @@ pub(crate) struct MarkFile {
     mark: Mark,
     /// Both slots hold `mark`, durably.
     settled: bool,
+    /// Both slots could be read, whatever they hold.
+    is_readable: bool,
 }
 
 impl MarkFile {
@@ -275,12 +283,15 @@ impl MarkFile {
     ///
     /// # Errors
     /// [`Corruption::MarkLost`] if no slot is valid, [`Error::UnsupportedVersion`], [`Error::Disk`].
-    pub(crate) fn open(dir: &Dir) -> Result<Option<Self>> {
+    pub(crate) fn open(dir: &Dir, unreadable: Unreadable) -> Result<Option<Self>> {
         let file = match dir.open(names::MARK) {
             Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if unreadable == Unreadable::IsDamage && error.is_unreadable() => {
+                return Err(mark_lost(&dir.path().join(names::MARK)));
+            }
             other => other?,
         };
-        let slots = read_slots(&file)?;
+        let slots = read_slots(&file, unreadable)?;
         for slot in slots {
             if let Slot::Newer(version) = slot {
                 let path = file.path().to_owned();
@@ -300,7 +311,12 @@ impl MarkFile {
             sequence,
             mark,
             settled,
+            is_readable: !slots.contains(&UNREADABLE),
         }))
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        self.is_readable
     }
 
     pub(crate) fn mark(&self) -> &Mark {

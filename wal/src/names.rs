@@ -11,6 +11,7 @@ pub(crate) const MARK: &str = "mark";
 
 const SUFFIX: &str = ".wal";
 const TEMP_SUFFIX: &str = ".tmp";
+const ASIDE: &str = ".cut";
 
 /// The name of segment `number`.
 pub(crate) fn segment(number: u64) -> String {
@@ -22,10 +23,18 @@ pub(crate) fn temp(name: &str) -> String {
     format!("{name}{TEMP_SUFFIX}")
 }
 
+/// The name under which what stood in segment `number` is kept, when the repair that begins `epoch` takes it.
+pub(crate) fn aside(number: u64, epoch: u32) -> String {
+    format!("{}{ASIDE}{epoch}", segment(number))
+}
+
 /// True if a crash while one of our files was replaced leaves the name `name`.
 pub(crate) fn is_temp(name: &str) -> bool {
     let target = Temp::target_of(name).or_else(|| name.strip_suffix(TEMP_SUFFIX));
-    target.is_some_and(|name| name == MARK || parse_segment(name).is_some())
+    target.is_some_and(|name| {
+        let name = name.split_once(ASIDE).map_or(name, |(name, _)| name);
+        name == MARK || parse_segment(name).is_some()
+    })
 }
 
 /// The number of the segment called `name`; `None` if that is not how we name segments.
@@ -51,6 +60,8 @@ mod tests {
             assert!(is_temp(&format!("~0123456789abcdef~{name}")), "{name}");
             assert!(!is_temp(name), "{name}");
         }
+        assert!(is_temp(&format!("~0123456789abcdef~{}", aside(7, 3))));
+        assert!(!is_temp(&aside(7, 3)));
         assert!(!is_temp("notes.tmp") && !is_temp("~0123456789abcdef~notes"));
     }
 
@@ -64,6 +75,7 @@ mod tests {
             "000000000000000A.wal",
             "+00000000000000a.wal",
             "0000000000000001.wal.tmp",
+            "0000000000000001.wal.cut2",
         ] {
             assert_eq!(parse_segment(name), None, "{name}");
         }

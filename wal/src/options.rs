@@ -15,7 +15,7 @@ use crate::log::Log;
 use crate::lsn::Lsn;
 use crate::names;
 use crate::recover::{How, recover};
-use crate::repair::repair;
+use crate::repair::{Repaired, repair};
 use crate::replay::Replay;
 use crate::salvage::Salvage;
 use crate::segment::is_segment_size;
@@ -188,20 +188,25 @@ impl Options {
     }
 
     /// Opens the log in `dir` like [`open`](Options::open), and reads all of it first: if something
-    /// is damaged, the log is cut there. [`Wal::recovery`] says which records were `dropped`.
+    /// is damaged, the log is cut there. [`Wal::recovery`] says which records were `dropped`. What cannot be
+    /// read (`EIO`), or not be opened (`EACCES`), is damaged.
     ///
-    /// What is cut off is gone: copy the directory before, if it may still be of use. Damage that
-    /// costs no record is mended: unused bytes that are not zero, a segment file that ends too early.
-    /// Damage of truncated records is left alone; it goes with its segment. The checkpoint moves back
-    /// with the end of the log; a store that keeps its own position in the log must look whether it is
-    /// still within [`Wal::bounds`].
+    /// Damage below the checkpoint takes nothing that is behind it: the records up to the checkpoint, which are
+    /// applied elsewhere, are `given_up`, and the log begins behind them. What is cut off and given up is
+    /// `set_aside`, in files of the log's directory that are yours: remove them when they are of no use.
+    ///
+    /// Damage that costs no record is mended: unused bytes that are not zero, a segment file that ends too early.
+    /// Damage of truncated records is left alone; it goes with its segment. If the mark file is lost, the
+    /// checkpoint is, too; a store that keeps its own position in the log must look whether it is still
+    /// within [`Wal::bounds`].
     ///
     /// If the mark file is lost, it is made again from the segments; records that were truncated, but
     /// not yet removed with their segment, are then back. If no record is left either, nothing says
     /// which positions were given: the log then begins at 1 again, and `dropped` is `1..1`.
     ///
     /// # Cost
-    /// Reads every byte of the log.
+    /// Reads every byte of the log, twice if something below the checkpoint is damaged. The segment with the
+    /// cut is copied.
     ///
     /// # Errors
     /// As [`open`](Options::open), but never [`Error::Corrupt`] for damage that a cut takes away. A
@@ -218,7 +223,8 @@ impl Options {
     ///
     /// Records of a group whose header is damaged cannot be read; all others can, one by one. If the
     /// mark file is lost ([`Salvage::has_mark`]), records that were truncated, but not yet removed with their
-    /// segment, come back, and nothing may say of the last ones that they are missing.
+    /// segment, come back, and nothing may say of the last ones that they are missing. A place that cannot be
+    /// read, and a segment that cannot be opened, takes no other with it.
     ///
     /// # Cost
     /// Reads every segment twice, as the records are asked for.
@@ -242,10 +248,10 @@ impl Options {
         let dir = store_dir.dir();
         let size = self.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
         let zero_step = self.zero_step.unwrap_or(DEFAULT_ZERO_STEP);
-        let dropped = if repairing {
+        let repaired = if repairing {
             repair(dir, size, zero_step, &self.progress)?
         } else {
-            None
+            Repaired::default()
         };
         let how = How {
             segment_size: self.segment_size,
@@ -257,7 +263,9 @@ impl Options {
         let Some(mut recovered) = recover(&self.disk, dir, &how, replay)? else {
             return Ok(None);
         };
-        recovered.recovery.dropped = dropped;
+        recovered.recovery.dropped = repaired.dropped;
+        recovered.recovery.given_up = repaired.given_up;
+        recovered.recovery.set_aside = repaired.set_aside;
         let recovery = recovered.recovery.clone();
         let gathers = !self.leaves_early;
         let log = Log::new(

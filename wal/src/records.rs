@@ -9,7 +9,7 @@ use crate::location::Location;
 use crate::lsn::{Lsn, Record};
 use crate::reader::{Checked, Identity, Next, SegmentReader};
 use crate::segment::{FIRST_GROUP, Segment, SegmentHeader};
-use crate::source::Source;
+use crate::source::{Source, Unreadable};
 use crate::stats::Verified;
 use crate::{frame::Epochs, scan};
 
@@ -258,7 +258,7 @@ impl Snapshot {
         if len != self.segment_size {
             return Err(identity.corrupt(len, Corruption::Length));
         }
-        let source = Source::new(segment.file.clone(), len);
+        let source = Source::new(segment.file.clone(), len, Unreadable::Fails);
         Ok(SegmentReader::new(identity, source, expected))
     }
 

@@ -20,6 +20,7 @@ use crate::names;
 use crate::replay::Replay;
 use crate::scan::Behind;
 use crate::segment::{FIRST_GROUP, Segment, SegmentHeader, write_blank};
+use crate::source::Unreadable;
 use crate::spare::Spare;
 use crate::stats::{Recovery, Tail};
 use crate::survey::{ANY_EPOCH, Listing, Loaded, Survey, log_id_of, survey};
@@ -66,13 +67,13 @@ pub(crate) fn recover(
     mut replay: Option<&mut Replay<'_>>,
 ) -> Result<Option<Recovered>> {
     let mut listing = Listing::read(dir)?;
-    let mut found = MarkFile::open(dir)?;
+    let mut found = MarkFile::open(dir, Unreadable::Fails)?;
     let created = found.is_none();
     if created {
         let size = how.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
         create(disk, dir, &listing, size, how)?;
         listing = Listing::read(dir)?;
-        found = MarkFile::open(dir)?;
+        found = MarkFile::open(dir, Unreadable::Fails)?;
     }
     let mut mark = found.ok_or_else(|| mark_lost(&dir.path().join(names::MARK)))?;
     if cut::finish(dir, &listing, &mut mark, false)? {
@@ -117,6 +118,8 @@ pub(crate) fn recover(
         removed_files,
         created,
         dropped: None,
+        given_up: None,
+        set_aside: Vec::new(),
     };
     Ok(Some(finish(dir, survey, &judged, mark, recovery)))
 }
@@ -138,7 +141,7 @@ pub(crate) enum Outlook {
 /// What opening it would say.
 pub(crate) fn foresee(dir: &Dir) -> Result<Outlook> {
     let listing = Listing::read(dir)?;
-    let Some(file) = MarkFile::open(dir)? else {
+    let Some(file) = MarkFile::open(dir, Unreadable::Fails)? else {
         check_unmarked(dir, &listing)?;
         return Ok(Outlook::Create);
     };
@@ -206,9 +209,8 @@ fn holds_group(dir: &Dir, number: u64) -> Result<bool> {
     let Some(log_id) = log_id_of(dir, number)? else {
         return Ok(false);
     };
-    Ok(Loaded::open(dir, number, log_id, ANY_EPOCH)?
-        .behind(FIRST_GROUP)?
-        .groups)
+    let mut loaded = Loaded::open(dir, number, (log_id, ANY_EPOCH), Unreadable::Fails)?;
+    Ok(loaded.behind(FIRST_GROUP)?.groups)
 }
 
 /// Removes what the mark has given up, and what replacements left.

@@ -1,9 +1,9 @@
 //! Mending and cutting a damaged log ([format], section 9).
 //!
-//! Everything is read, from the first retained segment on. What is wrong where no record is, a file
-//! cut short or bytes that should be zero, is mended: a whole copy replaces it. At the first damage
-//! the log is cut: a mark with a new epoch, which begins at the cut, makes everything behind it stale,
-//! whatever is still there. What follows is the ordinary recovery. So a crash inside a repair leaves
+//! Everything is read, from the first retained segment on; what cannot be read is damage. What is wrong
+//! where no record is, a file cut short or bytes that should be zero, is mended: a whole copy replaces it. At
+//! the first damage the log is cut: a mark with a new epoch, which begins at the cut, makes everything behind
+//! it stale, whatever is still there. What follows is the ordinary recovery. So a crash inside a repair leaves
 //! the old log, still damaged, or the cut one; segments that could not be removed yet are found by the
 //! next repair.
 //!
@@ -12,30 +12,43 @@
 use std::ops::Range;
 
 use durable_io::engine::Progress;
-use durable_io::{Dir, File};
+use durable_io::{Dir, replace_file_with};
 
 use crate::cut::finish;
 use crate::error::{Corruption, Error, Result};
 use crate::frame::Epochs;
+use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile};
 use crate::names;
-use crate::scan::Behind;
-use crate::segment::{BadHeader, FIRST_GROUP, SegmentHeader, open_or_create, write_blank};
-use crate::source::Source;
+use crate::scan;
+use crate::segment::{FIRST_GROUP, SegmentHeader, write_blank};
+use crate::source::{Source, Unreadable};
 use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
+use crate::walk::Walk;
 
-/// Cuts the log in `dir`, which is locked, at its first damage. Returns the records that were
-/// dropped, as far as they are known; `None` if nothing had to be cut. `size` is for a new segment
-/// if no header tells the log's segment size.
+/// What a repair took from a log.
+#[derive(Debug, Default)]
+pub(crate) struct Repaired {
+    /// The records behind the cut, as far as they are known; `None` if nothing had to be cut.
+    pub(crate) dropped: Option<Range<Lsn>>,
+    /// The records up to the checkpoint, if one of them is damaged.
+    pub(crate) given_up: Option<Range<Lsn>>,
+    /// The files that keep what was in the segments that went.
+    pub(crate) set_aside: Vec<String>,
+}
+
+/// Cuts the log in `dir`, which is locked, at its first damage behind the checkpoint, and gives up what is
+/// before the checkpoint if that is damaged. `size` is for a new segment if no header tells the log's
+/// segment size.
 pub(crate) fn repair(
     dir: &Dir,
     size: u64,
     zero_step: u64,
     progress: &Progress<(u64, u64)>,
-) -> Result<Option<Range<Lsn>>> {
+) -> Result<Repaired> {
     let mut listing = Listing::read(dir)?;
-    let found = match MarkFile::open(dir) {
+    let found = match MarkFile::open(dir, Unreadable::IsDamage) {
         Ok(Some(mut file)) => {
             if finish(dir, &listing, &mut file, true)? {
                 listing = Listing::read(dir)?;
@@ -44,7 +57,7 @@ pub(crate) fn repair(
                 mark: *file.mark(),
                 epoch: file.mark().epochs.current,
                 sequence: file.sequence(),
-                is_lost: false,
+                is_lost: !file.is_readable(),
             })
         }
         Ok(None) => rebuild(dir, &listing)?,
@@ -52,26 +65,63 @@ pub(crate) fn repair(
             reason: Corruption::MarkLost,
             ..
         }) => match rebuild(dir, &listing)? {
-            None => return clear(dir, &listing, true).map(Some),
+            None => return clear(dir, &listing, true),
             rebuilt => rebuilt,
         },
         Err(error) => return Err(error),
     };
-    let Some(basis) = found else {
+    let Some(mut basis) = found else {
         // Segment 1 alone is a creation that was cut short.
-        let is_lost = listing.segments.iter().any(|&number| number > 1);
-        return is_lost.then(|| clear(dir, &listing, false)).transpose();
+        if listing.segments.iter().any(|&number| number > 1) {
+            return clear(dir, &listing, false);
+        }
+        return Ok(Repaired::default());
     };
-    let walk = walk(dir, &listing, &basis.mark, progress)?;
+    let mut walk = Walk::of(dir, &listing, &basis.mark, progress)?;
+    let mut repaired = Repaired::default();
+    let lowest = basis.mark.low_segment;
+    if walk.last < basis.mark.checkpoint {
+        let low = basis.mark.low;
+        basis.mark = behind_checkpoint(dir, &listing, &basis.mark)?;
+        repaired.given_up = Some(low..basis.mark.low);
+        walk = Walk::of(dir, &listing, &basis.mark, progress)?;
+    }
     remove_left_overs(dir, &listing)?;
     for mend in &walk.mends {
         mend.apply(dir)?;
     }
-    if !basis.is_lost && !walk.is_damaged(&basis.mark) {
-        return Ok(None);
+    let is_cut = basis.is_lost || walk.is_damaged(&basis.mark);
+    if is_cut || repaired.given_up.is_some() {
+        let new = (walk.size.unwrap_or(size), zero_step);
+        repaired.set_aside = set_aside(dir, &listing, &basis, &walk, lowest)?;
+        let dropped = cut(dir, &listing, &basis, &walk, new)?;
+        repaired.dropped = is_cut.then_some(dropped);
     }
-    let new = (walk.size.unwrap_or(size), zero_step);
-    cut(dir, &listing, &basis, &walk, new).map(Some)
+    Ok(repaired)
+}
+
+/// `mark`, with all records up to the checkpoint given up: they are applied elsewhere, and those behind it
+/// are not, so damage of the former is no reason to lose the latter.
+fn behind_checkpoint(dir: &Dir, listing: &Listing, mark: &Mark) -> Result<Mark> {
+    let low = mark.checkpoint.next();
+    let of_log = (mark.log_id, mark.epochs);
+    let numbers = listing.segments.iter().rev().copied();
+    let mut low_segment = mark.low_segment;
+    for number in numbers.take_while(|&number| number >= mark.low_segment) {
+        let mut loaded = match Loaded::open(dir, number, of_log, Unreadable::IsDamage) {
+            Err(error) if error.is_unreadable() => continue,
+            loaded => loaded?,
+        };
+        if loaded.size.is_some() && scan::pass_over(&mut loaded.reader, low)? {
+            low_segment = number;
+            break;
+        }
+    }
+    Ok(Mark {
+        low_segment,
+        low,
+        ..*mark
+    })
 }
 
 /// Removes what repairs that were cut short left, before this one makes anything of its own.
@@ -86,14 +136,17 @@ fn remove_left_overs(dir: &Dir, listing: &Listing) -> Result<()> {
 
 /// Removes what is left of a log of which no record is left, and no mark that would say where it
 /// was: the recovery creates a new one. Until the last name is gone, a crash leaves a lost mark.
-fn clear(dir: &Dir, listing: &Listing, has_mark: bool) -> Result<Range<Lsn>> {
+fn clear(dir: &Dir, listing: &Listing, has_mark: bool) -> Result<Repaired> {
     for &number in &listing.segments {
         dir.remove(&names::segment(number))?;
     }
     if has_mark {
         dir.remove(names::MARK)?;
     }
-    Ok(Lsn(1)..Lsn(1))
+    Ok(Repaired {
+        dropped: Some(Lsn(1)..Lsn(1)),
+        ..Repaired::default()
+    })
 }
 
 /// What a repair starts from.
@@ -104,59 +157,13 @@ struct Basis {
     epoch: u32,
     /// The sequence of the newest slot; 0 if none can be read.
     sequence: u64,
-    /// The mark was made up from the segments.
+    /// The mark was made up from the segments, or a part of it cannot be read.
     is_lost: bool,
-}
-
-/// What is wrong with a segment that is kept, but costs no record.
-#[derive(Debug)]
-struct Mend {
-    number: u64,
-    file: File,
-    /// Its length, if it were whole.
-    size: u64,
-    is_whole: bool,
-    /// What has to be made zero.
-    zero: Vec<Range<u64>>,
-}
-
-impl Mend {
-    /// Replaces the segment by a copy that is whole. Not in place: if the process was killed, the
-    /// next one would see a whole segment that a power loss still takes back.
-    fn apply(&self, dir: &Dir) -> Result<()> {
-        let name = names::segment(self.number);
-        let temp = names::temp(&name);
-        let copy = open_or_create(dir, &temp)?;
-        let replaced = self.fill(&copy).and_then(|()| {
-            // Durable: a whole segment. Only now may the name point at it: a retained segment must
-            // be complete.
-            drop(copy.sync_data()?);
-            // The recovery that follows makes the name durable before it relies on it.
-            dir.rename(&temp, &name)
-        });
-        if replaced.is_err() {
-            // Best effort: the next open removes it.
-            drop(dir.remove(&temp));
-        }
-        Ok(replaced?)
-    }
-
-    fn fill(&self, copy: &File) -> durable_io::Result<()> {
-        // What the file does not have reads as zeros.
-        Source::new(self.file.clone(), self.size).copy_to(copy, 0..self.size)?;
-        if copy.len()? > self.size {
-            copy.set_len(self.size)?;
-        }
-        for range in &self.zero {
-            copy.write_zeros(range.start, range.end - range.start)?;
-        }
-        Ok(())
-    }
 }
 
 /// The mark, and true; or one made up if it cannot be read, and false; `None` if nothing can be.
 pub(crate) fn mark_or_guess(dir: &Dir, listing: &Listing) -> Result<Option<(Mark, bool)>> {
-    match MarkFile::open(dir) {
+    match MarkFile::open(dir, Unreadable::IsDamage) {
         Ok(Some(file)) => Ok(Some((*file.mark(), true))),
         Ok(None) | Err(Error::Corrupt { .. }) => {
             Ok(rebuild(dir, listing)?.map(|basis| (basis.mark, false)))
@@ -170,10 +177,13 @@ fn rebuild(dir: &Dir, listing: &Listing) -> Result<Option<Basis>> {
     let mut epoch = 0;
     let mut lowest: Option<Mark> = None;
     for &number in &listing.segments {
-        let Some(log_id) = log_id_of(dir, number)? else {
-            continue;
+        let log_id = match log_id_of(dir, number) {
+            Err(error) if error.is_unreadable() => continue,
+            log_id => log_id?,
         };
-        let mut loaded = Loaded::open(dir, number, log_id, ANY_EPOCH)?;
+        let Some(log_id) = log_id else { continue };
+        let of_log = (log_id, ANY_EPOCH);
+        let mut loaded = Loaded::open(dir, number, of_log, Unreadable::IsDamage)?;
         if let (None, Some(_), Some(low)) = (&lowest, loaded.size, loaded.first_lsn()) {
             let durable = low.previous();
             lowest = Some(Mark {
@@ -197,124 +207,66 @@ fn rebuild(dir: &Dir, listing: &Listing) -> Result<Option<Basis>> {
     }))
 }
 
-/// How far the log can be read.
-#[derive(Debug)]
-struct Walk {
-    /// The last record before the first damage, or of the log.
-    last: Lsn,
-    /// Where the next group would begin in the last segment that was read.
-    cut: u64,
-    /// The highest segment that can be kept; `None` if not even the lowest.
-    keep: Option<u64>,
-    /// What stands behind.
-    behind: Behind,
-    /// A segment is missing or incomplete that must not be.
-    is_broken: bool,
-    /// The segment size, if a header tells.
-    size: Option<u64>,
-    /// What the kept segments need.
-    mends: Vec<Mend>,
-}
-
-impl Walk {
-    fn is_damaged(&self, mark: &Mark) -> bool {
-        self.is_broken
-            || self.behind.durable.max(mark.durable) > self.last
-            || self.behind.epoch > mark.epochs.current
-    }
-}
-
-fn walk(
+/// Gives what is in the segments from `lowest` on that will go, wholly or behind the cut, to files of other
+/// names, which are the user's; returns those. Until there is a new mark the log stays damaged.
+fn set_aside(
     dir: &Dir,
     listing: &Listing,
-    mark: &Mark,
-    progress: &Progress<(u64, u64)>,
-) -> Result<Walk> {
-    let mut walk = Walk {
-        last: mark.low.previous(),
-        cut: FIRST_GROUP,
-        keep: None,
-        behind: Behind::default(),
-        is_broken: false,
-        size: None,
-        mends: Vec::new(),
-    };
-    // Segments below the mark's are dead, and removed by the recovery.
-    let numbers = listing.segments.iter().copied();
-    let numbers: Vec<u64> = numbers
-        .filter(|&number| number >= mark.low_segment)
-        .collect();
-    let all = numbers.len();
-    let top = listing.segments.last().copied().unwrap_or(0);
-    let mut expected = mark.low_segment;
-    let mut is_reading = true;
-    for (done, number) in numbers.into_iter().enumerate() {
-        progress.tell((done as u64, all as u64));
-        let mut loaded = Loaded::open(dir, number, mark.log_id, mark.epochs)?;
-        if let Err((_, bad @ BadHeader::Newer(_))) = loaded.header {
-            return Err(bad.into_error(loaded.file.path()));
+    basis: &Basis,
+    walk: &Walk,
+    lowest: u64,
+) -> Result<Vec<String>> {
+    let mark = &basis.mark;
+    let epoch = basis.epoch.max(walk.behind.epoch).saturating_add(1);
+    let mut names = Vec::new();
+    for &number in listing.segments.iter().filter(|&&number| number >= lowest) {
+        match dir.open(&names::segment(number)) {
+            Err(error) if error.is_unreadable() => {}
+            // Durable: the damage, as it was read. Only now may anything be set aside for it: a power loss
+            // that took it back would leave a log that lacks what is aside, and nothing else.
+            file => drop(file?.sync_data()?),
         }
-        let is_complete = loaded.header.is_ok();
-        walk.size = walk.size.or(loaded.size);
-        is_reading &= number == expected && walk.continues_in(&loaded, mark);
-        if let Some(size) = loaded.size.filter(|_| is_reading) {
-            walk.is_broken |= !is_complete;
-            walk.read(&mut loaded, mark, size)?;
-        } else {
-            is_reading = false;
-            let behind = loaded.behind(FIRST_GROUP)?;
-            // Only the newest may be incomplete, and only if it was never used.
-            let is_spare = loaded
-                .header
-                .err()
-                .is_some_and(|(_, bad)| bad.may_be_unfinished())
-                && number == top
-                && number > mark.low_segment.max(mark.newest)
-                && !behind.groups;
-            walk.is_broken |= number != expected || !(is_complete || is_spare);
-            walk.behind.add(&behind);
-        }
-        expected = number.saturating_add(1);
     }
-    progress.tell((all as u64, all as u64));
-    walk.is_broken |= walk.keep.is_none() || top < mark.newest;
-    walk.mends
-        .retain(|mend| !(mend.is_whole && mend.zero.is_empty()));
-    Ok(walk)
+    for &number in listing.segments.iter().rev() {
+        let is_kept = walk
+            .keep
+            .is_some_and(|keep| (mark.low_segment..keep).contains(&number));
+        let is_cut = walk.keep == Some(number);
+        let is_empty = walk.empty.contains(&number) || is_cut && walk.behind.nonzero_end.is_none();
+        if number < lowest || is_kept || is_empty {
+            continue;
+        }
+        let name = names::segment(number);
+        let aside = names::aside(number, epoch);
+        // Its loss is seen, so it may go before the mark says that it went; of others only a copy does.
+        let is_missed = number <= mark.newest || basis.sequence == 0;
+        if is_missed && !is_cut {
+            dir.rename(&name, &aside)?;
+        } else if !copy(dir, &name, &aside)? {
+            continue;
+        }
+        names.push(aside);
+    }
+    // Redundant: no record that is kept relies on it. But if a power loss brought the names back beside the new
+    // mark, the next open would zero what is in them.
+    dir.sync()?;
+    Ok(names)
 }
 
-impl Walk {
-    /// Reads the groups of the segment `loaded`, which is `size` bytes long if it is whole.
-    fn read(&mut self, loaded: &mut Loaded, mark: &Mark, size: u64) -> Result<()> {
-        // What stood behind the segment before is not the log's end, and no record: this one follows.
-        if let (Some(before), Some(end)) = (self.mends.last_mut(), self.behind.nonzero_end) {
-            before.zero.push(self.cut..end);
-        }
-        let front = loaded.front(mark, None)?;
-        self.last = front.last.unwrap_or(self.last);
-        self.cut = front.cut;
-        self.behind = loaded.behind(front.cut)?;
-        self.keep = Some(loaded.number);
-        let len = loaded.file.len()?;
-        self.mends.push(Mend {
-            number: loaded.number,
-            file: loaded.file.clone(),
-            size,
-            is_whole: len == size,
-            zero: front.unclean,
-        });
-        Ok(())
-    }
-
-    /// True if the segment `loaded` goes on where the log was read to.
-    fn continues_in(&self, loaded: &Loaded, mark: &Mark) -> bool {
-        let first = loaded.first_lsn();
-        if loaded.number == mark.low_segment {
-            // It may begin below the first retained record, or hold nothing yet.
-            return first.is_none_or(|first| first <= mark.low);
-        }
-        first == Some(self.last.next())
-    }
+/// Copies the file `name`, as far as it can be read, to `aside`; false if there is nothing in it.
+fn copy(dir: &Dir, name: &str, aside: &str) -> Result<bool> {
+    let file = match dir.open(name) {
+        Err(error) if error.is_unreadable() => return Ok(false),
+        file => file?,
+    };
+    let len = file.len()?.min(MAX_SEGMENT_SIZE);
+    let mut source = Source::new(file, len, Unreadable::IsDamage);
+    // Redundant: as above, of its bytes and its name.
+    replace_file_with(dir, aside, |copy| {
+        copy.set_len(len)?;
+        source.copy_to(copy, 0..len)
+    })?;
+    Ok(true)
 }
 
 /// Makes the log end at `walk.last`. `new` are the size of a new segment and how much of it gets zeros.
@@ -346,17 +298,14 @@ fn cut(
         mark.low_segment
     };
     mark.newest = keep;
-    // Durable: the new epoch. Only now may anything behind the cut be removed or overwritten: until
-    // here the damage can still be seen.
+    // Redundant: the recovery that follows makes the new epoch durable, bytes and name of the mark, before it
+    // zeroes or removes anything, and the old mark tells that what was set aside is missing. But of segments
+    // that the old one does not name, which go right below, nothing else would.
     MarkFile::create(dir, &mark, basis.sequence)?;
     // From the top, so that what a crash leaves has no hole if the file system keeps the order. The
     // recovery that follows makes the removals durable before a name is used again.
-    for &number in listing
-        .segments
-        .iter()
-        .rev()
-        .filter(|&&number| number > keep)
-    {
+    let left = Listing::read(dir)?.segments.into_iter().rev();
+    for number in left.take_while(|&number| number > keep) {
         dir.remove(&names::segment(number))?;
     }
     let known = walk

@@ -1,5 +1,6 @@
 //! [`Salvage`]: everything that can still be read of a damaged log.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::vec;
 
@@ -14,6 +15,7 @@ use crate::reader::{Next, SegmentReader};
 use crate::repair::mark_or_guess;
 use crate::scan;
 use crate::segment::FIRST_GROUP;
+use crate::source::Unreadable;
 use crate::survey::{Listing, Loaded};
 
 /// The records of a log that can be read, whatever is damaged. Made by
@@ -21,7 +23,8 @@ use crate::survey::{Listing, Loaded};
 ///
 /// Records come in order, each checked. Where some are missing, an [`Error::Corrupt`] with
 /// [`Corruption::LostRecords`] names them and the place of the damage, and reading goes on behind
-/// it. After any other error nothing follows.
+/// it. So it does behind a place that cannot be read (`EIO`), and past a segment that cannot be opened
+/// (`EACCES`): each is an [`Error::Disk`], once. After any other error nothing follows.
 #[derive(Debug)]
 pub struct Salvage {
     dir: Dir,
@@ -30,8 +33,10 @@ pub struct Salvage {
     reader: Option<SegmentReader>,
     /// The record that comes next if nothing is missing.
     next: Lsn,
-    /// A record behind a gap that was just told.
-    behind_gap: Option<Record>,
+    /// A record that was found, but something else is told before.
+    found: Option<Record>,
+    /// What could not be read, and was not told yet.
+    unreadable: VecDeque<Error>,
     /// Where the first damage since the last record is.
     damage: Option<(PathBuf, u64)>,
     /// The last record that was durable, as far as anything says so.
@@ -57,7 +62,8 @@ impl Salvage {
             segments: segments.into_iter(),
             reader: None,
             next: mark.low,
-            behind_gap: None,
+            found: None,
+            unreadable: VecDeque::new(),
             damage: None,
             durable: mark.durable,
             has_ended: false,
@@ -79,36 +85,36 @@ impl Salvage {
     }
 
     fn read_next(&mut self) -> Result<Option<Record>> {
-        if let Some(record) = self.behind_gap.take() {
-            return Ok(Some(self.give(record)));
+        let found = match self.found.take() {
+            Some(record) => Some(record),
+            None => self.find()?,
+        };
+        if let Some(error) = self.unreadable.pop_front() {
+            self.found = found;
+            return Err(error);
         }
-        match self.find()? {
+        match found {
             Some(record) if record.lsn > self.next => {
                 let gap = self.gap(record.lsn.previous());
-                self.behind_gap = Some(record);
+                self.found = Some(record);
                 Err(gap)
             }
-            Some(record) => Ok(Some(self.give(record))),
-            None if self.durable >= self.next => {
-                let gap = self.gap(self.durable);
-                self.next = self.durable.next();
-                Err(gap)
+            Some(record) => {
+                self.next = record.lsn.next();
+                self.damage = None;
+                Ok(Some(record))
             }
+            None if self.durable >= self.next => Err(self.gap(self.durable)),
             None => Ok(None),
         }
     }
 
-    fn give(&mut self, record: Record) -> Record {
-        self.next = record.lsn.next();
-        self.damage = None;
-        record
-    }
-
-    /// The error that says that the records up to `last` are missing.
+    /// The error that says that the records up to `last` are missing. What comes next is behind them.
     fn gap(&mut self, last: Lsn) -> Error {
         let nowhere = || (self.dir.path().to_owned(), 0);
         let (path, offset) = self.damage.take().unwrap_or_else(nowhere);
         let first = self.next;
+        self.next = last.next();
         Error::Corrupt {
             path,
             offset,
@@ -175,15 +181,41 @@ impl Salvage {
         let Some(number) = self.segments.next() else {
             return Ok(false);
         };
-        let mut loaded = Loaded::open(&self.dir, number, self.mark.log_id, self.mark.epochs)?;
+        let of_log = (self.mark.log_id, self.mark.epochs);
+        let mut loaded = match Loaded::open(&self.dir, number, of_log, Unreadable::IsDamage) {
+            Err(error) if error.is_unreadable() => {
+                let path = self.dir.path().join(names::segment(number));
+                self.damage.get_or_insert((path, 0));
+                self.unreadable.push_back(error);
+                return Ok(true);
+            }
+            loaded => loaded?,
+        };
         if let Err((offset, _)) = loaded.header {
             self.damage
                 .get_or_insert((loaded.file.path().to_owned(), offset));
         }
+        // This reads all of it, and so meets every hole.
         let witness = loaded.behind(FIRST_GROUP)?.durable;
+        let holes = loaded.holes().iter().map(|hole| hole.error.clone());
+        self.unreadable.extend(holes.map(Error::Disk));
         self.durable = self.durable.max(witness);
         self.reader = Some(loaded.reader);
         Ok(true)
+    }
+}
+
+impl Error {
+    /// True if there may be more to be read behind it.
+    fn is_of_one_place(&self) -> bool {
+        let is_gap = matches!(
+            self,
+            Self::Corrupt {
+                reason: Corruption::LostRecords { .. },
+                ..
+            }
+        );
+        is_gap || self.is_unreadable()
     }
 }
 
@@ -195,17 +227,11 @@ impl Iterator for Salvage {
             return None;
         }
         let next = self.read_next().transpose();
-        let goes_on = matches!(
-            next,
-            Some(
-                Ok(_)
-                    | Err(Error::Corrupt {
-                        reason: Corruption::LostRecords { .. },
-                        ..
-                    })
-            )
-        );
-        self.has_ended = !goes_on;
+        self.has_ended = match &next {
+            None => true,
+            Some(Ok(_)) => false,
+            Some(Err(error)) => !error.is_of_one_place(),
+        };
         next
     }
 }

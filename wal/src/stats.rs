@@ -43,6 +43,12 @@ pub struct Recovery {
     /// their numbers are known; empty if it had to cut but no record is missing; `None` if nothing had
     /// to be cut.
     pub dropped: Option<Range<Lsn>>,
+    /// By [`Options::repair`](crate::Options::repair) only: the retained records up to the checkpoint, if
+    /// one of them was damaged. They were applied elsewhere, and the log begins behind them.
+    pub given_up: Option<Range<Lsn>>,
+    /// By [`Options::repair`](crate::Options::repair) only: the files in the log's directory that keep what
+    /// was in the segments that went, and behind the cut. They are the user's, to look into or to remove.
+    pub set_aside: Vec<String>,
 }
 
 /// What a handle has done since it was opened, and how large the log is.

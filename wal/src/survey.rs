@@ -18,7 +18,7 @@ use crate::reader::{Found, Identity, SegmentReader};
 use crate::replay::Replay;
 use crate::scan::{self, Behind, Front};
 use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, Segment, SegmentHeader};
-use crate::source::Source;
+use crate::source::{Hole, Source, Unreadable};
 
 /// The names in the directory that are ours.
 #[derive(Debug, Default)]
@@ -71,7 +71,12 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     /// Opens segment `number` of the log that `log_id` and `epochs` describe: one read.
-    pub(crate) fn open(dir: &Dir, number: u64, log_id: u64, epochs: Epochs) -> Result<Self> {
+    pub(crate) fn open(
+        dir: &Dir,
+        number: u64,
+        (log_id, epochs): (u64, Epochs),
+        unreadable: Unreadable,
+    ) -> Result<Self> {
         let file = dir.open(&names::segment(number))?;
         let len = file.len()?;
         let path = file.path().to_owned();
@@ -82,7 +87,7 @@ impl Loaded {
             epochs,
         };
         // No segment is longer, whatever the file is: this bounds what is searched.
-        let mut source = Source::new(file.clone(), len.min(MAX_SEGMENT_SIZE));
+        let mut source = Source::new(file.clone(), len.min(MAX_SEGMENT_SIZE), unreadable);
         let mut size = None;
         let header = match SegmentHeader::decode(source.get(0, FIRST_GROUP)?, number) {
             Ok(header) if header.log_id != log_id => {
@@ -137,6 +142,11 @@ impl Loaded {
             }
             _ => None,
         }
+    }
+
+    /// What of it could not be read so far.
+    pub(crate) fn holes(&mut self) -> &[Hole] {
+        self.reader.parts().1.holes()
     }
 
     pub(crate) fn behind(&mut self, from: u64) -> Result<Behind> {
@@ -216,7 +226,7 @@ pub(crate) fn survey(
         .count();
     for (done, number) in (low_segment..=top).rev().enumerate() {
         progress.tell((done as u64, all as u64));
-        let mut loaded = Loaded::open(dir, number, log_id, epochs)?;
+        let mut loaded = Loaded::open(dir, number, (log_id, epochs), Unreadable::Fails)?;
         let header = match loaded.header {
             Ok(header) => header,
             Err((offset, bad)) => {

@@ -2,14 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
+use std::ops::Range;
+use std::path::Path;
+
 use durable_io::sim::{Fault, FaultKind, SimDisk, World};
+use tempfile::TempDir;
 use wal::{Error, Lsn, Options, Wal};
 
 #[path = "support/files.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
 mod files;
 
-use files::{fast_dir, options, snapshot};
+use files::{dir, fast_dir, options, read, restore, segment, settle, snapshot, write};
 
 fn on(sim: &SimDisk) -> Options {
     options().disk(sim.disk())
@@ -159,16 +163,109 @@ fn a_checkpoint_works_on_a_full_disk() {
 }
 
 #[test]
-fn a_repair_that_cuts_below_the_checkpoint_moves_it_back() {
+fn a_repair_of_damage_below_the_checkpoint_leaves_it_there() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     append(&log, 10);
     log.checkpoint(Lsn(8)).unwrap();
     log.close().unwrap();
     // A group is 32 + 8 + 100 bytes, padded to 144; this is the payload of record 5.
-    let mut bytes = files::read(dir.path(), &files::segment(1));
+    let mut bytes = read(dir.path(), &segment(1));
     bytes[64 + 4 * 144 + 40] ^= 1;
-    files::write(dir.path(), &files::segment(1), &bytes);
+    write(dir.path(), &segment(1), &bytes);
     let log = options().repair(dir.path()).unwrap();
-    assert_eq!((log.checkpointed(), log.bounds()), (Lsn(4), Lsn(1)..Lsn(5)));
+    // It is applied, as are all up to the checkpoint; those behind it are not.
+    assert_eq!(
+        (log.checkpointed(), log.bounds()),
+        (Lsn(8), Lsn(9)..Lsn(11))
+    );
+}
+
+/// Four records of 400 bytes to a segment, 18 in all, `checkpoint` of them applied elsewhere.
+fn checkpointed(checkpoint: u64) -> TempDir {
+    let dir = fast_dir();
+    let log = options().open(dir.path()).unwrap();
+    for lsn in 1..=18_u8 {
+        log.append(&[lsn; 400]).unwrap();
+    }
+    log.checkpoint(Lsn(checkpoint)).unwrap();
+    settle(&log);
+    log.close().unwrap();
+    dir
+}
+
+/// Changes a byte of record `lsn` of such a log.
+fn damage(path: &Path, lsn: u64) {
+    let name = segment((lsn - 1) / 4 + 1);
+    let mut bytes = read(path, &name);
+    bytes[64 + usize::try_from((lsn - 1) % 4).unwrap() * 440 + 40] ^= 1;
+    write(path, &name, &bytes);
+}
+
+/// Repairs the log, which then holds `kept`, also when it is opened again, with what is written behind it.
+fn check_repaired(path: &Path, kept: Range<u64>, given_up: Option<Range<u64>>, what: &str) {
+    let lsns = |range: Range<u64>| Lsn(range.start)..Lsn(range.end);
+    let log = options().repair(path).unwrap();
+    let recovery = log.recovery().clone();
+    assert_eq!(recovery.given_up, given_up.map(lsns), "{what}");
+    let dropped = (kept.end < 19).then(|| lsns(kept.end..19));
+    assert_eq!(recovery.dropped, dropped, "{what}");
+    assert_eq!(log.bounds(), lsns(kept.clone()), "{what}");
+    let next = u8::try_from(kept.end).unwrap();
+    assert_eq!(log.append(&[next; 400]).unwrap().lsn(), Lsn(kept.end));
+    drop(log);
+    let log = options().open(path).unwrap();
+    let read = log.records(Lsn(0)).map(|record| record.unwrap().lsn.0);
+    assert!(read.eq(kept.start..=kept.end), "{what}");
+    drop(log);
+    let recovery = options().repair(path).unwrap().recovery().clone();
+    assert_eq!(
+        (recovery.dropped, recovery.given_up),
+        (None, None),
+        "{what}"
+    );
+}
+
+#[test]
+fn damage_of_what_is_applied_takes_nothing_that_is_not() {
+    for checkpoint in 1..=18 {
+        let dir = checkpointed(checkpoint);
+        let files = snapshot(dir.path());
+        for lsn in 1..=18 {
+            restore(dir.path(), &files);
+            damage(dir.path(), lsn);
+            let what = format!("checkpoint {checkpoint}, damage of {lsn}");
+            if lsn <= checkpoint {
+                let given_up = Some(1..checkpoint + 1);
+                check_repaired(dir.path(), checkpoint + 1..19, given_up, &what);
+            } else {
+                check_repaired(dir.path(), 1..lsn, None, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_on_both_sides_of_the_checkpoint_leaves_what_is_between() {
+    let dir = checkpointed(7);
+    let files = snapshot(dir.path());
+    for lsn in 8..=18 {
+        restore(dir.path(), &files);
+        damage(dir.path(), 3);
+        damage(dir.path(), lsn);
+        check_repaired(dir.path(), 8..lsn, Some(1..8), &format!("damage of {lsn}"));
+    }
+}
+
+#[test]
+fn segments_that_are_gone_take_only_what_was_in_them() {
+    let files = |checkpoint| snapshot(checkpointed(checkpoint).path());
+    let fixture = checkpointed(7);
+    // The first one holds nothing that is not applied; the second one holds the first record that is not.
+    for (gone, kept) in [(1, 8..19), (2, 8..8), (3, 1..9)] {
+        restore(fixture.path(), &files(7));
+        dir(fixture.path()).remove(&segment(gone)).unwrap();
+        let given_up = (gone < 3).then_some(1..8);
+        check_repaired(fixture.path(), kept, given_up, &format!("segment {gone}"));
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::backend::SimBackend;
 use super::fault::{CallClass, Fault, FaultKind};
 use super::profile::Profile;
+use super::unreadable::Unreadable;
 use super::world::{Ino, Node, World};
 use crate::disk::Disk;
 use crate::mapped::Ranges;
@@ -67,6 +68,7 @@ pub(crate) struct State {
     /// The directories that are locked: by how many readers, or 0 if by a writer.
     pub(crate) locks: BTreeMap<Ino, usize>,
     pub(crate) ranges: BTreeMap<Ino, Weak<Ranges>>,
+    pub(crate) unreadable: Unreadable,
 }
 
 /// The instants of a run at which a crash is looked at.
@@ -153,6 +155,7 @@ impl SimDisk {
                 effects: None,
                 locks: BTreeMap::new(),
                 ranges: BTreeMap::new(),
+                unreadable: Unreadable::default(),
             })),
         }
     }

@@ -314,4 +314,7 @@ pub struct Repaired {
     pub store: Box<dyn Store>,
     /// How many steps of its history the repair says it gave up; `None` if it says nothing.
     pub dropped: Option<u64>,
+    /// Keys that it says it gave up from the front, since the user has them elsewhere: what was wrong with them
+    /// may still be wrong.
+    pub given_up: Vec<Vec<u8>>,
 }

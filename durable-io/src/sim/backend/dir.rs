@@ -33,6 +33,7 @@ impl SimDir {
         plain(&mut state, CallClass::Open, |state| {
             let ino = state.world.lookup(self.ino, name)?;
             state.world.file(ino)?;
+            state.unreadable.check_open(ino)?;
             Ok(ino)
         })
     }

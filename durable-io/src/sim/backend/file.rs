@@ -69,6 +69,8 @@ impl SimFile {
             )
         };
         state.change(describe, |world| world.write(self.ino, part, offset))?;
+        let range = offset..offset + len as u64;
+        state.unreadable.heal(self.ino, &range);
         match struck {
             Struck::Yes(FaultKind::ErrnoAfter(code)) => Err(io::Error::from_raw_os_error(code)),
             Struck::Yes(FaultKind::Sync(failure)) => Ok((len, Some(failure))),
@@ -105,6 +107,8 @@ impl FileBackend for SimFile {
             _ => buf.len(),
         };
         let buf = buf.get_mut(..len).expect("a short read is no longer");
+        let range = offset..offset + len as u64;
+        state.unreadable.check_read(self.ino, &range)?;
         state.world.read(self.ino, buf, offset)
     }
 
@@ -181,6 +185,7 @@ impl FileBackend for SimFile {
         let len = len.map_err(|_too_large| io::ErrorKind::FileTooLarge)?;
         state.trace("map", &self.path, None, (range.start, len as u64));
         plain(&mut state, CallClass::Map, |state| {
+            state.unreadable.check_read(self.ino, &range)?;
             let mut bytes = vec![0; len].into_boxed_slice();
             state.world.read(self.ino, &mut bytes, range.start)?;
             Ok(MapBytes::Copied(bytes))

@@ -97,7 +97,12 @@ impl Engine for &'static Fake {
             ..Says::default()
         };
         drop(says);
-        Some(self.open(setting).map(|store| Repaired { store, dropped }))
+        let given_up = Vec::new();
+        Some(self.open(setting).map(|store| Repaired {
+            store,
+            dropped,
+            given_up,
+        }))
     }
 }
 

@@ -12,12 +12,20 @@ pub(super) fn key(lsn: u64) -> Vec<u8> {
 
 pub(super) fn repair(setting: &Setting) -> Outcome<Repaired> {
     let log = super::options(setting).repair(&setting.dir)?;
-    let (dropped, end) = (log.recovery().dropped.clone(), log.bounds().end);
+    let wal::Recovery {
+        dropped, given_up, ..
+    } = log.recovery().clone();
+    let end = log.bounds().end;
+    // Whoever gives up the front has dropped nothing behind it, unless it says so.
+    let dropped = dropped.or_else(|| given_up.as_ref().map(|_| end..end));
     if let Some(dropped) = dropped.as_ref().filter(|dropped| dropped.start != end) {
         return Err(format!("it ends before {end}, dropped are {dropped:?}").into());
     }
     Ok(Repaired {
         dropped: dropped.map(|dropped| dropped.end.0 - dropped.start.0),
+        given_up: given_up.map_or_else(Vec::new, |lsns| {
+            (lsns.start.0..lsns.end.0).map(key).collect()
+        }),
         store: Box::new(Records(log)),
     })
 }
