@@ -61,6 +61,8 @@ pub(crate) struct Log {
 pub(crate) struct View {
     /// The retained segments; the last one is the active one.
     pub(crate) segments: Vec<Arc<Segment>>,
+    /// Segments that are given up, but could not be removed.
+    pub(crate) dead: Vec<u64>,
     pub(crate) low: Lsn,
     /// The record after the last acknowledged one.
     pub(crate) next: Lsn,
@@ -168,6 +170,7 @@ impl Log {
             is_closed: AtomicBool::new(false),
             view: Mutex::new(View {
                 segments,
+                dead: recovered.dead,
                 low,
                 next,
                 refusals: 0,
@@ -366,7 +369,8 @@ impl Log {
         let counters = &self.counters;
         let view = self.view();
         let lowest = view.segments.first().map_or(0, |segment| segment.number);
-        let segment_count = (load(&counters.top) + 1).saturating_sub(lowest);
+        let dead_segments = view.dead.len() as u64;
+        let segment_count = (load(&counters.top) + 1).saturating_sub(lowest) + dead_segments;
         Stats {
             appended_records: view.appended.records,
             appended_bytes: view.appended.bytes,
@@ -374,6 +378,7 @@ impl Log {
             sync_count: self.gate.syncs(),
             rotation_count: load(&counters.rotations),
             segment_count,
+            dead_segments,
             disk_bytes: segment_count * self.segment_size + MARK_SIZE as u64,
             durable_lsn: self.durable(),
             last_lsn: view.next.previous(),

@@ -25,6 +25,7 @@ use crate::spare::Spare;
 use crate::stats::{Recovery, Tail};
 use crate::survey::{ANY_EPOCH, Listing, Loaded, Survey, log_id_of, survey};
 use crate::tear;
+use crate::truncate::remove_all;
 
 /// A log, recovered and durable, ready to be written to.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct Recovered {
     pub(crate) spare: Spare,
     pub(crate) mark: MarkFile,
     pub(crate) recovery: Recovery,
+    /// Segments that are given up, but could not be removed.
+    pub(crate) dead: Vec<u64>,
 }
 
 /// How a log is opened, as far as recovery is concerned.
@@ -106,7 +109,7 @@ pub(crate) fn recover(
         dir.sync()?;
         mark.settle()?;
     }
-    let removed_files = remove_dead(dir, &listing, mark.mark().low_segment)?;
+    let (removed_files, dead) = remove_dead(dir, &listing, mark.mark().low_segment);
     clean(&mut survey, &judged, &mut mark)?;
     let recovery = Recovery {
         tail: judged.tail(),
@@ -121,7 +124,8 @@ pub(crate) fn recover(
         given_up: None,
         set_aside: Vec::new(),
     };
-    Ok(Some(finish(dir, survey, &judged, mark, recovery)))
+    let recovered = finish(dir, survey, &judged, mark, recovery);
+    Ok(Some(Recovered { dead, ..recovered }))
 }
 
 /// What opening a log would do.
@@ -213,20 +217,21 @@ fn holds_group(dir: &Dir, number: u64) -> Result<bool> {
     Ok(loaded.behind(FIRST_GROUP)?.groups)
 }
 
-/// Removes what the mark has given up, and what replacements left.
-fn remove_dead(dir: &Dir, listing: &Listing, low_segment: u64) -> Result<u64> {
-    let mut removed = 0;
+/// Removes what the mark has given up, and what replacements left; returns how many files went, and which
+/// segments did not: they are in nobody's way.
+fn remove_dead(dir: &Dir, listing: &Listing, low_segment: u64) -> (u64, Vec<u64>) {
     // No directory sync here: what comes back after a crash is removed by the next open.
-    for &number in listing
-        .segments
-        .iter()
-        .filter(|&&number| number < low_segment)
-    {
-        dir.remove(&names::segment(number))?;
-        removed += 1;
-    }
-    removed += listing.remove_temps(dir)?;
-    Ok(removed)
+    let dead = listing.segments.iter().copied();
+    let dead: Vec<u64> = dead.take_while(|&number| number < low_segment).collect();
+    let mut removed = dead.len() as u64;
+    let left = remove_all(dir, dead);
+    removed -= left.len() as u64;
+    let temps = listing.temps.iter().filter(|name| dir.remove(name).is_ok());
+    removed += temps.count() as u64;
+    (
+        removed,
+        left.into_iter().map(|(number, _)| number).collect(),
+    )
 }
 
 /// Where a log ends.
@@ -476,6 +481,7 @@ fn finish(
         spare,
         mark,
         recovery,
+        dead: Vec::new(),
     }
 }
 

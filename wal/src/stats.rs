@@ -65,8 +65,10 @@ pub struct Stats {
     pub sync_count: u64,
     /// Rotations to another segment.
     pub rotation_count: u64,
-    /// Segments on the disk, with those made ready for use.
+    /// Segments on the disk, with those made ready for use and the dead ones.
     pub segment_count: u64,
+    /// Segments that are given up, but could not be removed: the next truncation and the next open try again.
+    pub dead_segments: u64,
     /// Bytes of the files of the log. The newest two segments take less of the disk: of what is not used
     /// yet, only one step ahead has blocks ([`Options::zero_step`](crate::Options::zero_step)).
     pub disk_bytes: u64,

@@ -4,11 +4,11 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use durable_io::{Barrier, Site};
+use durable_io::{Barrier, Dir, Site};
 
 use crate::cut;
 use crate::edge;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::{Epochs, align_group};
 use crate::log::Log;
 use crate::lsn::Lsn;
@@ -50,14 +50,17 @@ impl Log {
             let retained = view
                 .segments
                 .partition_point(|segment| segment.number < low_segment);
-            view.segments.drain(..retained).collect::<Vec<_>>()
+            let segments = view.segments.drain(..retained);
+            let mut dead: Vec<u64> = segments.map(|segment| segment.number).collect();
+            // What an earlier call could not remove, too.
+            dead.append(&mut view.dead);
+            dead
         };
-        for segment in dead {
-            // No directory sync: the mark is durable, so a name that comes back is removed by the
-            // next open.
-            self.dir().remove(&names::segment(segment.number))?;
-        }
-        Ok(())
+        // No directory sync: the mark is durable, so a name that comes back is removed by the next open.
+        let left = remove_all(self.dir(), dead);
+        let failed = left.first().map(|(_, error)| error.clone());
+        self.view().dead = left.into_iter().map(|(number, _)| number).collect();
+        failed.map_or(Ok(()), |error| Err(Error::Disk(error)))
     }
 
     /// Marks the records up to `lsn` as applied elsewhere.
@@ -208,4 +211,16 @@ impl Log {
         // Those who wait for what comes behind the old end.
         self.gate.moved().wake();
     }
+}
+
+/// Removes the segments `numbers`; returns those that it could not, and why. One that is gone is no failure.
+pub(crate) fn remove_all(
+    dir: &Dir,
+    numbers: impl IntoIterator<Item = u64>,
+) -> Vec<(u64, durable_io::Error)> {
+    let failed = |number| match dir.remove(&names::segment(number)) {
+        Err(error) if !error.is_not_found() => Some((number, error)),
+        _ => None,
+    };
+    numbers.into_iter().filter_map(failed).collect()
 }

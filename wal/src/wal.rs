@@ -159,7 +159,8 @@ impl Wal {
     /// # Errors
     /// [`Error::Disk`](crate::Error::Disk): if the mark could not be written, the log is poisoned
     /// and the records may or may not be back after reopening. If only a file could not be removed,
-    /// they are given up, and the next open removes it.
+    /// they are given up, all other files are removed, and the next truncation or open tries again
+    /// ([`Stats::dead_segments`]).
     /// [`Error::Poisoned`](crate::Error::Poisoned): nothing was changed.
     pub fn truncate_before(&self, lsn: Lsn) -> Result<()> {
         self.log.truncate_before(lsn)
