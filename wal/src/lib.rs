@@ -69,6 +69,7 @@
 
 mod background;
 mod batch;
+mod create;
 mod cut;
 mod delivery;
 mod dump;
@@ -77,12 +78,14 @@ mod error;
 mod expectation;
 mod follow;
 mod frame;
+mod judge;
 mod limits;
 mod location;
 mod log;
 mod lsn;
 mod mark;
 mod names;
+mod opening;
 mod options;
 mod reader;
 mod records;
@@ -123,6 +126,7 @@ pub use limits::{
 };
 pub use location::{Appended, Location};
 pub use lsn::{Lsn, Record};
+pub use opening::Opening;
 pub use options::Options;
 pub use records::Records;
 pub use salvage::Salvage;

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use durable_io::engine::{InvalidOption, Progress, StoreDir, open_store};
+use durable_io::engine::{InvalidOption, Progress, StoreDir};
 use durable_io::{Background, Disk, SyncMode};
 
 use crate::error::{Error, Result};
@@ -11,10 +11,10 @@ use crate::limits::{
     DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN,
 };
 use crate::location::Location;
-use crate::log::Log;
 use crate::lsn::Lsn;
 use crate::names;
-use crate::recover::{How, recover};
+use crate::opening::{Opening, make_name};
+use crate::recover::{How, look};
 use crate::repair::{Repaired, repair};
 use crate::replay::Replay;
 use crate::salvage::Salvage;
@@ -23,8 +23,6 @@ use crate::wal::Wal;
 
 /// No log has as many records: what is behind it can be counted.
 const MAX_FIRST_LSN: u64 = 1 << 62;
-
-const NOBODY_STOPPED: &str = "only who is shown records can stop";
 
 /// How a log is opened: `Options::new().sync(..).open("log")`.
 #[derive(Clone, Debug, Default)]
@@ -148,8 +146,23 @@ impl Options {
     /// [`Error::UnsupportedVersion`], [`Error::InvalidOption`], [`Error::Disk`],
     /// [`Error::Thread`]. After an error the log is as it was, and can be opened again.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Wal> {
-        let opened = self.open_with(dir.as_ref(), false, None)?;
-        Ok(opened.expect(NOBODY_STOPPED))
+        self.look(dir)?.open()
+    }
+
+    /// Looks at the log in `dir`, and judges it, as [`open`](Options::open) does, before it changes
+    /// anything: for a store that has to compare the log with what it keeps elsewhere, and refuses both
+    /// as they were if they do not belong together. [`Opening::open`] goes on.
+    ///
+    /// Makes the directory and the lock's file if they are missing, and finishes a truncation that was cut
+    /// short; nothing else.
+    ///
+    /// # Cost
+    /// Reads what [`open`](Options::open) reads.
+    ///
+    /// # Errors
+    /// As [`open`](Options::open).
+    pub fn look(self, dir: impl AsRef<Path>) -> Result<Opening> {
+        self.look_with(dir.as_ref(), false, None)
     }
 
     /// Opens the log in `dir` like [`open`](Options::open), and shows `visit` every record from `from` on,
@@ -181,9 +194,10 @@ impl Options {
             }
         };
         let replay = &mut Replay::new(from, &mut show);
-        match self.open_with(dir.as_ref(), false, Some(replay))? {
-            Some(wal) => Ok(wal),
-            None => Err(failed.expect("only an error stops")),
+        let looked = self.look_with(dir.as_ref(), false, Some(replay));
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(looked?.open()?),
         }
     }
 
@@ -212,8 +226,7 @@ impl Options {
     /// As [`open`](Options::open), but never [`Error::Corrupt`] for damage that a cut takes away. A
     /// repair that was interrupted, by an error or a crash, can be repeated.
     pub fn repair(self, dir: impl AsRef<Path>) -> Result<Wal> {
-        let opened = self.open_with(dir.as_ref(), true, None)?;
-        Ok(opened.expect(NOBODY_STOPPED))
+        self.look_with(dir.as_ref(), true, None)?.open()
     }
 
     /// Reads everything that can be read of the log in `dir`, whatever is damaged, and changes nothing,
@@ -236,20 +249,27 @@ impl Options {
         Salvage::open(StoreDir::open_shared(&self.disk, dir, names::LOCK)?)
     }
 
-    fn open_with(
+    fn look_with(
         self,
         path: &Path,
         repairing: bool,
         replay: Option<&mut Replay<'_>>,
-    ) -> Result<Option<Wal>> {
+    ) -> Result<Opening> {
         self.check()?;
-        // Durable: the directory's own name. Only now may anything in it be relied on.
-        let store_dir = open_store(&self.disk, path, names::LOCK)?;
-        let dir = store_dir.dir();
+        let lock = || StoreDir::open(&self.disk, path, names::LOCK);
+        let found = match lock() {
+            Err(error) if error.is_not_found() => None,
+            found => Some(found?),
+        };
+        let is_named = found.is_none() || repairing;
+        if is_named {
+            make_name(&self.disk, path)?;
+        }
+        let store_dir = found.map_or_else(lock, Ok)?;
         let size = self.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
         let zero_step = self.zero_step.unwrap_or(DEFAULT_ZERO_STEP);
         let repaired = if repairing {
-            repair(dir, size, zero_step, &self.progress)?
+            repair(store_dir.dir(), size, zero_step, &self.progress)?
         } else {
             Repaired::default()
         };
@@ -260,18 +280,18 @@ impl Options {
             zero_step,
             progress: self.progress,
         };
-        let Some(mut recovered) = recover(&self.disk, dir, &how, replay)? else {
-            return Ok(None);
-        };
-        recovered.recovery.dropped = repaired.dropped;
-        recovered.recovery.given_up = repaired.given_up;
-        recovered.recovery.set_aside = repaired.set_aside;
-        let recovery = recovered.recovery.clone();
-        let gathers = !self.leaves_early;
-        let log = Log::new(
-            &self.disk, store_dir, self.sync, gathers, zero_step, recovered,
-        );
-        Wal::start(log, self.background, recovery).map(Some)
+        let found = look(store_dir.dir(), &how, replay)?;
+        Ok(Opening {
+            disk: self.disk,
+            dir: store_dir,
+            is_named,
+            how,
+            sync: self.sync,
+            background: self.background,
+            gathers: !self.leaves_early,
+            found,
+            repaired,
+        })
     }
 
     fn check(&self) -> Result<()> {

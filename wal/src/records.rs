@@ -11,6 +11,7 @@ use crate::reader::{Checked, Identity, Next, SegmentReader};
 use crate::segment::{FIRST_GROUP, Segment, SegmentHeader};
 use crate::source::{Source, Unreadable};
 use crate::stats::Verified;
+use crate::survey::ANY_EPOCH;
 use crate::{frame::Epochs, scan};
 
 /// The records of a log in order, as of the call of [`Wal::records`](crate::Wal::records). Each is
@@ -73,6 +74,20 @@ impl Records {
             given: None,
             has_failed: false,
         }
+    }
+
+    /// None, of a log that is to begin at `first`.
+    pub(crate) fn none(first: Lsn) -> Self {
+        let snapshot = Snapshot {
+            cuts: Cuts::default(),
+            cut: 0,
+            log_id: 0,
+            epochs: ANY_EPOCH,
+            segment_size: 0,
+            low: first,
+            end: first,
+        };
+        Self::new(snapshot, VecDeque::new(), first)
     }
 
     /// The record to give out next.

@@ -10,21 +10,21 @@ use std::sync::Arc;
 use durable_io::engine::{InvalidOption, Progress};
 use durable_io::{Dir, Disk};
 
+use crate::create::{check_unmarked, create};
 use crate::cut;
-use crate::error::{Corruption, Result};
+use crate::error::Result;
 use crate::frame::Epochs;
-use crate::limits::DEFAULT_SEGMENT_SIZE;
+use crate::judge::{Judged, check_tail, judge};
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile, mark_lost};
 use crate::names;
+use crate::records::Records;
 use crate::replay::Replay;
-use crate::scan::Behind;
-use crate::segment::{FIRST_GROUP, Segment, SegmentHeader, write_blank};
+use crate::segment::{FIRST_GROUP, Segment, SegmentHeader};
 use crate::source::Unreadable;
 use crate::spare::Spare;
 use crate::stats::{Recovery, Tail};
-use crate::survey::{ANY_EPOCH, Listing, Loaded, Survey, log_id_of, survey};
-use crate::tear;
+use crate::survey::{Listing, Loaded, Survey, survey};
 use crate::truncate::remove_all;
 
 /// A log, recovered and durable, ready to be written to.
@@ -61,29 +61,72 @@ pub(crate) struct How {
     pub(crate) progress: Progress<(u64, u64)>,
 }
 
-/// Creates or recovers the log in `dir`, which is locked, and shows its records to `replay`. `None` if
-/// that wanted to stop: nothing was changed.
-pub(crate) fn recover(
-    disk: &Disk,
-    dir: &Dir,
-    how: &How,
-    mut replay: Option<&mut Replay<'_>>,
-) -> Result<Option<Recovered>> {
-    let mut listing = Listing::read(dir)?;
-    let mut found = MarkFile::open(dir, Unreadable::Fails)?;
-    let created = found.is_none();
-    if created {
-        let size = how.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
-        create(disk, dir, &listing, size, how)?;
-        listing = Listing::read(dir)?;
-        found = MarkFile::open(dir, Unreadable::Fails)?;
+/// What there is of a log, and the verdict on it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    listing: Listing,
+    mark: MarkFile,
+    survey: Survey,
+    judged: Judged,
+}
+
+impl Found {
+    /// The first record, and the one behind the last.
+    pub(crate) fn bounds(&self) -> Range<Lsn> {
+        self.mark.mark().low..self.judged.last.next()
     }
-    let mut mark = found.ok_or_else(|| mark_lost(&dir.path().join(names::MARK)))?;
+
+    /// What stands behind the last record.
+    pub(crate) fn tail(&self) -> Tail {
+        self.judged.tail()
+    }
+
+    /// The records from `from` on.
+    pub(crate) fn records(&self, from: Lsn) -> Records {
+        let bounds = self.bounds();
+        let snapshot = self.survey.snapshot(self.mark.mark(), bounds.end);
+        let from = from.max(bounds.start);
+        let mut segments = retained(&self.survey, &self.judged, self.mark.mark().low);
+        let after = segments.partition_point(|segment| segment.first_lsn <= from);
+        segments.drain(..after.saturating_sub(1));
+        Records::new(snapshot, segments.into(), from)
+    }
+}
+
+/// Looks at the log in `dir`, which is locked, judges it, and shows its records to `replay`. `None` if
+/// there is none, or one whose creation was cut short. Nothing is changed, but by the end of a cut of
+/// the log that was promised.
+pub(crate) fn look(dir: &Dir, how: &How, replay: Option<&mut Replay<'_>>) -> Result<Option<Found>> {
+    let mut listing = Listing::read(dir)?;
+    let Some(mut mark) = MarkFile::open(dir, Unreadable::Fails)? else {
+        check_unmarked(dir, &listing)?;
+        return Ok(None);
+    };
     if cut::finish(dir, &listing, &mut mark, false)? {
         listing = Listing::read(dir)?;
     }
+    let survey = survey(dir, &listing, &mark, &how.progress)?;
+    examine(listing, mark, survey, how, replay).map(Some)
+}
+
+/// The log that was just created in `dir`: there is nothing to be read.
+fn look_at_new(dir: &Dir, how: &How) -> Result<Found> {
+    let listing = Listing::read(dir)?;
+    let mark = MarkFile::open(dir, Unreadable::Fails)?
+        .ok_or_else(|| mark_lost(&dir.path().join(names::MARK)))?;
     let mut survey = survey(dir, &listing, &mark, &how.progress)?;
-    survey.active.is_new = created;
+    survey.active.is_new = true;
+    examine(listing, mark, survey, how, None)
+}
+
+/// The verdict on what was surveyed.
+fn examine(
+    listing: Listing,
+    mark: MarkFile,
+    mut survey: Survey,
+    how: &How,
+    mut replay: Option<&mut Replay<'_>>,
+) -> Result<Found> {
     if let Some(size) = how.segment_size.filter(|&size| size != survey.header.size) {
         return Err(InvalidOption {
             option: "segment_size",
@@ -96,19 +139,36 @@ pub(crate) fn recover(
         replay.begin(mark.mark());
         replay.sealed(&survey, mark.mark())?;
     }
-    let judged = judge(&mut survey, &mark, replay.as_deref_mut())?;
-    if replay.is_some_and(|replay| replay.has_stopped()) {
-        return Ok(None);
-    }
+    let judged = judge(&mut survey, &mark, replay)?;
     if how.suspects {
         check_tail(&mut survey.active, &judged, mark.mark())?;
     }
-    if !created {
+    Ok(Found {
+        listing,
+        mark,
+        survey,
+        judged,
+    })
+}
+
+/// Makes what was `found` a log that is durable and ready to be written to; creates one if there was none.
+pub(crate) fn settle(disk: &Disk, dir: &Dir, how: &How, found: Option<Found>) -> Result<Recovered> {
+    let created = found.is_none();
+    let Found {
+        listing,
+        mut mark,
+        mut survey,
+        judged,
+    } = if let Some(mut found) = found {
         // Durable: the names as they were listed. Only now may they be relied on: a killed process
         // may have left a new segment, or a removed one, in the page cache only.
         dir.sync()?;
-        mark.settle()?;
-    }
+        found.mark.settle()?;
+        found
+    } else {
+        create(disk, dir, how)?;
+        look_at_new(dir, how)?
+    };
     let (removed_files, dead) = remove_dead(dir, &listing, mark.mark().low_segment);
     clean(&mut survey, &judged, &mut mark)?;
     let recovery = Recovery {
@@ -125,7 +185,7 @@ pub(crate) fn recover(
         set_aside: Vec::new(),
     };
     let recovered = finish(dir, survey, &judged, mark, recovery);
-    Ok(Some(Recovered { dead, ..recovered }))
+    Ok(Recovered { dead, ..recovered })
 }
 
 /// What opening a log would do.
@@ -160,63 +220,6 @@ pub(crate) fn foresee(dir: &Dir) -> Result<Outlook> {
     })
 }
 
-/// Makes a new log: there is no mark, so either there never was one or its creation was cut short.
-fn create(disk: &Disk, dir: &Dir, listing: &Listing, size: u64, how: &How) -> Result<()> {
-    check_unmarked(dir, listing)?;
-    let first = how.first_lsn;
-    // What a creation that was cut short left: gone, with the sync below, before this one writes its mark.
-    listing.remove_temps(dir)?;
-    let log_id = disk.unique_id()?;
-    let header = SegmentHeader {
-        log_id,
-        number: 1,
-        size,
-    };
-    let file = write_blank(dir, &header, how.zero_step)?;
-    // Durable: the first segment. Only now may a mark exist: recovery takes an incomplete active
-    // segment beside a mark for damage.
-    drop(file.sync_data()?);
-    // Durable: its name. Only now may a mark exist: recovery takes a missing segment for a loss.
-    dir.sync()?;
-    let epochs = Epochs {
-        current: 1,
-        first_lsn: first,
-        segment: 0,
-    };
-    let mark = Mark {
-        log_id,
-        durable: first.previous(),
-        low_segment: 1,
-        low: first,
-        epochs,
-        checkpoint: Lsn(0),
-        cut: None,
-        newest: 1,
-    };
-    // Durable: the mark, by both barriers of the procedure. Only now does the log exist, and a group
-    // without a mark is a loss of the mark.
-    Ok(MarkFile::create(dir, &mark, 0)?)
-}
-
-/// Refuses a log that had a mark.
-fn check_unmarked(dir: &Dir, listing: &Listing) -> Result<()> {
-    for &number in &listing.segments {
-        // The mark is created before the first append and the second segment, so it was there.
-        if number != 1 || holds_group(dir, number)? {
-            return Err(mark_lost(&dir.path().join(names::MARK)));
-        }
-    }
-    Ok(())
-}
-
-fn holds_group(dir: &Dir, number: u64) -> Result<bool> {
-    let Some(log_id) = log_id_of(dir, number)? else {
-        return Ok(false);
-    };
-    let mut loaded = Loaded::open(dir, number, (log_id, ANY_EPOCH), Unreadable::Fails)?;
-    Ok(loaded.behind(FIRST_GROUP)?.groups)
-}
-
 /// Removes what the mark has given up, and what replacements left; returns how many files went, and which
 /// segments did not: they are in nobody's way.
 fn remove_dead(dir: &Dir, listing: &Listing, low_segment: u64) -> (u64, Vec<u64>) {
@@ -232,132 +235,6 @@ fn remove_dead(dir: &Dir, listing: &Listing, low_segment: u64) -> (u64, Vec<u64>
         removed,
         left.into_iter().map(|(number, _)| number).collect(),
     )
-}
-
-/// Where a log ends.
-#[derive(Debug)]
-struct Judged {
-    /// The last record.
-    last: Lsn,
-    /// Where the next group goes in the active segment.
-    cut: u64,
-    /// What stands at the cut is no group.
-    is_bad: bool,
-    /// Where the first group begins that no witness proves durable.
-    unproven: Option<u64>,
-    /// The end of what is not zero behind the cut in the active segment.
-    nonzero_end: Option<u64>,
-    /// What stands in the later segments, in their order.
-    later: Vec<Behind>,
-}
-
-impl Judged {
-    /// What stands behind the last record.
-    fn tail(&self) -> Tail {
-        let behind = |end: Option<u64>, from| end.map_or(0, |end| end.saturating_sub(from));
-        let later = self.later.iter();
-        let bytes = behind(self.nonzero_end, self.cut)
-            + later
-                .map(|found| behind(found.nonzero_end, FIRST_GROUP))
-                .sum::<u64>();
-        if bytes > 0 {
-            Tail::Torn { bytes }
-        } else {
-            Tail::Clean
-        }
-    }
-}
-
-fn judge(survey: &mut Survey, mark: &MarkFile, replay: Option<&mut Replay<'_>>) -> Result<Judged> {
-    let &Mark {
-        low,
-        low_segment,
-        epochs,
-        durable,
-        ..
-    } = mark.mark();
-    let active = &mut survey.active;
-    if let Some(found) = active
-        .first_lsn()
-        .filter(|&first| active.number == low_segment && first > low)
-    {
-        let reason = Corruption::Order {
-            expected: low,
-            found,
-        };
-        return Err(active.reader.identity().corrupt(FIRST_GROUP, reason));
-    }
-    let front = active.front(mark.mark(), replay)?;
-    // Without a first group the active segment is the lowest one, and the log is empty.
-    let last = front
-        .last
-        .map_or(low.previous(), |last| last.max(low.previous()));
-    let mut behind = active.behind(front.cut)?;
-    let mut later = Vec::new();
-    for segment in &mut survey.later {
-        let found = segment.behind(FIRST_GROUP)?;
-        behind.add(&found);
-        later.push(found);
-    }
-    if behind.epoch > epochs.current {
-        // An epoch begins only when the mark that says so is durable.
-        return Err(mark_lost(mark.path()));
-    }
-    let witness = behind.durable.max(durable);
-    match verdict(last, witness) {
-        None => {
-            let unproven = front.unproven.start(witness);
-            Ok(Judged {
-                last,
-                cut: front.cut,
-                is_bad: front.bad.is_some(),
-                unproven,
-                nonzero_end: behind.nonzero_end,
-                later,
-            })
-        }
-        Some(reason) => {
-            let (offset, at) = match front.bad {
-                Some((offset, _)) => (offset, &survey.active),
-                None => first_unclean(survey, &later).unwrap_or((front.cut, &survey.active)),
-            };
-            Err(at.reader.identity().corrupt(offset, reason))
-        }
-    }
-}
-
-/// Torn or damaged: the one rule. `last` is the last record that can be read, `durable` the highest
-/// that any readable witness says was durable. A crash takes only what was not durable, so a witness
-/// above `last` proves a loss; without one, what is missing was never acknowledged as durable.
-fn verdict(last: Lsn, durable: Lsn) -> Option<Corruption> {
-    (durable > last).then(|| Corruption::LostRecords {
-        first: last.next(),
-        last: durable,
-    })
-}
-
-/// Refuses what no power cut leaves behind the last record of the active segment, if sectors are atomic.
-/// Those above it may never have been made whole: a new file can show what stood in a removed one.
-fn check_tail(active: &mut Loaded, judged: &Judged, mark: &Mark) -> Result<()> {
-    // What a cut left behind is damaged, or stale. It is zeroed before anything is written there.
-    let is_cut = mark.epochs.segment > 0 && judged.last.next() == mark.epochs.first_lsn;
-    // Nothing of it can be read, which is so also if what was truncated is damaged.
-    let is_unread =
-        judged.cut == FIRST_GROUP && active.number == mark.low_segment && mark.low > Lsn(1);
-    let may_be_damage = judged.is_bad && !is_cut && !is_unread;
-    if may_be_damage && !tear::is_possible(&mut active.reader, judged.cut)? {
-        let identity = active.reader.identity();
-        return Err(identity.corrupt(judged.cut, Corruption::Suspected));
-    }
-    Ok(())
-}
-
-/// The lowest segment above the active one that has something in it: if the active one ends in
-/// zeros, that is where the loss is.
-fn first_unclean<'a>(survey: &'a Survey, later: &[Behind]) -> Option<(u64, &'a Loaded)> {
-    let mut ascending = survey.later.iter().zip(later).rev();
-    let (loaded, _) = ascending.find(|(_, found)| found.nonzero_end.is_some())?;
-    Some((FIRST_GROUP, loaded))
 }
 
 /// Makes durable what was read, and zeroes what is behind the cut.
@@ -427,6 +304,25 @@ fn write_again(active: &mut Loaded, judged: &Judged) -> Result<()> {
     Ok(source.copy_to(&active.file, from..judged.cut)?)
 }
 
+/// The retained segments, ascending; the last one is the active one.
+fn retained(survey: &Survey, judged: &Judged, low: Lsn) -> Vec<Arc<Segment>> {
+    let active = &survey.active;
+    let first_lsn = match active.first_lsn() {
+        _ if judged.cut == FIRST_GROUP => judged.last.next(),
+        Some(first_lsn) => first_lsn,
+        // The first group is damaged, and the first retained record stands behind it; so the segment
+        // begins at least one record before that, and whoever reads all of it meets the damage.
+        None => low.previous(),
+    };
+    let active = Arc::new(Segment {
+        number: active.number,
+        first_lsn,
+        file: active.file.clone(),
+    });
+    let sealed = survey.sealed.iter().rev().cloned();
+    sealed.chain([active]).collect()
+}
+
 fn finish(
     dir: &Dir,
     survey: Survey,
@@ -434,35 +330,21 @@ fn finish(
     mark: MarkFile,
     recovery: Recovery,
 ) -> Recovered {
+    let segments = retained(&survey, judged, mark.mark().low);
+    let active = segments.last().cloned();
+    let active = active.expect("the active segment is retained");
     let Survey {
-        sealed,
-        active,
         later,
         incomplete,
         header,
+        ..
     } = survey;
-    let next = judged.last.next();
-    let first_lsn = match active.first_lsn() {
-        _ if judged.cut == FIRST_GROUP => next,
-        Some(first_lsn) => first_lsn,
-        // The first group is damaged, and the first retained record stands behind it; so the segment
-        // begins at least one record before that, and whoever reads all of it meets the damage.
-        None => mark.mark().low.previous(),
-    };
-    let number = active.number;
     let spare_header = |number| SegmentHeader { number, ..header };
     let spare = match (incomplete, later.into_iter().next()) {
         (Some(top), _) => Spare::absent(dir.clone(), spare_header(top)),
         (None, Some(top)) => Spare::ready(dir.clone(), spare_header(top.number), top.file),
-        (None, None) => Spare::absent(dir.clone(), spare_header(number + 1)),
+        (None, None) => Spare::absent(dir.clone(), spare_header(active.number + 1)),
     };
-    let active = Arc::new(Segment {
-        number,
-        first_lsn,
-        file: active.file,
-    });
-    let mut segments: Vec<_> = sealed.into_iter().rev().collect();
-    segments.push(Arc::clone(&active));
     let &Mark {
         log_id,
         low,
@@ -477,26 +359,10 @@ fn finish(
         active,
         offset: judged.cut,
         low,
-        next,
+        next: judged.last.next(),
         spare,
         mark,
         recovery,
         dead: Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_witness_above_the_last_record_proves_a_loss() {
-        assert_eq!(verdict(Lsn(5), Lsn(0)), None);
-        assert_eq!(verdict(Lsn(5), Lsn(5)), None);
-        let lost = Corruption::LostRecords {
-            first: Lsn(6),
-            last: Lsn(7),
-        };
-        assert_eq!(verdict(Lsn(5), Lsn(7)), Some(lost));
     }
 }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::location::Location;
 use crate::lsn::Lsn;
 use crate::mark::Mark;
-use crate::records::{Cuts, Records, Snapshot};
+use crate::records::Records;
 use crate::survey::Survey;
 
 /// Who is shown the records, and from which one on.
@@ -27,11 +27,6 @@ impl<'a> Replay<'a> {
             show,
             has_stopped: false,
         }
-    }
-
-    /// True if it wants to see no more.
-    pub(crate) fn has_stopped(&self) -> bool {
-        self.has_stopped
     }
 
     /// True if it is to see a group that ends with `last`.
@@ -57,15 +52,7 @@ impl<'a> Replay<'a> {
         let Some(end) = survey.active.first_lsn() else {
             return Ok(());
         };
-        let snapshot = Snapshot {
-            cuts: Cuts::default(),
-            cut: 0,
-            log_id: mark.log_id,
-            epochs: mark.epochs,
-            segment_size: survey.header.size,
-            low: mark.low,
-            end,
-        };
+        let snapshot = survey.snapshot(mark, end);
         // Descending: those up to the one that holds the first record.
         let below = survey
             .sealed

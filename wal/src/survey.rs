@@ -15,6 +15,7 @@ use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile};
 use crate::names;
 use crate::reader::{Found, Identity, SegmentReader};
+use crate::records::{Cuts, Snapshot};
 use crate::replay::Replay;
 use crate::scan::{self, Behind, Front};
 use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, Segment, SegmentHeader};
@@ -195,6 +196,21 @@ pub(crate) struct Survey {
     pub(crate) incomplete: Option<u64>,
     /// The header of some complete segment.
     pub(crate) header: SegmentHeader,
+}
+
+impl Survey {
+    /// The records below `end`, to be read.
+    pub(crate) fn snapshot(&self, mark: &Mark, end: Lsn) -> Snapshot {
+        Snapshot {
+            cuts: Cuts::default(),
+            cut: 0,
+            log_id: mark.log_id,
+            epochs: mark.epochs,
+            segment_size: self.header.size,
+            low: mark.low,
+            end,
+        }
+    }
 }
 
 /// Opens every segment that `mark` retains. Nothing is changed.

@@ -1,0 +1,72 @@
+//! Creating a log, and what a creation that was cut short may leave ([format], section 8, step 1).
+//!
+//! [format]: crate::format
+
+use durable_io::{Dir, Disk};
+
+use crate::error::Result;
+use crate::frame::Epochs;
+use crate::limits::DEFAULT_SEGMENT_SIZE;
+use crate::lsn::Lsn;
+use crate::mark::{Mark, MarkFile, mark_lost};
+use crate::names;
+use crate::recover::How;
+use crate::segment::{FIRST_GROUP, SegmentHeader, write_blank};
+use crate::source::Unreadable;
+use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
+
+/// Makes a log where there is no mark: there never was a log, or its creation was cut short.
+pub(crate) fn create(disk: &Disk, dir: &Dir, how: &How) -> Result<()> {
+    let first = how.first_lsn;
+    // What a creation that was cut short left: gone, with the sync below, before this one writes its mark.
+    Listing::read(dir)?.remove_temps(dir)?;
+    let log_id = disk.unique_id()?;
+    let header = SegmentHeader {
+        log_id,
+        number: 1,
+        size: how.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE),
+    };
+    let file = write_blank(dir, &header, how.zero_step)?;
+    // Durable: the first segment. Only now may a mark exist: recovery takes an incomplete active
+    // segment beside a mark for damage.
+    drop(file.sync_data()?);
+    // Durable: its name. Only now may a mark exist: recovery takes a missing segment for a loss.
+    dir.sync()?;
+    let epochs = Epochs {
+        current: 1,
+        first_lsn: first,
+        segment: 0,
+    };
+    let mark = Mark {
+        log_id,
+        durable: first.previous(),
+        low_segment: 1,
+        low: first,
+        epochs,
+        checkpoint: Lsn(0),
+        cut: None,
+        newest: 1,
+    };
+    // Durable: the mark, by both barriers of the procedure. Only now does the log exist, and a group
+    // without a mark is a loss of the mark.
+    Ok(MarkFile::create(dir, &mark, 0)?)
+}
+
+/// Refuses a log that had a mark.
+pub(crate) fn check_unmarked(dir: &Dir, listing: &Listing) -> Result<()> {
+    for &number in &listing.segments {
+        // The mark is created before the first append and the second segment, so it was there.
+        if number != 1 || holds_group(dir, number)? {
+            return Err(mark_lost(&dir.path().join(names::MARK)));
+        }
+    }
+    Ok(())
+}
+
+fn holds_group(dir: &Dir, number: u64) -> Result<bool> {
+    let Some(log_id) = log_id_of(dir, number)? else {
+        return Ok(false);
+    };
+    let mut loaded = Loaded::open(dir, number, (log_id, ANY_EPOCH), Unreadable::Fails)?;
+    Ok(loaded.behind(FIRST_GROUP)?.groups)
+}
