@@ -6,7 +6,6 @@ use durable_io::{Dir, Disk};
 
 use crate::error::Result;
 use crate::frame::Epochs;
-use crate::limits::DEFAULT_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile, mark_lost};
 use crate::names;
@@ -24,7 +23,7 @@ pub(crate) fn create(disk: &Disk, dir: &Dir, how: &How) -> Result<()> {
     let header = SegmentHeader {
         log_id,
         number: 1,
-        size: how.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE),
+        size: how.new_size,
     };
     let file = write_blank(dir, &header, how.zero_step)?;
     // Durable: the first segment. Only now may a mark exist: recovery takes an incomplete active

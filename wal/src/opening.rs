@@ -1,7 +1,7 @@
 //! [`Opening`]: a log between the verdict on it and the first change.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use durable_io::engine::StoreDir;
 use durable_io::{Background, Disk, SyncMode};
@@ -9,8 +9,9 @@ use durable_io::{Background, Disk, SyncMode};
 use crate::error::Result;
 use crate::log::Log;
 use crate::lsn::Lsn;
+use crate::names;
 use crate::records::Records;
-use crate::recover::{Found, How, settle};
+use crate::recover::{Found, How, look, settle};
 use crate::repair::Repaired;
 use crate::stats::Tail;
 use crate::wal::Wal;
@@ -24,9 +25,9 @@ use crate::wal::Wal;
 #[derive(Debug)]
 pub struct Opening {
     pub(crate) disk: Disk,
-    pub(crate) dir: StoreDir,
-    /// The directory's own name is durable.
-    pub(crate) is_named: bool,
+    pub(crate) path: PathBuf,
+    /// `None` if there is no directory.
+    pub(crate) dir: Option<StoreDir>,
     pub(crate) how: How,
     pub(crate) sync: SyncMode,
     pub(crate) background: Background,
@@ -38,6 +39,11 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// True if there is no log, or one whose creation was cut short.
+    pub fn is_new(&self) -> bool {
+        self.found.is_none()
+    }
+
     /// The first retained position, and the one that the next record will get.
     pub fn bounds(&self) -> Range<Lsn> {
         match &self.found {
@@ -72,12 +78,16 @@ impl Opening {
     /// As [`Options::open`](crate::Options::open).
     ///
     /// # Errors
-    /// [`Error::Disk`](crate::Error::Disk), [`Error::Thread`](crate::Error::Thread).
+    /// [`Error::Disk`](crate::Error::Disk), also with [`Locked`](durable_io::Error::Locked) if somebody
+    /// else has just made a log there; [`Error::Thread`](crate::Error::Thread).
     pub fn open(self) -> Result<Wal> {
-        if !self.is_named {
-            make_name(&self.disk, self.dir.dir().path())?;
-        }
-        let mut recovered = settle(&self.disk, self.dir.dir(), &self.how, self.found)?;
+        // Durable: the directory's own name. Only now may anything in it be relied on.
+        self.disk.create_dir(&self.path)?;
+        let dir = match self.dir {
+            Some(dir) => dir,
+            None => lock_new(&self.disk, &self.path, &self.how)?,
+        };
+        let mut recovered = settle(&self.disk, dir.dir(), &self.how, self.found)?;
         recovered.recovery.dropped = self.repaired.dropped;
         recovered.recovery.given_up = self.repaired.given_up;
         recovered.recovery.set_aside = self.repaired.set_aside;
@@ -85,7 +95,7 @@ impl Opening {
         let zero_step = self.how.zero_step;
         let log = Log::new(
             &self.disk,
-            self.dir,
+            dir,
             self.sync,
             self.gathers,
             zero_step,
@@ -95,9 +105,16 @@ impl Opening {
     }
 }
 
-/// Makes the directory `path`, durably, also if it is there.
-pub(crate) fn make_name(disk: &Disk, path: &Path) -> Result<()> {
-    // Durable: the directory's own name. Only now may anything in it be relied on.
-    disk.create_dir(path)?;
-    Ok(())
+/// Locks the directory `path`, which was not there when it was looked at.
+fn lock_new(disk: &Disk, path: &Path, how: &How) -> Result<StoreDir> {
+    let dir = StoreDir::open(disk, path, names::LOCK)?;
+    if look(dir.dir(), how, None)?.is_some() {
+        // Of somebody who was faster, and is gone again: what was seen of the log is not true any more.
+        return Err(durable_io::Error::Locked {
+            path: path.join(names::LOCK),
+            pid: None,
+        }
+        .into());
+    }
+    Ok(dir)
 }

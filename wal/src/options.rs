@@ -13,7 +13,7 @@ use crate::limits::{
 use crate::location::Location;
 use crate::lsn::Lsn;
 use crate::names;
-use crate::opening::{Opening, make_name};
+use crate::opening::Opening;
 use crate::recover::{How, look};
 use crate::repair::{Repaired, repair};
 use crate::replay::Replay;
@@ -29,6 +29,7 @@ const MAX_FIRST_LSN: u64 = 1 << 62;
 pub struct Options {
     sync: SyncMode,
     segment_size: Option<u64>,
+    new_segment_size: Option<u64>,
     zero_step: Option<u64>,
     first_lsn: Option<Lsn>,
     background: Background,
@@ -58,6 +59,14 @@ impl Options {
     #[must_use]
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.segment_size = Some(bytes);
+        self
+    }
+
+    /// Bytes of a segment file of a log that is created, if [`segment_size`](Options::segment_size) says
+    /// nothing; one that is there keeps its own. Default: [`DEFAULT_SEGMENT_SIZE`].
+    #[must_use]
+    pub fn new_segment_size(mut self, bytes: u64) -> Self {
+        self.new_segment_size = Some(bytes);
         self
     }
 
@@ -153,7 +162,7 @@ impl Options {
     /// anything: for a store that has to compare the log with what it keeps elsewhere, and refuses both
     /// as they were if they do not belong together. [`Opening::open`] goes on.
     ///
-    /// Makes the directory and the lock's file if they are missing, and finishes a truncation that was cut
+    /// Makes the lock's file, if there is a directory without it, and finishes a truncation that was cut
     /// short; nothing else.
     ///
     /// # Cost
@@ -256,35 +265,33 @@ impl Options {
         replay: Option<&mut Replay<'_>>,
     ) -> Result<Opening> {
         self.check()?;
-        let lock = || StoreDir::open(&self.disk, path, names::LOCK);
-        let found = match lock() {
+        let dir = match StoreDir::open(&self.disk, path, names::LOCK) {
             Err(error) if error.is_not_found() => None,
-            found => Some(found?),
+            dir => Some(dir?),
         };
-        let is_named = found.is_none() || repairing;
-        if is_named {
-            make_name(&self.disk, path)?;
-        }
-        let store_dir = found.map_or_else(lock, Ok)?;
-        let size = self.segment_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
+        let new_size = self.segment_size.or(self.new_segment_size);
+        let new_size = new_size.unwrap_or(DEFAULT_SEGMENT_SIZE);
         let zero_step = self.zero_step.unwrap_or(DEFAULT_ZERO_STEP);
-        let repaired = if repairing {
-            repair(store_dir.dir(), size, zero_step, &self.progress)?
-        } else {
-            Repaired::default()
+        let repaired = match &dir {
+            Some(dir) if repairing => repair(dir.dir(), new_size, zero_step, &self.progress)?,
+            _ => Repaired::default(),
         };
         let how = How {
             segment_size: self.segment_size,
+            new_size,
             first_lsn: self.first_lsn.unwrap_or(Lsn(1)),
             suspects: self.atomic_sectors && !repairing,
             zero_step,
             progress: self.progress,
         };
-        let found = look(store_dir.dir(), &how, replay)?;
+        let found = match &dir {
+            Some(dir) => look(dir.dir(), &how, replay)?,
+            None => None,
+        };
         Ok(Opening {
             disk: self.disk,
-            dir: store_dir,
-            is_named,
+            path: path.to_owned(),
+            dir,
             how,
             sync: self.sync,
             background: self.background,
@@ -295,7 +302,8 @@ impl Options {
     }
 
     fn check(&self) -> Result<()> {
-        if let Some(value) = self.segment_size.filter(|&size| !is_segment_size(size)) {
+        let mut sizes = self.segment_size.into_iter().chain(self.new_segment_size);
+        if let Some(value) = sizes.find(|&size| !is_segment_size(size)) {
             const _: () = assert!(MIN_SEGMENT_SIZE == 1024 && MAX_SEGMENT_SIZE == 4_294_966_784);
             return Err(InvalidOption {
                 option: "segment_size",

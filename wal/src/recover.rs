@@ -52,6 +52,8 @@ pub(crate) struct Recovered {
 pub(crate) struct How {
     /// The segment size that was asked for.
     pub(crate) segment_size: Option<u64>,
+    /// That of a log that is created.
+    pub(crate) new_size: u64,
     /// The first record of a log that is created.
     pub(crate) first_lsn: Lsn,
     /// A tail that no power cut leaves on a disk with atomic sectors is refused.

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use wal::{Error, Lsn, Opening, Options, Record, Tail};
+use wal::{Disk, Error, Lsn, Opening, Options, Record, Tail};
 
 #[path = "support/files.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
@@ -87,14 +87,27 @@ fn records_are_seen_from_any_position_on() {
 fn where_there_is_no_log_none_is_made_before_it_is_opened() {
     let dir = fast_dir();
     let path = dir.path().join("a").join("log");
-    let options = || Options::new().segment_size(4096).first_lsn(Lsn(7));
+    let options = || Options::new().new_segment_size(4096).first_lsn(Lsn(7));
     let opening = options().look(&path).unwrap();
+    let late = options().look(&path).unwrap();
     assert_eq!(opening.bounds(), Lsn(7)..Lsn(7));
     assert_eq!(opening.records(Lsn(1)).count(), 0);
-    assert!(snapshot(&path).is_empty());
+    assert!(opening.is_new() && Disk::os().open_dir(&path).is_err());
     let log = opening.open().unwrap();
     assert!(log.recovery().created);
     assert_eq!(log.append(b"first").unwrap().lsn(), Lsn(7));
+    assert_eq!(log.segment_size(), 4096);
+    log.close().unwrap();
+    // What it has seen is not true any more.
+    assert!(late.open().is_err_and(|error| error.is_locked()));
+    assert_eq!(
+        options()
+            .new_segment_size(8192)
+            .open(&path)
+            .unwrap()
+            .segment_size(),
+        4096
+    );
 }
 
 #[test]
