@@ -99,6 +99,7 @@ mod options;
 mod read;
 mod read_only;
 mod record;
+mod replay;
 mod reserve;
 mod scan;
 mod sequence;

@@ -8,10 +8,11 @@
 
 use std::path::{Path, PathBuf};
 
-use durable_io::{Background, Disk, SyncMode, made_durable};
-use wal::{Lsn, Wal};
+use durable_io::{Background, SyncMode, made_durable};
+use wal::{Lsn, Opening, Wal};
 
 use crate::error::{Corruption, Error, Result};
+use crate::options::Options;
 use crate::store::mark;
 
 mod edit;
@@ -19,6 +20,9 @@ mod root;
 
 pub(crate) use edit::{Change, Part, TableEntry};
 pub(crate) use root::{KeyspaceEntry, Root};
+
+/// The segment size of a manifest that is created without another one.
+const SEGMENT_SIZE: u64 = 256 << 10;
 
 /// The log of edits, and what they make together.
 #[derive(Debug)]
@@ -35,25 +39,20 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// Opens the manifest in the directory `path`, or creates it. `None` for what the edits make: there
-    /// is none.
-    pub(crate) fn open(
-        disk: &Disk,
-        path: &Path,
-        segment_size: Option<u64>,
-    ) -> Result<(Wal, Option<Root>)> {
-        let mut options = wal::Options::new()
+    /// Looks at the manifest in the directory `path`, and changes nothing. `None` for what the edits make:
+    /// there is none.
+    pub(crate) fn look(options: &Options, path: &Path) -> Result<(Opening, Option<Root>)> {
+        let mut log = wal::Options::new()
             .sync(SyncMode::Always)
             .background(Background::Inline)
-            .disk(disk.clone());
-        if let Some(size) = segment_size {
-            options = options.segment_size(size);
+            .disk(options.disk.clone())
+            .new_segment_size(SEGMENT_SIZE);
+        if let Some(size) = options.manifest_segment_size {
+            log = log.segment_size(size);
         }
-        // Durable: the edits, also those that a killed process had not synced. Only now may anything be
-        // done on their word.
-        let log = made_durable(|| options.open(path))?;
-        let root = fold(&log, path)?;
-        Ok((log, root))
+        let edits = log.look(path)?;
+        let root = fold(&edits, path)?;
+        Ok((edits, root))
     }
 
     /// The manifest of an open store, whose edits make `root`.
@@ -149,7 +148,7 @@ impl Manifest {
 }
 
 /// What the edits in `log` make, which is in the directory `path`.
-fn fold(log: &Wal, path: &Path) -> Result<Option<Root>> {
+fn fold(log: &Opening, path: &Path) -> Result<Option<Root>> {
     let mut fold = Fold::new(path.to_owned());
     let mut records = log.records(log.bounds().start);
     while let Some((location, payload)) = records.read()? {

@@ -1,16 +1,17 @@
 //! Opening: what a crash may have left becomes a store again, and what no crash leaves is refused.
 //!
-//! Everything that says something about the store is read before anything is removed: the manifest, the
-//! log, every table that the manifest names, and those that it does not name.
+//! Everything that says something about the store is read before anything is changed: the manifest, the
+//! log, every table that the manifest names, and those that it does not name. Each can be all right and still
+//! be of another moment than the others; what is refused stays as it was.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use durable_io::engine::{StoreDir, open_store};
-use durable_io::{Dir, made_durable};
+use durable_io::engine::open_store;
+use durable_io::{Dir, Disk, made_durable};
 use sstable::{BlockCache, Table};
-use wal::{Lsn, Wal};
+use wal::{Lsn, Opening};
 
 use crate::batch::DEFAULT_SLOT;
 use crate::error::{Corruption, Error, Result};
@@ -20,58 +21,44 @@ use crate::limits::{DEFAULT_KEYSPACE, DEFAULT_LOG_SEGMENT_SIZE};
 use crate::manifest::{Change, KeyspaceEntry, Manifest, Root};
 use crate::names;
 use crate::options::{KeyspaceOptions, Options};
-use crate::record::Record;
-use crate::stats::{Progress, Recovery};
+use crate::replay::{Known, check_records, replay};
+use crate::stats::Recovery;
 use crate::store::{Catalog, Opened, Store, log_path, manifest_path, mark, new_slot, tables_path};
 use crate::tree::Tree;
-use crate::write::insert;
-
-/// The segment size of a manifest that is created without another one.
-const MANIFEST_SEGMENT_SIZE: u64 = 256 << 10;
 
 /// Opens the store in `path`, or creates it.
 pub(crate) fn open(mut options: Options, path: &Path) -> Result<(Arc<Store>, Recovery)> {
     let disk = options.disk.clone();
     // Durable: the directory's own name. Only now may anything in it be relied on.
-    // Redundant: the first directory that is made in it, that of the log, syncs this name too, before there
-    // is anything that counts. It is here because the lock must be there before.
+    // Redundant: the first directory that is made in it, that of the tables, syncs this name too, before
+    // there is anything that counts. It is here because the lock must be there before.
     let dir = open_store(&disk, path, names::LOCK)?;
-    let has = Has::look(&dir)?;
-    has.check(path)?;
+    let cache = BlockCache::new(options.block_cache);
+    let found = Found::look(&mut options, path, &cache)?;
+    // Everything was read, and is right: only from here on anything is changed.
     // Durable: the directory of the tables. Only now may a table be named.
     // Redundant: the directory of the log is made behind it, in the same one, and that syncs both names.
     let tables = disk.create_dir(tables_path(path))?;
-    let (log, torn_bytes) = open_log(&options, path, has.log)?;
-    let segment_size = options.manifest_segment_size;
-    let segment_size = segment_size.or((!has.manifest).then_some(MANIFEST_SEGMENT_SIZE));
-    let manifest = manifest_path(path);
-    let (edits, root) = Manifest::open(&disk, &manifest, segment_size)?;
-    let listing = list(&tables)?;
-    let created = root.is_none();
-    let root = match root {
-        Some(root) => root,
-        None if log.bounds() == (Lsn(1)..Lsn(1)) && !listing.iter().any(|file| !file.is_temp) => {
-            new_root(&mut options)?
-        }
-        None => return Err(Error::corrupt(&mark(&manifest), Corruption::ManifestLost)),
-    };
-    check_range(&log, &root, path)?;
-    let cache = BlockCache::new(options.block_cache);
-    let generation = edits.bounds().end.previous();
-    let catalog = Catalog {
-        trees: trees(&root, &tables, &cache, generation)?,
-    };
-    let orphans = orphans(&listing, &root, &tables, generation)?;
-    let highest = listing.iter().map(|file| file.number).max().unwrap_or(0);
-    let mut manifest = Manifest::new(edits, root);
-    if created {
+    // Durable: what is in the log, also what a killed process had written and not synced. Only now may
+    // anything be concluded from it.
+    let log = made_durable(|| found.log.open())?;
+    // Durable: the edits, also those that a killed process had not synced. Only now may anything be
+    // done on their word.
+    let edits = made_durable(|| found.edits.open())?;
+    let mut manifest = Manifest::new(edits, found.root);
+    if found.is_new {
         // Durable: the first edit, and the log before it. Only now is there a store.
         manifest.create()?;
     }
+    let torn_bytes = match log.recovery().tail {
+        wal::Tail::Torn { bytes } => bytes,
+        _ => 0,
+    };
     let mut recovery = Recovery {
-        created,
+        created: found.is_new,
         torn_bytes,
-        tables: catalog
+        tables: found
+            .catalog
             .trees
             .iter()
             .map(|tree| tree.state().levels.tables.len() as u64)
@@ -83,15 +70,14 @@ pub(crate) fn open(mut options: Options, path: &Path) -> Result<(Arc<Store>, Rec
         dir,
         tables,
         log,
-        next_table: manifest.root().next_table.max(highest + 1),
+        next_table: manifest.root().next_table.max(found.highest_table + 1),
         manifest,
-        catalog,
+        catalog: found.catalog,
         cache,
         options,
     });
     replay(&store, &mut recovery)?;
-    // Everything was read, and is right: what a crash left unfinished may go.
-    for name in orphans {
+    for name in found.orphans {
         store.tables.remove(&name)?;
         recovery.removed_files += 1;
     }
@@ -101,56 +87,72 @@ pub(crate) fn open(mut options: Options, path: &Path) -> Result<(Arc<Store>, Rec
     Ok((Arc::new(store), recovery))
 }
 
-/// Which parts of a store are there.
-struct Has {
-    log: bool,
-    manifest: bool,
+/// What there is of a store. It belongs together, and nothing was changed.
+struct Found {
+    log: Opening,
+    edits: Opening,
+    root: Root,
+    /// There was no store.
+    is_new: bool,
+    catalog: Catalog,
+    /// Files to be removed.
+    orphans: Vec<String>,
+    highest_table: u64,
 }
 
-impl Has {
-    fn look(dir: &StoreDir) -> Result<Self> {
-        let has = |name: &str| -> Result<bool> {
-            let dir = match dir.dir().open_dir(name) {
-                Err(error) if error.is_not_found() => return Ok(false),
-                other => other?,
-            };
-            let listed = dir.list()?;
-            Ok(listed
-                .iter()
-                .any(|entry| entry.name == "mark" || entry.name.strip_suffix(".wal").is_some()))
-        };
-        Ok(Self {
-            log: has(names::LOG)?,
-            manifest: has(names::MANIFEST)?,
-        })
-    }
-
-    /// The log of a store is made, durably, before its manifest.
-    fn check(&self, path: &Path) -> Result<()> {
-        if self.manifest && !self.log {
+impl Found {
+    fn look(options: &mut Options, path: &Path, cache: &BlockCache) -> Result<Self> {
+        let log = log_options(options).look(log_path(path))?;
+        let manifest = manifest_path(path);
+        let (edits, root) = Manifest::look(options, &manifest)?;
+        if log.is_new() && !edits.is_new() {
+            // The log of a store is made, durably, before its manifest.
             return Err(Error::corrupt(&mark(&log_path(path)), Corruption::LogLost));
         }
-        Ok(())
+        let tables = open_tables(&options.disk, path)?;
+        let listing = tables.as_ref().map_or(Ok(Vec::new()), list)?;
+        let is_new = root.is_none();
+        let root = match root {
+            Some(root) => root,
+            None if log.bounds() == (Lsn(1)..Lsn(1))
+                && !listing.iter().any(|file| !file.is_temp) =>
+            {
+                new_root(options)?
+            }
+            None => return Err(Error::corrupt(&mark(&manifest), Corruption::ManifestLost)),
+        };
+        let bounds = log.bounds();
+        check_bounds(bounds.start, bounds.end.previous(), &root, path)?;
+        let generation = edits.bounds().end.previous();
+        let catalog = Catalog {
+            trees: trees(&root, tables.as_ref(), path, cache, generation)?,
+        };
+        check_records(&log, &Known::new(&root, &catalog), root.floor, path)?;
+        Ok(Self {
+            orphans: match &tables {
+                Some(tables) => orphans(&listing, &root, tables, generation)?,
+                None => Vec::new(),
+            },
+            highest_table: listing.iter().map(|file| file.number).max().unwrap_or(0),
+            log,
+            edits,
+            root,
+            is_new,
+            catalog,
+        })
     }
 }
 
-fn open_log(options: &Options, path: &Path, is_there: bool) -> Result<(Wal, u64)> {
-    let mut log = wal::Options::new()
+fn log_options(options: &Options) -> wal::Options {
+    let log = wal::Options::new()
         .sync(options.sync)
         .background(options.background)
-        .disk(options.disk.clone());
-    let size = options.log_segment_size;
-    if let Some(size) = size.or((!is_there).then_some(DEFAULT_LOG_SEGMENT_SIZE)) {
-        log = log.segment_size(size);
+        .disk(options.disk.clone())
+        .new_segment_size(DEFAULT_LOG_SEGMENT_SIZE);
+    match options.log_segment_size {
+        Some(size) => log.segment_size(size),
+        None => log,
     }
-    // Durable: what is in the log, also what a killed process had written and not synced. Only now may
-    // anything be concluded from it.
-    let log = made_durable(|| log.open(log_path(path)))?;
-    let torn = match log.recovery().tail {
-        wal::Tail::Torn { bytes } => bytes,
-        _ => 0,
-    };
-    Ok((log, torn))
 }
 
 /// What a store begins with.
@@ -186,9 +188,12 @@ pub(crate) fn check_bounds(first: Lsn, last: Lsn, root: &Root, path: &Path) -> R
     Err(Error::corrupt(&mark(&log_path(path)), reason))
 }
 
-fn check_range(log: &Wal, root: &Root, path: &Path) -> Result<()> {
-    let bounds = log.bounds();
-    check_bounds(bounds.start, bounds.end.previous(), root, path)
+/// The directory of the tables of the store in `path`; `None` if a crash came before it was made, or it is lost.
+pub(crate) fn open_tables(disk: &Disk, path: &Path) -> Result<Option<Dir>> {
+    match disk.open_dir(tables_path(path)) {
+        Err(error) if error.is_not_found() => Ok(None),
+        tables => Ok(Some(tables?)),
+    }
 }
 
 /// A file in the directory of the tables.
@@ -214,25 +219,31 @@ pub(crate) fn list(tables: &Dir) -> Result<Vec<Listed>> {
     Ok(listing)
 }
 
-/// The keyspaces, with their tables open.
+/// The keyspaces of the store in `path`, with their tables, which are in the directory `tables`, open.
 pub(crate) fn trees(
     root: &Root,
-    tables: &Dir,
+    tables: Option<&Dir>,
+    path: &Path,
     cache: &BlockCache,
     generation: Lsn,
 ) -> Result<Vec<Arc<Tree>>> {
+    let path_of = |number| tables_path(path).join(names::table(number));
     let mut trees = Vec::new();
     for (&id, keyspace) in &root.keyspaces {
         let mut open = Vec::new();
         for entry in keyspace.tables.values() {
+            let missing = || Error::corrupt(&path_of(entry.number), Corruption::MissingTable);
+            let tables = tables.ok_or_else(missing)?;
             let (live, made) = open_table(tables, cache, root.store_id, entry.clone())?;
             check_generation(generation, made, tables)?;
             open.push(live);
         }
         let levels = Levels::new(open);
         if let Some(live) = levels.tangle() {
-            let path = tables.path().join(names::table(live.entry.number));
-            return Err(Error::corrupt(&path, Corruption::Overlap));
+            return Err(Error::corrupt(
+                &path_of(live.entry.number),
+                Corruption::Overlap,
+            ));
         }
         let slot = if keyspace.name == DEFAULT_KEYSPACE {
             DEFAULT_SLOT
@@ -284,116 +295,6 @@ fn orphans(listing: &[Listed], root: &Root, tables: &Dir, generation: Lsn) -> Re
         }
     }
     Ok(orphans)
-}
-
-/// Reads the log into the memtables, from the first record on that may be in no table.
-fn replay(store: &Store, recovery: &mut Recovery) -> Result<()> {
-    let (floor, known) = {
-        let manifest = store.health.lock(&store.manifest);
-        (
-            manifest.root().floor,
-            Known::new(manifest.root(), &store.catalog()),
-        )
-    };
-    let bounds = store.log.bounds();
-    let mut records = store.log.records(floor.next());
-    let total = bounds.end.0.saturating_sub(floor.0 + 1);
-    let mut done = 0;
-    while let Some((location, payload)) = records.read()? {
-        let lsn = location.lsn();
-        done += 1;
-        match known.find(lsn, payload, &store.log_path())? {
-            Whose::Tree(tree, record) => {
-                insert(&tree.peek(), &record, payload, lsn.0);
-                recovery.replayed_records += 1;
-                recovery.replayed_bytes += payload.len() as u64;
-                store.throttle.note_logged(payload.len() as u64, lsn.0);
-                if tree.peek().active.bytes() >= store.options.memtable_size {
-                    store
-                        .sequence
-                        .publish(&(store.sequence.visible() + 1..lsn.0 + 1));
-                    tree.freeze(lsn);
-                    recovery.flushes += flush(store)?;
-                }
-            }
-            Whose::InTables => recovery.passed_records += 1,
-            Whose::Gone => recovery.gone_records += 1,
-        }
-        if done % 4096 == 0 {
-            let (records_done, records) = (done, total);
-            store.options.progress.tell(Progress {
-                records_done,
-                records,
-            });
-        }
-    }
-    let visible = store.sequence.visible();
-    if visible + 1 < bounds.end.0 {
-        store.sequence.publish(&(visible + 1..bounds.end.0));
-    }
-    Ok(())
-}
-
-/// Flushes what was frozen; without space for that, it stays in memory. How many were.
-fn flush(store: &Store) -> Result<u64> {
-    let before = store.counters.flushes();
-    match store.flush_one() {
-        Err(error) if error.is_no_space() => {}
-        other => drop(other?),
-    }
-    Ok(store.counters.flushes() - before)
-}
-
-/// What is to be done with a record of the log.
-pub(crate) enum Whose<'a, 'r> {
-    /// It is to be read into the memtable of its keyspace.
-    Tree(&'a Tree, Record<'r>),
-    /// It is in a table.
-    InTables,
-    /// Its keyspace is gone.
-    Gone,
-}
-
-/// Whose the records of the log are.
-pub(crate) struct Known {
-    /// By id, and up to where everything is in tables.
-    trees: BTreeMap<u32, (Arc<Tree>, Lsn)>,
-    next_id: u32,
-}
-
-impl Known {
-    pub(crate) fn new(root: &Root, catalog: &Catalog) -> Self {
-        let trees = catalog.trees.iter().filter_map(|tree| {
-            let flushed = root.keyspaces.get(&tree.id)?.flushed;
-            Some((tree.id, (Arc::clone(tree), flushed)))
-        });
-        Self {
-            trees: trees.collect(),
-            next_id: root.next_keyspace,
-        }
-    }
-
-    /// Whose the record is that is `payload`.
-    pub(crate) fn find<'r>(
-        &self,
-        lsn: Lsn,
-        payload: &'r [u8],
-        path: &Path,
-    ) -> Result<Whose<'_, 'r>> {
-        let Some(record) = Record::decode(payload) else {
-            return Err(Error::corrupt(&mark(path), Corruption::Record { lsn }));
-        };
-        let id = record.keyspace;
-        match self.trees.get(&id) {
-            Some((tree, flushed)) if lsn > *flushed => Ok(Whose::Tree(tree, record)),
-            Some(_) => Ok(Whose::InTables),
-            None if id < self.next_id => Ok(Whose::Gone),
-            None => Err(Error::corrupt(
-                &mark(path),
-                Corruption::UnknownKeyspace { lsn, id },
-            )),
-        }
-    }
 }
 
 /// Keeps the options of keyspaces that were given otherwise.

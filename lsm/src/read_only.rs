@@ -10,10 +10,11 @@ use wal::{Lsn, Record};
 use crate::error::{Corruption, Error, Result};
 use crate::manifest::{Fold, Root};
 use crate::names;
-use crate::open::{Known, Whose, check_bounds, trees};
+use crate::open::{check_bounds, open_tables, trees};
 use crate::options::Options;
+use crate::replay::{Known, Whose};
 use crate::snapshot::Snapshot;
-use crate::store::{Catalog, log_path, manifest_path, mark, tables_path};
+use crate::store::{Catalog, log_path, manifest_path, mark};
 use crate::write::insert;
 
 impl Options {
@@ -31,10 +32,10 @@ impl Options {
         let path = dir.as_ref();
         let lock = StoreDir::open(&self.disk, path, names::LOCK)?;
         let (root, generation) = read_manifest(&self.disk, &manifest_path(path))?;
-        let tables = self.disk.open_dir(tables_path(path))?;
+        let tables = open_tables(&self.disk, path)?;
         let cache = BlockCache::new(self.block_cache);
         let catalog = Catalog {
-            trees: trees(&root, &tables, &cache, generation)?,
+            trees: trees(&root, tables.as_ref(), path, &cache, generation)?,
         };
         let version = replay(&self.disk, path, &root, &catalog)?;
         Snapshot::read_only(version, catalog, lock)

@@ -1,0 +1,100 @@
+//! A store that is refused as damaged is as it was.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
+
+mod support;
+
+use durable_io::sim::SimDisk;
+use lsm::{Corruption, Error, Lsm, Options};
+use support::small;
+
+fn options(disk: &SimDisk) -> Options {
+    small().disk(disk.disk())
+}
+
+/// What a process left that was killed: the manifest ends with the edit of a flush, which no close witnesses.
+fn killed() -> SimDisk {
+    let disk = SimDisk::new();
+    let db = options(&disk).open("/store").unwrap();
+    for n in 0..3_u8 {
+        db.put(&[n], &[n; 100]).unwrap();
+        db.flush().unwrap();
+    }
+    db.put(b"last", b"in the log alone").unwrap();
+    drop(db);
+    SimDisk::boot(disk.world().keep_unsynced())
+}
+
+/// Every file but the locks, by name.
+fn files(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
+    let names = disk.files().into_iter().map(|(name, _)| name);
+    let names = names.filter(|name| !name.ends_with("lock"));
+    let bytes = |name: String| {
+        let bytes = disk.world().file_bytes(&name)?;
+        Some((name, bytes))
+    };
+    names.filter_map(bytes).collect()
+}
+
+/// Changes the byte at `at` of the file `name`.
+fn flip(disk: &SimDisk, name: &str, at: usize) {
+    let (dir, name) = name.rsplit_once('/').unwrap();
+    let file = disk.disk().open_dir(dir).unwrap().open(name).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at as u64).unwrap();
+    file.write_all_at(&[!byte[0]], at as u64).unwrap();
+}
+
+/// Opens what `change` made of `disk`; the reason, if that is refused, and then nothing may have changed.
+fn refusal(disk: &SimDisk, change: impl FnOnce(&SimDisk)) -> Option<Corruption> {
+    let disk = SimDisk::boot(disk.world());
+    change(&disk);
+    let before = files(&disk);
+    match options(&disk).open("/store").map(|_: Lsm| ()) {
+        Ok(()) => None,
+        Err(Error::Corrupt { reason, .. }) => {
+            let after = files(&disk);
+            let names = |files: &[(String, Vec<u8>)]| -> Vec<String> {
+                files.iter().map(|(name, _)| name.clone()).collect()
+            };
+            assert_eq!(names(&before), names(&after), "{reason}");
+            for (before, after) in before.iter().zip(&after) {
+                assert!(before == after, "{reason}, and {} was changed", before.0);
+            }
+            Some(reason)
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The end of the manifest looked like a torn one, was cut, and only then the log and the tables said that
+/// an edit was lost with it; so for the log and the manifest, and for tables.
+#[test]
+fn of_a_store_that_is_refused_no_byte_is_changed() {
+    let disk = killed();
+    let mut reasons = Vec::new();
+    for (name, bytes) in files(&disk) {
+        let used = bytes
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(0, |last| last + 1);
+        for at in 0..used {
+            reasons.extend(refusal(&disk, |disk| flip(disk, &name, at)));
+        }
+    }
+    let has = |is: fn(&Corruption) -> bool| reasons.iter().any(is);
+    assert!(has(|reason| matches!(reason, Corruption::Log(_))));
+    assert!(has(|reason| matches!(reason, Corruption::LogRange { .. })));
+}
+
+#[test]
+fn a_file_that_is_gone_is_not_made_again() {
+    let disk = killed();
+    for (name, _) in files(&disk) {
+        let (dir, file) = name.rsplit_once('/').unwrap();
+        let gone = refusal(&disk, |disk| {
+            disk.disk().open_dir(dir).unwrap().remove(file).unwrap();
+        });
+        assert!(gone.is_some() || file == "reserve", "{name}");
+    }
+}
