@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use durable_io::engine::open_store;
 use durable_io::{Dir, File, SyncMode, replace_file_with};
-use wal::{Lsn, Wal};
+use wal::{Lsn, Opening, Wal};
 
 use crate::checkpoint::Checkpoints;
 use crate::error::{Corruption, Error, Result};
@@ -34,15 +34,21 @@ pub(crate) fn recover(options: Options, path: &Path) -> Result<(Store, Recovery)
     let (slot, are_equal) = meta::read(&file)?;
     check_page_size(&options, &slot)?;
     let backed = backed_pages(&file, &slot)?;
-    let log = open_log(&options, path)?;
+    let log = log_options(&options).look(path.join(names::LOG))?;
     let log_path = path.join(names::LOG);
     check_log(&slot, &log, &log_path)?;
+    let clean = options.clean_pages(slot.page_size);
+    let pager = Arc::new(Pager::new(
+        file.clone(),
+        slot.page_size,
+        slot.store_id,
+        clean,
+    ));
+    let (root, mut writer) = writer_of(&options, &pager, &slot, backed)?;
+    // The slots, the free list and the log belong together: only from here on anything is changed.
+    let log = log.open()?;
     settle_slots(&file, &slot, are_equal)?;
     recovery.repaired_slot = !are_equal;
-
-    let clean = options.clean_pages(slot.page_size);
-    let pager = Arc::new(Pager::new(file, slot.page_size, slot.store_id, clean));
-    let (root, mut writer) = writer_of(&options, &pager, &slot, backed)?;
     writer.space.make_reserve(&pager)?;
     let settings = options.settings(slot.page_size);
     let checkpoints = Checkpoints::new(slot, root);
@@ -123,7 +129,7 @@ pub(crate) fn check_page_size(options: &Options, slot: &Slot) -> Result<()> {
     }
 }
 
-fn open_log(options: &Options, path: &Path) -> Result<Wal> {
+fn log_options(options: &Options) -> wal::Options {
     let sync = match options.sync {
         // Commits append one by one and then share a sync.
         SyncMode::Always => SyncMode::Manual,
@@ -132,24 +138,17 @@ fn open_log(options: &Options, path: &Path) -> Result<Wal> {
     let log = wal::Options::new()
         .sync(sync)
         .background(options.background)
-        .disk(options.disk.clone());
-    let dir = path.join(names::LOG);
-    let is_new = match options.disk.open_dir(&dir) {
-        Ok(_) => false,
-        Err(error) if error.is_not_found() => true,
-        Err(error) => return Err(error.into()),
-    };
-    let log = match options.log_segment_size {
+        .disk(options.disk.clone())
+        .new_segment_size(DEFAULT_LOG_SEGMENT_SIZE);
+    match options.log_segment_size {
         Some(size) => log.segment_size(size),
-        None if is_new => log.segment_size(DEFAULT_LOG_SEGMENT_SIZE),
         None => log,
-    };
-    Ok(log.open(dir)?)
+    }
 }
 
 /// Whether the log belongs to the slot: it begins at most behind the slot's record and ends at least
 /// there, all of it is of this store, and none of it was written when newer slots were durable.
-fn check_log(slot: &Slot, log: &Wal, path: &Path) -> Result<()> {
+fn check_log(slot: &Slot, log: &Opening, path: &Path) -> Result<()> {
     check_range(slot, log.bounds(), path)?;
     for record in log.records(slot.lsn.next()) {
         check_record(slot, &record?.payload, path)?;

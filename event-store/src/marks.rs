@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use durable_io::codec::{Decoder, Encoder};
 use durable_io::{Background, Disk, SyncMode};
-use wal::{Lsn, Wal};
+use wal::{Lsn, Opening, Wal};
 
 use crate::append::invalid;
 use crate::error::{Corruption, Error, Result};
@@ -52,41 +52,50 @@ pub(crate) struct How {
     pub(crate) segment_size: u64,
 }
 
-impl Marks {
-    /// The marks of the store: those in the log, if `exists`.
-    pub(crate) fn open(how: How, exists: bool) -> Result<Self> {
-        let mut marks = Self {
-            how,
-            log: None,
-            by_name: BTreeMap::new(),
-            open: BTreeSet::new(),
-        };
-        if exists {
-            let log = marks.open_log()?;
-            let mut records = log.records(log.bounds().start);
-            while let Some((location, payload)) = records.read()? {
-                apply(&mut marks.by_name, location.lsn(), payload)?;
-            }
-            marks.log = Some(log);
-        }
-        Ok(marks)
-    }
-
-    fn open_log(&self) -> Result<Wal> {
-        let How {
-            disk,
-            background,
-            path,
-            segment_size,
-        } = &self.how;
-        let log = wal::Options::new()
+impl How {
+    fn log_options(&self) -> wal::Options {
+        wal::Options::new()
             // In every mode: whoever acknowledges relies on it.
             .sync(SyncMode::Always)
-            .segment_size((*segment_size).min(SEGMENT_SIZE))
-            .background(*background)
-            .disk(disk.clone())
-            .open(path)?;
-        Ok(log)
+            .segment_size(self.segment_size.min(SEGMENT_SIZE))
+            .background(self.background)
+            .disk(self.disk.clone())
+    }
+}
+
+/// The marks as they were found; nothing was changed yet.
+#[derive(Debug)]
+pub(crate) struct FoundMarks {
+    how: How,
+    log: Option<Opening>,
+    by_name: BTreeMap<String, Mark>,
+}
+
+impl FoundMarks {
+    pub(crate) fn open(self) -> Result<Marks> {
+        Ok(Marks {
+            how: self.how,
+            log: self.log.map(Opening::open).transpose()?,
+            by_name: self.by_name,
+            open: BTreeSet::new(),
+        })
+    }
+}
+
+impl Marks {
+    /// The marks of the store: those in the log, if `exists`. Nothing is changed.
+    pub(crate) fn look(how: How, exists: bool) -> Result<FoundMarks> {
+        let mut by_name = BTreeMap::new();
+        let mut log = None;
+        if exists {
+            let found = how.log_options().look(&how.path)?;
+            let mut records = found.records(found.bounds().start);
+            while let Some((location, payload)) = records.read()? {
+                apply(&mut by_name, location.lsn(), payload)?;
+            }
+            log = Some(found);
+        }
+        Ok(FoundMarks { how, log, by_name })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Mark> {
@@ -125,7 +134,7 @@ impl Marks {
             return Err(Error::too_large("number of subscriptions", size, limit));
         }
         if self.log.is_none() {
-            self.log = Some(self.open_log()?);
+            self.log = Some(self.how.log_options().open(&self.how.path)?);
         }
         let Some(log) = &self.log else {
             unreachable!("the log was just opened");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use durable_io::engine::{Health, Reserve, Signal, Work, open_store};
 use durable_io::{Background, Dir, Disk, SyncMode};
-use wal::{Lsn, Wal};
+use wal::{Lsn, Opening, Wal};
 
 use crate::error::Result;
 use crate::event::Position;
@@ -53,12 +53,11 @@ pub(crate) fn recover(request: &Request) -> Result<Recovered> {
     // Durable: the directory's own name. Only now may anything in it be relied on.
     let store_dir = open_store(disk, path, names::LOCK)?;
     let dir = store_dir.dir();
-    let log = open_log(request)?;
-    let end = Position(log.bounds().end.0);
-    let mut index = Index::read(request, dir, &log, end)?;
+    let log = log_options(request).look(path.join(names::EVENTS))?;
+    let found = Index::look(request, dir, &log)?;
     let names = dir.list()?;
     let has_marks = names.iter().any(|entry| entry.name == names::MARKS);
-    let marks = Marks::open(
+    let marks = Marks::look(
         How {
             disk: disk.clone(),
             background: request.background,
@@ -67,6 +66,10 @@ pub(crate) fn recover(request: &Request) -> Result<Recovered> {
         },
         has_marks,
     )?;
+    // Everything was read, and belongs together: only from here on anything is changed.
+    let log = log.open()?;
+    let mut index = found.settle(request, dir, &log)?;
+    let marks = marks.open()?;
     let names = names.into_iter().map(|entry| entry.name);
     index.recovery.removed_files = index.remove_orphans(dir, names)?;
     let mut reserve = Reserve::new(dir.clone(), names::RESERVE, request.reserve);
@@ -114,7 +117,7 @@ pub(crate) fn recover(request: &Request) -> Result<Recovered> {
     Ok(Recovered { store, recovery })
 }
 
-fn open_log(request: &Request) -> Result<Wal> {
+fn log_options(request: &Request) -> wal::Options {
     // The interval is kept here, so that those who wait for durable events learn of its syncs.
     let sync = match request.sync {
         SyncMode::Batch { writes, .. } => SyncMode::Batch {
@@ -123,13 +126,11 @@ fn open_log(request: &Request) -> Result<Wal> {
         },
         other => other,
     };
-    let log = wal::Options::new()
+    wal::Options::new()
         .sync(sync)
         .segment_size(request.segment_size)
         .background(request.background)
         .disk(request.disk.clone())
-        .open(request.path.join(names::EVENTS))?;
-    Ok(log)
 }
 
 /// The index as it was found.
@@ -141,13 +142,25 @@ struct Index {
     recovery: Recovery,
 }
 
+/// What was found of the index; nothing was changed yet.
+#[derive(Debug)]
+struct FoundIndex {
+    list: List,
+    /// There was none that can be read.
+    is_new: bool,
+    /// What no part covers; `None` if that is so much that it counts as a lost part.
+    tail: Option<Tail>,
+    recovery: Recovery,
+}
+
 impl Index {
-    fn read(request: &Request, dir: &Dir, log: &Wal, end: Position) -> Result<Self> {
+    fn look(request: &Request, dir: &Dir, log: &Opening) -> Result<FoundIndex> {
+        let end = Position(log.bounds().end.0);
         let found = List::read(dir)?;
         let mut recovery = Recovery {
             events: end.previous(),
             created: found == Found::Missing && end == Position(1),
-            torn_tail: log.recovery().tail != wal::Tail::Clean,
+            torn_tail: log.tail() != wal::Tail::Clean,
             ..Recovery::default()
         };
         let (list, is_new) = match found {
@@ -162,6 +175,36 @@ impl Index {
             // The list was written when those events were durable.
             return Err(list.ahead_of_log(dir.path(), end.previous()));
         }
+        Ok(FoundIndex {
+            tail: read_tail(&list, tail_bound(request.index_interval), log)?,
+            list,
+            is_new,
+            recovery,
+        })
+    }
+}
+
+/// Reads what no part covers. `None` if it is more than `bound` bytes, since the list is lost or old.
+fn read_tail(list: &List, bound: u64, log: &Opening) -> Result<Option<Tail>> {
+    let mut tail = Tail::new(list.key, list.last().next());
+    let mut records = log.records(Lsn(tail.first().0));
+    while let Some((location, payload)) = records.read()? {
+        tail.push(view::decode(Position(location.lsn().0), payload.into())?);
+        if tail.log_bytes() > bound {
+            return Ok(None);
+        }
+    }
+    Ok(Some(tail))
+}
+
+impl FoundIndex {
+    fn settle(self, request: &Request, dir: &Dir, log: &Wal) -> Result<Index> {
+        let Self {
+            list,
+            is_new,
+            tail,
+            mut recovery,
+        } = self;
         if is_new {
             list.write(dir)?;
         }
@@ -172,33 +215,24 @@ impl Index {
             recovery.parts += 1;
             slots.push(slot);
         }
-        let mut index = Self {
-            tail: Tail::new(list.key, list.last().next()),
+        let first = list.last().next();
+        let mut index = Index {
+            tail: Tail::new(list.key, first),
             list,
             slots,
             recovery,
         };
-        index.read_tail(request, log)?;
+        if let Some(tail) = tail {
+            index.recovery.read_events = tail.next().0 - first.0;
+            index.tail = tail;
+        } else {
+            index.lose(request, first, Position(log.bounds().end.0).previous())?;
+        }
         Ok(index)
     }
+}
 
-    /// Reads what no part covers. If that is much, since the list is lost or old, it counts as a lost part.
-    fn read_tail(&mut self, request: &Request, log: &Wal) -> Result<()> {
-        let bound = tail_bound(request.index_interval);
-        let first = self.tail.first();
-        let mut records = log.records(Lsn(first.0));
-        while let Some((location, payload)) = records.read()? {
-            let event = view::decode(Position(location.lsn().0), payload.into())?;
-            self.tail.push(event);
-            if self.tail.log_bytes() > bound {
-                let last = Position(log.bounds().end.0).previous();
-                return self.lose(request, first, last);
-            }
-        }
-        self.recovery.read_events = self.tail.next().0 - first.0;
-        Ok(())
-    }
-
+impl Index {
     fn lose(&mut self, request: &Request, first: Position, last: Position) -> Result<()> {
         let entry = Entry {
             number: self.list.next_number,

@@ -168,3 +168,38 @@ fn a_store_that_is_only_read_says_what_is_lost() {
     }
     options().open_read_only(path).unwrap();
 }
+
+/// The end of the log looked like a torn one, was cut, and only then the index said what was lost with it.
+#[test]
+fn a_store_that_is_refused_is_not_changed() {
+    let dir = fast_dir();
+    let path = dir.path();
+    let store = options().open(path).unwrap();
+    let mut reader = store.subscribe(Subscribe::new().named("reader")).unwrap();
+    for _ in 0..2 {
+        let event = NewEvent::new("Kind", &[7; 2000]);
+        store.append("s", Expected::Any, [event]).unwrap();
+    }
+    // All of them are in the index, and nothing in the log stands behind the last one.
+    settle(&store);
+    reader.try_next().unwrap().unwrap();
+    reader.acknowledge().unwrap();
+    drop((reader, store));
+    let segment = path.join("events").join("0000000000000001.wal");
+    let mut bytes = fs::read(&segment).unwrap();
+    let last = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+    bytes[last] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let files = || {
+        let mut files = contents(path);
+        // Who opens writes its number there.
+        files.retain(|(path, ..)| !path.ends_with("lock"));
+        files
+    };
+    let before = files();
+    for _ in 0..2 {
+        let refused = options().open(path).unwrap_err();
+        assert!(matches!(refused, Error::Corrupt { .. }), "{refused}");
+        assert!(files() == before, "what is refused was changed");
+    }
+}
