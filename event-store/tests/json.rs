@@ -3,14 +3,13 @@
 #![cfg(feature = "serde")]
 #![allow(clippy::unwrap_used, reason = "test")]
 
-mod support;
-
 use std::collections::BTreeMap;
 
-use event_store::{Event, EventId, Expected, NewEvent, Position, Version};
+use event_store::{
+    Event, EventId, EventStore, Expected, NewEvent, Options, Position, SyncMode, Version,
+};
 use serde::{Deserialize, Serialize};
-
-use support::{fast_dir, options};
+use tempfile::TempDir;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Placed {
@@ -19,19 +18,24 @@ struct Placed {
     after: Option<Position>,
 }
 
+fn open(dir: &TempDir) -> EventStore {
+    let options = Options::new().sync(SyncMode::Manual).reserve(0);
+    options.open(dir.path()).unwrap()
+}
+
 #[test]
 fn a_value_comes_back_as_it_went_in_and_another_type_is_an_error() {
-    let dir = fast_dir();
+    let dir = tempfile::tempdir().unwrap();
     let placed = Placed {
         customer: u64::MAX,
         apples: vec!["Boskoop \"red\"".to_owned(), String::new()],
         after: Some(Position(7)),
     };
-    let store = options().open(dir.path()).unwrap();
+    let store = open(&dir);
     let event = NewEvent::json("Placed", &placed).unwrap().tag("t");
     store.append("s", Expected::Any, [event]).unwrap();
     store.close().unwrap();
-    let store = options().open(dir.path()).unwrap();
+    let store = open(&dir);
     let events: Vec<Event> = store
         .read_stream("s", Version(1))
         .collect::<event_store::Result<_>>()
