@@ -161,8 +161,9 @@ impl Bitcask {
     /// The store as it is now, to read while others write.
     ///
     /// # Cost
-    /// None now; then memory for each key that changes, until it is dropped
-    /// ([`Stats::change_bytes`]).
+    /// None now; then memory for each key that changes, once, and the data files that have its records, until
+    /// it is dropped ([`Stats::change_bytes`], [`Stats::removed_bytes`]). Dropping it may go through all
+    /// changes that are kept for others.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(&self.store)
     }

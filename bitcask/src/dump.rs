@@ -7,8 +7,8 @@ use std::path::Path;
 use durable_io::engine::{Shown, Text};
 use durable_io::{Dir, Disk};
 
-use crate::data_file::{FIRST_GROUP, FileHeader};
 use crate::error::{Error, Result};
+use crate::file_header::{FIRST_GROUP, FileHeader};
 use crate::hint;
 use crate::manifest::{FileEntry, Manifest};
 use crate::names::{self, Numbered};

@@ -8,8 +8,9 @@ use durable_io::checksum::checksum;
 use durable_io::codec::{Decoder, put};
 use durable_io::{Dir, File, Map};
 
-use crate::data_file::{DataFile, FIRST_GROUP};
+use crate::data_file::DataFile;
 use crate::error::{Corruption, Result};
+use crate::file_header::FIRST_GROUP;
 use crate::keydir::Hasher;
 use crate::manifest::FileEntry;
 use crate::names;

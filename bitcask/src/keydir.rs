@@ -6,6 +6,8 @@
 //! changes the entry names the location that was compared, and begins again if it is another one by
 //! then.
 
+mod changes;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hasher as _;
@@ -20,6 +22,7 @@ use crate::data_file::DataFile;
 use crate::error::{Error, Result};
 use crate::record::{Kind, decode_record};
 use crate::table::{Loc, Table};
+pub(crate) use changes::{AtVersion, CHANGE_SIZE, Change, Noted};
 
 /// Each shard has a lock, and grows alone: a pause is that of one shard.
 pub(crate) const SHARDS: usize = 64;
@@ -207,19 +210,6 @@ pub(crate) enum Old {
 /// file can have by the time that it is compared.
 pub(crate) type Origin = (u64, u64);
 
-/// One change of a key, for those who must see what was before.
-#[derive(Clone, Debug)]
-pub(crate) struct Change {
-    /// The record before; `None` if the key was absent.
-    pub(crate) old: Option<Spot>,
-    /// Where the record was that made the change; `None` if it was a deletion.
-    pub(crate) new: Option<Origin>,
-    pub(crate) key: Box<[u8]>,
-}
-
-/// Bytes that a change takes in memory beside its key, about.
-pub(crate) const CHANGE_SIZE: u64 = 96;
-
 /// Apart from its neighbours, so that the locks of two shards are not in one cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -280,9 +270,6 @@ impl Spots {
     }
 }
 
-/// What a snapshot may see of a key: changes after it, oldest first, and the records of now.
-pub(crate) type AtVersion = (Vec<Change>, Spots);
-
 /// The index.
 #[derive(Debug)]
 pub(crate) struct Keydir {
@@ -326,11 +313,6 @@ impl Keydir {
         (SHARDS * size_of::<Shard>()) as u64 + self.table_bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes of memory of the changes that snapshots hold.
-    pub(crate) fn change_bytes(&self) -> u64 {
-        self.change_count.load(Ordering::Relaxed) * CHANGE_SIZE
-    }
-
     pub(crate) fn has_limit(&self) -> bool {
         self.limit.is_some()
     }
@@ -345,16 +327,6 @@ impl Keydir {
             },
             |shard| shard.spots(hash),
         )
-    }
-
-    /// What is to be known of the key with this hash as of `version`.
-    pub(crate) fn at_version(&self, hash: u64, version: u64) -> AtVersion {
-        let Some(shard) = self.read(shard_of(hash)) else {
-            return (Vec::new(), self.spots(hash));
-        };
-        let later = shard.changes.range((hash, version + 1)..=(hash, u64::MAX));
-        let changes = later.map(|(_, change)| change.clone()).collect();
-        (changes, shard.spots(hash))
     }
 
     /// The records of a shard but for those that came after `version`, and all changes of it after `version`, oldest first for each hash.
@@ -422,14 +394,14 @@ impl Keydir {
         }
     }
 
-    /// Puts `new` in the place of `old`. Notes `change` with its version for the snapshots. False, and
-    /// nothing has changed, if the shard is not as `old` says.
+    /// Puts `new` in the place of `old`. Notes `change` for the snapshots, unless all see it or one before it.
+    /// False, and nothing has changed, if the shard is not as `old` says.
     pub(crate) fn replace(
         &self,
         hash: u64,
         old: Old,
         new: Option<Loc>,
-        change: Option<(u64, Change)>,
+        change: Option<Noted<'_>>,
     ) -> bool {
         let Some(mut shard) = self.write(shard_of(hash)) else {
             return false;
@@ -452,8 +424,16 @@ impl Keydir {
             return false;
         }
         self.grew(before, after);
-        if let Some((version, change)) = change {
-            shard.changes.insert((hash, version), change);
+        // The first change after a snapshot is all that it needs to know of a key, and so do older ones of
+        // which none came before.
+        if let Some(noted) = change
+            && shard
+                .first_change(hash, noted.key, noted.newest_snapshot)
+                .is_none()
+        {
+            shard
+                .changes
+                .insert((hash, noted.version), (noted.change)());
             self.change_count.fetch_add(1, Ordering::Relaxed);
         }
         drop(shard);
@@ -463,31 +443,6 @@ impl Keydir {
             _ => 0,
         };
         true
-    }
-
-    /// Notes a change that was made before, for readers of an earlier version.
-    pub(crate) fn note(&self, hash: u64, version: u64, change: Change) {
-        if let Some(mut shard) = self.write(shard_of(hash)) {
-            let before = shard.changes.insert((hash, version), change);
-            if before.is_none() {
-                self.change_count.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Forgets the changes of the versions that all snapshots see.
-    pub(crate) fn forget(&self, all_see: impl Fn(u64) -> bool) {
-        if self.change_count.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        for shard in 0..SHARDS {
-            if let Some(mut shard) = self.write(shard) {
-                let before = shard.changes.len();
-                shard.changes.retain(|(_, at), _| !all_see(*at));
-                let gone = (before - shard.changes.len()) as u64;
-                self.change_count.fetch_sub(gone, Ordering::Relaxed);
-            }
-        }
     }
 
     /// Gives every shard a new table of files. Slots that entries name must be in it.

@@ -78,6 +78,7 @@ mod damaged;
 mod data_file;
 mod dump;
 mod error;
+mod file_header;
 mod hint;
 mod history;
 mod keydir;

@@ -9,8 +9,8 @@ use durable_io::codec::{Decoder, Encoder, put};
 use durable_io::engine::UnsupportedVersion;
 use durable_io::{Dir, replace_file};
 
-use crate::data_file::FIRST_GROUP;
 use crate::error::{Corruption, Error, Result};
+use crate::file_header::FIRST_GROUP;
 use crate::limits::MAX_DATA_FILES;
 use crate::names;
 

@@ -5,8 +5,8 @@
 
 use durable_io::{Dir, File};
 
-use crate::data_file::{FileHeader, Made};
 use crate::error::{Corruption, Error, Result};
+use crate::file_header::{FileHeader, Made};
 use crate::manifest::{Bad, Manifest};
 use crate::names::{self, Numbered};
 use crate::scan::Scan;

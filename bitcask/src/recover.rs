@@ -10,8 +10,9 @@ use std::sync::Arc;
 use durable_io::engine;
 use durable_io::{Dir, Disk, File};
 
-use crate::data_file::{DataFile, FIRST_GROUP, FileHeader, Made, open_named};
+use crate::data_file::DataFile;
 use crate::error::{Corruption, Error, Result};
+use crate::file_header::{FIRST_GROUP, FileHeader, Made, open_named};
 use crate::keydir::{Files, Hasher, Keydir, Spot};
 use crate::load::{Loader, Own};
 use crate::manifest::{Bad, FileEntry, Manifest};

@@ -6,8 +6,8 @@ use std::vec;
 use durable_io::engine::StoreDir;
 use durable_io::{Dir, File};
 
-use crate::data_file::{FIRST_GROUP, FileHeader, Made};
 use crate::error::{Corruption, Error, Result};
+use crate::file_header::{FIRST_GROUP, FileHeader, Made};
 use crate::hint::Hint;
 use crate::keydir::Hasher;
 use crate::manifest::{FileEntry, Manifest};
@@ -295,13 +295,11 @@ impl Gathered {
         } else {
             // What is torn was never acknowledged as durable, nor was what stands behind it.
             let durable = scan.witness.max(entry.end);
-            let torn = bad
-                .iter()
-                .map(|(group, ..)| *group)
-                .find(|&group| group >= durable);
+            let torn = bad.iter().map(|(group, ..)| *group);
+            let torn = torn.filter(|&group| group >= durable).min();
             bad.retain(|(group, ..)| *group < durable);
-            let torn = torn.unwrap_or(u64::MAX);
-            seen.retain(|seen| seen.offset < durable || seen.is_whole && seen.offset < torn);
+            let is_before = |offset| torn.is_none_or(|torn| offset < torn);
+            seen.retain(|seen| seen.offset < durable || seen.is_whole && is_before(seen.offset));
             durable
         };
         let read_to = scan.offset.max(FIRST_GROUP);

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use durable_io::File;
 use durable_io::checksum::Place;
 
-use crate::data_file::{DataFile, FIRST_GROUP};
+use crate::data_file::DataFile;
 use crate::error::{Corruption, Error, Result};
+use crate::file_header::FIRST_GROUP;
 use crate::keydir::Hasher;
 use crate::manifest::FileEntry;
 use crate::record::{

@@ -12,9 +12,9 @@ use crate::store::Store;
 
 /// The store as it was when the snapshot was taken.
 ///
-/// It holds up nobody: writes and merges go on. It costs memory for what changed since it was taken,
-/// and disk space for data files that merges replaced, from the moment they are read here until it is
-/// dropped.
+/// It holds up nobody: writes and merges go on. It costs memory for each key that changed since it was taken,
+/// once, and disk space for the data files in which these had their records then, also when merges have
+/// replaced them; of files that are younger it keeps none. [`Stats`](crate::Stats) says how much.
 #[derive(Clone)]
 pub struct Snapshot {
     held: Arc<Held>,
@@ -48,6 +48,12 @@ impl Snapshot {
                 version,
             }),
         }
+    }
+
+    /// How many records the handle had written when it was taken: what names it in
+    /// [`Stats::oldest_snapshot`](crate::Stats::oldest_snapshot).
+    pub fn version(&self) -> u64 {
+        self.held.version
     }
 
     /// The value that `key` had; `None` if it was absent.

@@ -1,6 +1,8 @@
 //! Plain numbers: what recovery did, how large a store is, what a verification found, why space is
 //! not given back.
 
+use std::time::Duration;
+
 use crate::error::Error;
 
 /// What opening a store found and did.
@@ -45,9 +47,16 @@ pub struct Stats {
     pub keys: u64,
     /// Bytes of memory that the index takes; divided by `keys`, the bytes per key.
     pub index_bytes: u64,
-    /// Bytes of memory, about, for what changed since the snapshots that are open were taken, and for
-    /// what is not durable yet. Not in `index_bytes`.
+    /// Bytes of memory, about and without keys, for what changed since the snapshots that are open were taken,
+    /// once for each key and snapshot, and for what is not durable yet. Not in `index_bytes`.
     pub change_bytes: u64,
+    /// The [version](crate::Snapshot::version) of the oldest snapshot or iterator that is open; after a failure
+    /// that of the last durable state, which readers are shown.
+    pub oldest_snapshot: Option<u64>,
+    /// The time since it was taken, or the first of those of its version.
+    pub oldest_snapshot_age: Option<Duration>,
+    /// Bytes of disk in data files that merges removed and that snapshots, iterators or values still hold.
+    pub removed_bytes: u64,
     /// Data files, the active one among them.
     pub data_files: u64,
     /// Bytes of their groups.

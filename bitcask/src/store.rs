@@ -5,17 +5,17 @@
 //! then a shard of the index. The first four are held across I/O, and say why where they are taken.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use durable_io::engine::{self, Health, Reserve, StoreDir, SyncGate, Work};
 use durable_io::{Barrier, Dir, Disk, File, GroupCommit, Site, SyncMode};
 
 use crate::background::Tidying;
 use crate::batch::{Item, Op};
-use crate::data_file::DataFile;
+use crate::data_file::{Counts, DataFile};
 use crate::error::{Error, Result};
 use crate::history::{History, Undo};
-use crate::keydir::{Change, Files, Found, Keydir, Old};
+use crate::keydir::{AtVersion, Change, Files, Found, Keydir, Noted, Old};
 use crate::manifest::Manifest;
 use crate::merge::Merging;
 use crate::policy::MergePolicy;
@@ -53,6 +53,9 @@ pub(crate) struct Store {
     pub(crate) writer: Mutex<Writer>,
     pub(crate) manifest: Mutex<Manifest>,
     files: Mutex<Arc<Files>>,
+    /// Files that merges removed and that somebody may still read, by the counts that each has, active and
+    /// sealed; and their bytes.
+    removed: Mutex<Vec<(Weak<Counts>, u64)>>,
     pub(crate) reserve: Mutex<Reserve>,
     view: Mutex<View>,
     /// The number of the file that was synced last, and how far it is durable. Only a sync that returned
@@ -104,7 +107,7 @@ impl engine::Written for Written {
 /// How a record is published.
 struct Publication {
     version: u64,
-    has_snapshots: bool,
+    newest_snapshot: Option<u64>,
     keeps_undo: bool,
 }
 
@@ -161,6 +164,7 @@ impl Store {
             writer: Mutex::new(opened.writer),
             manifest: Mutex::new(opened.manifest),
             files: Mutex::new(opened.files),
+            removed: Mutex::default(),
             reserve: Mutex::new(opened.reserve),
             view: Mutex::new(view),
             counters: Counters::default(),
@@ -200,7 +204,8 @@ impl Store {
         }
         if self.history.last_good().is_none() {
             let view = self.view();
-            self.history.go_back(view.version, &self.keydir);
+            let now = self.disk.now();
+            self.history.go_back(view.version, now, &self.keydir);
         }
         self.history.last_good()
     }
@@ -221,6 +226,20 @@ impl Store {
         result
     }
 
+    /// `file` is removed from the disk, whose space it takes as long as it is read.
+    pub(crate) fn note_removed(&self, file: &Arc<DataFile>) {
+        let mut removed = self.health.lock(&self.removed);
+        removed.retain(|(file, _)| file.strong_count() > 0);
+        removed.push((Arc::downgrade(&file.counts), file.end()));
+    }
+
+    /// Bytes of removed files that are still read.
+    fn removed_bytes(&self) -> u64 {
+        let removed = self.health.lock(&self.removed);
+        let held = removed.iter().filter(|(file, _)| file.strong_count() > 0);
+        held.map(|(_, bytes)| bytes).sum()
+    }
+
     // ---- reading
 
     /// The record of `key`.
@@ -239,14 +258,10 @@ impl Store {
 
     /// The record that `key` had at `version`.
     pub(crate) fn find_at(&self, hash: u64, key: &[u8], version: u64) -> Result<Option<Found>> {
-        let (changes, spots) = self.keydir.at_version(hash, version);
-        for change in changes {
-            // The first change of the key after that version says what was before.
-            if *change.key == *key {
-                return change.old.map_or(Ok(None), |spot| spot.read(key));
-            }
+        match self.keydir.at_version(hash, key, version) {
+            AtVersion::Was(old) => old.map_or(Ok(None), |spot| spot.read(key)),
+            AtVersion::Is(spots) => spots.find(key),
         }
-        spots.find(key)
     }
 
     // ---- snapshots
@@ -255,7 +270,7 @@ impl Store {
     pub(crate) fn hold_version(&self) -> u64 {
         self.last_good();
         let view = self.view();
-        self.history.hold(view.version)
+        self.history.hold(view.version, self.disk.now())
     }
 
     pub(crate) fn release(&self, version: u64) {
@@ -275,13 +290,14 @@ impl Store {
         if !is_durable {
             self.check_healthy()?;
         }
-        let has_snapshots = self.history.has_snapshots();
+        let newest_snapshot = self.history.newest_snapshot();
+        let changes = self.keydir.change_count();
         for item in items.iter().filter(|item| item.is_written()) {
             for op in item.ops() {
                 view.version += 1;
                 let publication = Publication {
                     version: view.version,
-                    has_snapshots,
+                    newest_snapshot,
                     keeps_undo: !is_durable,
                 };
                 let published = self.publish_one(item, op, &publication);
@@ -293,6 +309,10 @@ impl Store {
                     });
                 }
             }
+        }
+        if let Some(newest) = newest_snapshot {
+            let noted = self.keydir.change_count().saturating_sub(changes);
+            self.history.count_changes(newest, noted);
         }
         view.writes = written.writes;
         view.number = written.number;
@@ -324,7 +344,12 @@ impl Store {
                 new: new.map(|_| (spot.file.id, spot.offset)),
                 key: key.into(),
             };
-            let noted = publication.has_snapshots.then(|| (version, change()));
+            let noted = publication.newest_snapshot.map(|newest_snapshot| Noted {
+                version,
+                key,
+                newest_snapshot,
+                change: &change,
+            });
             if self.keydir.replace(hash, old, new, noted) {
                 if publication.keeps_undo {
                     let change = change();
@@ -424,7 +449,11 @@ impl Store {
         let counters = &self.counters;
         let undo = self.history.unsynced_records() as u64;
         let writes = self.view().writes;
+        let oldest = self.history.oldest_snapshot();
         let mut stats = Stats {
+            oldest_snapshot: oldest.map(|(version, _)| version),
+            oldest_snapshot_age: oldest.map(|(_, since)| self.disk.now().saturating_sub(since)),
+            removed_bytes: self.removed_bytes(),
             keys: self.keydir.keys(),
             index_bytes: self.keydir.bytes(),
             change_bytes: self.keydir.change_bytes() + undo * crate::keydir::CHANGE_SIZE,
@@ -451,6 +480,6 @@ impl Store {
 impl DataFile {
     /// Bytes of its groups.
     pub(crate) fn group_bytes(&self) -> u64 {
-        self.end().saturating_sub(crate::data_file::FIRST_GROUP)
+        self.end().saturating_sub(crate::file_header::FIRST_GROUP)
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::data_file::{DataFile, check_header};
+use crate::data_file::DataFile;
 use crate::error::{Corruption, Error, Result};
+use crate::file_header::check_header;
 use crate::hint;
 use crate::manifest::{FileEntry, Manifest};
 use crate::names;
@@ -125,7 +126,7 @@ impl Store {
             let reason = Corruption::Digest;
             verified
                 .damage
-                .push(scan.corrupt(crate::data_file::FIRST_GROUP, reason));
+                .push(scan.corrupt(crate::file_header::FIRST_GROUP, reason));
         }
         Ok(())
     }

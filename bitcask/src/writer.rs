@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 use durable_io::{Barrier, File, Site, create_durably};
 
 use crate::batch::{Batch, Expected, Item, Op, Superseded};
-use crate::data_file::{DataFile, FIRST_GROUP, FileHeader, Made};
+use crate::data_file::DataFile;
 use crate::error::{Error, Result};
+use crate::file_header::{FIRST_GROUP, FileHeader, Made};
 use crate::keydir::{Found, Spot};
 use crate::limits::{MAX_DATA_FILES, MAX_UNSYNCED};
 use crate::manifest::{FileEntry, Manifest};

@@ -182,7 +182,7 @@ struct Interrupted<'a, F> {
 impl<F: FnOnce()> std::io::Write for Interrupted<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.text.extend_from_slice(bytes);
-        let lines = self.text.iter().filter(|&&byte| byte == b'\n').count();
+        let lines = String::from_utf8_lossy(self.text).lines().count();
         if lines >= self.lines
             && let Some(f) = self.f.take()
         {

@@ -109,6 +109,43 @@ fn a_merge_beside_a_writer_takes_what_was_sealed_when_it_began_and_returns() {
     assert_eq!(contents(store).len(), 150);
 }
 
+/// It was memory for every change, and every file that was written meanwhile.
+#[test]
+fn a_snapshot_costs_what_changed_since_and_no_younger_file() {
+    let dir = fast_dir();
+    let options = options().data_file_size(64 << 10);
+    let store = options.open(dir.path()).unwrap();
+    for key in 0..10_u8 {
+        store.put(&[key], b"first").unwrap();
+    }
+    let snapshot = store.snapshot();
+    let (mut most_changes, mut most_removed) = (0, 0);
+    for n in 0..20_000_u32 {
+        store.put(&[(n % 10) as u8], &[7; 500]).unwrap();
+        if n % 1000 == 999 {
+            store.rotate().unwrap();
+            store.merge().unwrap();
+            most_changes = most_changes.max(store.stats().change_bytes);
+            most_removed = most_removed.max(store.stats().removed_bytes);
+        }
+    }
+    assert!((960..2000).contains(&most_changes), "{most_changes} bytes");
+    // Only the first file.
+    assert!((1..70_000).contains(&most_removed), "{most_removed} bytes");
+    assert_eq!(store.stats().oldest_snapshot, Some(snapshot.version()));
+    assert!(store.stats().oldest_snapshot_age.is_some());
+    for key in 0..10_u8 {
+        assert_eq!(snapshot.get(&[key]).unwrap().unwrap(), b"first");
+    }
+    drop(snapshot);
+    let stats = store.stats();
+    assert_eq!((stats.change_bytes, stats.removed_bytes), (0, 0));
+    assert_eq!(
+        (stats.oldest_snapshot, stats.oldest_snapshot_age),
+        (None, None)
+    );
+}
+
 /// The rule, on random stores: after everything was merged no tombstone is left, whatever the merges
 /// before took; and no merge changes what is there.
 #[test]

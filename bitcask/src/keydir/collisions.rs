@@ -109,6 +109,51 @@ fn keys_that_the_index_cannot_tell_apart_are_told_apart() {
     MASK.set(u64::MAX);
 }
 
+/// Each shows what was, whenever others are taken and dropped, before and after it; and what they cost is one
+/// change for each key and snapshot, but for a part that is forgotten later.
+#[test]
+fn many_snapshots_cost_one_change_for_each_key_and_snapshot() {
+    for (seed, mask) in [(1, u64::MAX), (2, 1 << 63 | 1 << 30), (3, 0)] {
+        MASK.set(mask);
+        let dir = tempfile::tempdir().unwrap();
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut model = Model::new();
+        let store = options().open(dir.path()).unwrap();
+        let mut snapshots: Vec<(Snapshot, Model)> = Vec::new();
+        for n in 0..1200 {
+            step(&store, &mut model, &mut rng, n);
+            if rng.random_bool(0.05) {
+                snapshots.push((store.snapshot(), model.clone()));
+            }
+            if rng.random_bool(0.05) && !snapshots.is_empty() {
+                let (snapshot, model) = snapshots.swap_remove(rng.random_range(0..snapshots.len()));
+                check(&snapshot, &model);
+            }
+            if n % 100 == 99 {
+                for (snapshot, model) in &snapshots {
+                    check(snapshot, model);
+                }
+                store.sync().unwrap();
+                let stats = store.stats();
+                let most = 30 * snapshots.len() as u64 * super::CHANGE_SIZE;
+                assert!(stats.change_bytes * 3 <= most * 4, "{stats:?}, most {most}");
+                let oldest = snapshots
+                    .iter()
+                    .map(|(snapshot, _)| snapshot.version())
+                    .min();
+                assert_eq!(stats.oldest_snapshot, oldest);
+            }
+        }
+        snapshots.clear();
+        assert_eq!(store.stats().oldest_snapshot_age, None);
+        assert_eq!(
+            (store.stats().change_bytes, store.stats().removed_bytes),
+            (0, 0)
+        );
+    }
+    MASK.set(u64::MAX);
+}
+
 /// A snapshot leaves out the records that came after it. It must not take a record for one of them
 /// because it lies where one of them was: in the slot that a merged file had, at the same offset.
 #[test]

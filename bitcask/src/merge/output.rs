@@ -6,8 +6,9 @@ use durable_io::File;
 use durable_io::codec::put;
 
 use super::Job;
-use crate::data_file::{Counts, FIRST_GROUP, FileHeader, Made};
+use crate::data_file::Counts;
 use crate::error::Result;
+use crate::file_header::{FIRST_GROUP, FileHeader, Made};
 use crate::manifest::FileEntry;
 use crate::names;
 use crate::record::{

@@ -7,8 +7,9 @@ use durable_io::File;
 
 use super::Job;
 use super::output::{Moved, Output};
-use crate::data_file::{DataFile, FIRST_GROUP};
+use crate::data_file::DataFile;
 use crate::error::Result;
+use crate::file_header::FIRST_GROUP;
 use crate::keydir::Old;
 use crate::manifest::Manifest;
 use crate::names;
@@ -56,8 +57,9 @@ impl Store {
         });
         add(&self.counters.merges, 1);
         add(&self.counters.reclaimed, u64::saturating_sub(read, written));
-        for &number in &numbers {
-            self.remove_file(number);
+        for (_, file) in &job.inputs {
+            self.remove_file(file.number);
+            self.note_removed(file);
         }
         Ok(())
     }

@@ -49,8 +49,7 @@ impl Manifest {
         decoder.bytes(32)?;
         let next_number = decoder.u64()?;
         let count = decoder.u32()?;
-        // Zero, generation.
-        decoder.bytes(12)?;
+        decoder.bytes(12)?; // Zero, generation.
         let mut named = BTreeSet::new();
         for _ in 0..count {
             named.insert(decoder.u64()?);
