@@ -85,6 +85,7 @@ mod log;
 mod lsn;
 mod mark;
 mod names;
+mod open_files;
 mod opening;
 mod options;
 mod reader;
@@ -121,8 +122,8 @@ pub use error::{Corruption, Error, Result};
 pub use expectation::Expectation;
 pub use follow::Follow;
 pub use limits::{
-    DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_IN_FLIGHT, MAX_RECORD_SIZE, MAX_SEGMENT_SIZE,
-    MIN_SEGMENT_SIZE, SEGMENT_ALIGN, max_batch_size, max_record_size,
+    DEFAULT_OPEN_SEGMENTS, DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_IN_FLIGHT, MAX_RECORD_SIZE,
+    MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN, max_batch_size, max_record_size,
 };
 pub use location::{Appended, Location};
 pub use lsn::{Lsn, Record};

@@ -37,6 +37,11 @@ pub(crate) const GROUP_ITEMS_MAX: usize = 1023;
 /// [`Options::zero_step`]: crate::Options::zero_step
 pub const DEFAULT_ZERO_STEP: u64 = 1 << 20;
 
+/// How many sealed segments of a log are open at once, if it is opened without
+/// [`Options::open_segments`](crate::Options::open_segments): 2 GiB of segments of the default size, and few
+/// of the 1024 files that a process may usually open.
+pub const DEFAULT_OPEN_SEGMENTS: usize = 32;
+
 /// What a segment of `segment_size` bytes spends before the first byte of its first group's records.
 const OVERHEAD: u64 = (SEGMENT_HEADER_SIZE + GROUP_HEADER_SIZE) as u64;
 

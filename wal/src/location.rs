@@ -10,8 +10,8 @@ use crate::error::{Corruption, Error, Result};
 use crate::frame::{RECORD_HEADER_SIZE, decode_record_header, place, record_check};
 use crate::log::Log;
 use crate::lsn::{Lsn, Record};
+use crate::open_files::Segment;
 use crate::records::{Records, Snapshot};
-use crate::segment::Segment;
 
 const RECORD_HEADER: u32 = 8;
 const _: () = assert!(RECORD_HEADER as usize == RECORD_HEADER_SIZE);
@@ -172,7 +172,7 @@ impl Log {
             ..
         } = location;
         let corrupt = |reason| Error::Corrupt {
-            path: segment.file.path().to_owned(),
+            path: segment.path(),
             offset: u64::from(offset),
             reason,
         };
@@ -183,7 +183,8 @@ impl Log {
         }
         let size = usize::try_from(size).expect("less than a segment, which was in memory");
         let mut bytes = vec![0; size];
-        let read = segment.file.read_exact_at(&mut bytes, u64::from(offset));
+        let file = segment.file();
+        let read = file.and_then(|file| Ok(file.read_exact_at(&mut bytes, u64::from(offset))?));
         // What was read counts only if no cut wrote to it meanwhile.
         snapshot.check_uncut()?;
         read?;

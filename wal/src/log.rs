@@ -16,10 +16,10 @@ use crate::expectation::Expectation;
 use crate::frame::{Epochs, Item};
 use crate::lsn::Lsn;
 use crate::mark::{MARK_SIZE, Mark, MarkFile};
+use crate::open_files::Segment;
 use crate::records::{CLOSED, Cuts, Records, Snapshot};
 use crate::recover::Recovered;
 use crate::results::{Results, Tally};
-use crate::segment::Segment;
 use crate::spare::Spare;
 use crate::stats::Stats;
 use crate::writer::Writer;
@@ -79,7 +79,7 @@ pub(crate) struct View {
 #[derive(Debug)]
 pub(crate) struct Written {
     /// The segment to sync; those before it were synced when they were left.
-    pub(crate) segment: Arc<Segment>,
+    pub(crate) file: File,
     /// The last record.
     pub(crate) last: Lsn,
     /// Appends so far, whole calls.
@@ -88,7 +88,7 @@ pub(crate) struct Written {
 
 impl engine::Written for Written {
     fn file(&self) -> &File {
-        &self.segment.file
+        &self.file
     }
 
     fn position(&self) -> u64 {
@@ -148,7 +148,7 @@ impl Log {
         };
         let health = Health::new();
         let zero_step = zero_step.min(segment_size);
-        let (file, offset) = (active.file.clone(), recovered.offset);
+        let (file, offset) = (active.held(), recovered.offset);
         Self {
             store_dir,
             gate: SyncGate::new(sync_mode, disk, &health, next.previous().0),
@@ -242,7 +242,7 @@ impl Log {
             let view = self.view();
             let active = view.segments.last();
             Written {
-                segment: Arc::clone(active.expect("a log has an active segment")),
+                file: active.expect("a log has an active segment").held(),
                 last: view.next.previous(),
                 writes: view.appended.writes,
             }

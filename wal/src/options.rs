@@ -8,7 +8,8 @@ use durable_io::{Background, Disk, SyncMode};
 
 use crate::error::{Error, Result};
 use crate::limits::{
-    DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN,
+    DEFAULT_OPEN_SEGMENTS, DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_SEGMENT_SIZE,
+    MIN_SEGMENT_SIZE, SEGMENT_ALIGN,
 };
 use crate::location::Location;
 use crate::lsn::Lsn;
@@ -32,6 +33,7 @@ pub struct Options {
     new_segment_size: Option<u64>,
     zero_step: Option<u64>,
     first_lsn: Option<Lsn>,
+    open_segments: Option<usize>,
     background: Background,
     disk: Disk,
     leaves_early: bool,
@@ -86,6 +88,16 @@ impl Options {
     #[must_use]
     pub fn first_lsn(mut self, lsn: Lsn) -> Self {
         self.first_lsn = Some(lsn);
+        self
+    }
+
+    /// How many sealed segments have their file open at once, at most; the others are opened when something in
+    /// them is read. Beside these a log has about five files open, and one for each segment that is being read.
+    /// More spare calls to whoever reads here and there in a long log. Default:
+    /// [`DEFAULT_OPEN_SEGMENTS`].
+    #[must_use]
+    pub fn open_segments(mut self, segments: usize) -> Self {
+        self.open_segments = Some(segments);
         self
     }
 
@@ -146,7 +158,7 @@ impl Options {
     /// # Cost
     /// Reads the active segment, and one block of each other one. Syncs the directory and its parent,
     /// the mark, the active segment and the one made ready for after it. Creation: writes the zeros of one
-    /// [`zero_step`](Options::zero_step). Holds one descriptor per segment.
+    /// [`zero_step`](Options::zero_step). Descriptors: see [`open_segments`](Options::open_segments).
     ///
     /// # Errors
     /// [`Error::Corrupt`] if durable records are lost or damaged, as far as opening looks: sealed
@@ -282,6 +294,7 @@ impl Options {
             first_lsn: self.first_lsn.unwrap_or(Lsn(1)),
             suspects: self.atomic_sectors && !repairing,
             zero_step,
+            open_segments: self.open_segments.unwrap_or(DEFAULT_OPEN_SEGMENTS),
             progress: self.progress,
         };
         let found = match &dir {

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::error::{Corruption, Error, Result};
 use crate::location::Location;
 use crate::lsn::{Lsn, Record};
+use crate::open_files::Segment;
 use crate::reader::{Checked, Identity, Next, SegmentReader};
-use crate::segment::{FIRST_GROUP, Segment, SegmentHeader};
+use crate::segment::{FIRST_GROUP, SegmentHeader};
 use crate::source::{Source, Unreadable};
 use crate::stats::Verified;
 use crate::survey::ANY_EPOCH;
@@ -240,7 +241,7 @@ impl Snapshot {
 
     fn identity(&self, segment: &Segment) -> Identity {
         Identity {
-            path: segment.file.path().to_owned(),
+            path: segment.path(),
             log_id: self.log_id,
             number: segment.number,
             epochs: self.epochs,
@@ -252,7 +253,7 @@ impl Snapshot {
     /// does that of what is passed over.
     pub(crate) fn retained(
         &self,
-        segment: &Segment,
+        segment: &Arc<Segment>,
         wanted: Lsn,
         after: Lsn,
     ) -> Result<SegmentReader> {
@@ -267,18 +268,23 @@ impl Snapshot {
     }
 
     /// A reader of `segment`, which begins with record `expected`, if that is known.
-    fn reader(&self, segment: &Segment, expected: Option<Lsn>) -> Result<SegmentReader> {
+    fn reader(&self, segment: &Arc<Segment>, expected: Option<Lsn>) -> Result<SegmentReader> {
         let identity = self.identity(segment);
-        let len = segment.file.len()?;
+        let file = segment.file()?;
+        let len = file.len()?;
         if len != self.segment_size {
             return Err(identity.corrupt(len, Corruption::Length));
         }
-        let source = Source::new(segment.file.clone(), len, Unreadable::Fails);
+        let source = Source::new(file, len, Unreadable::Fails);
         Ok(SegmentReader::new(identity, source, expected))
     }
 
     /// A reader of `segment` that stands at `location`.
-    pub(crate) fn reader_at(&self, segment: &Segment, location: Location) -> Result<SegmentReader> {
+    pub(crate) fn reader_at(
+        &self,
+        segment: &Arc<Segment>,
+        location: Location,
+    ) -> Result<SegmentReader> {
         let mut reader = self.reader(segment, None)?;
         reader.enter_at(location)?;
         Ok(reader)
@@ -296,11 +302,16 @@ impl Snapshot {
     }
 
     /// Reads and checks every byte of `segment`; of the active one, up to the end of the snapshot.
-    fn verify(&self, segment: &Segment, after: Option<Lsn>, verified: &mut Verified) -> Result<()> {
+    fn verify(
+        &self,
+        segment: &Arc<Segment>,
+        after: Option<Lsn>,
+        verified: &mut Verified,
+    ) -> Result<()> {
         let mut reader = self.reader(segment, Some(segment.first_lsn))?;
         let header = reader.parts().1.get(0, FIRST_GROUP)?;
         SegmentHeader::decode(header, segment.number)
-            .map_err(|bad| bad.into_error(segment.file.path()))?;
+            .map_err(|bad| bad.into_error(&segment.path()))?;
         let end = after.unwrap_or(self.end);
         while reader.expected().is_some_and(|expected| expected < end) {
             self.verify_group(&mut reader, end, verified)?;

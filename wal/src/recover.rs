@@ -18,9 +18,10 @@ use crate::judge::{Judged, check_tail, judge};
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile, mark_lost};
 use crate::names;
+use crate::open_files::Segment;
 use crate::records::Records;
 use crate::replay::Replay;
-use crate::segment::{FIRST_GROUP, Segment, SegmentHeader};
+use crate::segment::{FIRST_GROUP, SegmentHeader};
 use crate::source::Unreadable;
 use crate::spare::Spare;
 use crate::stats::{Recovery, Tail};
@@ -60,6 +61,8 @@ pub(crate) struct How {
     pub(crate) suspects: bool,
     /// How far ahead of the appends a segment gets space and zeros.
     pub(crate) zero_step: u64,
+    /// How many sealed segments are open at once.
+    pub(crate) open_segments: usize,
     pub(crate) progress: Progress<(u64, u64)>,
 }
 
@@ -107,7 +110,7 @@ pub(crate) fn look(dir: &Dir, how: &How, replay: Option<&mut Replay<'_>>) -> Res
     if cut::finish(dir, &listing, &mut mark, false)? {
         listing = Listing::read(dir)?;
     }
-    let survey = survey(dir, &listing, &mark, &how.progress)?;
+    let survey = survey(dir, &listing, &mark, how.open_segments, &how.progress)?;
     examine(listing, mark, survey, how, replay).map(Some)
 }
 
@@ -116,7 +119,7 @@ fn look_at_new(dir: &Dir, how: &How) -> Result<Found> {
     let listing = Listing::read(dir)?;
     let mark = MarkFile::open(dir, Unreadable::Fails)?
         .ok_or_else(|| mark_lost(&dir.path().join(names::MARK)))?;
-    let mut survey = survey(dir, &listing, &mark, &how.progress)?;
+    let mut survey = survey(dir, &listing, &mark, how.open_segments, &how.progress)?;
     survey.active.is_new = true;
     examine(listing, mark, survey, how, None)
 }
@@ -214,7 +217,7 @@ pub(crate) fn foresee(dir: &Dir) -> Result<Outlook> {
     if file.mark().cut.is_some() {
         return Ok(Outlook::FinishCut);
     }
-    let mut survey = survey(dir, &listing, &file, &Progress::default())?;
+    let mut survey = survey(dir, &listing, &file, 0, &Progress::default())?;
     let judged = judge(&mut survey, &file, None)?;
     Ok(Outlook::Recover {
         records: file.mark().low..judged.last.next(),
@@ -316,11 +319,8 @@ fn retained(survey: &Survey, judged: &Judged, low: Lsn) -> Vec<Arc<Segment>> {
         // begins at least one record before that, and whoever reads all of it meets the damage.
         None => low.previous(),
     };
-    let active = Arc::new(Segment {
-        number: active.number,
-        first_lsn,
-        file: active.file.clone(),
-    });
+    let file = active.file.clone();
+    let active = Segment::active(&survey.files, active.number, first_lsn, file);
     let sealed = survey.sealed.iter().rev().cloned();
     sealed.chain([active]).collect()
 }

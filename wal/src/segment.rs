@@ -11,7 +11,6 @@ use durable_io::{Dir, File};
 use crate::error::{Corruption, Error};
 use crate::frame::place;
 use crate::limits::{MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN};
-use crate::lsn::Lsn;
 use crate::names;
 
 /// Bytes of a segment header; the first group follows.
@@ -25,15 +24,6 @@ const FORMAT: Format = Format {
     magic: *b"waldsegm",
     version: VERSION,
 };
-
-/// A segment of the log, open.
-#[derive(Debug)]
-pub(crate) struct Segment {
-    pub(crate) number: u64,
-    /// Its first record, or the one that will be.
-    pub(crate) first_lsn: Lsn,
-    pub(crate) file: File,
-}
 
 /// What a segment header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,11 +14,12 @@ use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkFile};
 use crate::names;
+use crate::open_files::{OpenFiles, Segment};
 use crate::reader::{Found, Identity, SegmentReader};
 use crate::records::{Cuts, Snapshot};
 use crate::replay::Replay;
 use crate::scan::{self, Behind, Front};
-use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, Segment, SegmentHeader};
+use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, SegmentHeader};
 use crate::source::{Hole, Source, Unreadable};
 
 /// The names in the directory that are ours.
@@ -187,6 +188,8 @@ pub(crate) fn log_id_of(dir: &Dir, number: u64) -> Result<Option<u64>> {
 /// The retained segments, looked at from the newest down.
 #[derive(Debug)]
 pub(crate) struct Survey {
+    /// Those of the sealed segments that are open.
+    pub(crate) files: Arc<OpenFiles>,
     /// Sealed segments, descending.
     pub(crate) sealed: Vec<Arc<Segment>>,
     pub(crate) active: Loaded,
@@ -213,11 +216,12 @@ impl Survey {
     }
 }
 
-/// Opens every segment that `mark` retains. Nothing is changed.
+/// Opens every segment that `mark` retains, and keeps up to `open_segments` sealed ones open. Nothing is changed.
 pub(crate) fn survey(
     dir: &Dir,
     listing: &Listing,
     mark: &MarkFile,
+    open_segments: usize,
     progress: &Progress<(u64, u64)>,
 ) -> Result<Survey> {
     let Mark {
@@ -229,6 +233,7 @@ pub(crate) fn survey(
         ..
     } = *mark.mark();
     let top = check_numbers(dir, listing, low_segment, newest)?;
+    let files = OpenFiles::new(dir, open_segments);
     let mut incomplete = None;
     let mut common: Option<SegmentHeader> = None;
     let mut later = Vec::new();
@@ -265,11 +270,9 @@ pub(crate) fn survey(
             let after = sealed.last().map(|s| s.first_lsn).or(active.first_lsn());
             let low = (number == low_segment).then_some(low);
             let first_lsn = sealed_first(&mut loaded, after, low)?;
-            sealed.push(Arc::new(Segment {
-                number,
-                first_lsn,
-                file: loaded.file,
-            }));
+            let segment = Segment::active(&files, number, first_lsn, loaded.file);
+            segment.seal();
+            sealed.push(segment);
         } else if first_lsn.is_some() || number == low_segment {
             active = Some(loaded);
         } else {
@@ -279,6 +282,7 @@ pub(crate) fn survey(
     progress.tell((all as u64, all as u64));
     match (active, common) {
         (Some(active), Some(header)) => Ok(Survey {
+            files,
             sealed,
             active,
             later,

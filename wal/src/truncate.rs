@@ -14,8 +14,8 @@ use crate::log::Log;
 use crate::lsn::Lsn;
 use crate::mark::Mark;
 use crate::names;
+use crate::open_files::Segment;
 use crate::scan;
-use crate::segment::Segment;
 use crate::spare::Spare;
 use crate::survey::Listing;
 
@@ -51,7 +51,11 @@ impl Log {
                 .segments
                 .partition_point(|segment| segment.number < low_segment);
             let segments = view.segments.drain(..retained);
-            let mut dead: Vec<u64> = segments.map(|segment| segment.number).collect();
+            let give_up = |segment: Arc<Segment>| {
+                segment.give_up();
+                segment.number
+            };
+            let mut dead: Vec<u64> = segments.map(give_up).collect();
             // What an earlier call could not remove, too.
             dead.append(&mut view.dead);
             dead
@@ -144,6 +148,8 @@ impl Log {
             above = Listing::read(self.dir())?.segments;
             above.retain(|&number| number > active.number);
         }
+        // It will be written to.
+        let file = active.hold()?;
         let new = Mark {
             durable: last,
             epochs,
@@ -156,7 +162,7 @@ impl Log {
         // recovery does the rest.
         mark.advance(new).map_err(|error| self.poison(error))?;
         self.show_cut(&new);
-        let applied = cut::apply(self.dir(), &cut, self.id, &active.file, used, &above);
+        let applied = cut::apply(self.dir(), &cut, self.id, &file, used, &above);
         self.cuts.fetch_add(1, Ordering::AcqRel);
         applied.map_err(|error| self.poison(error))?;
         mark.seal(Mark { cut: None, ..new })
@@ -164,7 +170,7 @@ impl Log {
         if !is_active {
             self.counters.top.store(active.number, Ordering::Relaxed);
             *spare = Spare::absent(self.dir().clone(), spare.header(active.number + 1));
-            let (file, edge) = (active.file.clone(), edge::behind(used.max(cut_end)));
+            let edge = edge::behind(used.max(cut_end));
             self.edge
                 .begin(&self.health, file, edge, align_group(cut_end));
             self.spare_of.store(0, Ordering::Relaxed);

@@ -91,7 +91,9 @@ impl Wal {
     /// # Errors
     /// The items are [`Error::Corrupt`](crate::Error::Corrupt) or
     /// [`Error::Disk`](crate::Error::Disk), or [`Error::Truncated`](crate::Error::Truncated) if
-    /// [`truncate_after`](Wal::truncate_after) was called meanwhile; nothing follows an error.
+    /// [`truncate_after`](Wal::truncate_after) was called meanwhile, or if
+    /// [`truncate_before`](Wal::truncate_before) removed a segment that was to be read and not open
+    /// ([`Options::open_segments`](crate::Options::open_segments)); nothing follows an error.
     pub fn records(&self, from: Lsn) -> Records {
         self.log.records(from)
     }

@@ -133,7 +133,6 @@ impl Walk {
         let len = loaded.file.len()?;
         self.mends.push(Mend {
             number: loaded.number,
-            file: loaded.file.clone(),
             size,
             is_whole: len == size && loaded.holes().is_empty(),
             zero: front.unclean,
@@ -156,7 +155,6 @@ impl Walk {
 #[derive(Debug)]
 pub(crate) struct Mend {
     number: u64,
-    file: File,
     /// Its length, if it were whole.
     size: u64,
     is_whole: bool,
@@ -170,8 +168,9 @@ impl Mend {
     pub(crate) fn apply(&self, dir: &Dir) -> Result<()> {
         let name = names::segment(self.number);
         let temp = names::temp(&name);
+        let file = dir.open(&name)?;
         let copy = open_or_create(dir, &temp)?;
-        let replaced = self.fill(&copy).and_then(|()| {
+        let replaced = self.fill(file, &copy).and_then(|()| {
             // Durable: a whole segment. Only now may the name point at it: a retained segment must
             // be complete.
             drop(copy.sync_data()?);
@@ -185,9 +184,8 @@ impl Mend {
         Ok(replaced?)
     }
 
-    fn fill(&self, copy: &File) -> durable_io::Result<()> {
+    fn fill(&self, file: File, copy: &File) -> durable_io::Result<()> {
         // What the file does not have, or does not give, reads as zeros.
-        let file = self.file.clone();
         Source::new(file, self.size, Unreadable::IsDamage).copy_to(copy, 0..self.size)?;
         if copy.len()? > self.size {
             copy.set_len(self.size)?;

@@ -14,8 +14,9 @@ use crate::limits::{GROUP_ITEMS_MAX, MAX_IN_FLIGHT};
 use crate::location::Location;
 use crate::log::{Log, Written, add};
 use crate::lsn::Lsn;
+use crate::open_files::Segment;
 use crate::results::{Results, Tally};
-use crate::segment::{FIRST_GROUP, Segment, offset_in_segment};
+use crate::segment::{FIRST_GROUP, offset_in_segment};
 use crate::spare::Ready;
 
 const GROUP_HEADER: u64 = GROUP_HEADER_SIZE as u64;
@@ -76,9 +77,8 @@ impl Writer {
     }
 
     pub(crate) fn written(&self) -> Written {
-        let segment = Arc::clone(&self.active);
         Written {
-            segment,
+            file: self.active.held(),
             last: self.next.previous(),
             writes: self.writes,
         }
@@ -324,7 +324,7 @@ impl Log {
             durable_lsn: self.durable(),
         };
         let header = header.encode(place(self.id, number, writer.offset));
-        let file = &writer.active.file;
+        let file = writer.active.held();
         // One write. No padding is written: the segment is zeros already.
         if let [only] = items {
             file.write_all_at(only.group(&header), writer.offset)?;
@@ -387,16 +387,13 @@ impl Log {
         // Durable: the segment that is left. Only now may a group be written to the next one:
         // recovery takes a segment that is not the active one for whole.
         self.sync_written(site, || writer.written())?;
-        let segment = Arc::new(Segment {
-            number,
-            first_lsn: writer.next,
-            file,
-        });
-        let file = segment.file.clone();
+        let segment = writer.active.next(writer.next, file.clone());
         self.edge.begin(&self.health, file, edge, FIRST_GROUP);
-        writer.active = Arc::clone(&segment);
+        let sealed = std::mem::replace(&mut writer.active, Arc::clone(&segment));
         writer.offset = FIRST_GROUP;
         self.view().segments.push(segment);
+        // Only now: nobody takes it for the active one any more.
+        sealed.seal();
         add(&self.counters.rotations, 1);
         self.prepare(writer);
         Ok(())
