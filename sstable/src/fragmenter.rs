@@ -13,6 +13,15 @@ use crate::entry::RangeTombstone;
 /// O(n log n) comparisons, and one step for each fragment; of n range tombstones that overlap each other
 /// there can be n².
 pub fn fragment(tombstones: impl IntoIterator<Item = RangeTombstone>) -> Vec<RangeTombstone> {
+    fragment_as_seen(tombstones, |version| version)
+}
+
+/// Like [`fragment`]; but of the versions of one range that have the same `reader`, which only grows with the
+/// version, the newest alone.
+pub(crate) fn fragment_as_seen(
+    tombstones: impl IntoIterator<Item = RangeTombstone>,
+    reader: impl Fn(u64) -> u64,
+) -> Vec<RangeTombstone> {
     // What begins and what ends at each border.
     let mut borders: BTreeMap<Vec<u8>, Vec<(u64, bool)>> = BTreeMap::new();
     for tombstone in tombstones {
@@ -27,8 +36,13 @@ pub fn fragment(tombstones: impl IntoIterator<Item = RangeTombstone>) -> Vec<Ran
     // How many of each version reach over the border.
     let mut open: BTreeMap<Reverse<u64>, usize> = BTreeMap::new();
     let mut start = Vec::new();
+    let seen = |open: &BTreeMap<Reverse<u64>, usize>| {
+        let mut versions: Vec<u64> = open.keys().map(|version| version.0).collect();
+        versions.dedup_by_key(|version| reader(*version));
+        versions
+    };
     for (border, changes) in borders {
-        let before: Vec<u64> = open.keys().map(|version| version.0).collect();
+        let before = seen(&open);
         for (version, is_begin) in changes {
             let count = open.entry(Reverse(version)).or_default();
             *count = if is_begin {
@@ -38,11 +52,7 @@ pub fn fragment(tombstones: impl IntoIterator<Item = RangeTombstone>) -> Vec<Ran
             };
         }
         open.retain(|_, count| *count > 0);
-        if open
-            .keys()
-            .map(|version| version.0)
-            .eq(before.iter().copied())
-        {
+        if seen(&open) == before {
             continue;
         }
         fragments.extend(before.into_iter().map(|version| RangeTombstone {
@@ -92,5 +102,46 @@ mod tests {
             &[("a", "b", 1), ("a", "c", 2), ("b", "c", 1), ("c", "d", 2)],
             &[("a", "c", 2), ("a", "c", 1), ("c", "d", 2)],
         );
+    }
+
+    fn nested(depth: u32) -> impl Iterator<Item = RangeTombstone> {
+        (0..depth).map(move |n| RangeTombstone {
+            start: n.to_be_bytes().to_vec(),
+            end: (2 * depth - n).to_be_bytes().to_vec(),
+            version: u64::from(n * 7 % depth),
+        })
+    }
+
+    #[test]
+    fn for_each_reader_one_is_enough() {
+        for snapshots in [vec![], vec![0], vec![3, 9], vec![2, 3, 4, 11]] {
+            let reader = |version| {
+                let seeing = snapshots.iter().find(|snapshot| **snapshot >= version);
+                seeing.copied().unwrap_or(u64::MAX)
+            };
+            let mut expected = fragment(nested(12));
+            expected.dedup_by(|next, last| {
+                next.start == last.start && reader(next.version) == reader(last.version)
+            });
+            // The same deletions for each reader, whatever is joined.
+            let seen = fragment_as_seen(nested(12), reader);
+            assert!(seen.len() <= expected.len());
+            for at in snapshots.iter().copied().chain([u64::MAX]) {
+                for key in 0..25_u32 {
+                    let key = key.to_be_bytes();
+                    let version = |all: &[RangeTombstone]| crate::covering(all, &key, at);
+                    assert_eq!(version(&seen), version(&expected), "{snapshots:?}, {at}");
+                }
+            }
+        }
+    }
+
+    /// There were as many as the square of the depth in memory, whatever was left of them.
+    #[test]
+    fn however_deep_they_nest_there_are_not_more_than_borders_and_readers() {
+        let depth = 2000;
+        assert!(fragment_as_seen(nested(depth), |_| 0).len() < 2 * 2000);
+        let two = fragment_as_seen(nested(depth), |version| version / 1000);
+        assert!(two.len() < 2 * 2 * 2000);
     }
 }

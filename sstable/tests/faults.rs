@@ -6,9 +6,12 @@
 #[allow(dead_code, clippy::print_stderr, reason = "each test file uses a part")]
 mod support;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use durable_io::sim::{Fault, FaultKind, ShortBy, SimDisk, SyncFailure};
 use durable_io::{Dir, Disk, Temp};
-use sstable::{BlockCache, Compression, Error, Options, Table};
+use sstable::compaction::{Action, Compaction, Job, Retention};
+use sstable::{BlockCache, Compression, Error, Options, Source, Table};
 use support::{Model, assert_whole, holds};
 
 const EIO: i32 = 5;
@@ -179,6 +182,45 @@ fn a_table_that_is_not_mapped_believes_nothing_it_did_not_check() {
     file.write_all_at(&[2], at.unwrap() as u64 + 5).unwrap();
     let first = table.get(&[0]);
     assert!(matches!(first, Err(Error::Corrupt { .. })), "{first:?}");
+}
+
+/// A filter, or whoever is told of the progress, panics in the middle of a compaction: no output stays.
+#[test]
+fn what_panics_in_a_compaction_leaves_nothing_behind() {
+    let sim = with_old_table();
+    let disk = sim.disk();
+    let dir = disk.open_dir("/tables").unwrap();
+    let run = |calls_before_the_panic: usize| {
+        let table = open(&disk).unwrap();
+        let mut calls = 0;
+        let retention = Retention::new().filter(|_| {
+            calls += 1;
+            assert!(calls <= calls_before_the_panic, "planted");
+            true
+        });
+        let job = Job {
+            action: Action::Merge,
+            inputs: vec![1],
+            input_bytes: table.file_bytes(),
+            output_level: 1,
+            output_run: 0,
+            output_bytes: 300,
+            older: Vec::new(),
+        };
+        let mut outputs = 0;
+        let name = || {
+            outputs += 1;
+            format!("output {outputs}")
+        };
+        let compaction = Compaction::new(options()).retention(retention);
+        compaction.run(&job, vec![Source::of(&table)], &disk, &dir, name)
+    };
+    for calls in 0..60 {
+        let ended = catch_unwind(AssertUnwindSafe(|| run(calls)));
+        assert!(ended.is_err());
+        assert_eq!(names(&dir), ["table"], "{calls} calls");
+    }
+    assert!(run(60).unwrap().len() > 5);
 }
 
 /// A table on read-only media, or of another user, opens: nothing asks for more than reading.

@@ -7,6 +7,7 @@ use durable_io::{Dir, Disk};
 use crate::compaction::survivors::Retention;
 use crate::entry::{Entry, RangeTombstone};
 use crate::error::Result;
+use crate::fragmenter::fragment_as_seen;
 use crate::key_range::KeyRange;
 use crate::limits::MAX_RANGE_TOMBSTONES_SIZE;
 use crate::options::Options;
@@ -51,24 +52,15 @@ impl<N: FnMut() -> String> Outputs<'_, N> {
         self.end_table()
     }
 
-    /// All tables, with their names.
-    pub(crate) fn into_tables(self) -> Vec<(String, TableInfo)> {
-        self.names.into_iter().zip(self.finished).collect()
+    /// All tables, with their names: they stay.
+    pub(crate) fn into_tables(mut self) -> Vec<(String, TableInfo)> {
+        let names = std::mem::take(&mut self.names);
+        names.into_iter().zip(self.finished.drain(..)).collect()
     }
 
     pub(crate) fn bytes_written(&self) -> u64 {
         let finished: u64 = self.finished.iter().map(|info| info.file_bytes).sum();
         finished + self.writer.as_ref().map_or(0, Writer::file_bytes)
-    }
-
-    /// Removes all tables: nothing names them yet.
-    pub(crate) fn abandon(mut self) {
-        drop(self.writer.take());
-        for name in &self.names {
-            // Best effort: the error that led here matters more, and whoever opens the store must
-            // remove what a crash left anyway.
-            drop(self.dir.remove(name));
-        }
     }
 
     fn writer(&mut self) -> Result<&mut Writer> {
@@ -123,6 +115,18 @@ impl<N: FnMut() -> String> Outputs<'_, N> {
     }
 }
 
+impl<N> Drop for Outputs<'_, N> {
+    /// Removes all tables after an error, or a panic of whoever is called back: nothing names them yet.
+    fn drop(&mut self) {
+        drop(self.writer.take());
+        for name in &self.names {
+            // Best effort: what led here matters more, and whoever opens the store must remove what a crash
+            // left anyway.
+            drop(self.dir.remove(name));
+        }
+    }
+}
+
 /// The range tombstones of all inputs, passed through in the order of keys.
 ///
 /// One stays where an older table may have something, and where it hides an entry that stays because a
@@ -142,16 +146,15 @@ pub(crate) struct Ranges<'a> {
 const HERE_IS_AMONG_ALL: &str = "the first range's fragments are among all";
 
 impl<'a> Ranges<'a> {
-    /// The range tombstones of `fragments` that readers see.
-    pub(crate) fn new(
-        mut fragments: Vec<RangeTombstone>,
+    /// Those of `all` that readers see.
+    pub(crate) fn new<'r>(
+        all: impl IntoIterator<Item = &'r RangeTombstone>,
         retention: &Retention<'_>,
         older: &'a [KeyRange],
     ) -> Self {
-        fragments.dedup_by(|next, last| {
-            let same_reader =
-                || retention.first_reader(next.version) == retention.first_reader(last.version);
-            next.start == last.start && same_reader()
+        // Of one range and one reader the newest: however deep they nest, no more than there are readers.
+        let fragments = fragment_as_seen(all.into_iter().cloned(), |version| {
+            retention.first_reader(version)
         });
         let mut ranges = Self {
             fragments,

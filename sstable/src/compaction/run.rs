@@ -10,7 +10,6 @@ use crate::compaction::outputs::{Outputs, Ranges};
 use crate::compaction::survivors::{Retention, Survivors};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
-use crate::fragmenter::fragment;
 use crate::merge::Source;
 use crate::options::Options;
 use crate::table_info::TableInfo;
@@ -84,11 +83,12 @@ impl<'a> Compaction<'a> {
     ///
     /// # Cost
     /// One sync of each output, and one of the directory for each. Memory: that of a [`Writer`](crate::Writer), a block
-    /// of each source, and the range tombstones of all.
+    /// of each source, and the range tombstones of all: for each range between two of their borders one for each
+    /// reader.
     ///
     /// # Errors
     /// What reading the sources and writing tables can meet; [`Error::Stopped`]. The outputs are then
-    /// removed, as far as the disk lets us.
+    /// removed, as far as the disk lets us. So they are when a filter or `progress` panics.
     pub fn run<C: Cursor>(
         self,
         job: &Job,
@@ -100,29 +100,23 @@ impl<'a> Compaction<'a> {
         let all = sources
             .iter()
             .flat_map(|source| source.range_tombstones.iter());
-        let fragments = fragment(all.cloned());
+        let ranges = Ranges::new(all, &self.retention, &job.older);
         let mut outputs = Outputs {
             disk,
             dir,
             options: &self.options,
             name,
             output_bytes: job.output_bytes,
-            ranges: Ranges::new(fragments, &self.retention, &job.older),
+            ranges,
             writer: None,
             range_bytes: 0,
             names: Vec::new(),
             finished: Vec::new(),
         };
-        let copied = Survivors::new(sources, self.retention, &job.older)
-            .and_then(|survivors| copy(survivors, &mut outputs, self.progress))
-            .and_then(|()| outputs.finish());
-        match copied {
-            Ok(()) => Ok(outputs.into_tables()),
-            Err(error) => {
-                outputs.abandon();
-                Err(error)
-            }
-        }
+        let survivors = Survivors::new(sources, self.retention, &job.older)?;
+        copy(survivors, &mut outputs, self.progress)?;
+        outputs.finish()?;
+        Ok(outputs.into_tables())
     }
 }
 
