@@ -25,7 +25,7 @@ pub struct Recovery {
     /// Files removed: what a rotation or a merge left that was cut short by a crash.
     pub removed_files: u64,
     /// True if the manifest alone proves everything in the active file durable: what a clean
-    /// [`close`](crate::Bitcask::close) leaves.
+    /// [`close`](crate::Bitcask::close) leaves, or a merge behind which nothing was written.
     pub closed: bool,
 }
 
