@@ -68,6 +68,7 @@ pub(crate) fn fragment_as_seen(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::covering;
 
     fn check(tombstones: &[(&str, &str, u64)], expected: &[(&str, &str, u64)]) {
         let owned = |&(start, end, version): &(&str, &str, u64)| RangeTombstone {
@@ -106,8 +107,8 @@ mod tests {
 
     fn nested(depth: u32) -> impl Iterator<Item = RangeTombstone> {
         (0..depth).map(move |n| RangeTombstone {
-            start: n.to_be_bytes().to_vec(),
-            end: (2 * depth - n).to_be_bytes().to_vec(),
+            start: format!("{n:05}").into_bytes(),
+            end: format!("{:05}", 2 * depth - n).into_bytes(),
             version: u64::from(n * 7 % depth),
         })
     }
@@ -128,8 +129,8 @@ mod tests {
             assert!(seen.len() <= expected.len());
             for at in snapshots.iter().copied().chain([u64::MAX]) {
                 for key in 0..25_u32 {
-                    let key = key.to_be_bytes();
-                    let version = |all: &[RangeTombstone]| crate::covering(all, &key, at);
+                    let key = format!("{key:05}");
+                    let version = |all: &[RangeTombstone]| covering(all, key.as_bytes(), at);
                     assert_eq!(version(&seen), version(&expected), "{snapshots:?}, {at}");
                 }
             }

@@ -32,11 +32,12 @@ pub(crate) struct Due {
 }
 
 impl Due {
-    fn call(self) {
+    /// Calls it; true if it panicked.
+    fn call(self) -> bool {
         let call = self.callback.0;
         // It runs in a thread that has nothing to do with it, which must not die of it. The panic
         // hook has reported the panic.
-        drop(panic::catch_unwind(AssertUnwindSafe(|| call(self.result))));
+        panic::catch_unwind(AssertUnwindSafe(|| call(self.result))).is_err()
     }
 }
 
@@ -53,6 +54,8 @@ struct State {
     due: VecDeque<Due>,
     /// Who calls them.
     by: Option<ThreadId>,
+    /// How many have panicked.
+    panics: u64,
 }
 
 impl Delivery {
@@ -73,12 +76,18 @@ impl Delivery {
         state.by = Some(thread::current().id());
         while let Some(due) = state.due.pop_front() {
             drop(state);
-            due.call();
+            let panicked = due.call();
             state = self.state();
+            state.panics += u64::from(panicked);
         }
         state.by = None;
         drop(state);
         self.is_done.notify_all();
+    }
+
+    /// How many callbacks have panicked.
+    pub(crate) fn panics(&self) -> u64 {
+        self.state().panics
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -354,6 +354,8 @@ impl Log {
     fn shut(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
         self.gate.moved().wake();
+        let active = self.view().segments.last().cloned();
+        active.inspect(|active| active.files().close_all());
     }
 
     /// The end of a handle that was not closed, when nothing is in flight any more.
@@ -377,6 +379,7 @@ impl Log {
             group_count: load(&counters.groups),
             sync_count: self.gate.syncs(),
             rotation_count: load(&counters.rotations),
+            callback_panics: self.delivery.panics(),
             segment_count,
             dead_segments,
             disk_bytes: segment_count * self.segment_size + MARK_SIZE as u64,

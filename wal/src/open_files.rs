@@ -49,10 +49,17 @@ impl OpenFiles {
         self.sealed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes the oldest of `sealed` until they are not too many.
-    fn close(&self, sealed: &mut VecDeque<Weak<Segment>>) {
-        while sealed.len() > self.max {
-            if let Some(oldest) = sealed.pop_front().and_then(|segment| segment.upgrade()) {
+    /// Closes all of them, until one is read.
+    pub(crate) fn close_all(&self) {
+        Self::close_but(0, &mut self.sealed());
+    }
+
+    /// Closes the oldest of `sealed` until they are not more than `most`.
+    fn close_but(most: usize, sealed: &mut VecDeque<Weak<Segment>>) {
+        while sealed.len() > most {
+            let oldest = sealed.pop_front().and_then(|segment| segment.upgrade());
+            // One that is given up could not be opened again: it goes with its last reader.
+            if let Some(oldest) = oldest.filter(|oldest| !oldest.is_given_up()) {
                 oldest.put(None);
             }
         }
@@ -85,7 +92,7 @@ impl Segment {
     pub(crate) fn seal(self: &Arc<Self>) {
         let mut sealed = self.files.sealed();
         sealed.push_back(Arc::downgrade(self));
-        self.files.close(&mut sealed);
+        OpenFiles::close_but(self.files.max, &mut sealed);
     }
 
     /// From now on it stays open, as the active one.
@@ -114,7 +121,7 @@ impl Segment {
         if self.get().is_none() {
             self.put(Some(file.clone()));
             sealed.push_back(Arc::downgrade(self));
-            self.files.close(&mut sealed);
+            OpenFiles::close_but(self.files.max, &mut sealed);
         }
         Ok(file)
     }
@@ -129,6 +136,15 @@ impl Segment {
         self.is_given_up.store(true, Ordering::Release);
     }
 
+    /// Those of its log that are open.
+    pub(crate) fn files(&self) -> &OpenFiles {
+        &self.files
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Acquire)
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.files.dir.path().join(names::segment(self.number))
     }
@@ -136,9 +152,7 @@ impl Segment {
     fn open(&self) -> Result<File> {
         let opened = self.files.dir.open(&names::segment(self.number));
         opened.map_err(|error| match error {
-            error if error.is_not_found() && self.is_given_up.load(Ordering::Acquire) => {
-                Error::Truncated
-            }
+            error if error.is_not_found() && self.is_given_up() => Error::Truncated,
             error => error.into(),
         })
     }

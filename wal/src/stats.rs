@@ -65,6 +65,8 @@ pub struct Stats {
     pub sync_count: u64,
     /// Rotations to another segment.
     pub rotation_count: u64,
+    /// Callbacks that panicked: the panic was caught, and harmed nobody else.
+    pub callback_panics: u64,
     /// Segments on the disk, with those made ready for use and the dead ones.
     pub segment_count: u64,
     /// Segments that are given up, but could not be removed: the next truncation and the next open try again.

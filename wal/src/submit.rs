@@ -120,7 +120,8 @@ impl Wal {
     /// up to" never goes back, whichever threads submit and commit. That thread's own call does not
     /// return before, appends of others go on meanwhile. `done` may use the log, close it and drop it;
     /// what becomes due by that is called when it has returned. It must not wait for another callback,
-    /// nor for a lock that is held by somebody who submits. It must not panic: a panic is caught and dropped.
+    /// nor for a lock that is held by somebody who submits. It must not panic: a panic is caught, and
+    /// counted by [`Stats::callback_panics`](crate::Stats::callback_panics).
     ///
     /// # Errors
     /// As [`submit`](Wal::submit); `done` is then not called.

@@ -49,6 +49,7 @@ fn a_log_of_many_segments_has_few_files_open() {
         is_within("a cut, and appends behind it");
         log.verify().unwrap();
         log.close().unwrap();
+        assert!(descriptors() <= before + OTHERS, "closed, and not dropped");
         drop(log);
 
         let log = options(open).open(dir.path()).unwrap();

@@ -267,6 +267,7 @@ fn a_callback_that_panics_harms_nobody() {
         log.append(b"after them").unwrap();
         log.submit(&[b"and again"]).unwrap().wait().unwrap();
         log.close().unwrap();
+        assert_eq!(log.stats().callback_panics, 5);
         assert_eq!(
             told.try_iter().collect::<Vec<_>>(),
             (0..10).collect::<Vec<_>>()
