@@ -152,6 +152,36 @@ fn a_mark_that_cannot_be_read_is_a_lost_one() {
     check(&sim, &all, 0, "no permission");
 }
 
+#[test]
+fn a_dump_shows_what_can_be_read_and_names_the_rest() {
+    let (sim, places) = fixture();
+    sim.spoil(&path(2), PAGE + 1024..PAGE + 1536);
+    sim.spoil("/log/mark", 0..128);
+    sim.forbid(&path(3));
+    let mut text = Vec::new();
+    wal::dump(&sim.disk(), "/log", wal::Detail::Records, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("! 0: void slot: it cannot be read"), "{text}");
+    assert!(
+        text.contains("! 4096: 4096 bytes count as zeros; cannot read"),
+        "{text}"
+    );
+    assert!(
+        text.contains("0003.wal: the permission is missing"),
+        "{text}"
+    );
+    let whole = whole(&places, 2, &(PAGE..2 * PAGE));
+    let third = places.iter().filter(|location| place(location).0 == 3);
+    let third: BTreeSet<u64> = third.map(|location| location.lsn().0).collect();
+    // Behind a damaged record the dump goes on at the next group.
+    for lsn in whole.difference(&third) {
+        assert!(
+            text.contains(&format!(": LSN {lsn}, 700 bytes")),
+            "{lsn}\n{text}"
+        );
+    }
+}
+
 /// What is missing for a moment is no damage: a repair must not cut anything for it.
 #[test]
 fn a_want_of_descriptors_repairs_nothing() {
