@@ -325,6 +325,8 @@ impl<'a> Case<'a> {
             given_up,
         } = repaired;
         let is_quiet = given_up.is_empty();
+        // Who gives up the front has dropped nothing behind it, unless it says so.
+        let dropped = dropped.or((!is_quiet).then_some(0));
         let answer = Answer::of(&*store)?;
         if let Some(error) = answer.broken.first() {
             return Err(format!("reading fails: {}", told(&**error)));

@@ -12,20 +12,15 @@ pub(super) fn key(lsn: u64) -> Vec<u8> {
 
 pub(super) fn repair(setting: &Setting) -> Outcome<Repaired> {
     let log = super::options(setting).repair(&setting.dir)?;
-    let wal::Recovery {
-        dropped, given_up, ..
-    } = log.recovery().clone();
-    let end = log.bounds().end;
-    // Whoever gives up the front has dropped nothing behind it, unless it says so.
-    let dropped = dropped.or_else(|| given_up.as_ref().map(|_| end..end));
+    let (recovery, end) = (log.recovery().clone(), log.bounds().end);
+    let (dropped, given_up) = (recovery.dropped, recovery.given_up.into_iter());
     if let Some(dropped) = dropped.as_ref().filter(|dropped| dropped.start != end) {
         return Err(format!("it ends before {end}, dropped are {dropped:?}").into());
     }
+    let given_up = given_up.flat_map(|lsns| lsns.start.0..lsns.end.0);
     Ok(Repaired {
         dropped: dropped.map(|dropped| dropped.end.0 - dropped.start.0),
-        given_up: given_up.map_or_else(Vec::new, |lsns| {
-            (lsns.start.0..lsns.end.0).map(key).collect()
-        }),
+        given_up: given_up.map(key).collect(),
         store: Box::new(Records(log)),
     })
 }
@@ -51,9 +46,7 @@ impl Store for Records {
                     contents.insert(key(due.0), record.payload);
                     due = due.next();
                 }
-                Ok(record) => {
-                    errors.push(format!("{} stands where {due} should", record.lsn).into());
-                }
+                Ok(record) => errors.push(format!("{} stands instead of {due}", record.lsn).into()),
                 Err(error) => errors.push(error.into()),
             }
         }
@@ -72,8 +65,7 @@ impl Store for Records {
     }
 
     fn verify(&self) -> Outcome<Vec<Box<Refusal>>> {
-        let damage = self.0.verify().err();
-        Ok(damage.into_iter().map(Into::into).collect())
+        Ok(self.0.verify().err().into_iter().map(Into::into).collect())
     }
 
     fn close(self: Box<Self>) -> Outcome<()> {
