@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::levels::{Levels, LiveTable};
 use crate::limits::LAST_LEVEL;
 use crate::manifest::{Change, TableEntry};
+use crate::room::pin;
 use crate::store::Store;
 use crate::tree::Tree;
 
@@ -149,6 +150,7 @@ impl Store {
 
     /// Puts `outputs`, which are durable, in the place of `inputs`, and removes these.
     fn replace(&self, tree: &Tree, inputs: &[u64], outputs: &[Arc<LiveTable>]) -> Result<()> {
+        let levels = Arc::clone(&tree.peek().levels);
         let is_output = |number: &u64| outputs.iter().any(|live| live.entry.number == *number);
         let dead = inputs.iter().copied().filter(|number| !is_output(number));
         // Held across I/O: edits are made one at a time.
@@ -174,6 +176,9 @@ impl Store {
             .map_err(|error| self.note(error))?;
         tree.change(|state| state.levels = Arc::new(state.levels.replaced(inputs, outputs)));
         drop(manifest);
+        for live in dead.clone().filter_map(|number| levels.find(number)) {
+            pin(&self.pinned, live, live.memory_bytes());
+        }
         self.remove_tables(dead);
         Ok(())
     }

@@ -64,6 +64,19 @@ pub enum Error {
         /// The largest size.
         limit: u64,
     },
+    /// What is known of open tables, and what readers hold of memtables and tables that are no part of the
+    /// store any more, takes so much of [`memory`](crate::Options::memory) that there is none for writes.
+    /// Nothing was written. It goes on when a compaction has merged tables, a keyspace is dropped, readers let
+    /// go, or the store is opened with more.
+    #[error(
+        "{used} bytes are kept of tables and for readers, of {limit} that may be kept in memory"
+    )]
+    MemoryFull {
+        /// What tables and readers take, in bytes.
+        used: u64,
+        /// What there may be in memory beside the cache of blocks, in bytes.
+        limit: u64,
+    },
     /// The file was written by a newer version of this crate.
     #[error(transparent)]
     UnsupportedVersion(#[from] UnsupportedVersion),

@@ -17,6 +17,7 @@ use crate::levels::Levels;
 use crate::limits::DEFAULT_KEYSPACE;
 use crate::manifest::{Change, Manifest};
 use crate::options::{KeyspaceOptions, check_name};
+use crate::room::pin;
 use crate::store::{Catalog, Store, new_slot};
 use crate::tree::Tree;
 
@@ -116,6 +117,13 @@ impl Store {
     /// Gives back what a keyspace had that is gone.
     fn give_back(&self, tree: &Tree) -> Result<()> {
         let state = tree.state();
+        for live in &state.levels.tables {
+            pin(&self.pinned, live, live.memory_bytes());
+        }
+        let frozen = state.frozen.iter().map(|frozen| &frozen.table);
+        for table in frozen.chain([&state.active]) {
+            pin(&self.pinned, table, table.bytes());
+        }
         self.remove_tables(state.levels.tables.iter().map(|live| live.entry.number));
         self.retire_log()?;
         self.hold_reserve()

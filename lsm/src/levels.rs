@@ -1,12 +1,18 @@
 //! [`Levels`]: the tables of a keyspace, in sorted runs.
 
 use std::cmp::Reverse;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use sstable::compaction::TableMeta;
 use sstable::{RangeTombstone, Table};
 
 use crate::manifest::TableEntry;
+
+/// What an open table takes beside its keys and range tombstones, about.
+const TABLE_OVERHEAD: usize = 1024;
+/// What a range tombstone takes beside its bounds: itself, and what the allocator adds to two allocations.
+const RANGE_OVERHEAD: usize = 88;
 
 /// A table of the store, open.
 #[derive(Debug)]
@@ -19,15 +25,21 @@ pub(crate) struct LiveTable {
 }
 
 impl LiveTable {
-    /// What is kept in memory of it, in bytes, about: its name and numbers, range tombstones, and 16
-    /// bytes for each partition of its index.
+    /// What is kept in memory of it, in bytes, about: its name and numbers; its first and last key, here, in
+    /// its own properties and for plans; its range tombstones, here and in its run; what is known of the
+    /// partitions of its index. Filters and indexes are in the map.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let ranges = self.table.range_tombstones().iter();
         let ranges: usize = ranges
-            .map(|range| range.start.len() + range.end.len() + 56)
+            .map(|range| range.start.len() + range.end.len() + RANGE_OVERHEAD)
             .sum();
+        let last = match &self.meta.range.last {
+            Bound::Included(key) | Bound::Excluded(key) => key.len(),
+            Bound::Unbounded => 0,
+        };
+        let keys = self.meta.range.first.len() + last;
         let properties = self.table.properties();
-        1024 + ranges as u64 + properties.data_blocks / 8
+        (TABLE_OVERHEAD + 3 * keys + 2 * ranges) as u64 + 2 * properties.data_blocks
     }
 }
 
@@ -64,6 +76,8 @@ pub(crate) struct Levels {
     pub(crate) tables: Vec<Arc<LiveTable>>,
     /// The newest first.
     pub(crate) runs: Vec<Arc<Run>>,
+    /// What is kept in memory of all of them, in bytes, about.
+    pub(crate) memory: u64,
 }
 
 impl Levels {
@@ -87,7 +101,12 @@ impl Levels {
                 runs.push(Arc::new(Run::new(run.to_vec())));
             }
         }
-        Self { tables, runs }
+        let memory = tables.iter().map(|live| live.memory_bytes()).sum();
+        Self {
+            tables,
+            runs,
+            memory,
+        }
     }
 
     /// Without the tables of the numbers `removed`, and with `added`.

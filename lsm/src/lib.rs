@@ -101,6 +101,7 @@ mod read_only;
 mod record;
 mod replay;
 mod reserve;
+mod room;
 mod scan;
 mod sequence;
 mod snapshot;

@@ -14,7 +14,6 @@ use crate::open;
 use crate::options::{KeyspaceOptions, Options};
 use crate::stats::{Recovery, Stats, Verified};
 use crate::store::Store;
-use crate::throttle::memtable_bytes;
 use crate::ticket::Ticket;
 
 /// An open store. Made by [`Options::open`](crate::Options::open). It derefs to its default
@@ -260,7 +259,7 @@ impl Lsm {
 impl Store {
     pub(crate) fn stats(&self) -> Stats {
         let catalog = self.catalog();
-        let (active, frozen) = memtable_bytes(&catalog);
+        let used = self.used(&catalog);
         let log = self.log.stats();
         let versions = self.snapshot_versions();
         let trouble = |work: &durable_io::engine::Work| Some(work.trouble()?.error.to_string());
@@ -270,8 +269,10 @@ impl Store {
             durable_version: log.durable_lsn,
             log_syncs: log.sync_count,
             log_bytes: log.disk_bytes,
-            memtable_bytes: active + frozen,
-            frozen_bytes: frozen,
+            memtable_bytes: used.active + used.frozen,
+            frozen_bytes: used.frozen,
+            table_memory_bytes: used.tables,
+            pinned_bytes: used.pinned,
             cache_bytes: self.cache.bytes(),
             snapshots: versions.len() as u64,
             oldest_snapshot: versions.first().copied(),
@@ -285,9 +286,6 @@ impl Store {
             stats.runs = stats.runs.max(state.levels.runs.len() as u64);
             stats.tables += state.levels.tables.len() as u64;
             stats.table_bytes += state.levels.bytes();
-            for live in &state.levels.tables {
-                stats.table_memory_bytes += live.memory_bytes();
-            }
         }
         self.counters.fill(&mut stats);
         // Not waited for: a compaction holds the lock, and then there is nothing new to tell.

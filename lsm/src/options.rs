@@ -271,8 +271,11 @@ impl Options {
         self
     }
 
-    /// The most memory for everything that is kept: memtables, the block cache, and what is known of
-    /// open tables. When memtables would go beyond it, writers wait for a flush. Default: 256 MiB.
+    /// The most memory for everything that is kept: memtables, the block cache, what is known of open tables,
+    /// and what readers hold of memtables and tables that are no part of the store any more. A write that
+    /// would go beyond it waits for a flush; if a flush would give hardly anything back, it is refused, with
+    /// [`Error::MemoryFull`]. What is known of tables is estimated; beside it, buffers of flushes and
+    /// compactions take up to about 16 MiB. Default: 256 MiB.
     #[must_use]
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
@@ -287,8 +290,9 @@ impl Options {
         self
     }
 
-    /// About the most bytes of log that an opening has to read again; the keyspace that holds the oldest
-    /// of them is flushed when there are more. Default: 128 MiB.
+    /// The most bytes of operations that an opening has to read again. When there is half as much, the
+    /// keyspace that holds the oldest of them is flushed; at the limit, writers wait for that. Default: 128
+    /// MiB.
     #[must_use]
     pub fn replay_limit(mut self, bytes: u64) -> Self {
         self.replay_limit = bytes;
@@ -354,7 +358,7 @@ impl Options {
     ///
     /// # Cost
     /// Reads the manifest, the ends of all tables, and that part of the log which is in no table: at most
-    /// about [`replay_limit`](Options::replay_limit).
+    /// [`replay_limit`](Options::replay_limit), twice.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if acknowledged data is lost or damaged, as far as opening looks.

@@ -53,6 +53,8 @@ pub struct Delays {
     pub memory: Duration,
     /// For how long together, because tables waited to be merged.
     pub debt: Duration,
+    /// For how long together, because an opening would have had to replay too much.
+    pub replay: Duration,
 }
 
 /// What a handle has done since it was opened, and how large the store is.
@@ -85,6 +87,8 @@ pub struct Stats {
     pub cache_bytes: u64,
     /// Bytes of memory in range tombstones and other things that are known of open tables, about.
     pub table_memory_bytes: u64,
+    /// Bytes of memory in memtables and tables that are no part of the store any more, but held by readers.
+    pub pinned_bytes: u64,
     /// Snapshots that are open.
     pub snapshots: u64,
     /// The version of the oldest of them.

@@ -22,6 +22,7 @@ use crate::gate::Gate;
 use crate::manifest::Manifest;
 use crate::options::Options;
 use crate::reserve::Reserve;
+use crate::room::Pinned;
 use crate::sequence::Sequence;
 use crate::stats::Counters;
 use crate::throttle::Throttle;
@@ -95,6 +96,7 @@ pub(crate) struct Store {
     pub(crate) flushes: Arc<Work>,
     pub(crate) compactions: Arc<Work>,
     pub(crate) throttle: Throttle,
+    pub(crate) pinned: Pinned,
     pub(crate) reserve: Mutex<Reserve>,
     pub(crate) counters: Counters,
     is_closed: AtomicBool,
@@ -138,6 +140,7 @@ impl Store {
             flushes: Work::new(&disk, &health),
             compactions: Work::new(&disk, &health),
             throttle: Throttle::new(&opened.options, &health),
+            pinned: Pinned::default(),
             reserve: Mutex::new(Reserve::new(
                 opened.dir.dir().clone(),
                 opened.options.reserve_size(),

@@ -1,38 +1,27 @@
-//! Back-pressure: writers go as fast as what they write can be flushed and merged, and never further
-//! than the bounds of memory and replay.
+//! Back-pressure: writers go as fast as what they write can be flushed and merged.
 //!
-//! Below half of the bound of memory nobody is held up. Above, a bucket of tokens, one for each byte,
-//! fills with the rate at which flushes and merges work off what is due; the nearer the bound, the
-//! slower. So a writer is delayed a little and often, not long and seldom. At the bound it waits for the
-//! flush that makes room, or does it itself where there is no thread that would.
+//! A bucket of tokens, one for each byte, fills with the rate at which flushes and merges work off what is
+//! due; the nearer the bounds, the slower. So a writer is delayed a little and often, not long and seldom.
+//! When anybody is delayed, and what happens at the bounds, is in `room.rs`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use durable_io::engine::{Health, Signal};
 
-use crate::error::Result;
 use crate::options::Options;
 use crate::stats::Delays;
-use crate::store::{Catalog, Store};
-use crate::tree::Tree;
 
-/// Bytes in tables of a level that wait to be merged count from here on, as a multiple of the size of
-/// all memtables that may be flushed meanwhile.
-const DEBT_RUNS: u64 = 12;
 /// The fewest bytes in a second that writers are let go on with.
 const LEAST_RATE: f64 = 1e6;
 /// The longest a writer is delayed at once, below the bound.
-const LONGEST: Duration = Duration::from_millis(50);
+pub(crate) const LONGEST: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    /// What memtables may take together, in bytes.
-    memtables: u64,
     replay_limit: u64,
-    memtable_size: u64,
     /// Bytes of log since the store was opened, those that were replayed included.
     logged: AtomicU64,
     /// Those from here on are needed, about.
@@ -49,7 +38,8 @@ pub(crate) struct Throttle {
 struct Bucket {
     /// Bytes that may be written now; below zero, they are owed.
     tokens: f64,
-    filled: Option<Instant>,
+    /// When, by the disk's clock.
+    filled: Option<Duration>,
     /// Bytes in a second that the background works off, as measured.
     rate: f64,
 }
@@ -59,13 +49,15 @@ struct Counted {
     writes: AtomicU64,
     memory_nanos: AtomicU64,
     debt_nanos: AtomicU64,
+    replay_nanos: AtomicU64,
 }
 
 /// Why writers are held up.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Cause {
+pub(crate) enum Cause {
     Memory,
     Debt,
+    Replay,
 }
 
 impl Throttle {
@@ -73,9 +65,7 @@ impl Throttle {
         let room = Arc::new(Signal::new());
         health.wakes(&room);
         Self {
-            memtables: options.memory - options.block_cache,
             replay_limit: options.replay_limit,
-            memtable_size: options.memtable_size,
             logged: AtomicU64::new(0),
             needed_from: AtomicU64::new(0),
             samples: Mutex::default(),
@@ -89,7 +79,7 @@ impl Throttle {
         }
     }
 
-    /// Counts `bytes` of log, up to `version`; true if the log that must be replayed is too long.
+    /// Counts `bytes` of log, up to `version`; true if what must be replayed is to become less.
     pub(crate) fn note_logged(&self, bytes: u64, version: u64) -> bool {
         let before = self.logged.fetch_add(bytes, Ordering::Relaxed);
         let logged = before + bytes;
@@ -100,12 +90,24 @@ impl Throttle {
         {
             samples.push_back((version, logged));
         }
-        self.is_replay_too_long()
+        self.is_replay_long()
     }
 
-    fn is_replay_too_long(&self) -> bool {
+    /// True if half of what an opening may replay is reached: what is flushed then is in tables before the
+    /// rest is.
+    pub(crate) fn is_replay_long(&self) -> bool {
+        self.to_replay() > self.replay_limit / 2
+    }
+
+    /// True if an opening would replay more than it may, with `bytes` more.
+    pub(crate) fn is_replay_over(&self, bytes: u64) -> bool {
+        self.to_replay().saturating_add(bytes) > self.replay_limit
+    }
+
+    /// The most bytes that an opening would replay now.
+    fn to_replay(&self) -> u64 {
         let logged = self.logged.load(Ordering::Relaxed);
-        logged.saturating_sub(self.needed_from.load(Ordering::Relaxed)) > self.replay_limit
+        logged.saturating_sub(self.needed_from.load(Ordering::Relaxed))
     }
 
     /// Counts what a flush has worked off in `time`, and that the log up to `floor` is not needed.
@@ -134,55 +136,38 @@ impl Throttle {
         }
     }
 
-    /// The keyspace whose memtable is to be flushed although it is not full: the one that holds the log
-    /// back, if that is too long; the largest, if all together take too much memory.
-    pub(crate) fn most_due<'a>(&self, catalog: &'a Catalog) -> Option<&'a Tree> {
-        let trees = || catalog.trees.iter().map(|tree| &**tree);
-        if self.is_replay_too_long() {
-            let frozen = trees().any(|tree| !tree.peek().frozen.is_empty());
-            let oldest = trees()
-                .filter_map(|tree| Some((tree.peek().active.first_version()?, tree)))
-                .min_by_key(|(first, _)| *first);
-            // One that waits for its flush already may be what holds it back.
-            if !frozen {
-                return oldest.map(|(_, tree)| tree);
-            }
-        }
-        let (active, frozen) = memtable_bytes(catalog);
-        if active + frozen + self.memtable_size > self.memtables && active > frozen {
-            return trees().max_by_key(|tree| tree.peek().active.bytes());
-        }
-        None
-    }
-
     pub(crate) fn delays(&self) -> Delays {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Delays {
             writes: load(&self.delays.writes),
             memory: Duration::from_nanos(load(&self.delays.memory_nanos)),
             debt: Duration::from_nanos(load(&self.delays.debt_nanos)),
+            replay: Duration::from_nanos(load(&self.delays.replay_nanos)),
         }
     }
 
-    fn count(&self, cause: Cause, time: Duration) {
+    pub(crate) fn count(&self, cause: Cause, time: Duration) {
         let counter = match cause {
             Cause::Memory => &self.delays.memory_nanos,
             Cause::Debt => &self.delays.debt_nanos,
+            Cause::Replay => &self.delays.replay_nanos,
         };
         let nanos = u64::try_from(time.as_nanos()).expect("no write waits for centuries");
         counter.fetch_add(nanos, Ordering::Relaxed);
         self.delays.writes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How long a write of `bytes` is to wait, when things stand at `pressure`, from 0 to 1.
-    fn delay(&self, bytes: u64, pressure: f64) -> Duration {
+    /// How long a write of `bytes` is to wait, when things stand at `pressure`, from 0 to 1, and the disk's
+    /// clock at `now`.
+    pub(crate) fn delay(&self, now: Duration, bytes: u64, pressure: f64) -> Duration {
         let Ok(mut bucket) = self.bucket.lock() else {
             return Duration::ZERO;
         };
-        let now = Instant::now();
         // At no pressure twice what is worked off, at the bound a tenth of it.
         let rate = (bucket.rate * (2.0 - 1.9 * pressure)).max(LEAST_RATE);
-        let since = bucket.filled.map_or(Duration::ZERO, |filled| now - filled);
+        let since = bucket
+            .filled
+            .map_or(Duration::ZERO, |filled| now.saturating_sub(filled));
         bucket.filled = Some(now);
         #[expect(clippy::cast_precision_loss, reason = "a delay need not be exact")]
         let bytes = bytes as f64;
@@ -195,85 +180,58 @@ impl Throttle {
     }
 }
 
-/// Bytes of memory in active memtables, and in those that wait for their flush.
-pub(crate) fn memtable_bytes(catalog: &Catalog) -> (u64, u64) {
-    let trees = catalog.trees.iter().map(|tree| tree.memtable_bytes());
-    trees.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
-}
+#[cfg(test)]
+mod tests {
+    use durable_io::sim::SimDisk;
 
-impl Store {
-    /// Waits until there is room for a write of `bytes`, if it has to.
-    pub(crate) fn make_room(&self, bytes: u64) -> Result<()> {
-        let bound = self.throttle.memtables;
-        let catalog = self.catalog_full();
-        let (active, frozen) = memtable_bytes(&catalog);
-        let memory = active + frozen;
-        if memory.saturating_add(bytes) > bound && frozen > 0 {
-            return self.wait_for_room(bytes);
+    use super::*;
+
+    /// How long it takes to write `writes` times 1000 bytes at `pressure`, if every delay is waited for, and
+    /// the longest of them.
+    fn time(writes: u32, pressure: f64) -> (Duration, Duration) {
+        let sim = SimDisk::new();
+        let disk = sim.disk();
+        let throttle = Throttle::new(&Options::new(), &Health::new());
+        let mut longest = Duration::ZERO;
+        for _ in 0..writes {
+            let delay = throttle.delay(disk.now(), 1000, pressure);
+            longest = longest.max(delay);
+            sim.advance(delay);
         }
-        if self.is_inline() {
-            return Ok(());
-        }
-        let debt = self.debt(&catalog);
-        let (memory, debt) = (share(frozen, bound), debt);
-        let (pressure, cause) = if memory >= debt {
-            (memory, Cause::Memory)
-        } else {
-            (debt, Cause::Debt)
-        };
-        if pressure > 0.5 {
-            let delay = self.throttle.delay(bytes, (pressure * 2.0 - 1.0).min(1.0));
-            if !delay.is_zero() {
-                // Nobody wakes it but a failure or room.
-                let health = &self.health;
-                let is_over = || health.is_poisoned();
-                self.throttle.room.wait_until(is_over, Some(delay));
-                self.throttle.count(cause, delay);
-            }
-        }
-        Ok(())
+        (disk.now(), longest)
     }
 
-    /// How much of what may wait to be merged does: from 0 to 1, or more.
-    fn debt(&self, catalog: &Catalog) -> f64 {
-        if !self.options.auto_compact {
-            return 0.0;
+    #[test]
+    fn writers_go_at_the_rate_that_the_pressure_leaves_and_no_delay_is_long() {
+        let mut last = Duration::ZERO;
+        for (pressure, rate) in [(0.0, 200e6), (0.5, 105e6), (0.9, 29e6), (1.0, 10e6)] {
+            let (took, longest) = time(100_000, pressure);
+            let expected = 100_000.0 * 1000.0 / rate;
+            let is_near = (took.as_secs_f64() / expected - 1.0).abs() < 0.05;
+            assert!(is_near, "{took:?} at {pressure}, not {expected} s");
+            assert!(took > last && longest < LONGEST, "{longest:?}");
+            last = took;
         }
-        let runs = catalog.trees.iter().map(|tree| {
-            let state = tree.peek();
-            let new = state.levels.runs.iter();
-            new.filter(|run| run.tables.first().is_some_and(|live| live.meta.level == 0))
-                .count()
-        });
-        share(runs.max().unwrap_or(0) as u64, DEBT_RUNS * 2)
     }
 
-    /// At the bound of memory: waits for a flush, or does it.
-    fn wait_for_room(&self, bytes: u64) -> Result<()> {
-        let begin = Instant::now();
-        let is_over = || {
-            let (active, frozen) = memtable_bytes(&self.catalog());
-            frozen == 0 || (active + frozen).saturating_add(bytes) <= self.throttle.memtables
-        };
-        if self.is_inline() {
-            while !is_over() && self.flush_one()? {}
-        } else {
-            self.flushes.ring();
-            let stuck = || self.flushes.trouble().is_some();
-            let ended = || is_over() || self.health.is_poisoned() || stuck();
-            self.throttle.room.wait_until(ended, None);
-            self.throttle.count(Cause::Memory, begin.elapsed());
-            if !is_over() && stuck() {
-                // What keeps the flush from getting on, a full disk, say, is what keeps this from it.
-                self.flush_one()?;
-            }
+    #[test]
+    fn one_large_write_is_not_held_up_for_longer_than_the_bound() {
+        let throttle = Throttle::new(&Options::new(), &Health::new());
+        for _ in 0..3 {
+            assert_eq!(throttle.delay(Duration::ZERO, 1 << 30, 1.0), LONGEST);
         }
-        self.check_healthy()
     }
-}
 
-fn share(part: u64, whole: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
-    let share = part as f64 / whole.max(1) as f64;
-    share
+    #[test]
+    fn time_in_which_nobody_writes_is_not_saved_up() {
+        let throttle = Throttle::new(&Options::new(), &Health::new());
+        throttle.delay(Duration::ZERO, 1000, 0.0);
+        // A burst of 5 ms, at 200 MB in a second.
+        let hour = Duration::from_secs(3600);
+        assert_eq!(throttle.delay(hour, 1_000_000, 0.0), Duration::ZERO);
+        assert_eq!(
+            throttle.delay(hour, 1_000_000, 0.0),
+            Duration::from_millis(5)
+        );
+    }
 }

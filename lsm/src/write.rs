@@ -170,7 +170,7 @@ impl Store {
                 self.freeze(tree);
             }
         }
-        if let Some(tree) = self.throttle.most_due(&catalog) {
+        if let Some(tree) = self.most_due(&catalog) {
             self.freeze(tree);
         }
     }

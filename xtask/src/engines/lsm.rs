@@ -31,7 +31,7 @@ impl Engine for LsmEngine {
             .background(setting.background)
             .disk(setting.disk.clone())
             .memtable_size(setting.size)
-            .memory(setting.size * 8 + (64 << 10))
+            .memory(setting.size * 8 + (1 << 20))
             .block_cache(64 << 10)
             .table_size(setting.size)
             .replay_limit(setting.size * 16)

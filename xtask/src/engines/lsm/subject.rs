@@ -129,7 +129,7 @@ impl LsmSubject {
             .disk(disk.clone())
             .keyspace(DEFAULT, tables())
             .memtable_size(1300)
-            .memory(64 << 10)
+            .memory(1 << 20)
             .block_cache(4 << 10)
             .table_size(1024)
             .log_segment_size(2048)
