@@ -38,10 +38,19 @@ pub(crate) struct Manifest {
     snapshot_after: usize,
 }
 
+/// What there is of a manifest.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    pub(crate) edits: Opening,
+    /// What the edits make; `None` if there is none.
+    pub(crate) root: Option<Root>,
+    /// How many of several parts were cut short.
+    pub(crate) cut_edits: u64,
+}
+
 impl Manifest {
-    /// Looks at the manifest in the directory `path`, and changes nothing. `None` for what the edits make:
-    /// there is none.
-    pub(crate) fn look(options: &Options, path: &Path) -> Result<(Opening, Option<Root>)> {
+    /// Looks at the manifest in the directory `path`, and changes nothing.
+    pub(crate) fn look(options: &Options, path: &Path) -> Result<Looked> {
         let mut log = wal::Options::new()
             .sync(SyncMode::Always)
             .background(Background::Inline)
@@ -51,8 +60,12 @@ impl Manifest {
             log = log.segment_size(size);
         }
         let edits = log.look(path)?;
-        let root = fold(&edits, path)?;
-        Ok((edits, root))
+        let fold = fold(&edits, path)?;
+        Ok(Looked {
+            cut_edits: fold.cut_edits(),
+            root: fold.end()?,
+            edits,
+        })
     }
 
     /// The manifest of an open store, whose edits make `root`.
@@ -147,14 +160,14 @@ impl Manifest {
     }
 }
 
-/// What the edits in `log` make, which is in the directory `path`.
-fn fold(log: &Opening, path: &Path) -> Result<Option<Root>> {
+/// The edits in `log`, which is in the directory `path`.
+fn fold(log: &Opening, path: &Path) -> Result<Fold> {
     let mut fold = Fold::new(path.to_owned());
     let mut records = log.records(log.bounds().start);
     while let Some((location, payload)) = records.read()? {
         fold.add(location.lsn(), payload)?;
     }
-    fold.end()
+    Ok(fold)
 }
 
 /// The edits, read one after the other.
@@ -164,6 +177,8 @@ pub(crate) struct Fold {
     root: Option<Root>,
     /// The parts of an edit that is not whole yet, and whether it is a snapshot.
     pending: Option<(Vec<Change>, bool)>,
+    /// How many edits were cut short before others came.
+    cut: u64,
     seen: bool,
 }
 
@@ -173,6 +188,7 @@ impl Fold {
             path,
             root: None,
             pending: None,
+            cut: 0,
             seen: false,
         }
     }
@@ -191,9 +207,9 @@ impl Fold {
             self.pending.take().ok_or_else(corrupt)?
         } else {
             // What was pending was cut short by a crash or a full disk, and never counted.
+            self.cut += u64::from(self.pending.take().is_some());
             (Vec::new(), part.is_snapshot)
         };
-        self.pending = None;
         changes.extend(part.changes);
         if part.has_more {
             self.pending = Some((changes, is_snapshot));
@@ -209,6 +225,11 @@ impl Fold {
         }
         self.root = Some(root);
         Ok(())
+    }
+
+    /// How many edits were cut short.
+    fn cut_edits(&self) -> u64 {
+        self.cut + u64::from(self.pending.is_some())
     }
 
     /// What all of them make.

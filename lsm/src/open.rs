@@ -18,7 +18,7 @@ use crate::error::{Corruption, Error, Result};
 use crate::flush::{open_table, witness};
 use crate::levels::Levels;
 use crate::limits::{DEFAULT_KEYSPACE, DEFAULT_LOG_SEGMENT_SIZE};
-use crate::manifest::{Change, KeyspaceEntry, Manifest, Root};
+use crate::manifest::{Change, KeyspaceEntry, Looked, Manifest, Root};
 use crate::names;
 use crate::options::{KeyspaceOptions, Options};
 use crate::replay::{Known, check_records, replay};
@@ -57,6 +57,7 @@ pub(crate) fn open(mut options: Options, path: &Path) -> Result<(Arc<Store>, Rec
     let mut recovery = Recovery {
         created: found.is_new,
         torn_bytes,
+        cut_edits: found.cut_edits,
         tables: found
             .catalog
             .trees
@@ -91,6 +92,7 @@ pub(crate) fn open(mut options: Options, path: &Path) -> Result<(Arc<Store>, Rec
 struct Found {
     log: Opening,
     edits: Opening,
+    cut_edits: u64,
     root: Root,
     /// There was no store.
     is_new: bool,
@@ -104,7 +106,11 @@ impl Found {
     fn look(options: &mut Options, path: &Path, cache: &BlockCache) -> Result<Self> {
         let log = log_options(options).look(log_path(path))?;
         let manifest = manifest_path(path);
-        let (edits, root) = Manifest::look(options, &manifest)?;
+        let Looked {
+            edits,
+            root,
+            cut_edits,
+        } = Manifest::look(options, &manifest)?;
         if log.is_new() && !edits.is_new() {
             // The log of a store is made, durably, before its manifest.
             return Err(Error::corrupt(&mark(&log_path(path)), Corruption::LogLost));
@@ -136,6 +142,7 @@ impl Found {
             highest_table: listing.iter().map(|file| file.number).max().unwrap_or(0),
             log,
             edits,
+            cut_edits,
             root,
             is_new,
             catalog,

@@ -28,6 +28,8 @@ pub struct Recovery {
     pub flushes: u64,
     /// Files removed: what a flush or a compaction left that was cut short by a crash.
     pub removed_files: u64,
+    /// Edits of the manifest, of several records, that a crash or a full disk cut short; they count for nothing.
+    pub cut_edits: u64,
     /// Bytes of a torn tail of the log that were cut off: something that was never acknowledged as
     /// durable. 0 after a clean end.
     pub torn_bytes: u64,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crashtest::{Piece, Span};
+use crashtest::{Held, Piece, Root, Span, Specimen, Written};
 use durable_io::codec::Decoder;
 
 const SEGMENT_HEADER: usize = 64;
@@ -136,4 +136,51 @@ fn slots(file: &str, bytes: &[u8]) -> Vec<MarkSlot> {
     let mut slots: Vec<_> = SLOTS.into_iter().filter_map(slot).collect();
     slots.sort_by_key(|slot| std::cmp::Reverse(slot.sequence));
     slots
+}
+
+/// So many zeros in a row were never written to, or are the same everywhere.
+const RUN: usize = 16;
+
+/// The bytes of file `name` that hold something: all but long runs of zeros.
+pub(super) fn not_zero(name: &str, bytes: &[u8]) -> Vec<Span> {
+    let runs = bytes.chunks(RUN).enumerate();
+    let runs = runs.filter(|(_, run)| run.iter().any(|&byte| byte != 0));
+    let span = |(nth, run): (usize, &[u8])| Span::new(name, nth * RUN..nth * RUN + run.len());
+    runs.map(span).collect()
+}
+
+/// The store that was `written` to `dir`, whose process died: each operation is a group of its log, which is
+/// `log`. `others` say of the records up to `kept` that they were durable; `used` is what was written elsewhere.
+pub(super) fn killed(
+    (name, dir): (&'static str, &'static str),
+    written: Written,
+    log: Vec<(String, Vec<u8>)>,
+    (kept, others): (u64, Vec<Span>),
+    mut used: Vec<Span>,
+) -> Specimen {
+    let facts = LogFacts::of(log, kept + 1);
+    let steps = written.history.len() as u64 - 1;
+    let lasts: Vec<u64> = facts.pieces.iter().map(|piece| piece.step).collect();
+    let step = |lsn: u64| steps - lasts.iter().filter(|&&last| last > lsn).count() as u64;
+    let held = written.history.into_iter().zip(0..);
+    let held = held.map(|(contents, step)| Held::new(step, contents));
+    let held: Vec<_> = held.filter(|held| held.step >= step(kept)).collect();
+    let root = |span, witness| Root {
+        span,
+        witness: step(witness),
+        history: held.clone(),
+    };
+    let slots = facts.slots.into_iter();
+    let mut roots: Vec<_> = slots.map(|slot| root(slot.span, slot.witness)).collect();
+    roots.extend(others.into_iter().map(|span| root(span, kept)));
+    let pieces = facts.pieces.into_iter().map(|piece| Piece {
+        step: step(piece.step),
+        witness: step(piece.witness),
+        ..piece
+    });
+    used.extend(facts.used);
+    Specimen::new(name, dir, &written.world, written.earlier, roots)
+        .pieces(pieces.collect())
+        .used(used)
+        .given_up(facts.given_up)
 }

@@ -5,12 +5,11 @@ mod subject;
 
 use crashtest::{
     AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Probe, Refusal, Setting, Specimen,
-    Store, Trial,
+    Store,
 };
-use durable_io::SyncMode;
 use lsm::{Batch, Corruption, Error, Keyspace, KeyspaceOptions, Lsm, Options};
 
-use subject::{Alphabet, BATCH, FAULTED, LsmSubject, PROBES};
+use subject::{PROBES, trials};
 
 pub(crate) const LSM: LsmEngine = LsmEngine;
 
@@ -63,46 +62,7 @@ impl Engine for LsmEngine {
     }
 
     fn trials(&self) -> Vec<AnyTrial> {
-        let store = |name, mode, alphabet| {
-            let subject = LsmSubject::new(mode, alphabet, 0);
-            // A table that is written has many sectors pending. At 512 bytes each is kept or lost alone, which
-            // is very many states.
-            Trial::new(name, subject).unit(4096)
-        };
-        let data = |name, mode, [short, full]: [usize; 2]| {
-            let trial = store(name, mode, Alphabet::Data).without_process_deaths();
-            trial.lengths(short, full).shallow_removal(1).soaks()
-        };
-        let deaths = |name, mode| store(name, mode, Alphabet::Data).lengths(1, 2);
-        let rest = |name, mode| {
-            let trial = store(name, mode, Alphabet::Rest).without_process_deaths();
-            trial.lengths(1, 3).boxed()
-        };
-        let (always, manual) = (SyncMode::Always, SyncMode::Manual);
-        let torn = |name, alphabet| {
-            let trial = store(name, always, alphabet).unit(512);
-            trial.without_process_deaths()
-        };
-        let reserve = LsmSubject::new(always, Alphabet::Data, 8192);
-        vec![
-            data("lsm always", always, [2, 4]).faulted(FAULTED).boxed(),
-            data("lsm batch", BATCH, [1, 3]).boxed(),
-            data("lsm manual", manual, [1, 3]).faulted(FAULTED).boxed(),
-            deaths("lsm always deaths", always).boxed(),
-            deaths("lsm batch deaths", BATCH).only_with_full().boxed(),
-            deaths("lsm manual deaths", manual).only_with_full().boxed(),
-            rest("lsm always rest", always),
-            rest("lsm manual rest", manual),
-            torn("lsm log", Alphabet::Log)
-                .without_nested()
-                .lengths(1, 2)
-                .boxed(),
-            torn("lsm 512", Alphabet::Data)
-                .lengths(0, 1)
-                .only_with_full()
-                .boxed(),
-            Trial::new("lsm reserve", reserve).faulted(FAULTED).boxed(),
-        ]
+        trials::all()
     }
 
     fn probes(&self) -> &'static [Probe] {

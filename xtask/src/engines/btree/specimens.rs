@@ -1,16 +1,13 @@
 //! Small stores to be damaged. What is true of each is found without the engine, by its bytes and the tables of
 //! `btree/FORMAT.md`.
 
-use crashtest::{Held, Outcome, Piece, Root, Span, Specimen, Written, files, write};
+use crashtest::{Outcome, Span, Specimen, Written, files, write};
 use durable_io::SyncMode;
 use durable_io::codec::Decoder;
 
-use crate::engines::log_facts::LogFacts;
+use crate::engines::log_facts::{killed, not_zero};
 
 const DIR: &str = "/btree";
-
-/// So many zeros in a row were never written to, or are the same everywhere.
-const RUN: usize = 16;
 
 /// The first meta slot: its bytes in the page file, and where it names the last record that the trees hold.
 const SLOT: std::ops::Range<usize> = 0..1024;
@@ -48,57 +45,13 @@ pub(super) fn all() -> Outcome<Vec<Specimen>> {
 
 /// The store that was `written`.
 fn specimen(name: &'static str, written: Written) -> Specimen {
-    let Written {
-        world,
-        earlier,
-        history,
-    } = written;
-    let files = files(DIR, &world);
+    let files = files(DIR, &written.world);
     let (log, pages): (Vec<_>, Vec<_>) = files.into_iter().partition(|(name, _)| name != "pages");
     let checkpointed = pages
         .first()
         .and_then(|(_, bytes)| Decoder::new(bytes.get(AT_LSN..)?).u64());
     let checkpointed = checkpointed.expect("a store has a page file with a slot");
-    let facts = LogFacts::of(log, checkpointed + 1);
-    // Behind the checkpoint each operation is one record.
-    let (last, steps) = (
-        facts.pieces.last().map_or(checkpointed, |last| last.step),
-        history.len() as u64 - 1,
-    );
-    let step = |lsn: u64| (steps + lsn).saturating_sub(last);
-    let held = history.into_iter().zip(0..);
-    let held = held.map(|(held, step)| Held::new(step, held));
-    let held: Vec<_> = held
-        .filter(|held| held.step >= step(checkpointed))
-        .collect();
-    let root = |span, witness| Root {
-        span,
-        witness: step(witness),
-        history: held.clone(),
-    };
-    let mut roots: Vec<_> = facts
-        .slots
-        .into_iter()
-        .map(|slot| root(slot.span, slot.witness))
-        .collect();
-    roots.push(root(Span::new("pages", SLOT), checkpointed));
-    let pieces = facts.pieces.into_iter().map(|piece| Piece {
-        step: step(piece.step),
-        witness: step(piece.witness),
-        ..piece
-    });
-    let mut used = facts.used;
-    used.extend(pages.iter().flat_map(|(name, bytes)| not_zero(name, bytes)));
-    Specimen::new(name, DIR, &world, earlier, roots)
-        .pieces(pieces.collect())
-        .used(used)
-        .given_up(facts.given_up)
-}
-
-/// The bytes of file `name` that hold something: all but long runs of zeros.
-fn not_zero(name: &str, bytes: &[u8]) -> Vec<Span> {
-    let runs = bytes.chunks(RUN).enumerate();
-    let runs = runs.filter(|(_, run)| run.iter().any(|&byte| byte != 0));
-    let span = |(nth, run): (usize, &[u8])| Span::new(name, nth * RUN..nth * RUN + run.len());
-    runs.map(span).collect()
+    let used = pages.iter().flat_map(|(name, bytes)| not_zero(name, bytes));
+    let kept = (checkpointed, vec![Span::new("pages", SLOT)]);
+    killed((name, DIR), written, log, kept, used.collect())
 }

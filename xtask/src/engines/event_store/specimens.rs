@@ -5,6 +5,7 @@ use crashtest::{Outcome, Span, Specimen, files, write};
 use durable_io::SyncMode;
 
 use super::EVENT_STORE;
+use crate::engines::log_facts::not_zero;
 
 const DIR: &str = "/event-store";
 
@@ -27,9 +28,6 @@ const STORES: [(&str, &str); 3] = [
     ),
 ];
 
-/// So many zeros in a row were never written to, or are the same everywhere.
-const RUN: usize = 16;
-
 /// The stores that are damaged.
 pub(super) fn all() -> Outcome<Vec<Specimen>> {
     let stores = STORES.into_iter().map(|(name, script)| {
@@ -47,8 +45,5 @@ fn used(name: &str, bytes: &[u8]) -> Vec<Span> {
     if name.contains('/') {
         return Vec::new();
     }
-    let runs = bytes.chunks(RUN).enumerate();
-    let runs = runs.filter(|(_, run)| run.iter().any(|&byte| byte != 0));
-    let span = |(nth, run): (usize, &[u8])| Span::new(name, nth * RUN..nth * RUN + run.len());
-    runs.map(span).collect()
+    not_zero(name, bytes)
 }

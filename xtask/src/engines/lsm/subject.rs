@@ -1,16 +1,19 @@
 //! The store in each `SyncMode`: its alphabets, its starting states and its model.
 
 mod probes;
+mod state;
+pub(crate) mod trials;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crashtest::content::{identify, payload};
 use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
-use lsm::{Batch, Keyspace, KeyspaceOptions, Lsm, Options, Snapshot, Strategy, View};
+use lsm::{Batch, Keyspace, KeyspaceOptions, Lsm, Options, Snapshot, Strategy};
 
 pub(crate) use probes::PROBES;
+pub(crate) use state::State;
+use state::{Entries, contents};
 
 const DIR: &str = "/lsm";
 const OTHER: &str = "other";
@@ -55,6 +58,8 @@ pub(crate) enum Alphabet {
     Rest,
     /// What stands in the log alone, so that it can be torn anywhere.
     Log,
+    /// What is in the manifest, of a store with names so long that a snapshot of it has several parts.
+    Manifest,
 }
 
 /// The store in one [`SyncMode`].
@@ -94,16 +99,6 @@ pub(crate) enum Op {
     Close,
 }
 
-/// The keys of a keyspace, and who wrote their values.
-type Entries = BTreeMap<String, (u64, usize)>;
-
-/// What a user sees: of each keyspace, the operation that wrote each key's value.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct State {
-    default: Entries,
-    other: Option<Entries>,
-}
-
 pub(crate) struct Opened {
     disk: Disk,
     subject: LsmSubject,
@@ -137,6 +132,9 @@ impl LsmSubject {
             .reserve(self.reserve)
             .open(DIR)?;
         probes::note(left, store.recovery());
+        if self.alphabet == Alphabet::Manifest {
+            probes::make_manifest_long(&store)?;
+        }
         let tables = disk.open_dir("/lsm/tables")?.list()?.len() as u64;
         let named = store.stats().tables;
         if tables != named {
@@ -254,47 +252,6 @@ fn len(op: Op) -> usize {
     }
 }
 
-/// Everything in a snapshot, read in every way.
-fn contents(snapshot: &Snapshot) -> Outcome<State> {
-    let names = snapshot.list_keyspaces();
-    let other = names.iter().any(|name| name == OTHER);
-    if names.len() != 1 + usize::from(other) {
-        return Err(format!("there are keyspaces {names:?}").into());
-    }
-    Ok(State {
-        default: entries(snapshot)?,
-        other: other
-            .then(|| entries(&snapshot.keyspace(OTHER)?))
-            .transpose()?,
-    })
-}
-
-fn entries(view: &View) -> Outcome<Entries> {
-    let mut entries = Entries::new();
-    let forward: Vec<_> = view.scan(..).collect::<Result<_, _>>()?;
-    let mut backward: Vec<_> = view.scan(..).rev().collect::<Result<_, _>>()?;
-    backward.reverse();
-    if forward != backward {
-        return Err(format!("forward {forward:?}, backward {backward:?}").into());
-    }
-    for (key, value) in forward {
-        let key = String::from_utf8(key)?;
-        let Some(written) = identify(&value) else {
-            return Err(format!("key {key} has a value that nobody wrote").into());
-        };
-        if entries.insert(key.clone(), written).is_some() {
-            return Err(format!("key {key} is there twice").into());
-        }
-    }
-    for key in KEYS {
-        let found = view.get(key.as_bytes())?.and_then(|value| identify(&value));
-        if found != entries.get(key).copied() {
-            return Err(format!("key {key} is {found:?}, in the scan {entries:?}").into());
-        }
-    }
-    Ok(entries)
-}
-
 impl Subject for LsmSubject {
     type Op = Op;
     type State = State;
@@ -329,6 +286,7 @@ impl Subject for LsmSubject {
                 Op::DropOrCreate,
                 Op::Close,
             ],
+            Alphabet::Manifest => vec![Op::Put("a"), Op::Flush, Op::DropOrCreate],
         };
         if self.mode != SyncMode::Always {
             ops.push(Op::Sync);
@@ -390,8 +348,16 @@ impl Subject for LsmSubject {
                 ]),
             },
         ];
-        if self.alphabet == Alphabet::Log {
-            starts.clear();
+        match self.alphabet {
+            Alphabet::Log => starts.clear(),
+            // The first edit behind an opening is a snapshot.
+            Alphabet::Manifest => {
+                starts = vec![Start {
+                    name: "a long manifest",
+                    script: script(&[Op::Put("a"), Op::Close]),
+                }];
+            }
+            _ => {}
         }
         if self.alphabet == Alphabet::Rest {
             starts.retain(|start| start.name != "two keyspaces that pin the log");

@@ -2,10 +2,11 @@
 
 use crashtest::Probe;
 use durable_io::Disk;
-use lsm::Recovery;
+use durable_io::sim::Outcome;
+use lsm::{Error, KeyspaceOptions, Lsm, Recovery};
 
 /// The branches of opening a store that a crash may have left (`lsm/FORMAT.md`, section 7).
-pub(crate) static PROBES: [Probe; 9] = [
+pub(crate) static PROBES: [Probe; 10] = [
     Probe::new("there is no store"),
     Probe::new("its creation was cut short, and begins again"),
     Probe::new("the log has a torn end"),
@@ -15,6 +16,7 @@ pub(crate) static PROBES: [Probe; 9] = [
     Probe::new("a memtable is full, and flushed"),
     Probe::new("a table that no edit names"),
     Probe::new("a table that was not finished"),
+    Probe::new("an edit of several parts, cut short"),
 ];
 
 /// How many unfinished tables a crash has left, and whether there is a log.
@@ -38,8 +40,27 @@ pub(super) fn note((unfinished, has_log): (u64, bool), recovery: &Recovery) {
         recovery.flushes > 0,
         recovery.removed_files > unfinished,
         unfinished > 0,
+        recovery.cut_edits > 0,
     ];
     for (probe, taken) in PROBES.iter().zip(taken) {
         probe.note(taken);
     }
+}
+
+/// Keyspaces with names of this length make a snapshot of the manifest longer than a record.
+const LONG: usize = 250;
+
+pub(super) fn is_long(name: &str) -> bool {
+    name.len() == LONG
+}
+
+/// Creates those keyspaces that are not there yet.
+pub(super) fn make_manifest_long(store: &Lsm) -> Outcome<()> {
+    for digit in ["1", "2", "3", "4"] {
+        match store.create_keyspace(&digit.repeat(LONG), &KeyspaceOptions::new()) {
+            Ok(_) | Err(Error::KeyspaceExists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
