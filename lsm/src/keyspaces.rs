@@ -105,11 +105,13 @@ impl Store {
         // Its records pin the log no longer.
         edit.push(Change::Floor(floor));
         // Durable: the edit. Only now may a record name the new id, and files of the old one go.
-        let mut committed = manifest.commit(&edit);
-        if matches!(&committed, Err(error) if error.is_no_space()) && gone.is_some() {
-            // It gives space back.
-            committed = self.release_reserve().and_then(|()| manifest.commit(&edit));
-        }
+        let mut commit = || manifest.commit(&edit);
+        // What is dropped or cleared gives space back.
+        let committed = if gone.is_some() {
+            self.with_reserve(commit)
+        } else {
+            commit()
+        };
         committed.map_err(|error| self.note(error))?;
         Ok(closed)
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use arc_swap::ArcSwap;
-use durable_io::engine::{Health, StoreDir, Work};
+use durable_io::engine::{Health, Reserve, StoreDir, Work};
 use durable_io::{Background, Dir, Disk};
 use sstable::BlockCache;
 use wal::{Lsn, Wal};
@@ -21,7 +21,6 @@ use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::manifest::Manifest;
 use crate::options::Options;
-use crate::reserve::Reserve;
 use crate::room::Pinned;
 use crate::sequence::Sequence;
 use crate::stats::Counters;
@@ -143,6 +142,7 @@ impl Store {
             pinned: Pinned::default(),
             reserve: Mutex::new(Reserve::new(
                 opened.dir.dir().clone(),
+                crate::names::RESERVE,
                 opened.options.reserve_size(),
             )),
             counters: Counters::default(),
