@@ -117,6 +117,9 @@ pub(crate) fn recover(request: &Request) -> Result<Recovered> {
     Ok(Recovered { store, recovery })
 }
 
+/// Events of one stream stand here and there in the log: more of its files stay open than where it is read in order.
+const OPEN_SEGMENTS: usize = 256;
+
 fn log_options(request: &Request) -> wal::Options {
     // The interval is kept here, so that those who wait for durable events learn of its syncs.
     let sync = match request.sync {
@@ -129,6 +132,7 @@ fn log_options(request: &Request) -> wal::Options {
     wal::Options::new()
         .sync(sync)
         .segment_size(request.segment_size)
+        .open_segments(OPEN_SEGMENTS)
         .background(request.background)
         .disk(request.disk.clone())
 }

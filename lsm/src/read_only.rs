@@ -18,7 +18,8 @@ use crate::store::{Catalog, log_path, manifest_path, mark};
 use crate::write::insert;
 
 impl Options {
-    /// Reads the store in `dir` as it is now, and changes nothing: what a crash left is not cleaned up.
+    /// Reads the store in `dir` as it is now, and changes nothing: what a crash left is not cleaned up, and not even
+    /// the lock's file is made. It works on files that may only be read, and beside other readers.
     ///
     /// # Cost
     /// Reads the manifest, the log, and the ends of all tables; what is in no table is held in memory.
@@ -30,7 +31,7 @@ impl Options {
     pub fn open_read_only(self, dir: impl AsRef<Path>) -> Result<Snapshot> {
         self.check()?;
         let path = dir.as_ref();
-        let lock = StoreDir::open(&self.disk, path, names::LOCK)?;
+        let lock = StoreDir::open_shared(&self.disk, path, names::LOCK)?;
         let (root, generation) = read_manifest(&self.disk, &manifest_path(path))?;
         let tables = open_tables(&self.disk, path)?;
         let cache = BlockCache::new(self.block_cache);

@@ -98,3 +98,23 @@ fn a_file_that_is_gone_is_not_made_again() {
         assert!(gone.is_some() || file == "reserve", "{name}");
     }
 }
+
+#[test]
+fn a_store_that_is_only_read_is_as_it_was_and_others_read_beside_it() {
+    let disk = killed();
+    let before = disk.files();
+    let lock = "/store/lock".to_owned();
+    assert!(
+        before.iter().all(|(name, _)| *name != lock),
+        "a power loss took it"
+    );
+    let one = options(&disk).open_read_only("/store").unwrap();
+    let other = options(&disk).open_read_only("/store").unwrap();
+    for read in [&one, &other] {
+        let value = read.get(b"last").unwrap();
+        assert_eq!(value.as_deref(), Some(&b"in the log alone"[..]));
+    }
+    assert_eq!(disk.files(), before);
+    drop((one, other));
+    drop(options(&disk).open("/store").unwrap());
+}
