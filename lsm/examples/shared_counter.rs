@@ -1,6 +1,6 @@
 //! Counts how often it was run, durably.
 //!
-//! `cargo run -p lsm --example counter -- DIR`
+//! `cargo run -p lsm --example shared_counter -- DIR`
 
 #![expect(clippy::print_stdout, reason = "an example talks to its user")]
 
