@@ -123,7 +123,7 @@ fn a_writer_and_a_reader_exclude_each_other() {
 #[test]
 fn a_store_of_which_a_crash_left_little_is_read_as_opening_would() {
     let mut seen = [0; 3];
-    for calls in 0..60 {
+    for calls in 0..120 {
         let disk = SimDisk::new();
         disk.inject(durable_io::sim::Fault {
             call: disk.calls() + calls,
