@@ -161,6 +161,13 @@ struct Basis {
     is_lost: bool,
 }
 
+impl Basis {
+    /// The highest epoch that anything in the log has.
+    fn highest_epoch(&self, walk: &Walk) -> u32 {
+        self.epoch.max(walk.behind.epoch)
+    }
+}
+
 /// The mark, and true; or one made up if it cannot be read, and false; `None` if nothing can be.
 pub(crate) fn mark_or_guess(dir: &Dir, listing: &Listing) -> Result<Option<(Mark, bool)>> {
     match MarkFile::open(dir, Unreadable::IsDamage) {
@@ -217,7 +224,7 @@ fn set_aside(
     lowest: u64,
 ) -> Result<Vec<String>> {
     let mark = &basis.mark;
-    let epoch = basis.epoch.max(walk.behind.epoch).saturating_add(1);
+    let epoch = basis.highest_epoch(walk).saturating_add(1);
     let mut names = Vec::new();
     for &number in listing.segments.iter().filter(|&&number| number >= lowest) {
         match dir.open(&names::segment(number)) {
@@ -281,8 +288,7 @@ fn cut(
     let is_usable = walk.last >= low.previous();
     let last = walk.last.max(low.previous());
     let keep = walk.keep.filter(|_| is_usable);
-    let highest = basis.epoch.max(walk.behind.epoch);
-    let epochs = Epochs::begin(highest, last, keep.unwrap_or(0))?;
+    let epochs = Epochs::begin(basis.highest_epoch(walk), last, keep.unwrap_or(0))?;
     let mut mark = Mark {
         durable: last,
         epochs,

@@ -43,9 +43,7 @@ impl Walk {
             || self.behind.durable.max(mark.durable) > self.last
             || self.behind.epoch > mark.epochs.current
     }
-}
 
-impl Walk {
     /// How far the log in `dir` can be read that `mark` describes.
     pub(crate) fn of(
         dir: &Dir,

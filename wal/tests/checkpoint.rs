@@ -6,14 +6,15 @@ use std::ops::Range;
 use std::path::Path;
 
 use durable_io::sim::{Fault, FaultKind, SimDisk, World};
-use tempfile::TempDir;
 use wal::{Error, Lsn, Options, Wal};
 
 #[path = "support/files.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
 mod files;
 
-use files::{dir, fast_dir, options, read, restore, segment, settle, snapshot, write};
+use files::{
+    checkpointed, damage, dir, fast_dir, options, read, restore, segment, snapshot, write,
+};
 
 fn on(sim: &SimDisk) -> Options {
     options().disk(sim.disk())
@@ -179,27 +180,6 @@ fn a_repair_of_damage_below_the_checkpoint_leaves_it_there() {
         (log.checkpointed(), log.bounds()),
         (Lsn(8), Lsn(9)..Lsn(11))
     );
-}
-
-/// Four records of 400 bytes to a segment, 18 in all, `checkpoint` of them applied elsewhere.
-fn checkpointed(checkpoint: u64) -> TempDir {
-    let dir = fast_dir();
-    let log = options().open(dir.path()).unwrap();
-    for lsn in 1..=18_u8 {
-        log.append(&[lsn; 400]).unwrap();
-    }
-    log.checkpoint(Lsn(checkpoint)).unwrap();
-    settle(&log);
-    log.close().unwrap();
-    dir
-}
-
-/// Changes a byte of record `lsn` of such a log.
-fn damage(path: &Path, lsn: u64) {
-    let name = segment((lsn - 1) / 4 + 1);
-    let mut bytes = read(path, &name);
-    bytes[64 + usize::try_from((lsn - 1) % 4).unwrap() * 440 + 40] ^= 1;
-    write(path, &name, &bytes);
 }
 
 /// Repairs the log, which then holds `kept`, also when it is opened again, with what is written behind it.

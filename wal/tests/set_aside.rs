@@ -5,37 +5,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use tempfile::TempDir;
 use wal::Lsn;
 
 #[path = "support/files.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
 mod files;
 
-use files::{dir, fast_dir, options, read, segment, settle, snapshot, write};
+use files::{checkpointed, damage, dir, fast_dir, options, read, segment, settle, snapshot, write};
 
 const LAST: u64 = 18;
-
-/// Four records of 400 bytes to a segment.
-fn fixture(checkpoint: u64) -> TempDir {
-    let dir = fast_dir();
-    let log = options().open(dir.path()).unwrap();
-    for lsn in 1..=18_u8 {
-        log.append(&[lsn; 400]).unwrap();
-    }
-    log.checkpoint(Lsn(checkpoint)).unwrap();
-    settle(&log);
-    log.close().unwrap();
-    dir
-}
-
-/// Changes a byte of record `lsn`.
-fn damage(path: &Path, lsn: u64) {
-    let name = segment((lsn - 1) / 4 + 1);
-    let mut bytes = read(path, &name);
-    bytes[64 + usize::try_from((lsn - 1) % 4).unwrap() * 440 + 40] ^= 1;
-    write(path, &name, &bytes);
-}
 
 /// The records of a log that is made of what a repair left and of what it set aside.
 fn put_together(path: &Path, aside: &[String]) -> BTreeSet<u64> {
@@ -60,7 +38,7 @@ fn put_together(path: &Path, aside: &[String]) -> BTreeSet<u64> {
 fn nothing_but_what_is_damaged_is_lost_by_a_repair() {
     for (checkpoint, lsn) in (0..=LAST).flat_map(|c| (1..=LAST).map(move |lsn| (c, lsn))) {
         let what = format!("checkpoint {checkpoint}, damage of {lsn}");
-        let dir = fixture(checkpoint);
+        let dir = checkpointed(checkpoint);
         damage(dir.path(), lsn);
         let log = options().repair(dir.path()).unwrap();
         let aside = log.recovery().set_aside.clone();
@@ -102,7 +80,7 @@ fn a_torn_tail_and_an_empty_segment_are_not_kept() {
 /// If it does not know which log it is, it keeps everything all the same.
 #[test]
 fn what_a_log_without_a_mark_loses_is_kept() {
-    let log = fixture(0);
+    let log = checkpointed(0);
     dir(log.path()).remove("mark").unwrap();
     damage(log.path(), 6);
     let repaired = options().repair(log.path()).unwrap();

@@ -89,3 +89,25 @@ pub(crate) fn segment(number: u64) -> String {
 pub(crate) fn settle(log: &Wal) {
     while log.run_background().unwrap() {}
 }
+
+/// Four records of 400 bytes to a segment, 18 in all, `checkpoint` of them applied elsewhere.
+pub(crate) fn checkpointed(checkpoint: u64) -> TempDir {
+    let dir = fast_dir();
+    let log = options().open(dir.path()).unwrap();
+    for lsn in 1..=18_u8 {
+        log.append(&[lsn; 400]).unwrap();
+    }
+    log.checkpoint(Lsn(checkpoint)).unwrap();
+    settle(&log);
+    log.close().unwrap();
+    dir
+}
+
+/// Changes a byte of record `lsn` of a [`checkpointed`] log.
+pub(crate) fn damage(path: &Path, lsn: u64) {
+    let name = segment((lsn - 1) / 4 + 1);
+    let mut bytes = read(path, &name);
+    let at = 64 + usize::try_from((lsn - 1) % 4).unwrap() * 440 + 40;
+    *bytes.get_mut(at).unwrap() ^= 1;
+    write(path, &name, &bytes);
+}
