@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use durable_io::checksum::Place;
-use durable_io::engine::Lender;
+use durable_io::engine::{Contents, Lender};
 use durable_io::{File, Map};
 
 use crate::error::{Corruption, Error, Result};
@@ -54,10 +54,7 @@ pub(crate) struct DataFile {
 
 #[derive(Debug)]
 enum Bytes {
-    /// A sealed file.
-    Mapped(Map),
-    /// A sealed file that could not be mapped.
-    Unmapped(File),
+    Sealed(Contents),
     /// The active file: windows of it are mapped when nothing in them will be written any more.
     Active {
         file: File,
@@ -92,12 +89,6 @@ impl DataFile {
         counts: Arc<Counts>,
     ) -> Arc<Self> {
         let path = file.path().to_owned();
-        // The descriptor is not needed beside the map. A system that refuses the map, for want of
-        // address space or of permission, still reads.
-        let bytes = match file.map(0..entry.end) {
-            Ok(map) => Bytes::Mapped(map),
-            Err(_refused) => Bytes::Unmapped(file),
-        };
         Arc::new(Self {
             number: entry.number,
             id: entry.id,
@@ -107,7 +98,7 @@ impl DataFile {
             path,
             is_damaged: AtomicBool::new(false),
             end: AtomicU64::new(entry.end),
-            bytes,
+            bytes: Bytes::Sealed(Contents::new(file, entry.end)),
         })
     }
 
@@ -256,9 +247,8 @@ impl DataFile {
 
     /// The bytes from `offset` on that are mapped in one piece. All of them were written.
     pub(crate) fn mapped_from(&self, offset: u64) -> Option<&[u8]> {
-        let (map, start) = match &self.bytes {
-            Bytes::Mapped(map) => (map, offset),
-            Bytes::Unmapped(_) => return None,
+        let (mapped, start): (&[u8], _) = match &self.bytes {
+            Bytes::Sealed(contents) => (contents.mapped()?, offset),
             Bytes::Active {
                 window, windows, ..
             } => {
@@ -266,7 +256,7 @@ impl DataFile {
                 (windows.get(nth)?.get()?, offset % window)
             }
         };
-        map.get(usize::try_from(start).ok()?..)
+        mapped.get(usize::try_from(start).ok()?..)
     }
 
     /// `len` bytes at `offset`, if they are mapped in one piece.
@@ -276,8 +266,8 @@ impl DataFile {
 
     fn file(&self) -> Option<&File> {
         match &self.bytes {
-            Bytes::Mapped(_) => None,
-            Bytes::Unmapped(file) | Bytes::Active { file, .. } => Some(file),
+            Bytes::Sealed(contents) => contents.file(),
+            Bytes::Active { file, .. } => Some(file),
         }
     }
 

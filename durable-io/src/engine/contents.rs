@@ -36,6 +36,14 @@ impl Contents {
         }
     }
 
+    /// The file, if it is not mapped.
+    pub fn file(&self) -> Option<&File> {
+        match &self.0 {
+            How::Mapped(_) => None,
+            How::Read(file) => Some(file),
+        }
+    }
+
     /// The bytes `range`, which the file has; nothing is kept of what is read.
     ///
     /// # Errors
