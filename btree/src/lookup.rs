@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use crate::error::{Corruption, Result};
-use crate::node::{Node, Ref};
+use crate::node::{Node, Ref, head_of};
 use crate::page::PageRef;
 use crate::pager::Pager;
 
@@ -80,7 +80,11 @@ pub(crate) fn find_many(
     if keys.is_empty() {
         return Ok(());
     }
-    let order = in_order(keys);
+    let places = keys.iter().copied().zip(0..);
+    let mut order: Vec<Wanted<'_>> = places
+        .map(|(key, place)| (head_of(key), key, place))
+        .collect();
+    order.sort_unstable();
     let read = |r| pager.read_node(r);
     // Pages of one level, each with those of the ordered keys that lie in it.
     let mut runs = vec![(read(root)?, order.as_slice())];
@@ -92,7 +96,7 @@ pub(crate) fn find_many(
         let mut children = Vec::with_capacity(keys.len());
         for (page, keys) in &runs {
             let node = Node::new(page);
-            let with_child = keys.iter().map(|one| node.child_index(one.key));
+            let with_child = keys.iter().map(|(_, key, _)| node.child_index(key));
             let places: Vec<_> = with_child.collect();
             let mut rest = *keys;
             for same in places.chunk_by(|one, other| one == other) {
@@ -105,33 +109,14 @@ pub(crate) fn find_many(
         runs = children.into_iter().map(below).collect::<Result<_>>()?;
     }
     for (page, keys) in &runs {
-        for one in *keys {
-            if let Ok(index) = Node::new(page).search(one.key) {
-                found(one.place, page, index)?;
+        for &(_, key, place) in *keys {
+            if let Ok(index) = Node::new(page).search(key) {
+                found(place, page, index)?;
             }
         }
     }
     Ok(())
 }
 
-/// One of many keys.
-struct Wanted<'k> {
-    /// Its first bytes, as a number that has the order of the keys.
-    head: u64,
-    key: &'k [u8],
-    place: usize,
-}
-
-fn in_order<'k>(keys: &[&'k [u8]]) -> Vec<Wanted<'k>> {
-    let wanted = |(place, &key): (usize, &&'k [u8])| {
-        let mut head = [0; 8];
-        for (to, from) in head.iter_mut().zip(key) {
-            *to = *from;
-        }
-        let head = u64::from_le_bytes(head).swap_bytes();
-        Wanted { head, key, place }
-    };
-    let mut order: Vec<_> = keys.iter().enumerate().map(wanted).collect();
-    order.sort_unstable_by(|a, b| a.head.cmp(&b.head).then_with(|| a.key.cmp(b.key)));
-    order
-}
+/// One of many keys, behind its head, by which most are told apart, and with its place among them.
+type Wanted<'k> = (u32, &'k [u8], usize);

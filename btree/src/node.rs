@@ -116,7 +116,7 @@ fn small(n: usize) -> u16 {
 }
 
 /// The first four bytes of a key, as a number that has the order of the keys.
-fn head_of(key: &[u8]) -> u32 {
+pub(crate) fn head_of(key: &[u8]) -> u32 {
     match key.first_chunk::<4>() {
         Some(&[a, b, c, d]) => {
             u32::from(a) << 24 | u32::from(b) << 16 | u32::from(c) << 8 | u32::from(d)
