@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::levels::{Levels, LiveTable};
 use crate::limits::LAST_LEVEL;
 use crate::manifest::{Change, TableEntry};
-use crate::room::pin;
 use crate::store::Store;
 use crate::tree::Tree;
 
@@ -177,7 +176,7 @@ impl Store {
         tree.change(|state| state.levels = Arc::new(state.levels.replaced(inputs, outputs)));
         drop(manifest);
         for live in dead.clone().filter_map(|number| levels.find(number)) {
-            pin(&self.pinned, live, live.memory_bytes());
+            self.pinned.add(live, live.memory_bytes());
         }
         self.remove_tables(dead);
         Ok(())

@@ -18,7 +18,6 @@ use crate::levels::LiveTable;
 use crate::manifest::{Change, TableEntry};
 use crate::memtable::MemtableCursor;
 use crate::names;
-use crate::room::pin;
 use crate::store::Store;
 use crate::tree::{Frozen, Tree};
 
@@ -207,7 +206,7 @@ impl Store {
             state.frozen.pop();
             state.levels = Arc::new(state.levels.replaced(&[], tables));
         });
-        pin(&self.pinned, &frozen.table, frozen.table.bytes());
+        self.pinned.add(&frozen.table, frozen.table.bytes());
         Ok(true)
     }
 

@@ -17,7 +17,6 @@ use crate::levels::Levels;
 use crate::limits::DEFAULT_KEYSPACE;
 use crate::manifest::{Change, Manifest};
 use crate::options::{KeyspaceOptions, check_name};
-use crate::room::pin;
 use crate::store::{Catalog, Store, new_slot};
 use crate::tree::Tree;
 
@@ -120,11 +119,11 @@ impl Store {
     fn give_back(&self, tree: &Tree) -> Result<()> {
         let state = tree.state();
         for live in &state.levels.tables {
-            pin(&self.pinned, live, live.memory_bytes());
+            self.pinned.add(live, live.memory_bytes());
         }
         let frozen = state.frozen.iter().map(|frozen| &frozen.table);
         for table in frozen.chain([&state.active]) {
-            pin(&self.pinned, table, table.bytes());
+            self.pinned.add(table, table.bytes());
         }
         self.remove_tables(state.levels.tables.iter().map(|live| live.entry.number));
         self.retire_log()?;

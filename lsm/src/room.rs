@@ -52,8 +52,9 @@ pub(crate) struct Pinned {
 }
 
 impl Pinned {
-    /// Counts `bytes` until nobody holds `part` any more.
-    pub(crate) fn add(&self, part: Weak<dyn Any + Send + Sync>, bytes: u64) {
+    /// Counts the `bytes` of a part of the store that is replaced, until no reader holds it any more.
+    pub(crate) fn add<T: Any + Send + Sync>(&self, part: &Arc<T>, bytes: u64) {
+        let part: Weak<dyn Any + Send + Sync> = Arc::<T>::downgrade(part);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.push((part, bytes));
         self.len.store(held.len(), Ordering::Release);
@@ -227,12 +228,6 @@ impl Store {
 fn largest(catalog: &Catalog) -> Option<&Tree> {
     let trees = catalog.trees.iter().map(|tree| &**tree);
     trees.max_by_key(|tree| tree.peek().active.bytes())
-}
-
-/// Counts a part of the store that is replaced: readers may hold it.
-pub(crate) fn pin<T: Any + Send + Sync>(pinned: &Pinned, part: &Arc<T>, bytes: u64) {
-    let part: Weak<dyn Any + Send + Sync> = Arc::<T>::downgrade(part);
-    pinned.add(part, bytes);
 }
 
 fn share(part: u64, whole: u64) -> f64 {

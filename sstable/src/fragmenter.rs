@@ -68,6 +68,7 @@ pub(crate) fn fragment_as_seen(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compaction::Retention;
     use crate::covering;
 
     fn check(tombstones: &[(&str, &str, u64)], expected: &[(&str, &str, u64)]) {
@@ -116,10 +117,8 @@ mod tests {
     #[test]
     fn for_each_reader_one_is_enough() {
         for snapshots in [vec![], vec![0], vec![3, 9], vec![2, 3, 4, 11]] {
-            let reader = |version| {
-                let seeing = snapshots.iter().find(|snapshot| **snapshot >= version);
-                seeing.copied().unwrap_or(u64::MAX)
-            };
+            let retention = Retention::new().snapshots(snapshots.iter().copied());
+            let reader = |version| retention.first_reader(version);
             let mut expected = fragment(nested(12));
             expected.dedup_by(|next, last| {
                 next.start == last.start && reader(next.version) == reader(last.version)
