@@ -36,12 +36,44 @@ pub(crate) fn contenders() -> Vec<Contender> {
     events::contenders::<Store>(Role::Peer)
 }
 
-struct Store {
+/// A file, with the connection that writes.
+pub(crate) struct Connections {
     path: PathBuf,
     writer: Mutex<Connection>,
 }
 
-pub(crate) fn connect(path: &Path, is_durable: bool) -> anyhow::Result<Connection> {
+impl Connections {
+    /// Of the file in `dir`, which has at least `tables`.
+    pub(crate) fn open(dir: &Path, is_durable: bool, tables: &str) -> anyhow::Result<Self> {
+        let path = dir.join("file");
+        let writer = connect(&path, is_durable)?;
+        writer.execute_batch(tables)?;
+        let writer = Mutex::new(writer);
+        Ok(Self { path, writer })
+    }
+
+    pub(crate) fn writer(&self) -> anyhow::Result<MutexGuard<'_, Connection>> {
+        self.writer
+            .lock()
+            .map_err(|_poisoned| anyhow!("a writer panicked"))
+    }
+
+    pub(crate) fn reader(&self) -> anyhow::Result<Connection> {
+        connect(&self.path, false)
+    }
+
+    pub(crate) fn close(self) -> anyhow::Result<()> {
+        let writer = self
+            .writer
+            .into_inner()
+            .map_err(|_poisoned| anyhow!("a writer panicked"))?;
+        writer.close().map_err(|(_, error)| error.into())
+    }
+}
+
+struct Store(Connections);
+
+fn connect(path: &Path, is_durable: bool) -> anyhow::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let synchronous = if is_durable { "FULL" } else { "NORMAL" };
@@ -76,27 +108,15 @@ fn count(connection: &Connection, query: &str, with: impl rusqlite::Params) -> a
     Ok(read)
 }
 
-impl Store {
-    fn writer(&self) -> anyhow::Result<MutexGuard<'_, Connection>> {
-        self.writer
-            .lock()
-            .map_err(|_poisoned| anyhow!("a writer panicked"))
-    }
-}
-
 impl EventLog for Store {
     const NAME: &str = "SQLite";
 
     fn open(dir: &Path, is_durable: bool) -> anyhow::Result<Self> {
-        let path = dir.join("file");
-        let writer = connect(&path, is_durable)?;
-        writer.execute_batch(TABLES)?;
-        let writer = Mutex::new(writer);
-        Ok(Self { path, writer })
+        Connections::open(dir, is_durable, TABLES).map(Self)
     }
 
     fn append(&self, facts: &[Fact<'_>]) -> anyhow::Result<()> {
-        let mut writer = self.writer()?;
+        let mut writer = self.0.writer()?;
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for fact in facts {
             insert(&transaction, fact)?;
@@ -105,7 +125,7 @@ impl EventLog for Store {
     }
 
     fn append_if(&self, fact: &Fact<'_>, seen: u64) -> anyhow::Result<u64> {
-        let mut writer = self.writer()?;
+        let mut writer = self.0.writer()?;
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let is_refused = transaction
             .prepare_cached("SELECT 1 FROM tags WHERE tag = ?1 AND position > ?2")?
@@ -119,7 +139,7 @@ impl EventLog for Store {
     type Reader<'a> = Connection;
 
     fn reader(&self) -> anyhow::Result<Connection> {
-        connect(&self.path, false)
+        self.0.reader()
     }
 
     fn read_all(&self, reader: &Connection) -> anyhow::Result<u64> {
@@ -134,10 +154,6 @@ impl EventLog for Store {
     }
 
     fn close(self) -> anyhow::Result<()> {
-        let writer = self
-            .writer
-            .into_inner()
-            .map_err(|_poisoned| anyhow!("a writer panicked"))?;
-        writer.close().map_err(|(_, error)| error.into())
+        self.0.close()
     }
 }

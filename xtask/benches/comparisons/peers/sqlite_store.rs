@@ -2,15 +2,13 @@
 //! since only one can; each reader has its own.
 
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::path::Path;
 
-use anyhow::anyhow;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use crate::keys::Key;
 use crate::ordered::Ordered;
-use crate::sqlite::connect;
+use crate::sqlite::Connections;
 use crate::stores::KeyValue;
 
 const TABLE: &str = "
@@ -18,18 +16,7 @@ const TABLE: &str = "
 const PUT: &str = "INSERT OR REPLACE INTO entries VALUES (?1, ?2)";
 const GET: &str = "SELECT value FROM entries WHERE key = ?1";
 
-pub(super) struct Store {
-    path: PathBuf,
-    writer: Mutex<Connection>,
-}
-
-impl Store {
-    fn writer(&self) -> anyhow::Result<MutexGuard<'_, Connection>> {
-        self.writer
-            .lock()
-            .map_err(|_poisoned| anyhow!("a writer panicked"))
-    }
-}
+pub(super) struct Store(Connections);
 
 fn get(connection: &Connection, key: &[u8], see: impl FnOnce(&[u8])) -> anyhow::Result<()> {
     let mut statement = connection.prepare_cached(GET)?;
@@ -61,15 +48,11 @@ impl KeyValue for Store {
     const NAME: &str = "SQLite";
 
     fn open(dir: &Path, is_durable: bool) -> anyhow::Result<Self> {
-        let path = dir.join("file");
-        let writer = connect(&path, is_durable)?;
-        writer.execute_batch(TABLE)?;
-        let writer = Mutex::new(writer);
-        Ok(Self { path, writer })
+        Connections::open(dir, is_durable, TABLE).map(Self)
     }
 
     fn load(&self, count: u64, key: fn(u64) -> Key, value: &[u8]) -> anyhow::Result<()> {
-        let mut writer = self.writer()?;
+        let mut writer = self.0.writer()?;
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut put = transaction.prepare_cached(PUT)?;
         for number in 0..count {
@@ -80,7 +63,8 @@ impl KeyValue for Store {
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> anyhow::Result<()> {
-        self.writer()?
+        self.0
+            .writer()?
             .prepare_cached(PUT)?
             .execute(params![key, value])?;
         Ok(())
@@ -89,7 +73,7 @@ impl KeyValue for Store {
     type Reader<'a> = Connection;
 
     fn reader(&self) -> anyhow::Result<Connection> {
-        connect(&self.path, false)
+        self.0.reader()
     }
 
     fn get(&self, reader: &Connection, key: &[u8], see: impl FnOnce(&[u8])) -> anyhow::Result<()> {
@@ -97,11 +81,7 @@ impl KeyValue for Store {
     }
 
     fn close(self) -> anyhow::Result<()> {
-        let writer = self
-            .writer
-            .into_inner()
-            .map_err(|_poisoned| anyhow!("a writer panicked"))?;
-        writer.close().map_err(|(_, error)| error.into())
+        self.0.close()
     }
 }
 
@@ -111,7 +91,7 @@ impl Ordered for Store {
     type View<'a> = Connection;
 
     fn view(&self) -> anyhow::Result<Connection> {
-        let reader = connect(&self.path, false)?;
+        let reader = self.0.reader()?;
         reader.execute_batch("BEGIN")?;
         Ok(reader)
     }
