@@ -3,7 +3,7 @@
 //! The order on the disk: the table's bytes, its name, the log up to the last record in it, the edit; and
 //! only then the log is retired.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use durable_io::engine::Step;
@@ -66,26 +66,31 @@ impl Store {
         }
     }
 
-    /// Flushes the oldest memtable of `tree`; false if there is none.
+    /// Flushes the oldest memtable of `tree`; false if there is none, or the keyspace is gone.
     fn flush_tree(&self, tree: &Tree) -> Result<bool> {
         // Held across I/O: memtables become tables in their order.
-        let _flushing = self.health.lock(&self.flushing);
+        let flushing = self.health.lock(&self.flushing);
+        self.flush_oldest(tree, &flushing)
+    }
+
+    /// The same, for whoever has the turn.
+    pub(crate) fn flush_oldest(&self, tree: &Tree, _turn: &MutexGuard<'_, ()>) -> Result<bool> {
         self.check_healthy()?;
         let Some(frozen) = tree.peek().frozen.last().cloned() else {
             return Ok(false);
         };
         let begin = self.disk.now();
         let tables = self.with_reserve(|| self.write_memtable(tree, &frozen))?;
-        if self.with_reserve(|| self.publish_flush(tree, &frozen, &tables))? {
-            let floor = self.retire_log()?;
-            let time = self.disk.now().saturating_sub(begin);
-            self.count_flush(&frozen, &tables, time, floor);
-            self.compactions.ring();
-            self.hold_reserve()?;
-        } else {
+        if !self.with_reserve(|| self.publish_flush(tree, &frozen, &tables))? {
             // The keyspace is gone.
             self.remove_tables(tables.iter().map(|live| live.entry.number));
+            return Ok(false);
         }
+        let floor = self.retire_log()?;
+        let time = self.disk.now().saturating_sub(begin);
+        self.count_flush(&frozen, &tables, time, floor);
+        self.compactions.ring();
+        self.hold_reserve()?;
         Ok(true)
     }
 
@@ -283,4 +288,28 @@ pub(crate) fn witness(table: &Table) -> Option<(u64, Lsn)> {
     let mut rest = durable_io::codec::Decoder::new(bytes);
     let witness = (rest.u64()?, Lsn(rest.u64()?));
     rest.rest().is_empty().then_some(witness)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Background, KeyspaceOptions, Options};
+
+    #[test]
+    fn a_flush_of_a_keyspace_that_is_dropped_meanwhile_comes_to_an_end() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let options = Options::new().background(Background::Inline).reserve(0);
+        let (store, _) = crate::open::open(options, temp.path()).expect("a new store");
+        let slot = store.create_keyspace("gone", &KeyspaceOptions::new());
+        let slot = slot.expect("a new keyspace");
+        let mut batch = crate::Batch::new();
+        batch.push(slot, crate::record::Action::Put, b"key", b"value");
+        store.write(batch).expect("a write");
+        let tree = Arc::clone(store.catalog().find(slot).expect("it is there"));
+        store.freeze(&tree);
+        store.drop_keyspace("gone").expect("it is dropped");
+        // Whoever flushes goes on as long as there is more.
+        assert!(!store.flush_tree(&tree).expect("nothing is wrong"));
+        assert_eq!(store.tables.list().expect("a list").len(), 0);
+    }
 }
