@@ -26,6 +26,8 @@
 //! - The handle holds the [`Worker`]s and the shared struct. Its `close` joins them, makes everything
 //!   durable, says so where the engine keeps its witness, and unlocks; its `Drop` joins and unlocks.
 //! - What must work on a full disk goes on from a [`Reserve`].
+//! - A backup takes files that are never written again by [`take_file`], into an
+//!   [`open_empty_store`]; what is written in place is made anew, the root last.
 //! - Values are [`Value`]s; callbacks [`Progress`]; dumps are written to a [`Text`].
 //! - Its one `Error` has, beside what is its own, `Disk(#[from] durable_io::Error)`, `Corrupt { path, offset,
 //!   reason }`, `TooLarge { what, size, limit }`, and, each `#[error(transparent)]` and `#[from]`:
@@ -96,6 +98,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+mod backup;
 mod contents;
 mod gate;
 mod header;
@@ -109,6 +112,7 @@ mod text;
 mod value;
 mod worker;
 
+pub use backup::{Backup, BackupOptions, BackupReport, Taken, open_empty_store, take_file};
 pub use contents::Contents;
 pub use gate::{SyncGate, Written};
 pub use header::{BadHeader, Format, UnsupportedVersion};
