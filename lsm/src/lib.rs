@@ -78,6 +78,7 @@
 //! Source: O'Neil and others, "The log-structured merge-tree", 1996; the layout of levels follows Dayan and
 //! Idreos, "Dostoevsky", 2018. It differs in versions that are positions in the log.
 
+mod backup;
 mod batch;
 mod compact;
 mod covered;
@@ -123,6 +124,7 @@ pub mod operations {}
 pub use batch::Batch;
 pub use compact::CompactReport;
 pub use dump::{Detail, dump};
+pub use durable_io::engine::{BackupOptions, BackupReport};
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Result};
 pub use keyspace::Keyspace;

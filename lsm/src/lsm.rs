@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use durable_io::engine::Worker;
+use durable_io::engine::{BackupOptions, BackupReport, Worker};
 use durable_io::made_durable;
 
 use crate::batch::{Batch, DEFAULT_SLOT};
@@ -176,6 +176,33 @@ impl Lsm {
     /// The names of all keyspaces, in order.
     pub fn list_keyspaces(&self) -> Vec<String> {
         self.store().catalog().names()
+    }
+
+    /// Makes a backup of the store, as it is at one moment during this call, in the directory `dir`, which is
+    /// created with its parents and must be empty. The backup is a store like any other:
+    /// [`open_read_only`](Options::open_read_only) reads it, [`open`](Options::open) goes on with it. Reads and
+    /// writes go on meanwhile.
+    ///
+    /// Tables get one more name in it where the file system allows that, since nobody writes a table again:
+    /// then a backup takes no space until tables are merged. A link is no second copy; see [`BackupOptions`],
+    /// also for backups on another disk that copy only what is new.
+    ///
+    /// # Durability
+    /// When this returns, the backup survives power loss, also if the store's own directory is lost. A crash
+    /// before that leaves a directory that is no store: opening it is
+    /// [`Error::Corrupt`](crate::Error::Corrupt), and it can be removed.
+    ///
+    /// # Cost
+    /// A flush of every keyspace, a link for each table, and a few syncs; where tables cannot be linked,
+    /// reading and writing them once. What compactions give up stays on the disk until this returns.
+    ///
+    /// # Errors
+    /// [`Error::Disk`](crate::Error::Disk), also if the directory is not empty (`DirectoryNotEmpty`);
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if a table that is copied is not what was written, or if there
+    /// is no whole backup where one was named. The store is poisoned only if its own flush failed as a write
+    /// does.
+    pub fn backup(&self, dir: impl AsRef<Path>, options: &BackupOptions) -> Result<BackupReport> {
+        self.store().backup(dir.as_ref(), options)
     }
 
     /// What opening the store found and did.

@@ -13,7 +13,7 @@ use wal::{Lsn, Opening, Wal};
 
 use crate::error::{Corruption, Error, Result};
 use crate::options::Options;
-use crate::store::mark;
+use crate::store::{manifest_path, mark};
 
 mod edit;
 mod root;
@@ -51,21 +51,23 @@ pub(crate) struct Looked {
 impl Manifest {
     /// Looks at the manifest in the directory `path`, and changes nothing.
     pub(crate) fn look(options: &Options, path: &Path) -> Result<Looked> {
-        let mut log = wal::Options::new()
-            .sync(SyncMode::Always)
-            .background(Background::Inline)
-            .disk(options.disk.clone())
-            .new_segment_size(SEGMENT_SIZE);
-        if let Some(size) = options.manifest_segment_size {
-            log = log.segment_size(size);
-        }
-        let edits = log.look(path)?;
+        let edits = log_options(options).look(path)?;
         let fold = fold(&edits, path)?;
         Ok(Looked {
             cut_edits: fold.cut_edits(),
             root: fold.end()?,
             edits,
         })
+    }
+
+    /// Makes the manifest of a copy of a store, in the directory of the copy: its first edit makes `root`, and
+    /// comes after `generation`, the last one of that store.
+    pub(crate) fn copy(options: &Options, store: &Path, root: Root, generation: Lsn) -> Result<()> {
+        let edits = log_options(options).first_lsn(generation.next());
+        let mut manifest = Self::new(edits.open(manifest_path(store))?, root);
+        // Durable: the first edit. Only now is there a store.
+        manifest.create()?;
+        manifest.close()
     }
 
     /// The manifest of an open store, whose edits make `root`.
@@ -157,6 +159,19 @@ impl Manifest {
         // Redundant: every edit was durable when it was made. Only damage needs the statement: without it
         // the loss of the last edit is taken for a crash.
         Ok(made_durable(|| self.log.close())?)
+    }
+}
+
+/// How the log of the edits is opened, or created.
+fn log_options(options: &Options) -> wal::Options {
+    let log = wal::Options::new()
+        .sync(SyncMode::Always)
+        .background(Background::Inline)
+        .disk(options.disk.clone())
+        .new_segment_size(SEGMENT_SIZE);
+    match options.manifest_segment_size {
+        Some(size) => log.segment_size(size),
+        None => log,
     }
 }
 

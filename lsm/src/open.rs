@@ -150,7 +150,8 @@ impl Found {
     }
 }
 
-fn log_options(options: &Options) -> wal::Options {
+/// How the log of a store with `options` is opened, or created.
+pub(crate) fn log_options(options: &Options) -> wal::Options {
     let log = wal::Options::new()
         .sync(options.sync)
         .background(options.background)

@@ -1,7 +1,7 @@
 //! The open store behind the handles: what is shared between callers and the background threads.
 //!
 //! Locks, in the order in which they may be taken: `flushing` or `compacting`, `manifest`, the gate,
-//! `snapshots`. The first three are held across I/O. Readers take none of these but `snapshots`, for a
+//! `snapshots` or `removals`. The first three are held across I/O. Readers take none of these but `snapshots`, for a
 //! moment; writers only pass the gate.
 
 use std::collections::BTreeMap;
@@ -62,6 +62,15 @@ impl Catalog {
     }
 }
 
+/// Tables that are to be removed.
+#[derive(Debug, Default)]
+struct Removals {
+    /// How many backups take tables by their names.
+    backups: usize,
+    /// What is removed after them.
+    waiting: Vec<u64>,
+}
+
 /// A slot that no other keyspace has, in whatever store.
 pub(crate) fn new_slot() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(DEFAULT_SLOT + 1);
@@ -89,6 +98,7 @@ pub(crate) struct Store {
     snapshots: Mutex<BTreeMap<u64, usize>>,
     pub(crate) cache: BlockCache,
     pub(crate) next_table: AtomicU64,
+    removals: Mutex<Removals>,
     /// One at a time flushes, and one compacts.
     pub(crate) flushing: Mutex<()>,
     pub(crate) compacting: Mutex<Aside>,
@@ -134,6 +144,7 @@ impl Store {
             snapshots: Mutex::default(),
             cache: opened.cache,
             next_table: AtomicU64::new(opened.next_table),
+            removals: Mutex::default(),
             flushing: Mutex::default(),
             compacting: Mutex::default(),
             flushes: Work::new(&disk, &health),
@@ -279,14 +290,37 @@ impl Store {
         self.next_table.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Removes tables that no durable edit names any more. A reader that has one open keeps it.
+    /// Removes tables that no durable edit names any more: at once, or when no backup needs their names. A
+    /// reader that has one open keeps it.
     pub(crate) fn remove_tables(&self, numbers: impl IntoIterator<Item = u64>) {
+        let mut removals = self.health.lock(&self.removals);
+        if removals.backups > 0 {
+            removals.waiting.extend(numbers);
+            return;
+        }
+        drop(removals);
         for number in numbers {
             // No directory sync: the edit is durable, so a name that comes back is removed by the next
             // open. So is one that cannot be removed now.
             if self.tables.remove(&crate::names::table(number)).is_err() {
                 self.counters.unremoved.fetch_add(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// From now on no table is removed. The caller has the manifest, and knows which tables there are.
+    pub(crate) fn begin_keeping(&self) {
+        self.health.lock(&self.removals).backups += 1;
+    }
+
+    /// Removes what was to be removed meanwhile, unless another backup goes on.
+    pub(crate) fn end_keeping(&self) {
+        let mut removals = self.health.lock(&self.removals);
+        removals.backups -= 1;
+        if removals.backups == 0 {
+            let waiting = std::mem::take(&mut removals.waiting);
+            drop(removals);
+            self.remove_tables(waiting);
         }
     }
 

@@ -19,7 +19,7 @@ use crate::batch::Batch;
 use crate::error::Result;
 use crate::limits::MAX_MEMTABLE_RANGES;
 use crate::record::{Action, HEADER_SIZE, Record};
-use crate::store::Store;
+use crate::store::{Catalog, Store};
 use crate::tree::{State, Tree};
 
 /// Inside the gate; comes out when dropped.
@@ -184,6 +184,18 @@ impl Store {
         if is_frozen {
             self.flushes.ring();
         }
+    }
+
+    /// Goes on in new memtables, of all keyspaces at one moment: the last version before it, and the keyspaces.
+    /// The caller has the turn to flush.
+    pub(crate) fn freeze_all(&self) -> (Lsn, Arc<Catalog>) {
+        let closed = self.gate.close(|| self.help());
+        let (version, catalog) = (Lsn(self.sequence.visible()), self.catalog_full());
+        for tree in &catalog.trees {
+            tree.freeze(version);
+        }
+        drop(closed);
+        (version, catalog)
     }
 
     /// Under `Inline`, does a part of what those inside the gate wait for.

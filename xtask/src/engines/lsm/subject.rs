@@ -1,15 +1,17 @@
 //! The store in each `SyncMode`: its alphabets, its starting states and its model.
 
+mod backups;
 mod probes;
 mod state;
 pub(crate) mod trials;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crashtest::content::{identify, payload};
 use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
-use lsm::{Batch, Keyspace, KeyspaceOptions, Lsm, Options, Snapshot, Strategy};
+use lsm::{BackupOptions, Batch, Keyspace, KeyspaceOptions, Lsm, Options, Snapshot, Strategy};
 
 pub(crate) use probes::PROBES;
 pub(crate) use state::State;
@@ -60,6 +62,8 @@ pub(crate) enum Alphabet {
     Log,
     /// What is in the manifest, of a store with names so long that a snapshot of it has several parts.
     Manifest,
+    /// Backups, of stores that go on.
+    Backup,
 }
 
 /// The store in one [`SyncMode`].
@@ -94,6 +98,10 @@ pub(crate) enum Op {
     Clear,
     /// Take a snapshot, or look whether the one that was taken shows what it must, and drop it.
     Snapshot,
+    /// Make a backup in a new directory, of links.
+    Backup,
+    /// Make one of copies.
+    BackupCopied,
     Sync,
     /// Close; the next operation opens again.
     Close,
@@ -224,6 +232,8 @@ impl Opened {
             },
             Op::Clear => store.clear()?,
             Op::Snapshot => self.toggle_snapshot()?,
+            Op::Backup => backups::make(store, &BackupOptions::new(), n)?,
+            Op::BackupCopied => backups::make(store, &BackupOptions::new().copied(), n)?,
             Op::Sync => store.sync()?,
             Op::Close => {
                 // The store is opened by whatever comes next, so that a crash can come before.
@@ -287,6 +297,14 @@ impl Subject for LsmSubject {
                 Op::Close,
             ],
             Alphabet::Manifest => vec![Op::Put("a"), Op::Flush, Op::DropOrCreate],
+            Alphabet::Backup => vec![
+                Op::Put("a"),
+                Op::Batch,
+                Op::Compact,
+                Op::DropOrCreate,
+                Op::Backup,
+                Op::BackupCopied,
+            ],
         };
         if self.mode != SyncMode::Always {
             ops.push(Op::Sync);
@@ -350,6 +368,7 @@ impl Subject for LsmSubject {
         ];
         match self.alphabet {
             Alphabet::Log => starts.clear(),
+            Alphabet::Backup => starts.retain(|start| start.name.starts_with("two ")),
             // The first edit behind an opening is a snapshot.
             Alphabet::Manifest => {
                 starts = vec![Start {
@@ -388,8 +407,9 @@ impl Subject for LsmSubject {
     }
 
     fn observe(&self, store: &mut Opened) -> Outcome<State> {
+        let disk = store.disk.clone();
         let store = store.store()?;
-        let state = contents(&store.snapshot()?)?;
+        let mut state = contents(&store.snapshot()?)?;
         for key in KEYS {
             let found = store
                 .get(key.as_bytes())?
@@ -397,6 +417,9 @@ impl Subject for LsmSubject {
             if found != state.default.get(key).copied() {
                 return Err(format!("key {key} is {found:?}, in a snapshot {state:?}").into());
             }
+        }
+        if self.alphabet == Alphabet::Backup {
+            state.backups = backups::all(&disk)?;
         }
         Ok(state)
     }
@@ -425,6 +448,13 @@ impl Subject for LsmSubject {
                 };
             }
             Op::Clear => after.default.clear(),
+            Op::Backup | Op::BackupCopied => {
+                let moment = State {
+                    backups: BTreeMap::new(),
+                    ..before.clone()
+                };
+                after.backups.insert(n, moment);
+            }
             _ => {}
         }
         after
@@ -434,9 +464,14 @@ impl Subject for LsmSubject {
         // As much as was lost, so that a left-over of it would fit behind; then into tables, and through
         // a merge.
         let again = match interrupted {
-            Op::Flush | Op::Background | Op::Compact | Op::Snapshot | Op::Sync | Op::Close => {
-                Op::Put("a")
-            }
+            Op::Flush
+            | Op::Background
+            | Op::Compact
+            | Op::Snapshot
+            | Op::Backup
+            | Op::BackupCopied
+            | Op::Sync
+            | Op::Close => Op::Put("a"),
             other => *other,
         };
         let mut ops = vec![again, Op::Compact, Op::Put("c")];
@@ -455,6 +490,7 @@ impl Subject for LsmSubject {
             Op::Compact => "compaction",
             Op::DropOrCreate | Op::Clear => "keyspace",
             Op::Snapshot => "snapshot",
+            Op::Backup | Op::BackupCopied => "backup",
             Op::Sync => "sync",
             Op::Close => "close",
         }

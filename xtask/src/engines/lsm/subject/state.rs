@@ -16,6 +16,8 @@ pub(super) type Entries = BTreeMap<String, (u64, usize)>;
 pub(crate) struct State {
     pub(super) default: Entries,
     pub(super) other: Option<Entries>,
+    /// By the operation that made them.
+    pub(super) backups: BTreeMap<u64, State>,
 }
 
 /// Everything in a snapshot, read in every way.
@@ -31,6 +33,7 @@ pub(super) fn contents(snapshot: &Snapshot) -> Outcome<State> {
         other: other
             .then(|| entries(&snapshot.keyspace(OTHER)?))
             .transpose()?,
+        backups: BTreeMap::new(),
     })
 }
 

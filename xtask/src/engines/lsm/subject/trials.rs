@@ -45,6 +45,12 @@ pub(crate) fn all() -> Vec<AnyTrial> {
             .without_process_deaths()
             .lengths(1, 2)
             .boxed(),
+        store("lsm backup", manual, Alphabet::Backup)
+            .without_process_deaths()
+            .without_nested()
+            .lengths(1, 2)
+            .shallow_removal(1)
+            .boxed(),
         torn("lsm 512", Alphabet::Data)
             .lengths(0, 1)
             .only_with_full()
