@@ -1,9 +1,10 @@
 //! [`Bitcask`]: the handle.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use durable_io::Background;
-use durable_io::engine::{Trouble, Value, Worker};
+use durable_io::engine::{BackupOptions, BackupReport, Trouble, Value, Worker};
 
 use crate::batch::{Batch, Expected};
 use crate::error::Result;
@@ -231,6 +232,32 @@ impl Bitcask {
     /// [`Error::Poisoned`](crate::Error::Poisoned).
     pub fn merge(&self) -> Result<MergeReport> {
         self.store.merge_all()
+    }
+
+    /// Makes a backup of the store, as it is at one moment during this call, in the directory `dir`, which is
+    /// created with its parents and must be empty. The backup is a store like any other:
+    /// [`open_read_only`](crate::Options::open_read_only) reads it, [`open`](crate::Options::open) goes on with
+    /// it. Reads and writes go on meanwhile.
+    ///
+    /// Data files get one more name in it where the file system allows that, since nobody writes to a sealed
+    /// one again: then a backup takes no space until files are merged. A link is no second copy; see
+    /// [`BackupOptions`], also for backups on another disk that copy only what is new.
+    ///
+    /// # Durability
+    /// When this returns, the backup survives power loss, also if the store's own directory is lost. A crash
+    /// before that leaves a directory that is no store: opening it is
+    /// [`Error::Corrupt`](crate::Error::Corrupt), and it can be removed.
+    ///
+    /// # Cost
+    /// A [`rotate`](Bitcask::rotate), a link for each data file and each hint, and a few syncs; where files
+    /// cannot be linked, reading and writing them once, and reading the copy. A merge waits until it is done.
+    ///
+    /// # Errors
+    /// [`Error::Disk`](crate::Error::Disk), also if the directory is not empty (`DirectoryNotEmpty`);
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if a file that is copied is damaged, or if there is no whole
+    /// backup where one was named. The store is poisoned only if its rotation failed as a write does.
+    pub fn backup(&self, dir: impl AsRef<Path>, options: &BackupOptions) -> Result<BackupReport> {
+        self.store.backup(dir.as_ref(), options)
     }
 
     /// What opening the store found and did.

@@ -72,6 +72,7 @@
 //! soon as nothing needs them.
 
 mod background;
+mod backup;
 mod batch;
 mod bitcask;
 mod damaged;
@@ -111,7 +112,8 @@ pub use batch::Batch;
 pub use bitcask::Bitcask;
 pub use dump::{Detail, dump};
 pub use durable_io::engine::{
-    Failure, InvalidOption, NoOutput, NoThread, Poisoned, Trouble, UnsupportedVersion, Value,
+    BackupOptions, BackupReport, Failure, InvalidOption, NoOutput, NoThread, Poisoned, Trouble,
+    UnsupportedVersion, Value,
 };
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Result};

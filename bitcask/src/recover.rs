@@ -153,7 +153,8 @@ fn is_written(dir: &Dir) -> Result<bool> {
     }
 }
 
-fn manifest_lost(dir: &Dir) -> Error {
+/// There is no manifest in `dir`, and there was one.
+pub(crate) fn manifest_lost(dir: &Dir) -> Error {
     let path = dir.path().join(names::MANIFEST);
     Error::corrupt(&path, 0, Corruption::ManifestLost)
 }

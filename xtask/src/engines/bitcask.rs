@@ -61,7 +61,15 @@ impl Engine for BitcaskEngine {
     }
 
     fn trials(&self) -> Vec<AnyTrial> {
-        let store = |sync, reserve| BitcaskSubject { sync, reserve };
+        let store = |sync, reserve| BitcaskSubject {
+            sync,
+            reserve,
+            backs_up: false,
+        };
+        let backed_up = BitcaskSubject {
+            backs_up: true,
+            ..store(SyncMode::Manual, 0)
+        };
         let always = store(SyncMode::Always, 0);
         // `Batch` and `Manual` have more letters, starting states and allowed answers: their sequences of
         // four take six times as long as those of `Always`.
@@ -76,6 +84,13 @@ impl Engine for BitcaskEngine {
             Trial::new("bitcask 4 KiB", always)
                 .lengths(1, 3)
                 .unit(4096)
+                .boxed(),
+            Trial::new("bitcask backup", backed_up)
+                .lengths(1, 2)
+                .unit(4096)
+                .without_process_deaths()
+                .without_nested()
+                .removal(1)
                 .boxed(),
             Trial::new("bitcask reserve", store(SyncMode::Always, 4096))
                 .faulted(FAULTED)

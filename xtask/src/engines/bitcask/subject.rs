@@ -1,4 +1,6 @@
-//! The store in each `SyncMode`: its alphabet, its starting states and its model.
+//! The store in each `SyncMode`: its alphabets, its starting states and its model.
+
+mod backups;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +21,8 @@ const KEYS: [&str; 3] = ["a", "b", "c"];
 pub(crate) struct BitcaskSubject {
     pub(crate) sync: SyncMode,
     pub(crate) reserve: u64,
+    /// Backups are made, with less of all else.
+    pub(crate) backs_up: bool,
 }
 
 /// What a `Batch` store under test is opened with: the second unsynced write syncs, and so does the
@@ -67,6 +71,10 @@ pub(crate) enum Op {
     Merge,
     /// Take a snapshot, or look whether the one that was taken shows what it must, and drop it.
     Snapshot,
+    /// Make a backup in a new directory, of links.
+    Backup,
+    /// Make one of copies.
+    BackupCopied,
     Sync,
     /// Close; the next operation opens again.
     Close,
@@ -74,13 +82,18 @@ pub(crate) enum Op {
     SpoilHints,
 }
 
-/// What a user sees: the operation that wrote each key's value, and its index in the batch.
+/// What a user sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    entries: BTreeMap<String, (u64, usize)>,
+    entries: Entries,
     /// The manifest alone proves all of it durable: at least after a clean close.
     is_closed: bool,
+    /// What is in each backup, by the operation that made it.
+    backups: BTreeMap<u64, Entries>,
 }
+
+/// The operation that wrote each key's value, and its index in the batch.
+type Entries = BTreeMap<String, (u64, usize)>;
 
 pub(crate) struct Store {
     disk: Disk,
@@ -184,15 +197,18 @@ impl Store {
         } else {
             let snapshot = self.store()?.snapshot();
             let entries = entries(&snapshot)?;
-            let is_closed = false;
-            self.snapshot = Some((snapshot, State { entries, is_closed }));
+            let state = State {
+                entries,
+                ..State::default()
+            };
+            self.snapshot = Some((snapshot, state));
         }
         Ok(())
     }
 }
 
 /// Everything in a snapshot.
-fn entries(snapshot: &Snapshot) -> Outcome<BTreeMap<String, (u64, usize)>> {
+fn entries(snapshot: &Snapshot) -> Outcome<Entries> {
     let mut entries = BTreeMap::new();
     for entry in snapshot.entries() {
         let (key, value) = entry?;
@@ -210,7 +226,7 @@ fn entries(snapshot: &Snapshot) -> Outcome<BTreeMap<String, (u64, usize)>> {
 /// `get` must give what `entries` hold.
 fn check_gets(
     get: impl Fn(&[u8]) -> bitcask::Result<Option<Value>>,
-    entries: &BTreeMap<String, (u64, usize)>,
+    entries: &Entries,
 ) -> Outcome<()> {
     for key in KEYS {
         let found = get(key.as_bytes())?;
@@ -239,6 +255,9 @@ impl Subject for BitcaskSubject {
     type Store = Store;
 
     fn operations(&self) -> Vec<Op> {
+        if self.backs_up {
+            return backups::OPERATIONS.to_vec();
+        }
         let mut ops = vec![
             Op::Put("a"),
             Op::PutLarge("b"),
@@ -314,7 +333,9 @@ impl Subject for BitcaskSubject {
                 ),
             },
         ];
-        if self.sync != SyncMode::Always {
+        if self.backs_up {
+            starts.truncate(2);
+        } else if self.sync != SyncMode::Always {
             starts.push(Start {
                 name: "a merge about to count, and a write that is not durable",
                 script: with([background(4), vec![Do(Op::Put("a"))]].concat()),
@@ -353,6 +374,7 @@ impl Subject for BitcaskSubject {
             }
             (Op::SpoilHints, _) => store.spoil_hints()?,
             (Op::Snapshot, _) => store.toggle_snapshot()?,
+            (Op::Backup | Op::BackupCopied, _) => backups::make(store.store()?, *op, n)?,
             (Op::CompareAndSet(_), [(key, value)]) => {
                 let store = store.store()?;
                 let current = store.get(key.as_bytes())?;
@@ -380,6 +402,7 @@ impl Subject for BitcaskSubject {
     }
 
     fn observe(&self, store: &mut Store) -> Outcome<State> {
+        let backups = backups::all(&store.disk)?;
         let store = store.store()?;
         let entries = entries(&store.snapshot())?;
         let keys = store.stats().keys;
@@ -392,6 +415,7 @@ impl Subject for BitcaskSubject {
         Ok(State {
             entries,
             is_closed: store.recovery().closed,
+            backups,
         })
     }
 
@@ -401,14 +425,19 @@ impl Subject for BitcaskSubject {
         for (index, (key, _)) in puts(*op).into_iter().enumerate() {
             after.entries.insert(key.to_owned(), (n, index));
         }
-        if let Op::Delete(key) = op {
-            after.entries.remove(*key);
+        match op {
+            Op::Delete(key) => drop(after.entries.remove(*key)),
+            Op::Backup | Op::BackupCopied => {
+                after.backups.insert(n, before.entries.clone());
+            }
+            _ => {}
         }
         after
     }
 
     fn matches(&self, expected: &State, observed: &State) -> bool {
-        expected.entries == observed.entries && observed.is_closed >= expected.is_closed
+        (&expected.entries, &expected.backups) == (&observed.entries, &observed.backups)
+            && observed.is_closed >= expected.is_closed
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
@@ -430,6 +459,7 @@ impl Subject for BitcaskSubject {
             Op::Rotate => "rotate",
             Op::Background | Op::Merge => "merge",
             Op::Snapshot => "snapshot",
+            Op::Backup | Op::BackupCopied => "backup",
             Op::Sync => "sync",
             Op::Close => "close",
             Op::SpoilHints => "spoil",
@@ -446,7 +476,11 @@ mod tests {
     #[test]
     fn every_mode_survives_every_single_operation() {
         for sync in [SyncMode::Always, BATCH, SyncMode::Manual] {
-            let subject = BitcaskSubject { sync, reserve: 0 };
+            let subject = BitcaskSubject {
+                sync,
+                reserve: 0,
+                backs_up: false,
+            };
             let explored = Explorer::new(&subject).explore(&Bound::of_length(1), &|_| {});
             if let Some(example) = explored.counterexample {
                 panic!("{sync:?}:\n{example}");
