@@ -88,12 +88,20 @@ impl Log {
             Ok(!listed.iter().any(|entry| entry.name == "mark"))
         };
         match wal::Options::new().disk(disk.clone()).salvage(path) {
-            Ok(salvage) => Ok(Self::Some(Box::new(salvage))),
+            Ok(salvage) if salvage.has_mark() => Ok(Self::Some(Box::new(salvage))),
             Err(wal::Error::Disk(error)) if error.is_not_found() => Ok(Self::None),
-            Err(wal::Error::Corrupt {
+            // What stands in a segment then is what a crash left of another file.
+            Ok(_)
+            | Err(wal::Error::Corrupt {
                 reason: wal::Corruption::MarkLost,
                 ..
             }) if is_first && is_unmarked()? => Ok(Self::None),
+            // Nothing says whether the last records are missing.
+            Ok(_) => Err(Error::Log(wal::Error::Corrupt {
+                path: path.join("mark"),
+                offset: 0,
+                reason: wal::Corruption::MarkLost,
+            })),
             Err(error) => Err(error.into()),
         }
     }

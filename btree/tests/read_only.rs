@@ -180,6 +180,19 @@ fn damage_of_the_log_is_reported() {
     );
 }
 
+#[test]
+fn a_log_without_its_mark_is_not_read_as_if_that_were_all() {
+    let (disk, _) = killed();
+    let dir = disk.disk().open_dir(DIR).unwrap().open_dir("log").unwrap();
+    dir.remove("mark").unwrap();
+    match options(&disk).open_read_only(DIR) {
+        Err(Error::Log(wal::Error::Corrupt { reason, .. })) => {
+            assert_eq!(reason, wal::Corruption::MarkLost);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 fn shown(disk: &SimDisk) -> String {
     let mut text = Vec::new();
     dump(&disk.disk(), DIR, Detail::Records, &mut text).unwrap();

@@ -47,7 +47,7 @@ impl Options {
 pub(crate) fn read_manifest(disk: &Disk, path: &Path) -> Result<(Root, Lsn)> {
     let mut fold = Fold::new(path.to_owned());
     let mut last = Lsn(0);
-    for record in wal::Options::new().disk(disk.clone()).salvage(path)? {
+    for record in read_log(disk, path, Corruption::ManifestLost)? {
         let Record { lsn, payload } = record?;
         fold.add(lsn, &payload)?;
         last = lsn;
@@ -57,12 +57,26 @@ pub(crate) fn read_manifest(disk: &Disk, path: &Path) -> Result<(Root, Lsn)> {
     Ok((root, last))
 }
 
+/// The records of the log in `path`. Without its mark, which is made before anything counts, it is `lost`: what
+/// stands there can be less than there was, or what a crash left of another file.
+fn read_log(disk: &Disk, path: &Path, lost: Corruption) -> Result<wal::Salvage> {
+    match wal::Options::new().disk(disk.clone()).salvage(path) {
+        Ok(records) if records.has_mark() => Ok(records),
+        Ok(_)
+        | Err(wal::Error::Corrupt {
+            reason: wal::Corruption::MarkLost,
+            ..
+        }) => Err(Error::corrupt(&mark(path), lost)),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Reads the log into the memtables; the last version in it.
 fn replay(disk: &Disk, path: &Path, root: &Root, catalog: &Catalog) -> Result<u64> {
     let path = &log_path(path);
     let known = Known::new(root, catalog);
     let (mut first, mut last) = (None, root.floor);
-    for record in wal::Options::new().disk(disk.clone()).salvage(path)? {
+    for record in read_log(disk, path, Corruption::LogLost)? {
         let Record { lsn, payload } = record?;
         first.get_or_insert(lsn);
         last = lsn;

@@ -118,3 +118,19 @@ fn a_store_that_is_only_read_is_as_it_was_and_others_read_beside_it() {
     drop((one, other));
     drop(options(&disk).open("/store").unwrap());
 }
+
+#[test]
+fn a_store_without_the_mark_of_its_log_or_manifest_is_not_read_as_if_that_were_all() {
+    for (dir, lost) in [
+        ("/store/log", Corruption::LogLost),
+        ("/store/manifest", Corruption::ManifestLost),
+    ] {
+        let disk = killed();
+        let dir = disk.disk().open_dir(dir).unwrap();
+        dir.remove("mark").unwrap();
+        match options(&disk).open_read_only("/store") {
+            Err(Error::Corrupt { reason, .. }) => assert_eq!(reason, lost),
+            other => panic!("{other:?}"),
+        }
+    }
+}
