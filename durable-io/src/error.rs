@@ -182,7 +182,7 @@ impl Resource {
 #[non_exhaustive]
 pub enum Error {
     /// The kernel refused a call. After a failed write or sync the file is poisoned. (A disk that is
-    /// full in the middle of a write is this error, of kind `StorageFull`: bytes may be missing.)
+    /// full in a sync, or in a write that syncs, is this error, of kind `StorageFull`.)
     #[error("cannot {op} {}{}", path.display(), At(*offset))]
     Io {
         /// What was asked.
@@ -209,15 +209,16 @@ pub enum Error {
         /// The process that holds it, as far as it could be learned.
         pid: Option<u32>,
     },
-    /// The disk (or the quota) is full. Nothing was written and nothing is poisoned; freeing space
-    /// and trying again is safe.
+    /// The disk (or the quota) is full. Nothing is poisoned; freeing space and trying again is safe. Of a
+    /// write the first bytes may have been written, of its range and nowhere else; of all other calls
+    /// nothing has happened.
     #[error("no space left on the device to {op} {}{}", path.display(), At(*offset))]
     NoSpace {
         /// What was asked.
         op: Op,
         /// For which file or directory.
         path: PathBuf,
-        /// At which byte of the file, for allocations.
+        /// At which byte of the file, for writes and allocations.
         offset: Option<u64>,
     },
     /// The system refused the call for want of something. Nothing has changed (but for an empty file
@@ -288,8 +289,8 @@ impl Error {
         }
     }
 
-    /// The error of a call that changes nothing when the disk is full or something is missing: every
-    /// call but those that write bytes or sync.
+    /// The error of a call that changes nothing outside its range when the disk is full, or nothing when
+    /// something is missing: every call but those that sync.
     pub(crate) fn refusal(op: Op, path: &Path, offset: Option<u64>, source: io::Error) -> Self {
         let path = path.to_owned();
         if is_no_space(&source) {
@@ -319,8 +320,9 @@ impl Error {
 
     /// True if the call that failed has changed nothing, so that what it was a part of may be given up,
     /// or tried again, on the same handles: a full disk, a missing resource, a lock that is held, and
-    /// whatever befalls a call that only looks. Left behind may be an empty file under a name that was to be created,
-    /// or zeros behind a file's end.
+    /// whatever befalls a call that only looks. Left behind may be an empty file under a name that was to
+    /// be created, zeros behind a file's end, or, of a write that met a full disk, its first bytes: who
+    /// writes into a file that counts covers these before anything else.
     ///
     /// False if anything may have changed, or is poisoned by an earlier failure: only a new opening
     /// finds out what is there.
@@ -349,9 +351,9 @@ impl Error {
         }
     }
 
-    /// True if bytes that are there cannot be had, however often one asks: the disk has lost them, or they are not
-    /// this user's to read. Whoever reads around damage takes it for damage. A missing file is not meant, nor
-    /// the want of anything that may be there the next time.
+    /// True if bytes that are there cannot be had, however often one asks: the disk has lost them, or they
+    /// are not this user's to read. Whoever reads around damage takes it for damage. A missing file is not
+    /// meant, nor the want of anything that may be there the next time.
     pub fn is_unreadable(&self) -> bool {
         match self {
             Self::Io { op, source, .. } => {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::backend::{FileBackend, MapBytes};
-use crate::error::{Error, Op, Result};
+use crate::error::{Error, Op, Result, is_no_space};
 use crate::latch::Latch;
 use crate::mapped::{Changing, Entered, Ranges};
 use crate::process::Process;
@@ -184,6 +184,9 @@ impl File {
     /// Writes all of `buf` at byte `offset`. The kernel has it when this returns; the disk may not.
     ///
     /// # Errors
+    /// [`Error::NoSpace`]: the first bytes of the range may be written, and nothing is poisoned. It is met
+    /// where the range is beyond the end or a hole, and where a file system copies on write (btrfs) also
+    /// where bytes stand already. Whoever goes on must cover what may be there.
     /// [`Error::Io`]: any part of the range may be written, and the file is poisoned.
     /// [`Error::Poisoned`], [`Error::Mapped`] if a part of the range is mapped: nothing was written.
     pub fn write_all_at(&self, buf: &[u8], offset: u64) -> Result<()> {
@@ -245,8 +248,9 @@ impl File {
     /// a sync where it does not ([`Capabilities`](crate::Capabilities) tells).
     ///
     /// # Errors
-    /// As [`write_all_at`](File::write_all_at); an interruption by a signal too is an error, since
-    /// nothing that syncs is ever repeated.
+    /// As [`write_all_at`](File::write_all_at), but never [`Error::NoSpace`]: a disk that is full in the middle
+    /// of a write that syncs poisons, as any failed sync does. An interruption by a signal too is an
+    /// error, since nothing that syncs is ever repeated.
     #[track_caller]
     pub fn write_durable_at(&self, buf: &[u8], offset: u64) -> Result<Synced> {
         let site = Site::new(Location::caller(), Barrier::Write, "");
@@ -256,13 +260,25 @@ impl File {
         while let Some(rest) = buf.get(done..).filter(|rest| !rest.is_empty()) {
             let at = offset + done as u64;
             let result = self.inner.backend.write_durable_at(rest, at, &site);
-            done += self.written(at, result)?;
+            done += self.synchronously_written(at, result)?;
         }
         Ok(self.synced())
     }
 
-    /// How many bytes one write call took. A call that failed or took none sets the latch.
+    /// How many bytes one write call took. A call that failed or took none sets the latch, unless the disk
+    /// is full: what this call had no space for is known to be as it was.
     fn written(&self, offset: u64, result: io::Result<usize>) -> Result<usize> {
+        match result {
+            Err(source) if is_no_space(&source) => {
+                Err(self.refusal(Op::Write, Some(offset), source))
+            }
+            other => self.synchronously_written(offset, other),
+        }
+    }
+
+    /// As [`written`](File::written), of a call that also syncs: where it was the sync that had no space
+    /// nobody knows what is on the disk.
+    fn synchronously_written(&self, offset: u64, result: io::Result<usize>) -> Result<usize> {
         let source = match result {
             Ok(0) => io::ErrorKind::WriteZero.into(),
             Ok(n) => return Ok(n),
@@ -347,8 +363,8 @@ impl File {
     /// It does *not* make the file's name durable: that is [`Dir::sync`](crate::Dir::sync).
     ///
     /// # Errors
-    /// [`Error::Io`] if the kernel fails; the file is then poisoned and the sync is never tried
-    /// again. [`Error::Poisoned`] afterwards.
+    /// [`Error::Io`] if the kernel fails, for want of space too; the file is then poisoned and the sync is
+    /// never tried again. [`Error::Poisoned`] afterwards.
     #[track_caller]
     pub fn sync_data(&self) -> Result<Synced> {
         self.sync_data_at(Site::new(Location::caller(), Barrier::Data, ""))
@@ -444,8 +460,9 @@ fn range(offset: u64, len: u64) -> Range<u64> {
 
 /// Bytes of a file in memory, read-only.
 pub struct Map {
-    /// Ends with the map, so nobody can look at the bytes any more by the time they may change. Dropped before the
-    /// bytes: these keep the inode's number from another file, which would be taken for this one.
+    /// Ends with the map, so nobody can look at the bytes any more by the time they may change. Dropped
+    /// before the bytes: these keep the inode's number from another file, which would be taken for this
+    /// one.
     _entered: Option<Entered>,
     bytes: MapBytes,
 }

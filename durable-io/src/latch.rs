@@ -1,4 +1,6 @@
-//! The failure latch: after the first failed write or sync of a file, refuse all the rest.
+//! The failure latch: after the first failed write or sync of a file, refuse all the rest. A plain write that
+//! met a full disk is none: the kernel says so before it takes the bytes, and what it had taken stays to be
+//! written back.
 //!
 //! A failed fsync may have thrown the dirty pages away, so a second one that "succeeds" proves
 //! nothing (Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020). The latch

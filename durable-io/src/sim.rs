@@ -80,6 +80,7 @@
 //! - [`Explorer::remove_barriers`]: is each sync needed? Each is switched off, and something must break.
 //! - [`inject_everywhere`], [`fill_the_disk`]: errors of every kind at every call, failed syncs as real
 //!   kernels fail them, a full disk of every size.
+//! - [`spoil_everywhere`]: every sector that cannot be read.
 //! - [`World::damaged`]: bytes changed behind the store's back.
 //! - [`SimDisk::spoil`] and [`SimDisk::forbid`]: bytes that cannot be read, files that may not be opened.
 //! - [`SimDisk`] alone, for tests by hand: what is there after
@@ -97,6 +98,7 @@
 //! Threads are real if a store starts them; then a run is not repeatable, so [`Subject::open`] must not.
 
 mod backend;
+mod bad_sectors;
 mod barriers;
 mod chain;
 mod crash;
@@ -118,6 +120,7 @@ mod unreadable;
 mod volume;
 mod world;
 
+pub use bad_sectors::spoil_everywhere;
 pub use barriers::Removal;
 pub use damage::Damage;
 pub use disk::{Call, SimDisk};

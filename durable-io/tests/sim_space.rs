@@ -34,22 +34,58 @@ fn the_last_unit_can_be_written_and_the_byte_after_it_cannot() {
     assert_eq!(dir.free_space().unwrap(), 512);
     file.write_all_at(&[b'B'; 512], 1024).unwrap();
     assert_eq!((dir.free_space().unwrap(), sim.used_bytes()), (0, 4 * 512));
-    let error = file.write_all_at(b"x", 1536).unwrap_err();
-    let Error::Io { source, .. } = &error else {
-        panic!("{error}");
-    };
-    assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+    assert!(is_full(file.write_all_at(b"x", 1536)));
     assert_eq!(of_disk(&sim.disk()), "a 1536 AAB");
-    // A write that failed has poisoned the handle, and overwriting needs no space.
-    assert!(matches!(
-        file.write_all_at(b"x", 0),
-        Err(Error::Poisoned { .. })
-    ));
-    dir.open("a")
-        .unwrap()
-        .write_all_at(&[b'C'; 1536], 0)
-        .unwrap();
+    // A full disk poisons nothing, and overwriting needs no space.
+    file.write_all_at(&[b'C'; 1536], 0).unwrap();
     assert_eq!(of_disk(&sim.disk()), "a 1536 CCC");
+}
+
+#[test]
+fn a_write_of_which_only_a_part_fits_leaves_whole_units() {
+    let (sim, dir) = disk_of(5 * 512);
+    let file = dir.open("a").unwrap();
+    assert!(is_full(file.write_all_at(&[b'B'; 2000], 100)));
+    assert_eq!(of_disk(&sim.disk()), "a 2048 (A100B412)BBB");
+    sim.set_budget(None);
+    file.write_all_at(&[b'C'; 2048], 0).unwrap();
+    drop(file.sync_data().unwrap());
+    assert_eq!(of_disk(&sim.disk()), "a 2048 CCCC");
+}
+
+#[test]
+fn a_write_that_syncs_on_a_full_disk_poisons() {
+    let (_sim, dir) = disk_of(4 * 512);
+    let file = dir.open("a").unwrap();
+    let error = file.write_durable_at(&[b'B'; 1024], 1024).unwrap_err();
+    assert!(!error.changed_nothing(), "{error}");
+    let poisoned = file.write_all_at(b"x", 0);
+    assert!(matches!(poisoned, Err(Error::Poisoned { .. })));
+}
+
+#[test]
+fn where_a_disk_copies_on_write_overwriting_needs_space_until_the_next_sync() {
+    let (sim, dir) = disk_of(4 * 512);
+    sim.copy_on_write();
+    let file = dir.open("a").unwrap();
+    drop(file.sync_data().unwrap());
+    assert!(is_full(file.write_all_at(&[b'B'; 1024], 0)));
+    assert_eq!(of_disk(&sim.disk()), "a 1024 BA");
+    // What was copied can be written again.
+    file.write_all_at(&[b'C'; 512], 0).unwrap();
+    assert!(is_full(file.allocate(1024, 1)));
+    drop(file.sync_data().unwrap());
+    file.write_all_at(&[b'C'; 512], 512).unwrap();
+    assert_eq!(of_disk(&sim.disk()), "a 1024 CC");
+    // Cutting gives nothing back before a sync, removing does.
+    drop(file.sync_data().unwrap());
+    file.set_len(512).unwrap();
+    assert_eq!(sim.used_bytes(), 3 * 512);
+    drop(file.sync_data().unwrap());
+    assert_eq!(sim.used_bytes(), 2 * 512);
+    file.write_all_at(&[b'D'; 512], 0).unwrap();
+    dir.remove("a").unwrap();
+    assert_eq!(sim.used_bytes(), 0);
 }
 
 #[test]
@@ -120,9 +156,10 @@ fn a_second_name_needs_the_space_of_a_name_and_no_more() {
 fn a_store_meets_a_full_disk_at_every_size() {
     let report = fill_the_disk(&LogSubject::new(), &[AppendOne; 4], &|_report| {});
     assert_eq!(report.violations, [""; 0]);
-    // Two names, and four records of 600 bytes: seven disks of whole sectors, and one of nothing.
-    assert_eq!(report.injected, 8);
-    assert_eq!(report.unstruck, 1, "on the largest everything fits");
+    // Two names, and four records of 600 bytes: seven disks of whole sectors, and one of nothing. And one
+    // more where each record that begins in the sector of the one before is a second copy of it.
+    assert_eq!(report.injected, 8 + 9);
+    assert_eq!(report.unstruck, 2, "on the largest everything fits");
 }
 
 #[test]
@@ -137,7 +174,7 @@ fn the_largest_disk_of_a_sweep_is_large_enough() {
 fn a_right_store_survives_every_fault_at_every_call() {
     for append in [Append::Syncs, Append::WritesDurably, Append::Groups] {
         let subject = LogSubject::appending(append);
-        let report = inject_everywhere(&subject, &[AppendOne; 3], &|_report| {});
+        let report = inject_everywhere(&subject, &[AppendOne; 3], None, &|_report| {});
         assert_eq!(report.violations, [""; 0], "{append:?}");
         assert!(report.injected > 10 * report.calls, "{report:?}");
         assert_eq!(report.unstruck, 0, "{append:?}");
@@ -147,7 +184,7 @@ fn a_right_store_survives_every_fault_at_every_call() {
 #[test]
 fn d30_a_store_that_swallows_the_error_of_a_sync_is_caught() {
     let wrong = LogSubject::appending(Append::SwallowsErrors);
-    let report = inject_everywhere(&wrong, &[AppendOne; 2], &|_report| {});
+    let report = inject_everywhere(&wrong, &[AppendOne; 2], None, &|_report| {});
     assert!(!report.violations.is_empty());
     // Only a power loss shows that the bytes are still dirty.
     let is_dirty = |violation: &String| violation.contains("Sync(StillDirty)");
@@ -165,7 +202,7 @@ fn d30_a_recovery_that_syncs_what_only_the_cache_holds_and_does_not_write_it_aga
     let wrong = LogSubject::recovering(Recovery::Syncs);
     // No crash alone shows it.
     passes(&wrong, &bound(2));
-    let report = inject_everywhere(&wrong, &[AppendOne; 2], &|_report| {});
+    let report = inject_everywhere(&wrong, &[AppendOne; 2], None, &|_report| {});
     assert!(!report.violations.is_empty());
     let of_cache = |violation: &String| violation.contains("Sync(CacheKeeps)");
     assert!(

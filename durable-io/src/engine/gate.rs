@@ -22,6 +22,12 @@ pub trait Written {
 
     /// How many whole calls of this handle had been written.
     fn writes(&self) -> u64;
+
+    /// True if something else is to be made durable with it: then it is synced although the position is
+    /// durable.
+    fn has_more(&self) -> bool {
+        false
+    }
 }
 
 /// Syncs one file after the other, one at a time, and knows how far they are durable: the watermark,
@@ -130,7 +136,7 @@ impl SyncGate {
             *since = None;
             capture()
         };
-        if written.position() <= self.position() {
+        if written.position() <= self.position() && !written.has_more() {
             return Ok(());
         }
         self.syncs.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,7 @@
 //! [`Reserve`]: space that is held back, so that what frees some works on a full disk.
+//!
+//! It is given back by the removal of its file, and what is still to be held is reserved anew: where a file
+//! system copies on write, the blocks of a file that is only cut are kept until the next sync.
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -77,7 +80,8 @@ impl Reserve {
         Ok(())
     }
 
-    /// Gives an eighth of the space back, unless no more than `kept` bytes are held; true if it did.
+    /// Gives an eighth of the space back, unless no more than `kept` bytes are held; true if it did. More
+    /// of it, if somebody else takes what is free meanwhile.
     ///
     /// # Errors
     /// Those of the disk.
@@ -85,9 +89,24 @@ impl Reserve {
         if self.held <= kept {
             return Ok(false);
         }
-        self.held = self.held.saturating_sub((self.size / PARTS).max(1));
-        self.shrink(self.held)?;
+        let rest = self.held.saturating_sub((self.size / PARTS).max(1));
+        self.held = 0;
+        self.remove()?;
+        if rest > 0 {
+            match self.dir.create_new(self.name)?.allocate(0, rest) {
+                Ok(()) => self.held = rest,
+                Err(Error::NoSpace { .. }) => self.remove()?,
+                Err(error) => return Err(error),
+            }
+        }
         Ok(true)
+    }
+
+    fn remove(&self) -> Result<()> {
+        match self.dir.remove(self.name) {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other,
+        }
     }
 
     fn open(&self) -> Result<File> {

@@ -72,11 +72,11 @@ fn d30_a_write_that_takes_nothing_is_an_error_and_poisons() {
 
 #[test]
 fn d30_after_a_failed_write_every_clone_refuses_writes_and_syncs_but_reads() {
-    let script = Script::new(&[All, Short(1), Fail(StorageFull)]);
+    let script = Script::new(&[All, Short(1), Fail(Other)]);
     let file = script.file();
     let clone = file.clone();
     file.write_all_at(b"durable", 0).unwrap();
-    assert_eq!(kind(file.write_all_at(b"abc", 7)), Some(StorageFull));
+    assert_eq!(kind(file.write_all_at(b"abc", 7)), Some(Other));
     script.calls();
     assert!(is_poisoned(clone.write_all_at(b"x", 0)));
     assert!(is_poisoned(clone.write_durable_at(b"x", 0)));
@@ -89,6 +89,19 @@ fn d30_after_a_failed_write_every_clone_refuses_writes_and_syncs_but_reads() {
     let mut buf = [0; 7];
     clone.read_exact_at(&mut buf, 0).unwrap();
     assert_eq!(&buf, b"durable");
+}
+
+#[test]
+fn a_write_that_meets_a_full_disk_poisons_unless_it_syncs() {
+    for full in [StorageFull, io::ErrorKind::QuotaExceeded] {
+        let script = Script::new(&[Short(1), Fail(full), All, Fail(full)]);
+        let file = script.file();
+        let error = file.write_all_at(b"abc", 7).unwrap_err();
+        assert!(error.is_no_space() && error.changed_nothing(), "{error}");
+        file.write_all_at(b"abc", 7).unwrap();
+        assert_eq!(kind(file.write_durable_at(b"abc", 7)), Some(full));
+        assert!(is_poisoned(file.write_all_at(b"abc", 7)));
+    }
 }
 
 #[test]

@@ -35,7 +35,8 @@ impl fmt::Debug for SimDisk {
 /// One call that reached the disk ([`SimDisk::trace`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The primitive: `open`, `open_read_only`, `create_new`, `open_dir`, `create_dir`, `rename`, `link`, `remove`,
+    /// The primitive: `open`, `open_read_only`, `create_new`, `open_dir`, `create_dir`, `rename`, `link`,
+    /// `remove`,
     /// `remove_dir`, `list`, `len`, `read`, `write`, `write_durable`, `set_len`, `allocate`, `sync_data`,
     /// `sync_all`, `sync_dir`, `map`, `lock`, `lock_shared`.
     pub op: &'static str,
@@ -55,6 +56,8 @@ pub(crate) struct State {
     pub(crate) calls: u64,
     fault: Option<Fault>,
     fault_hits: u64,
+    /// It strikes so often, and no more.
+    fault_ends: u64,
     /// The class of each call, when a plan of faults is to be made.
     classes: Option<Vec<CallClass>>,
     budget: Option<u64>,
@@ -145,6 +148,7 @@ impl SimDisk {
                 calls: 0,
                 fault: None,
                 fault_hits: 0,
+                fault_ends: u64::MAX,
                 classes: None,
                 budget: None,
                 most_used: 0,
@@ -186,7 +190,14 @@ impl SimDisk {
 
     /// Plans one fault. A second one replaces it.
     pub fn inject(&self, fault: Fault) {
-        self.lock().fault = Some(fault);
+        self.inject_for(fault, u64::MAX);
+    }
+
+    /// Plans one fault that is over when it has struck so many times. A second one replaces it.
+    pub fn inject_for(&self, fault: Fault, strikes: u64) {
+        let mut state = self.lock();
+        state.fault = Some(fault);
+        state.fault_ends = state.fault_hits.saturating_add(strikes);
     }
 
     /// Takes the planned fault back, and tells how many calls it struck.
@@ -200,6 +211,13 @@ impl SimDisk {
     /// Calls beyond it fail with `ENOSPC`, and removing files makes room.
     pub fn set_budget(&self, bytes: Option<u64>) {
         self.lock().budget = bytes;
+    }
+
+    /// From now on the disk copies on write: what stands durably, also where a file was cut, keeps its
+    /// space until a sync has replaced it. So overwriting needs space, and zeros are no reservation;
+    /// removing a file makes room at once.
+    pub fn copy_on_write(&self) {
+        self.lock().world.copies_on_write = true;
     }
 
     /// Bytes of names and contents on the disk, as the budget counts them.
@@ -293,7 +311,7 @@ impl State {
         if let Some(classes) = &mut self.classes {
             classes.push(class);
         }
-        let Some(fault) = self.fault else {
+        let Some(fault) = self.fault.filter(|_| self.fault_hits < self.fault_ends) else {
             return Struck::No;
         };
         let strikes =
@@ -330,12 +348,14 @@ impl State {
         call: impl FnOnce(&mut World) -> io::Result<T>,
     ) -> io::Result<T> {
         let first = self.world.next_effect;
-        let used = self.budget.map(|_| self.world.clone());
+        let before = self
+            .budget
+            .map(|_| (self.world.clone(), self.world.used_bytes()));
         let result = call(&mut self.world);
-        if let (Some(budget), Some(before)) = (self.budget, used) {
+        if let (Some(budget), Some((world, used_before))) = (self.budget, before) {
             let used = self.world.used_bytes();
-            if used > budget.max(before.used_bytes()) {
-                self.world = before;
+            if used > budget.max(used_before) {
+                self.world = world;
                 return Err(rustix::io::Errno::NOSPC.into());
             }
             self.most_used = self.most_used.max(used);

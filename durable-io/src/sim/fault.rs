@@ -79,30 +79,43 @@ pub(crate) enum CallClass {
     Lock,
 }
 
-const EIO: i32 = 5;
+const EPERM: i32 = 1;
 const EINTR: i32 = 4;
+const EIO: i32 = 5;
 const EAGAIN: i32 = 11;
 const ENOMEM: i32 = 12;
 const EACCES: i32 = 13;
+const EBUSY: i32 = 16;
+const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
+const EFBIG: i32 = 27;
 const ENOSPC: i32 = 28;
 const EROFS: i32 = 30;
+const EMLINK: i32 = 31;
+const ENOLCK: i32 = 37;
 const EDQUOT: i32 = 122;
 
 impl CallClass {
     /// Every fault that such a call can legally meet.
     pub(crate) fn faults(self) -> Vec<FaultKind> {
         let errnos: &[i32] = match self {
-            Self::Open => &[EIO, EINTR, ENOMEM, EACCES, EMFILE],
-            Self::Create => &[EIO, EINTR, ENOMEM, EACCES, EMFILE, ENOSPC, EDQUOT, EROFS],
-            Self::Change => &[EIO, ENOSPC, EDQUOT, EROFS],
-            Self::List => &[EIO, EINTR, ENOMEM],
-            Self::Read => &[EIO, EINTR, EAGAIN],
-            Self::Write | Self::DurableWrite => &[EIO, EINTR, EAGAIN, ENOSPC, EDQUOT, EROFS],
-            Self::Allocate => &[EIO, EINTR, ENOSPC, EDQUOT],
-            Self::Length | Self::Lock => &[EIO],
-            Self::Sync => &[EIO, EINTR, ENOSPC],
-            Self::Map => &[ENOMEM],
+            Self::Open => &[EIO, EINTR, ENOMEM, EACCES, EPERM, EMFILE, ENFILE],
+            Self::Create => &[
+                EIO, EINTR, ENOMEM, EACCES, EPERM, EMFILE, ENFILE, ENOSPC, EDQUOT, EROFS,
+            ],
+            Self::Change => &[
+                EIO, ENOMEM, EACCES, EPERM, EBUSY, EMLINK, ENOSPC, EDQUOT, EROFS,
+            ],
+            Self::List => &[EIO, EINTR, ENOMEM, EACCES, EMFILE, ENFILE],
+            Self::Read => &[EIO, EINTR, EAGAIN, ENOMEM],
+            Self::Write | Self::DurableWrite => &[
+                EIO, EINTR, EAGAIN, ENOMEM, EPERM, EFBIG, ENOSPC, EDQUOT, EROFS,
+            ],
+            Self::Allocate => &[EIO, EINTR, ENOMEM, EPERM, EFBIG, ENOSPC, EDQUOT, EROFS],
+            Self::Length => &[EIO, ENOMEM],
+            Self::Lock => &[EIO, EINTR, ENOMEM, ENOLCK],
+            Self::Sync => &[EIO, EINTR, ENOSPC, EDQUOT, EROFS],
+            Self::Map => &[ENOMEM, EAGAIN, ENFILE, EPERM],
         };
         let mut faults: Vec<FaultKind> = errnos.iter().copied().map(FaultKind::Errno).collect();
         match self {
@@ -119,6 +132,27 @@ impl CallClass {
             faults.extend(shorts.map(FaultKind::Short));
         }
         faults
+    }
+
+    /// True if such a call, refused by `kind`, has changed nothing that counts: then nothing may be
+    /// poisoned by it; nor, if it is sticky, by what it strikes later.
+    pub(crate) fn is_refused_by(self, kind: FaultKind, sticky: bool) -> bool {
+        let FaultKind::Errno(code) = kind else {
+            return false;
+        };
+        if sticky
+            && [Self::Write, Self::Sync]
+                .iter()
+                .any(|other| other.suffers(kind))
+        {
+            return false;
+        }
+        match self {
+            Self::Open | Self::List | Self::Read | Self::Length | Self::Map | Self::Lock => true,
+            Self::Create | Self::Change | Self::Allocate => code != EIO,
+            Self::Write => code == ENOSPC || code == EDQUOT,
+            Self::DurableWrite | Self::Sync => false,
+        }
     }
 
     /// True if `kind`, injected for another class of call, also strikes this one when sticky.

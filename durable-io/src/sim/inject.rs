@@ -1,14 +1,20 @@
 //! Faults at every call: a reference run is repeated once for each call and each way in which that
 //! call can fail, and each time the store must end up healthy or poisoned, and recover.
 
+use std::time::Duration;
+
 use super::disk::SimDisk;
 use super::fault::{CallClass, Fault, FaultKind, SyncFailure};
+use super::hash::mix;
 use super::run::{Broken, Moment, Runner, Until};
 use super::subject::{Subject, Survives};
 use super::world::World;
 
 /// After this many failed operations a run is ended: a poisoned store fails them all.
 const FAILURES: usize = 3;
+
+/// After this time whatever was put off is tried again.
+const LONG: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What an injection run found.
 #[derive(Clone, Debug, Default)]
@@ -41,36 +47,48 @@ struct Candidates<State> {
     durable: Vec<State>,
 }
 
-/// Repeats `ops` on an empty disk with every legal fault at every call, once and from there on.
+/// How long a fault lasts: once, for a while, and for ever.
+const STRIKES: [u64; 3] = [1, 4, u64::MAX];
+
+/// Repeats `ops` on an empty disk with every legal fault at every call, and from there on once, for a while
+/// and for ever: with a seed `drawn`, one of these for each fault.
+///
+/// What refuses a call and changes nothing may poison nothing: when it is over the store must go on.
 pub fn inject_everywhere<S: Subject>(
     subject: &S,
     ops: &[S::Op],
+    drawn: Option<u64>,
     progress: &(dyn Fn(&Injection) + Sync),
 ) -> Injection {
     let mut report = Injection::default();
     let classes = reference_run(subject, ops);
     report.calls = classes.len() as u64;
     for (call, class) in classes.iter().enumerate() {
-        for kind in class.faults() {
-            for sticky in [false, true] {
-                if sticky && !kind.may_be_sticky() {
-                    continue;
+        for (nth, kind) in class.faults().into_iter().enumerate() {
+            let lasting = STRIKES.iter().enumerate().filter(|(which, strikes)| {
+                let only = drawn.map(|seed| mix(seed, mix(call as u64, nth as u64)) % 3);
+                let is_drawn = only.is_none_or(|only| only == *which as u64);
+                // What is repeated by design is met once.
+                if kind.may_be_sticky() {
+                    is_drawn
+                } else {
+                    **strikes == 1
                 }
+            });
+            for (_, &strikes) in lasting {
                 let fault = Fault {
                     call: call as u64,
                     kind,
-                    sticky,
+                    sticky: strikes > 1,
                 };
                 let sim = SimDisk::new();
-                sim.inject(fault);
-                run_with(
-                    subject,
-                    ops,
-                    &sim,
-                    &mut report,
-                    &format!("{fault:?} ({class:?})"),
-                    kind == FaultKind::Sync(SyncFailure::CacheReverts),
-                );
+                sim.inject_for(fault, strikes);
+                let after = After {
+                    reverts: kind == FaultKind::Sync(SyncFailure::CacheReverts),
+                    goes_on: class.is_refused_by(kind, strikes > 1),
+                };
+                let fault = format!("{fault:?} ({class:?}), {strikes} times");
+                run_with(subject, ops, &sim, &mut report, &fault, after);
             }
         }
         progress(&report);
@@ -78,38 +96,54 @@ pub fn inject_everywhere<S: Subject>(
     report
 }
 
-/// Repeats `ops` on a disk of every size, from nothing to more than enough, in steps of a sector.
+/// Repeats `ops` on a disk of every size, from nothing to more than enough, in steps of a sector: on one that
+/// writes in place, and on one that [copies on write](SimDisk::copy_on_write). Nothing may be poisoned by
+/// it: as soon as there is space the store must go on.
 pub fn fill_the_disk<S: Subject>(
     subject: &S,
     ops: &[S::Op],
     progress: &(dyn Fn(&Injection) + Sync),
 ) -> Injection {
-    const STEP: u64 = 512;
+    const STEP: usize = 512;
     let mut report = Injection::default();
-    let full = SimDisk::new();
-    full.set_budget(Some(u64::MAX));
-    if let Ok(mut store) = subject.open(&full.disk()) {
-        for (n, op) in ops.iter().enumerate() {
-            drop(subject.apply(&mut store, op, n as u64));
+    for (copies, what) in [(false, "a disk"), (true, "a disk that copies on write")] {
+        let disk = |budget| {
+            let sim = SimDisk::new();
+            if copies {
+                sim.copy_on_write();
+            }
+            sim.set_budget(Some(budget));
+            sim
+        };
+        let full = disk(u64::MAX);
+        if let Ok(mut store) = subject.open(&full.disk()) {
+            for (n, op) in ops.iter().enumerate() {
+                drop(subject.apply(&mut store, op, n as u64));
+            }
+        }
+        for budget in (0..=full.most_used_bytes()).step_by(STEP) {
+            let fault = format!("{what} of {budget} bytes");
+            run_with(subject, ops, &disk(budget), &mut report, &fault, AFTER_FULL);
+            progress(&report);
         }
     }
-    let most = full.most_used_bytes();
-    for budget in (0..=most).step_by(512) {
-        let sim = SimDisk::new();
-        sim.set_budget(Some(budget));
-        run_with(
-            subject,
-            ops,
-            &sim,
-            &mut report,
-            &format!("a disk of {budget} bytes"),
-            false,
-        );
-        progress(&report);
-    }
-    report.calls = most / STEP;
+    report.calls = report.injected;
     report
 }
+
+/// What is known of a store after a fault.
+#[derive(Clone, Copy)]
+struct After {
+    /// The kernel itself has dropped what it had: no store can keep it.
+    reverts: bool,
+    /// Nothing is poisoned.
+    goes_on: bool,
+}
+
+const AFTER_FULL: After = After {
+    reverts: false,
+    goes_on: true,
+};
 
 fn reference_run<S: Subject>(subject: &S, ops: &[S::Op]) -> Vec<CallClass> {
     let sim = SimDisk::new();
@@ -129,10 +163,10 @@ fn run_with<S: Subject>(
     sim: &SimDisk,
     report: &mut Injection,
     fault: &str,
-    reverts: bool,
+    after: After,
 ) {
     report.injected += 1;
-    if let Err(broken) = one_run(subject, ops, sim, report, reverts) {
+    if let Err(broken) = one_run(subject, ops, sim, report, after) {
         report
             .violations
             .push(format!("{fault}: {}: {}", broken.promise, broken.detail));
@@ -144,7 +178,7 @@ fn one_run<S: Subject>(
     ops: &[S::Op],
     sim: &SimDisk,
     report: &mut Injection,
-    reverts: bool,
+    after: After,
 ) -> Result<(), Broken> {
     let empty = vec![subject.empty()];
     let mut candidates = Candidates {
@@ -154,15 +188,15 @@ fn one_run<S: Subject>(
     let mut interrupted = ops.first();
     let mut next_n = 0;
     if let Ok(mut store) = subject.open(&sim.disk()) {
-        let mut failures = 0;
+        let (mut failures, mut goes_on) = (0, after.goes_on);
         for op in ops {
             interrupted = Some(op);
             let applied = subject.apply(&mut store, op, next_n);
             let failed = applied.is_err();
             failures += usize::from(failed);
+            goes_on &= !(failed && subject.may_poison(op));
             candidates.after(subject, op, next_n, applied.ok());
-            if failed && reverts {
-                // The kernel itself has dropped what it had: no store can keep it.
+            if failed && after.reverts {
                 candidates.now.clone_from(&candidates.durable);
             }
             next_n += 1;
@@ -193,6 +227,17 @@ fn one_run<S: Subject>(
             (interrupted, next_n),
             "a poisoned store shows no wrong data",
         )?;
+        if goes_on && let Some(op) = ops.first() {
+            // What is put off after a failure is due by then.
+            sim.advance(LONG);
+            let applied = subject.apply(&mut store, op, next_n);
+            candidates.after(subject, op, next_n, applied.as_ref().ok().copied());
+            next_n += 1;
+            applied.map_err(|error| Broken {
+                promise: "a store goes on when what was refused is over",
+                detail: format!("it answered: {error}"),
+            })?;
+        }
     } else {
         sim.clear_fault();
         sim.set_budget(None);
@@ -235,10 +280,14 @@ impl<State: Clone + PartialEq> Candidates<State> {
             .iter()
             .map(|state| subject.model(state, op, n))
             .collect();
+        let refused = self.now.iter().filter(|_| survives.is_none());
+        let partly: Vec<State> = refused
+            .flat_map(|state| subject.partly(state, op, n))
+            .collect();
         if survives.is_some() {
             self.now.clear();
         }
-        for state in then {
+        for state in then.into_iter().chain(partly) {
             if !self.now.contains(&state) {
                 self.now.push(state);
             }

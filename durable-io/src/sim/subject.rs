@@ -75,6 +75,23 @@ pub trait Subject: Sync {
         expected == observed
     }
 
+    /// As [`matches`](Subject::matches), of a store of which a part cannot be read: what it can make again
+    /// may be lost.
+    fn matches_without_caches(&self, expected: &Self::State, observed: &Self::State) -> bool {
+        self.matches(expected, observed)
+    }
+
+    /// What operation `n`, refused in the middle by a full disk, may have done, beside nothing and all: where it is several
+    /// writes of which each stands alone.
+    fn partly(&self, _before: &Self::State, _op: &Self::Op, _n: u64) -> Vec<Self::State> {
+        Vec::new()
+    }
+
+    /// True if `op` must not stop half-way: then whatever fails in it may poison the store, a full disk too.
+    fn may_poison(&self, _op: &Self::Op) -> bool {
+        false
+    }
+
     /// What is done after each recovery, to see that the store can be written and that what it then
     /// acknowledges survives: by default the operation that the crash interrupted, once more. It
     /// should write as much as the interrupted one, then rotate or flush.

@@ -82,6 +82,8 @@ pub struct World {
     pub(crate) next_id: u64,
     pub(crate) clock: Duration,
     pub(crate) unit: usize,
+    /// What is durable keeps its space until a sync has replaced it.
+    pub(crate) copies_on_write: bool,
     zero: Arc<Block>,
 }
 
@@ -117,6 +119,7 @@ impl World {
             next_id: 0,
             clock: Duration::ZERO,
             unit,
+            copies_on_write: false,
             zero: Block::new(vec![0; unit].into_boxed_slice()),
         }
     }
@@ -262,8 +265,12 @@ impl World {
     fn set_unit(&mut self, ino: Ino, index: usize, unit: Unit) -> io::Result<()> {
         let hash = |unit: &Unit| unit.as_ref().map(|block| block.hash);
         let unchanged = match self.file(ino)?.units.get(index) {
-            // A ghost looks written and yet must be written again to become durable.
-            Some(chain) => !chain.is_ghost() && hash(chain.current()) == hash(&unit),
+            // A ghost looks written and yet must be written again to become durable; and where the disk
+            // copies, the same bytes get a place of their own.
+            Some(chain) => {
+                let is_copied = self.copies_on_write && chain.pending().is_empty();
+                !chain.is_ghost() && !is_copied && hash(chain.current()) == hash(&unit)
+            }
             None => unit.is_none(),
         };
         if unchanged {
@@ -386,11 +393,13 @@ impl World {
             if let Node::File(file) = node
                 && counted.insert(std::ptr::from_ref(node))
             {
-                let units = file
-                    .units
-                    .iter()
-                    .filter(|chain| chain.current().is_some())
-                    .count();
+                let copies = |chain: &Chain<Unit>| {
+                    let is_kept = self.copies_on_write
+                        && !chain.pending().is_empty()
+                        && chain.version(0).value.is_some();
+                    usize::from(chain.current().is_some()) + usize::from(is_kept)
+                };
+                let units: usize = file.units.iter().map(copies).sum();
                 used += (units * self.unit) as u64;
             }
         });

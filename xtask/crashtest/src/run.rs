@@ -18,8 +18,8 @@ use crate::{
 /// report; true if nothing is red.
 ///
 /// # Errors
-/// The harness itself failed, or there is nothing of the name that was asked for. What the engines did wrong is in
-/// the report.
+/// The harness itself failed, or there is nothing of the name that was asked for. What the engines did
+/// wrong is in the report.
 pub fn run(args: &Args, engines: &[&'static dyn Engine], workspace: &Path) -> anyhow::Result<bool> {
     if let Some(path) = &args.replay {
         return sim::replay(path, engines);
@@ -130,7 +130,7 @@ impl Run<'_> {
             judged.barriers = barriers;
         }
         if self.runs(LayerName::Faults, name) {
-            judged.faults = Some(judged.timed("faults", || sim::inject(engine)));
+            judged.faults = Some(judged.timed("faults", || sim::inject(engine, &context)));
         }
         if self.runs(LayerName::Corruption, name) {
             judged.corruption = judged.timed("corruption", || corruption::run(engine, &context));

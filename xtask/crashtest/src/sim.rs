@@ -53,10 +53,10 @@ pub(crate) fn simulate(
 }
 
 /// The layer `faults` of every trial of `engine`.
-pub(crate) fn inject(engine: &dyn Engine) -> Faults {
+pub(crate) fn inject(engine: &dyn Engine, context: &Context<'_>) -> Faults {
     let mut faults = Faults::default();
     for AnyTrial(trial) in engine.trials() {
-        trial.inject(&mut faults);
+        trial.inject(context, &mut faults);
     }
     faults
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use durable_io::Site;
 use durable_io::sim::{
-    Bound, Explorer, Injection, Subject, Tape, fill_the_disk, inject_everywhere,
+    Bound, Explorer, Injection, Subject, Tape, fill_the_disk, inject_everywhere, spoil_everywhere,
 };
 
 use crate::Context;
@@ -174,8 +174,8 @@ pub(crate) trait Judged {
     /// A tape that cannot be kept.
     fn soak(&self, context: &Context<'_>, share: u32, sim: &mut Sim) -> anyhow::Result<()>;
 
-    /// Injects faults and fills disks.
-    fn inject(&self, faults: &mut Faults);
+    /// Injects faults, fills disks and spoils sectors.
+    fn inject(&self, context: &Context<'_>, faults: &mut Faults);
 
     /// Runs a tape and prints what it breaks; true if it breaks nothing.
     ///
@@ -233,10 +233,11 @@ impl<S: Subject<Op: 'static>> Judged for Trial<S> {
         sim::soak(context, self.name, &self.subject, time, sim)
     }
 
-    fn inject(&self, faults: &mut Faults) {
+    fn inject(&self, context: &Context<'_>, faults: &mut Faults) {
         if !self.faulted.is_empty() {
             let name = format!("{} faults", self.name);
-            inject(&name, &self.subject, self.faulted, faults);
+            let drawn = (!context.full).then_some(context.seed);
+            inject(&name, &self.subject, self.faulted, drawn, faults);
         }
     }
 
@@ -255,24 +256,32 @@ impl<S: Subject<Op: 'static>> Judged for Trial<S> {
 
 /// The layer `faults`: injects everything into the run of `ops`. After each fault the store must be healthy
 /// or poisoned, and nothing acknowledged may be lost, whether it goes on, is opened again, or loses power.
-fn inject<S: Subject>(name: &str, subject: &S, ops: &[S::Op], faults: &mut Faults) {
+fn inject<S: Subject>(
+    name: &str,
+    subject: &S,
+    ops: &[S::Op],
+    drawn: Option<u64>,
+    faults: &mut Faults,
+) {
     let progress = Progress::new(name, None);
     let show = |injection: &Injection| progress.set(injection.injected);
-    let everywhere = inject_everywhere(subject, ops, &show);
+    let everywhere = inject_everywhere(subject, ops, drawn, &show);
     let full = fill_the_disk(subject, ops, &show);
+    let spoilt = spoil_everywhere(subject, ops, &show);
     let summary = format!(
-        "{} calls, {} faults, {} sizes of a full disk: {} violations",
+        "{} calls, {} faults, {} sizes of a full disk, {} sectors: {} violations",
         everywhere.calls,
         everywhere.injected,
         full.injected,
-        everywhere.violations.len() + full.violations.len()
+        spoilt.injected,
+        everywhere.violations.len() + full.violations.len() + spoilt.violations.len()
     );
     if everywhere.unstruck > 0 {
         let unstruck = everywhere.unstruck;
         let finding = format!("{name}: {unstruck} faults struck no call, and prove nothing");
         faults.findings.push(finding);
     }
-    for injection in [everywhere, full] {
+    for injection in [everywhere, full, spoilt] {
         faults.injected += injection.injected;
         faults.violations += injection.violations.len() as u64;
         let findings = injection.violations.into_iter();

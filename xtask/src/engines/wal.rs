@@ -144,7 +144,7 @@ mod tests {
                 Alphabet::Cut => FAULTED_CUTS,
             };
             for injection in [
-                inject_everywhere(&subject, ops, &|_| {}),
+                inject_everywhere(&subject, ops, Some(1), &|_| {}),
                 fill_the_disk(&subject, ops, &|_| {}),
             ] {
                 assert_eq!(injection.violations, Vec::<String>::new());

@@ -6,12 +6,13 @@ use std::sync::{Arc, Weak};
 
 use super::{outcome, plain, sync};
 use crate::backend::{FileBackend, MapBytes};
+use crate::error::is_no_space;
 use crate::file::Advice;
 use crate::latch::Syncs;
 use crate::mapped::Ranges;
-use crate::sim::disk::{SimDisk, Struck};
+use crate::sim::disk::{SimDisk, State, Struck};
 use crate::sim::fault::{CallClass, FaultKind, ShortBy, SyncFailure};
-use crate::sim::world::Ino;
+use crate::sim::world::{Ino, to_index};
 use crate::site::Site;
 
 #[derive(Debug)]
@@ -61,20 +62,35 @@ impl SimFile {
             _ => buf.len(),
         };
         let part = buf.get(..len).expect("a short write is no longer");
-        let describe = || {
-            format!(
-                "write {} bytes {offset}..{}",
-                self.path,
-                offset + len as u64
-            )
-        };
-        state.change(describe, |world| world.write(self.ino, part, offset))?;
+        let len = self.write_what_fits(&mut state, part, offset)?;
         let range = offset..offset + len as u64;
         state.unreadable.heal(self.ino, &range);
         match struck {
             Struck::Yes(FaultKind::ErrnoAfter(code)) => Err(io::Error::from_raw_os_error(code)),
             Struck::Yes(FaultKind::Sync(failure)) => Ok((len, Some(failure))),
             _ => Ok((len, None)),
+        }
+    }
+}
+
+impl SimFile {
+    /// Writes `bytes`, or as many of their first units as the disk has space for, and returns how many
+    /// bytes: as the kernel does, which says that the disk is full to the call after that.
+    fn write_what_fits(&self, state: &mut State, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let unit = state.world.unit;
+        let mut part = bytes;
+        loop {
+            let end = offset + part.len() as u64;
+            let describe = || format!("write {} bytes {offset}..{end}", self.path);
+            let written = state.change(describe, |world| world.write(self.ino, part, offset));
+            if !written.as_ref().is_err_and(is_no_space) {
+                return written.map(|()| part.len());
+            }
+            let border = (to_index(end) - 1) / unit * unit;
+            match border.saturating_sub(to_index(offset)) {
+                0 => return written.map(|()| 0),
+                fewer => part = part.get(..fewer).expect("it is a part"),
+            }
         }
     }
 }

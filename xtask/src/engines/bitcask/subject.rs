@@ -367,8 +367,12 @@ impl Subject for BitcaskSubject {
         match (op, values.as_slice()) {
             (Op::Close, _) => {
                 // The store is opened by whatever comes next, so that a crash can come before.
-                if let Some(store) = store.open.take() {
-                    store.close()?;
+                if let Some(open) = store.open.take() {
+                    open.close()?;
+                    // On a full disk all is durable, and only the witness may be an older one.
+                    if store.disk.open_dir(DIR)?.free_space()? < DATA_FILE_SIZE {
+                        return Err("there may have been no space for the witness".into());
+                    }
                 }
                 return Ok(Survives::PowerLoss);
             }

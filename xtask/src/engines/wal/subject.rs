@@ -1,5 +1,6 @@
 //! The log in each `SyncMode`: its alphabet, its starting states and its model.
 
+mod chain;
 pub(super) mod repair;
 pub(super) mod script;
 
@@ -10,6 +11,8 @@ use durable_io::{Disk, SyncMode};
 use wal::{Expectation, Lsn, Wal};
 
 use crashtest::content::{identify, payload};
+
+use chain::{CHAIN_FIRST, begin_chain, go_on_with_chain};
 
 /// Small enough that four operations fill and rotate segments.
 pub(crate) const SEGMENT_SIZE: u64 = 2048;
@@ -130,9 +133,6 @@ pub(crate) struct Store {
     pub(crate) chain: Option<Expectation>,
 }
 
-/// The index of a record that the next of its chain is built on.
-const CHAIN_FIRST: usize = 7;
-
 impl WalSubject {
     fn open_wal(self, disk: &Disk) -> wal::Result<Wal> {
         // As the simulated disk's are: no crash may look like damage by the stricter rule either.
@@ -185,43 +185,6 @@ impl Store {
             Survives::ProcessDeath
         })
     }
-}
-
-/// Submits `first`, and returns what is built on it, whatever becomes of it.
-fn begin_chain(store: &mut Store, first: &[u8]) -> Outcome<()> {
-    let wal = store.wal()?;
-    let base = wal.expectation();
-    let ticket = wal.submit_at(base, &[first])?;
-    let done = ticket.wait();
-    store.chain = Some(base.after(1));
-    done?;
-    Ok(())
-}
-
-/// Appends `second` behind the first one of the chain; nothing if that is not the last record.
-fn go_on_with_chain(store: &mut Store, second: &[u8]) -> Outcome<()> {
-    let chain = store.chain;
-    let wal = store.wal()?;
-    let expected = match chain {
-        Some(expected) => expected,
-        // A chain from before the log was opened, of which there is what there is.
-        None if ends_with_first(wal)? => wal.expectation(),
-        None => return Ok(()),
-    };
-    match wal.submit_at(expected, &[second])?.wait() {
-        Ok(_) | Err(wal::Error::Refused { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn ends_with_first(wal: &Wal) -> Outcome<bool> {
-    let bounds = wal.bounds();
-    if bounds.is_empty() {
-        return Ok(false);
-    }
-    let last = wal.records(Lsn(bounds.end.0 - 1)).next();
-    let last = last.ok_or("the last record cannot be read")??;
-    Ok(identify(&last.payload).is_some_and(|(_, index)| index == CHAIN_FIRST))
 }
 
 /// The records that operation `n` writes: their lengths.
@@ -500,6 +463,10 @@ impl Subject for WalSubject {
             && expected.records == observed.records
             && expected.checkpoint == observed.checkpoint;
         same && observed.marked >= expected.marked
+    }
+
+    fn may_poison(&self, op: &Op) -> bool {
+        matches!(op, Op::CutNewest | Op::CutAll)
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {

@@ -159,7 +159,12 @@ impl Store {
         let mut reader = store.subscribe(Subscribe::new().named(READER))?;
         let mut expected = before;
         // What is not durable yet is given to no reader.
-        for end in [store.stats().durable, store.sync()?] {
+        for is_synced in [false, true] {
+            let end = if is_synced {
+                store.sync()?
+            } else {
+                store.stats().durable
+            };
             while expected < end.0 {
                 expected += 1;
                 let event = reader.try_next()?;
@@ -181,6 +186,10 @@ impl Store {
         // What went wrong and spoils nothing is no error there: it is put off.
         if let Some(trouble) = store.stats().index_trouble {
             return Err(format!("the index is not kept: {trouble:?}").into());
+        }
+        let unindexed = store.stats().unindexed_events;
+        if unindexed > 0 {
+            return Err(format!("{unindexed} events are not indexed").into());
         }
         self.is_lost = false;
         Ok(())
