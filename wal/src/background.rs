@@ -39,8 +39,8 @@ impl Log {
             newest: number,
             ..*mark.mark()
         };
-        // Whatever failed: which slot is durable is not known any more.
-        mark.advance(new).map_err(|error| self.health.poison(error))
+        // Whatever failed but for want of space: which slot is durable is not known any more.
+        mark.advance(new).map_err(|error| self.health.note(error))
     }
 
     /// Runs one step of background work, if there is any; returns whether there was.

@@ -2,6 +2,8 @@
 //!
 //! [format]: crate::format
 
+use std::ops::Range;
+
 use durable_io::{Dir, File};
 
 use crate::error::{Corruption, Error, Result};
@@ -75,6 +77,25 @@ pub(crate) fn end(cut: &Cut, log_id: u64) -> u64 {
         Some(header) => cut.offset + GROUP_HEADER_SIZE as u64 + u64::from(header.bytes),
         None => cut.offset,
     }
+}
+
+/// Writes the bytes `range` of `file` to where they stand: where a file system copies on write, what is
+/// written there before the next sync then has its space. A cut that has begun is not to meet a full disk.
+pub(crate) fn claim(file: &File, range: Range<u64>) -> durable_io::Result<()> {
+    const CHUNK: u64 = 64 << 10;
+    let mut at = range.start;
+    while at < range.end {
+        let len = usize::try_from((range.end - at).min(CHUNK)).expect("a chunk fits into memory");
+        let mut bytes = vec![0; len];
+        let len = file.read_at(&mut bytes, at)?;
+        if len == 0 {
+            break;
+        }
+        bytes.truncate(len);
+        file.write_again_at(&bytes, at)?;
+        at += len as u64;
+    }
+    Ok(())
 }
 
 /// Does what `cut` says, as often as it takes; the mark says so, durably. `used` is where the bytes

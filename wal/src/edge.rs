@@ -2,7 +2,8 @@
 //! ([format], section 3). Behind the edge the file is a hole, which reads as zeros, too.
 //!
 //! A group is written below the edge only. So a full disk is met when the edge moves, which changes
-//! nothing, and the sync of a group has no metadata to write.
+//! nothing (but where a file system copies on write, also by the group itself), and the sync of a group has
+//! no metadata to write.
 //!
 //! [format]: crate::format
 

@@ -84,6 +84,8 @@ pub(crate) struct Written {
     pub(crate) last: Lsn,
     /// Appends so far, whole calls.
     pub(crate) writes: u64,
+    /// Behind them zeros were written over what was there.
+    pub(crate) is_cleared: bool,
 }
 
 impl engine::Written for Written {
@@ -97,6 +99,10 @@ impl engine::Written for Written {
 
     fn writes(&self) -> u64 {
         self.writes
+    }
+
+    fn has_more(&self) -> bool {
+        self.is_cleared
     }
 }
 
@@ -229,7 +235,7 @@ impl Log {
         Error::Disk(self.health.poison(error))
     }
 
-    /// Like [`poison`](Log::poison), except for a full disk, which changes nothing.
+    /// Like [`poison`](Log::poison), except for a full disk, which changes nothing that counts.
     pub(crate) fn poison_unless_full(&self, error: durable_io::Error) -> Error {
         Error::Disk(self.health.note(error))
     }
@@ -245,6 +251,7 @@ impl Log {
                 file: active.expect("a log has an active segment").held(),
                 last: view.next.previous(),
                 writes: view.appended.writes,
+                is_cleared: false,
             }
         })?;
         Ok(self.durable())
@@ -347,7 +354,8 @@ impl Log {
             durable: self.durable(),
             ..*mark.mark()
         };
-        mark.seal(sealed).map_err(|error| self.poison(error))
+        mark.seal(sealed)
+            .map_err(|error| self.poison_unless_full(error))
     }
 
     /// Says that the log is closed: to whoever writes, reads or waits.

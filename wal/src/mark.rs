@@ -340,10 +340,7 @@ impl MarkFile {
         if !self.settled {
             self.sequence += 1;
         }
-        for sequence in [self.sequence - 1, self.sequence] {
-            self.file
-                .write_all_at(&self.mark.encode(sequence), slot_offset(sequence))?;
-        }
+        self.claim()?;
         // Durable: the mark as it was read. Only now may segments below it be unlinked, and its first
         // record be shown: a crash must not bring back what was given up.
         drop(self.file.sync_data()?);
@@ -351,21 +348,39 @@ impl MarkFile {
         Ok(())
     }
 
+    /// Writes the mark to both slots, which change nothing else. Where a file system copies on write they
+    /// then have space for what is written before the next sync.
+    pub(crate) fn claim(&self) -> durable_io::Result<()> {
+        for sequence in [self.sequence - 1, self.sequence] {
+            let bytes = self.mark.encode(sequence);
+            self.file.write_all_at(&bytes, slot_offset(sequence))?;
+        }
+        Ok(())
+    }
+
     /// Moves the mark to `mark`, durably.
     pub(crate) fn advance(&mut self, mark: Mark) -> durable_io::Result<()> {
         // Not over the only slot that is durable: the newest one is a copy that may not be.
-        self.sequence += if self.settled { 1 } else { 2 };
+        let sequence = self.sequence + if self.settled { 1 } else { 2 };
+        let bytes = mark.encode(sequence);
+        // First to the kernel alone: where a file system copies on write a full disk is met here. The slot is
+        // the one that counts for nothing, so nothing has changed.
+        self.file.write_all_at(&bytes, slot_offset(sequence))?;
+        self.sequence = sequence;
         self.mark = mark;
-        let bytes = mark.encode(self.sequence);
         // Durable: what is given up. Only now may segments be unlinked: a recovery that still
         // believed the old mark would miss them.
         drop(
             self.file
                 .write_durable_at(&bytes, slot_offset(self.sequence))?,
         );
-        // No sync of the copy: until it is durable the first slot speaks for itself.
+        // No sync of the copy: until it is durable the first slot speaks for itself. So it does if there
+        // is no space for one.
         self.settled = false;
-        self.write_next()
+        match self.write_next() {
+            Err(error) if error.is_no_space() => Ok(()),
+            other => other,
+        }
     }
 
     /// Moves the mark to `mark`, which takes nothing back that the last one said, in both slots,

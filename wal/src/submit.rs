@@ -32,7 +32,9 @@ impl Wal {
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge): nothing was written.
     /// [`Error::Disk`](crate::Error::Disk) with [`NoSpace`](durable_io::Error::NoSpace) if the next
-    /// segment cannot be made: nothing was written, and a later append may succeed. Any other
+    /// segment cannot be made: nothing was written, and a later append may succeed. So it may where a file
+    /// system copies on write and the disk is full in the middle of the write: what it left is zeroed
+    /// before the next append, and a torn tail to a crash. Any other
     /// `Error::Disk`: the log is poisoned, and the record may or may not survive.
     /// [`Error::Poisoned`](crate::Error::Poisoned): nothing was written.
     pub fn append(&self, payload: &[u8]) -> Result<Location> {

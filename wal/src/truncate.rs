@@ -43,7 +43,8 @@ impl Log {
             low: target,
             ..old
         };
-        mark.advance(new).map_err(|error| self.poison(error))?;
+        mark.advance(new)
+            .map_err(|error| self.poison_unless_full(error))?;
         let dead = {
             let mut view = self.view();
             view.low = target;
@@ -85,7 +86,8 @@ impl Log {
             checkpoint,
             ..old
         };
-        mark.advance(new).map_err(|error| self.poison(error))?;
+        mark.advance(new)
+            .map_err(|error| self.poison_unless_full(error))?;
         self.view().checkpoint = checkpoint;
         Ok(())
     }
@@ -138,7 +140,7 @@ impl Log {
         let cut_end = cut::end(&cut, self.id);
         let mut above = Vec::new();
         let mut newest = old.newest;
-        let mut used = writer.offset();
+        let mut used = writer.used();
         if !is_active {
             // What a segment that was left has not used may be a hole, and zeros need space there.
             let behind = scan::behind(&mut reader, align_group(cut_end))?;
@@ -158,9 +160,14 @@ impl Log {
             newest,
             ..old
         };
+        // A full disk is met here, where nothing has changed.
+        cut::claim(&file, cut.offset..used.max(cut_end))
+            .and_then(|()| mark.claim())
+            .map_err(|error| self.poison_unless_full(error))?;
         // Durable, by the barrier in it: the cut. Only now may any of it be done, and from now on
         // recovery does the rest.
-        mark.advance(new).map_err(|error| self.poison(error))?;
+        mark.advance(new)
+            .map_err(|error| self.poison_unless_full(error))?;
         self.show_cut(&new);
         let applied = cut::apply(self.dir(), &cut, self.id, &file, used, &above);
         self.cuts.fetch_add(1, Ordering::AcqRel);

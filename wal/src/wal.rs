@@ -149,7 +149,9 @@ impl Wal {
     /// Gives up every record below `lsn`: the log then begins exactly there, or at its end if that
     /// is earlier. Positions are not given again.
     ///
-    /// Works on a full disk.
+    /// Works on a full disk, if its file system writes in place; where it copies on write, the disk needs
+    /// space for as much as is changed, or the answer is [`NoSpace`](durable_io::Error::NoSpace) and nothing
+    /// was changed.
     ///
     /// # Durability
     /// When this returns, no crash brings the records back.
@@ -175,7 +177,9 @@ impl Wal {
     /// The checkpoint moves back with the end of the log. [`Records`] that are being read end with
     /// [`Error::Truncated`](crate::Error::Truncated).
     ///
-    /// Works on a full disk.
+    /// Works on a full disk, if its file system writes in place; where it copies on write, the disk needs
+    /// space for as much as is changed, or the answer is [`NoSpace`](durable_io::Error::NoSpace) and nothing
+    /// was changed.
     ///
     /// # Durability
     /// When this returns, everything up to `lsn` is durable, and no crash brings a later record back.
@@ -197,7 +201,8 @@ impl Wal {
     /// elsewhere: [`replay`](Wal::replay) begins behind it. Does nothing if it was there already. The
     /// records stay until [`truncate_before`](Wal::truncate_before).
     ///
-    /// Works on a full disk.
+    /// Works on a full disk, if its file system writes in place; where it copies on write, the disk needs
+    /// space for a block, or the answer is [`NoSpace`](durable_io::Error::NoSpace) and nothing was changed.
     ///
     /// # Durability
     /// When this returns, no crash takes the mark back, nor a record below it.
@@ -297,7 +302,8 @@ impl Wal {
     ///
     /// # Errors
     /// [`Error::Disk`](crate::Error::Disk), [`Error::Poisoned`](crate::Error::Poisoned): the log is
-    /// closed, the lock is released, and what was not durable may or may not survive.
+    /// closed, the lock is released, and what was not durable may or may not survive; with
+    /// [`NoSpace`](durable_io::Error::NoSpace) everything is durable, and only the mark does not say so.
     /// [`Error::Closed`](crate::Error::Closed): it was closed before.
     pub fn close(&self) -> Result<()> {
         self.log.begin_close()?;

@@ -28,6 +28,9 @@ pub(crate) struct Writer {
     offset: u64,
     next: Lsn,
     epochs: Epochs,
+    /// Where the bytes end that a write left behind `offset` which the disk had no space for; 0 if there
+    /// are none.
+    left_over: u64,
     /// Appends written so far, whole calls.
     writes: u64,
     /// How often an append was refused, or the end of the log cut off.
@@ -41,6 +44,7 @@ impl Writer {
             offset,
             next,
             epochs,
+            left_over: 0,
             writes: 0,
             refusals: 0,
         }
@@ -53,6 +57,7 @@ impl Writer {
             offset,
             next,
             epochs,
+            left_over: 0,
             writes: self.writes,
             // What was built on a record that is cut off is refused.
             refusals: self.refusals + 1,
@@ -71,6 +76,11 @@ impl Writer {
         self.offset
     }
 
+    /// Where the bytes of the active segment end that may not be zero.
+    pub(crate) fn used(&self) -> u64 {
+        self.offset.max(self.left_over)
+    }
+
     /// Of the active segment.
     pub(crate) fn number(&self) -> u64 {
         self.active.number
@@ -81,6 +91,7 @@ impl Writer {
             file: self.active.held(),
             last: self.next.previous(),
             writes: self.writes,
+            is_cleared: false,
         }
     }
 
@@ -251,21 +262,24 @@ impl Log {
                 continue;
             }
             let n = writer.fitting(rest, self.segment_size);
-            let made_room = if n == 0 {
-                self.rotate_with(writer)
-            } else {
+            let made_room = self.clear(writer).and_then(|()| {
+                if n == 0 {
+                    return self.rotate_with(writer);
+                }
                 let group = rest.iter().take(n).map(Item::size).sum::<u64>();
                 self.reach(writer.offset + GROUP_HEADER + group)
-            };
+            });
             if let Err(error) = made_room {
                 return self.refuse(writer, rest, error);
             }
             if n == 0 {
                 continue;
             }
+            let (group, _) = rest.split_at_mut(n);
+            if let Err(error) = self.write_group(writer, group) {
+                return self.refuse(writer, rest, error);
+            }
             let (group, later) = rest.split_at_mut(n);
-            self.write_group(writer, group)
-                .map_err(|error| self.poison(error))?;
             let records = group.iter().map(Item::count).sum();
             writer.next = writer.next.plus(records);
             writer.writes += group.len() as u64;
@@ -298,7 +312,31 @@ impl Log {
             .map_err(|error| self.poison_unless_full(error))
     }
 
-    fn write_group(&self, writer: &mut Writer, items: &mut [Item]) -> durable_io::Result<()> {
+    /// Zeros what a write left behind that the disk had no space for.
+    ///
+    /// Not by the next group itself: of that one a power loss can leave any sectors, and where those of the
+    /// other one stand between them their records can pass for its own.
+    fn clear(&self, writer: &mut Writer) -> Result<()> {
+        if writer.left_over == 0 {
+            return Ok(());
+        }
+        let zeros = writer.left_over - writer.offset;
+        let zeroed = writer.active.held().write_zeros(writer.offset, zeros);
+        zeroed.map_err(|error| self.poison_unless_full(error))?;
+        // Durable: the zeros. Only now may a group be written there, or the segment be left.
+        self.sync_written(self.queue.site(), || Written {
+            is_cleared: true,
+            ..writer.written()
+        })?;
+        writer.left_over = 0;
+        Ok(())
+    }
+
+    /// Writes `items` as one group.
+    ///
+    /// # Errors
+    /// Of the disk. If it is full they are not written, but a part of them may be left behind the last group.
+    fn write_group(&self, writer: &mut Writer, items: &mut [Item]) -> Result<()> {
         let number = writer.active.number;
         let mut offset = writer.offset + GROUP_HEADER;
         let mut lsn = writer.next;
@@ -326,13 +364,18 @@ impl Log {
         let header = header.encode(place(self.id, number, writer.offset));
         let file = writer.active.held();
         // One write. No padding is written: the segment is zeros already.
-        if let [only] = items {
-            file.write_all_at(only.group(&header), writer.offset)?;
+        let written = if let [only] = items {
+            file.write_all_at(only.group(&header), writer.offset)
         } else {
             let mut slices = Vec::with_capacity(1 + items.len());
             slices.push(IoSlice::new(&header));
             slices.extend(items.iter().map(|item| IoSlice::new(item.bytes())));
-            file.write_all_vectored_at(&mut slices, writer.offset)?;
+            file.write_all_vectored_at(&mut slices, writer.offset)
+        };
+        if let Err(error) = written {
+            // Zeros stand there, which are no space where a file system copies on write.
+            writer.left_over = offset;
+            return Err(self.poison_unless_full(error));
         }
         add(&self.counters.groups, 1);
         writer.offset = align_group(offset);
@@ -368,6 +411,7 @@ impl Log {
         if writer.offset == FIRST_GROUP {
             return Ok(());
         }
+        self.clear(&mut writer)?;
         self.rotate_with(&mut writer)
     }
 
