@@ -5,7 +5,7 @@
 use durable_io::checksum::Place;
 use durable_io::codec::{Decoder, put};
 use durable_io::engine::{BadHeader, Format};
-use durable_io::{Dir, File};
+use durable_io::{Dir, File, create_durably};
 
 use crate::error::{Corruption, Error, Result};
 use crate::manifest::{Bad, FileEntry, VERSION};
@@ -173,6 +173,17 @@ pub(crate) fn open_named(
         return Err(Error::corrupt(file.path(), len, Corruption::Length));
     }
     Ok(file)
+}
+
+/// Creates the data file with this header, empty, durably, with its first `window` bytes as zeros.
+pub(crate) fn create(dir: &Dir, header: &FileHeader, window: u64) -> durable_io::Result<File> {
+    // Durable: header, zeros and name. Only now may the manifest name it: a file that it names and
+    // that is missing or has no header is a loss.
+    create_durably(dir, &names::data(header.number), |file| {
+        // A full disk is met here.
+        file.write_zeros(0, window)?;
+        file.write_all_at(&header.encode(), 0)
+    })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use durable_io::{Dir, Disk, File};
 
 use crate::data_file::DataFile;
 use crate::error::{Corruption, Error, Result};
-use crate::file_header::{FIRST_GROUP, FileHeader, Made, open_named};
+use crate::file_header::{self, FIRST_GROUP, FileHeader, Made, open_named};
 use crate::keydir::{Files, Hasher, Keydir, Spot};
 use crate::load::{Loader, Own};
 use crate::manifest::{Bad, FileEntry, Manifest};
@@ -22,7 +22,7 @@ use crate::record::RECORD_HEADER_SIZE;
 use crate::scan::{Indexed, Scan, Step};
 use crate::stats::{Progress, Recovery};
 use crate::store::add;
-use crate::writer::{self, Writer};
+use crate::writer::Writer;
 
 /// What opening is asked to do.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ fn create(disk: &Disk, dir: &Dir, window: u64) -> Result<()> {
         generation: 0,
         made: Made::ToWrite,
     };
-    writer::create(dir, &header, window)?;
+    file_header::create(dir, &header, window)?;
     let manifest = Manifest {
         store_id,
         hash_seed,

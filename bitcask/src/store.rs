@@ -87,6 +87,8 @@ pub(crate) struct Written {
     pub(crate) version: u64,
     /// Writes by then, acknowledged or about to be.
     pub(crate) writes: u64,
+    /// Behind them zeros were written over what was there.
+    pub(crate) is_cleared: bool,
 }
 
 impl engine::Written for Written {
@@ -101,6 +103,10 @@ impl engine::Written for Written {
 
     fn writes(&self) -> u64 {
         self.writes
+    }
+
+    fn has_more(&self) -> bool {
+        self.is_cleared
     }
 }
 
@@ -394,6 +400,7 @@ impl Store {
                 end: view.end,
                 version: view.version,
                 writes: view.writes,
+                is_cleared: false,
             }
         })
     }

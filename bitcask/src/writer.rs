@@ -5,12 +5,12 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use durable_io::{Barrier, File, Site, create_durably};
+use durable_io::{Barrier, File, Site};
 
 use crate::batch::{Batch, Expected, Item, Op, Superseded};
 use crate::data_file::DataFile;
 use crate::error::{Error, Result};
-use crate::file_header::{FIRST_GROUP, FileHeader, Made};
+use crate::file_header::{FIRST_GROUP, FileHeader, Made, create};
 use crate::keydir::{Found, Spot};
 use crate::limits::{MAX_DATA_FILES, MAX_UNSYNCED};
 use crate::manifest::{FileEntry, Manifest};
@@ -30,6 +30,9 @@ pub(crate) struct Writer {
     offset: u64,
     /// The file is zeros from `offset` up to here.
     zeroed: u64,
+    /// Up to here, that is, but for what a write left behind `offset` which the disk had no space for: it
+    /// ends here; 0 if there is none.
+    left_over: u64,
     digest: u32,
     /// Writes so far: puts, deletions and batches.
     writes: u64,
@@ -43,6 +46,7 @@ impl Writer {
             active,
             offset,
             zeroed,
+            left_over: 0,
             digest,
             writes: 0,
         }
@@ -64,6 +68,7 @@ impl Writer {
             end: self.offset,
             version: store.view().version,
             writes: self.writes,
+            is_cleared: false,
         }
     }
 }
@@ -273,17 +278,24 @@ impl Store {
                 .unwrap_or(FIRST_GROUP),
         };
         let (header, check) = header.encode(writer.active.place(writer.offset));
-        let mut slices = Vec::with_capacity(1 + group.len());
-        slices.push(IoSlice::new(&header));
-        let members = group.iter().filter_map(|&index| commit.items.get(index));
-        slices.extend(members.map(|item| IoSlice::new(item.bytes())));
-        // One write. No padding is written: the file is zeros already.
-        let wrote = writer
-            .file
-            .write_all_vectored_at(&mut slices, writer.offset);
+        let wrote = self.with_reserve(frees, || {
+            self.clear(writer)?;
+            let mut slices = Vec::with_capacity(1 + group.len());
+            slices.push(IoSlice::new(&header));
+            let members = group.iter().filter_map(|&index| commit.items.get(index));
+            slices.extend(members.map(|item| IoSlice::new(item.bytes())));
+            // One write. No padding is written: the file is zeros already.
+            let file = &writer.file;
+            file.write_all_vectored_at(&mut slices, writer.offset)
+                .map_err(|error| {
+                    // Zeros stand there, which are no space where a file system copies on write.
+                    writer.left_over = offset;
+                    self.note(error)
+                })
+        });
         if let Err(error) = wrote {
             commit.unbind(group);
-            return Err(self.poison(error));
+            return Err(error);
         }
         add(&self.counters.groups, 1);
         writer.offset = align_group(offset);
@@ -293,6 +305,26 @@ impl Store {
         let parts = std::iter::once(&header[..]).chain(members.map(Item::bytes));
         writer.active.grow(parts, writer.offset);
         commit.written.extend_from_slice(group);
+        Ok(())
+    }
+
+    /// Zeros what a write left behind that the disk had no space for.
+    ///
+    /// Not by the next group itself: of that one a power loss can leave any sectors, and where those of the
+    /// other one stand between them their records can pass for its own.
+    fn clear(&self, writer: &mut Writer) -> Result<()> {
+        if writer.left_over == 0 {
+            return Ok(());
+        }
+        let zeros = writer.left_over - writer.offset;
+        let zeroed = writer.file.write_zeros(writer.offset, zeros);
+        zeroed.map_err(|error| self.note(error))?;
+        // Durable: the zeros. Only now may a group be written there.
+        self.sync_written(self.queue.site(), || Written {
+            is_cleared: true,
+            ..writer.written(self)
+        })?;
+        writer.left_over = 0;
         Ok(())
     }
 
@@ -308,7 +340,7 @@ impl Store {
         }
         let zeroed = end.next_multiple_of(self.settings.window);
         self.with_reserve(frees, || {
-            // A full disk is met here, and never by the write of a group.
+            // A full disk is met here; by the write of a group only where a file system copies on write.
             writer
                 .file
                 .write_zeros(writer.zeroed, zeroed - writer.zeroed)
@@ -316,26 +348,6 @@ impl Store {
         })?;
         writer.zeroed = zeroed;
         Ok(())
-    }
-
-    /// Does `work`; if the disk is full, again with more and more of the space that is held back, as
-    /// far as what it `frees` allows.
-    pub(crate) fn with_reserve<T>(
-        &self,
-        frees: Frees,
-        mut work: impl FnMut() -> Result<T>,
-    ) -> Result<T> {
-        loop {
-            match work() {
-                Err(error) if error.is_no_space() => {
-                    let released = frees.take_from(&mut self.health.lock(&self.reserve));
-                    if !released.map_err(|error| self.note(error))? {
-                        return Err(error);
-                    }
-                }
-                other => return other,
-            }
-        }
     }
 
     /// Syncs what was written if the mode promises that before the acknowledgement.
@@ -434,21 +446,6 @@ impl Store {
     pub(crate) fn unique_id(&self) -> Result<u64> {
         Ok(self.disk.unique_id()?)
     }
-}
-
-/// Creates the data file with this header, empty, durably, with its first `window` bytes as zeros.
-pub(crate) fn create(
-    dir: &durable_io::Dir,
-    header: &FileHeader,
-    window: u64,
-) -> durable_io::Result<File> {
-    // Durable: header, zeros and name. Only now may the manifest name it: a file that it names and
-    // that is missing or has no header is a loss.
-    create_durably(dir, &names::data(header.number), |file| {
-        // A full disk is met here.
-        file.write_zeros(0, window)?;
-        file.write_all_at(&header.encode(), 0)
-    })
 }
 
 impl Commit<'_> {

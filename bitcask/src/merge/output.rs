@@ -89,13 +89,13 @@ impl Store {
         let Some(file) = &output.file else {
             return Ok(());
         };
-        // A full disk is met here, before anything is written.
+        // A full disk is met here, before anything is written; or by the write, where nothing can be
+        // reserved: what it left is written over by the next one, and counts for nothing before.
         self.with_reserve(Frees::Files, || {
             let allocated = file.allocate(start, bytes.len() as u64);
-            allocated.map_err(|error| self.note(error))
+            let written = allocated.and_then(|()| file.write_all_at(&bytes, start));
+            written.map_err(|error| self.note(error))
         })?;
-        let written = file.write_all_at(&bytes, start);
-        written.map_err(|error| self.poison(error))?;
         output.entry.end = start + bytes.len() as u64;
         output.entry.digest = digest(output.entry.digest, check);
         Ok(())
