@@ -29,8 +29,11 @@ use crate::work::Work;
 /// The last checkpoint, and the one that is being written.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
-    /// What both slots say, durably.
+    /// What both slots say, durably; or the first one alone.
     slot: Slot,
+    /// The disk had no space for the second slot, where a file system copies on write: it says something
+    /// older, or nothing.
+    is_second_older: bool,
     /// Holds the pages that the slots reach.
     root: Arc<Root>,
     running: Option<Running>,
@@ -60,6 +63,7 @@ impl Checkpoints {
     pub(crate) fn new(slot: Slot, root: Arc<Root>) -> Self {
         Self {
             slot,
+            is_second_older: false,
             root,
             running: None,
         }
@@ -160,7 +164,10 @@ impl Store {
                 running.step = Step::Flip;
             }
             Step::Flip => {
-                self.flip(&running.slot)?;
+                let slot = running.slot;
+                self.flip(checkpoints, &slot)?;
+                let running = checkpoints.running.as_mut();
+                let running = running.expect("it is still running");
                 // The log was synced, too.
                 self.set_durable(&running.root);
                 for (number, page) in std::mem::take(&mut running.pages) {
@@ -184,24 +191,35 @@ impl Store {
     fn write_pages(&self, pages: &[(u32, Arc<Page>)]) -> Result<()> {
         add(&self.counters.pages_written, pages.len() as u64);
         let written = self.pager.write(pages);
-        written.map_err(|error| self.pager.health.poison_unless_full(error))
+        written.map_err(|error| self.pager.health.note(error))
     }
 
-    /// Makes what was written durable, and both slots say so.
-    fn flip(&self, slot: &Slot) -> Result<()> {
-        let poison = |error: Error| self.pager.health.poison(error);
+    /// Makes what was written durable, and both slots say so; or the first one alone, if the disk is full then.
+    fn flip(&self, checkpoints: &mut Checkpoints, slot: &Slot) -> Result<()> {
+        let health = &self.pager.health;
+        let poison = |error: Error| health.poison(error);
+        if checkpoints.is_second_older {
+            // What the first slot says, before that one is written over. The sync is that of the pages.
+            let second = checkpoints.slot.write(&self.pager.file, SLOTS[1]);
+            second.map_err(|error| health.note(error.into()))?;
+        }
         // Durable: the log, up to the record that the slot names. Only now may a slot name it.
         made_durable(|| self.log.sync()).map_err(|error| poison(error.into()))?;
         let file = &self.pager.file;
         // Durable: the pages of the new tree. Only now may a slot refer to them.
         drop(file.sync_data().map_err(|error| poison(error.into()))?);
+        checkpoints.is_second_older = false;
         let [first, second] = SLOTS;
+        // Where there is no space for it, the second one speaks for itself, and this one is written again.
         slot.write(file, first)
-            .map_err(|error| poison(error.into()))?;
+            .map_err(|error| health.note(error.into()))?;
         // Durable: the first slot. Only now may the second one, which was good, be written over.
         drop(file.sync_data().map_err(|error| poison(error.into()))?);
-        slot.write(file, second)
-            .map_err(|error| poison(error.into()))?;
+        match slot.write(file, second) {
+            // The first one is enough to a crash.
+            Err(error) if error.is_no_space() => checkpoints.is_second_older = true,
+            other => other.map_err(|error| poison(error.into()))?,
+        }
         // Redundant: a crash that tears the second slot or leaves it old finds the first one, which is
         // newer and whole; and the next checkpoint makes it durable with its pages, before it writes over
         // the first one. It is done all the same: from here on neither slot leads to the log that is
@@ -216,7 +234,7 @@ impl Store {
     fn retire(&self, lsn: Lsn) -> Result<()> {
         self.log
             .truncate_before(lsn.next())
-            .map_err(|error| self.pager.health.poison_unless_full(error.into()))
+            .map_err(|error| self.pager.health.note(error.into()))
     }
 
     // ---- transactions that are too large for the log
@@ -254,7 +272,7 @@ impl Store {
             Ok(prepared) => prepared,
             Err(error) => return Err((error, Some(Box::new(work)))),
         };
-        if let Err(error) = self.flip(&slot) {
+        if let Err(error) = self.flip(checkpoints, &slot) {
             return Err((error, Some(Box::new(work))));
         }
         add(&self.counters.large_commits, 1);

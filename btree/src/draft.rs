@@ -3,8 +3,8 @@
 //! A page of an earlier version is never changed: the transaction makes a copy, on a page of its own,
 //! and drops the old one. Pages that it has made itself it edits in place; one that is in the file already
 //! gets another stamp, so that no page is written twice under one: a write that the disk loses leaves a
-//! page that its reference does not name. What the transaction drops and what it has made becomes known to the free space when it ends, in [`publish`](Draft::publish) or
-//! [`undo`](Draft::undo).
+//! page that its reference does not name. What the transaction drops and what it has made becomes known to
+//! the free space when it ends, in [`publish`](Draft::publish) or [`undo`](Draft::undo).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -255,7 +255,7 @@ impl Draft {
             self.pager.table.set(number, Arc::clone(&page));
             self.pager.set_clean(number, &page);
         }
-        written.map_err(|error| self.pager.health.poison_unless_full(error))
+        written.map_err(|error| self.pager.health.note(error))
     }
 
     // ---- savepoints

@@ -57,12 +57,14 @@ impl Health {
         error
     }
 
-    /// As [`poison`](Health::poison), except for a full disk, which changes nothing.
-    pub(crate) fn poison_unless_full(&self, error: Error) -> Error {
-        if error.is_no_space() {
-            return error;
+    /// As [`poison`](Health::poison), except for what changed nothing that counts, as a full disk.
+    pub(crate) fn note(&self, error: Error) -> Error {
+        match &error {
+            Error::Disk(cause) | Error::Log(wal::Error::Disk(cause)) if cause.changed_nothing() => {
+                error
+            }
+            _ => self.poison(error),
         }
-        self.poison(error)
     }
 }
 

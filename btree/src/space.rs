@@ -156,7 +156,7 @@ impl Space {
                     return Ok(());
                 }
                 Err(durable_io::Error::NoSpace { .. }) if pages > needed => {}
-                Err(error) => return Err(pager.health.poison_unless_full(error.into())),
+                Err(error) => return Err(pager.health.note(error.into())),
             }
         }
         Ok(())
