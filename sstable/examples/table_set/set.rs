@@ -71,11 +71,12 @@ impl TableSet {
             cache: BlockCache::new(1 << 20),
             _lock: lock,
         };
-        set.remove_orphans()?;
         for member in &set.manifest.members {
             let table = set.open_table(member)?;
             set.tables.insert(member.number, table);
         }
+        // Only now: a set that is refused is as it was.
+        set.remove_orphans()?;
         Ok(set)
     }
 
