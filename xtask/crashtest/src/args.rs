@@ -71,6 +71,8 @@ pub(crate) enum LayerName {
     Faults,
     /// Bytes changed behind the engine's back.
     Corruption,
+    /// Older files in the places of newer ones, and copies of a store that is open.
+    Life,
     /// Real processes, killed at random moments.
     Kill,
     /// Power losses, failing syncs and full disks on a real file system, mounted through FUSE.
@@ -88,6 +90,7 @@ impl LayerName {
             Self::Sim => "sim",
             Self::Faults => "faults",
             Self::Corruption => "corruption",
+            Self::Life => "life",
             Self::Kill => "kill",
             Self::Fuse => "fuse",
             Self::Trace => "trace",

@@ -7,8 +7,9 @@
 //! | layer | what it does |
 //! |---|---|
 //! | `sim` | every crash state of recorded runs on the simulated disk, and every barrier left out |
-//! | `faults` | errors of the simulated disk's calls, and full disks |
+//! | `faults` | errors of the simulated disk's calls, full disks, and sectors that cannot be read |
 //! | `corruption` | bytes changed behind the engine's back |
+//! | `life` | older files in the places of newer ones, and copies of a store that is open |
 //! | `kill` | real processes, killed at random moments |
 //! | `fuse` | power losses, failing syncs and full disks on a real file system, mounted through FUSE |
 //! | `trace` | the operating system's calls against the simulator's |
@@ -38,6 +39,7 @@ mod fuse;
 mod interrupt;
 mod key_values;
 mod kill;
+mod life;
 mod litmus;
 mod model;
 mod process;

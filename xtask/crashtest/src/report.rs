@@ -18,7 +18,7 @@ pub(crate) use barriers::{Barriers, FileOrDir, SiteVerdict, Verdict};
 pub(crate) use fuse::{Fuse, FuseControls};
 pub(crate) use litmus::{FileSystem, Inclusion, Litmus};
 pub(crate) use sim::{Sim, SimRun};
-pub(crate) use tallies::{Controls, Corruption, Faults, Kill, Tally, Trace};
+pub(crate) use tallies::{Controls, Corruption, Faults, Kill, Life, Tally, Trace};
 
 /// Everything one run found; as JSON, the object that `--json` writes.
 #[derive(Debug, Default, Serialize)]
@@ -54,6 +54,8 @@ pub(crate) struct Engine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) corruption: Option<Corruption>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) life: Option<Life>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) barriers: Option<Barriers>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kill: Option<Kill>,
@@ -74,12 +76,14 @@ pub(crate) struct ControlEngines {
     #[serde(flatten)]
     pub(crate) sim: Option<Controls>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) life: Option<Controls>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fuse: Option<FuseControls>,
 }
 
 impl ControlEngines {
     fn is_empty(&self) -> bool {
-        self.sim.is_none() && self.fuse.is_none()
+        self.sim.is_none() && self.life.is_none() && self.fuse.is_none()
     }
 }
 
@@ -108,6 +112,7 @@ impl Report {
         }
         let others = [
             ("controls", layer(self.controls.sim.as_ref())),
+            ("controls life", layer(self.controls.life.as_ref())),
             ("litmus", layer(self.litmus.as_ref())),
             ("controls fuse", layer(self.controls.fuse.as_ref())),
         ];
@@ -144,6 +149,7 @@ impl Engine {
             ("sim", layer(self.sim.as_ref())),
             ("faults", layer(self.faults.as_ref())),
             ("corruption", layer(self.corruption.as_ref())),
+            ("life", layer(self.life.as_ref())),
             ("barriers", layer(self.barriers.as_ref())),
             ("kill", layer(self.kill.as_ref())),
             ("fuse", layer(self.fuse.as_ref())),

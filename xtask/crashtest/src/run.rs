@@ -11,7 +11,8 @@ use crate::args::{Args, CONTROLS, DISK, LayerName};
 use crate::engine::Engine;
 use crate::report::{self, Fuse, FuseControls, Report, Skipped};
 use crate::{
-    Context, Ran, audit, command, controls, corruption, find, kill, litmus, progress, sim, trace,
+    Context, Ran, audit, command, controls, corruption, find, kill, life, litmus, progress, sim,
+    trace,
 };
 
 /// Runs what `args` ask for on `engines`, which are crates of the workspace at `workspace`, and prints the
@@ -88,6 +89,9 @@ impl Run<'_> {
         if self.args.wants(CONTROLS) && self.runs(LayerName::Sim, CONTROLS) {
             self.report.controls.sim = Some(controls::run(&self.context));
         }
+        if self.args.wants(CONTROLS) && self.runs(LayerName::Life, CONTROLS) {
+            self.report.controls.life = Some(life::judge_controls(&self.context));
+        }
         if self.args.wants(DISK) && self.runs(LayerName::Litmus, DISK) {
             let (litmus, skipped) = litmus::run(&self.context)?;
             self.report.litmus = Some(litmus);
@@ -140,6 +144,9 @@ impl Run<'_> {
                     "the engine gives no specimens",
                 );
             }
+        }
+        if self.runs(LayerName::Life, name) {
+            judged.life = Some(judged.timed("life", || life::run(engine, &context)));
         }
         if self.runs(LayerName::Kill, name) {
             match engine.killing() {

@@ -14,13 +14,16 @@ pub struct Written {
     pub world: World,
     /// The disk after each operation, and when it had settled.
     pub earlier: Vec<World>,
+    /// How many operations were done at each of these moments.
+    pub done: Vec<usize>,
     /// What the store held after each operation, from none on.
     pub history: Vec<Contents>,
 }
 
 /// Writes a store of `engine` to `dir` of a new simulated disk. The steps of `script`, divided by commas, are
 ///
-/// - operations on keys, of which `-` is the empty one: `put KEY LEN`, `delete KEY`, and `batch KEY LEN KEY`, which puts one key and deletes another;
+/// - operations on keys, of which `-` is the empty one: `put KEY LEN`, `delete KEY`, and `batch KEY LEN
+///   KEY`, which puts one key and deletes another;
 /// - `settle`: all that is due in the background;
 /// - `sync`; `close`, as the last one, instead of the death of the process;
 /// - any other word: the engine's chore of that name.
@@ -40,6 +43,7 @@ pub fn write(
     };
     let mut store = Some(engine.open(&setting)?);
     let (mut now, mut history, mut earlier) = (Contents::new(), vec![Contents::new()], Vec::new());
+    let mut done = Vec::new();
     for step in script.split(',') {
         let open = store.as_ref().ok_or("a step behind the end")?;
         let words: Vec<&str> = step.split_whitespace().collect();
@@ -56,6 +60,7 @@ pub fn write(
             ["settle"] => {
                 while open.maintain()? {}
                 earlier.push(disk.world());
+                done.push(history.len() - 1);
                 continue;
             }
             ["sync"] => {
@@ -83,12 +88,14 @@ pub fn write(
         }
         history.push(now.clone());
         earlier.push(disk.world());
+        done.push(history.len() - 1);
     }
     drop(store);
     let world = disk.world().keep_unsynced();
     Ok(Written {
         world,
         earlier,
+        done,
         history,
     })
 }

@@ -1,5 +1,6 @@
 //! What the smaller layers counted.
 
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use serde::Serialize;
@@ -89,6 +90,47 @@ impl Layer for Corruption {
             ..
         } = self.tally;
         violated(changes, "changes were", wrong + panics, &self.findings)
+    }
+}
+
+/// Files of a recorded run, older ones in the places of newer ones.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Life {
+    /// Stores that were opened on them.
+    pub(crate) images: u64,
+    /// They answered as if nothing had been replaced.
+    pub(crate) right: u64,
+    /// A typed error said what is wrong, and nothing was removed.
+    pub(crate) refused: u64,
+    /// They held what the run had left at an earlier moment, by the clause of the format that says why
+    /// nobody can tell.
+    pub(crate) undecidable: BTreeMap<String, u64>,
+    pub(crate) wrong: u64,
+    /// The wrong answers, as text.
+    #[serde(skip)]
+    pub(crate) findings: Vec<String>,
+}
+
+impl Life {
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "{} replaced files, pairs and copies: {} right, {} refused, {} undecidable, {} wrong",
+            self.images,
+            self.right,
+            self.refused,
+            self.undecidable.values().sum::<u64>(),
+            self.wrong
+        )
+    }
+}
+
+impl Layer for Life {
+    fn red(&self) -> Vec<String> {
+        let mut red = violated(self.images, "replacements were", self.wrong, &self.findings);
+        if self.images > 0 && self.refused == 0 {
+            red.push("no replacement was refused: nothing was told apart".to_owned());
+        }
+        red
     }
 }
 

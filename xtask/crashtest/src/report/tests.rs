@@ -67,6 +67,7 @@ fn every_key_of_the_object_is_there() {
         sim: Some(Sim::default()),
         faults: Some(Faults::default()),
         corruption: Some(Corruption::default()),
+        life: Some(Life::default()),
         barriers: Some(Barriers::default()),
         kill: Some(kill()),
         fuse: Some(Fuse::default()),
@@ -75,6 +76,7 @@ fn every_key_of_the_object_is_there() {
     };
     let mut report = report(engine);
     report.controls.sim = Some(Controls::default());
+    report.controls.life = Some(Controls::default());
     report.controls.fuse = Some(FuseControls::default());
     report.litmus = Some(Litmus::default());
     let json = serde_json::to_value(&report).unwrap();
@@ -96,6 +98,8 @@ fn every_key_of_the_object_is_there() {
         "engines/wal/corruption/harmless",
         "engines/wal/corruption/wrong",
         "engines/wal/corruption/panics",
+        "engines/wal/life/images",
+        "engines/wal/life/wrong",
         "engines/wal/barriers/sites",
         "engines/wal/barriers/caught",
         "engines/wal/barriers/redundant",
@@ -120,6 +124,7 @@ fn every_key_of_the_object_is_there() {
         "litmus/outside",
         "litmus/file_systems",
         "litmus/inclusion/exceptions",
+        "controls/life/judged",
         "controls/fuse/judged",
         "controls/fuse/wrong",
         "skipped",

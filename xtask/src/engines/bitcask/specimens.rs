@@ -48,19 +48,14 @@ pub(super) fn all() -> Outcome<Vec<Specimen>> {
 
 /// The store that was `written`.
 fn specimen(name: &'static str, written: Written) -> Specimen {
-    let Written {
-        world,
-        earlier,
-        history,
-    } = written;
-    let files = files(DIR, &world);
+    let files = files(DIR, &written.world);
     let manifest = files.iter().find(|(name, _)| name == "manifest");
     let (_, manifest) = manifest.expect("every store has a manifest");
     let (active, end) = active(manifest).expect("the manifest is whole");
     let bytes = files.iter().find(|(name, _)| *name == active);
     let groups = bytes.map_or_else(Vec::new, |(_, bytes)| groups(bytes));
     // Every operation in the active file is one group.
-    let base = (history.len() - 1 - groups.len()) as u64;
+    let base = (written.history.len() - 1 - groups.len()) as u64;
     let durable = |offset: u64| {
         let before = groups.iter();
         base + before
@@ -85,7 +80,8 @@ fn specimen(name: &'static str, written: Written) -> Specimen {
         };
         Span::new(name, 0..end)
     });
-    let held = history
+    let held = written
+        .history
         .into_iter()
         .zip(0..)
         .map(|(held, step)| Held::new(step, held));
@@ -94,7 +90,7 @@ fn specimen(name: &'static str, written: Written) -> Specimen {
         witness: durable(end),
         history: held.filter(|held| held.step >= base).collect(),
     };
-    Specimen::new(name, DIR, &world, earlier, vec![root])
+    Specimen::new(name, DIR, &written.world, written.earlier, vec![root])
         .pieces(pieces.collect())
         .used(used.collect())
         .sees_removal()
