@@ -273,6 +273,9 @@ impl Store {
             Err(error) => return Err((error, Some(Box::new(work)))),
         };
         if let Err(error) = self.flip(checkpoints, &slot) {
+            for (page, _) in list.pages {
+                work.draft.space.give_back(&self.pager, page);
+            }
             return Err((error, Some(Box::new(work))));
         }
         add(&self.counters.large_commits, 1);

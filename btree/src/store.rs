@@ -193,7 +193,7 @@ impl Store {
                     return self.commit_by_checkpoint(work);
                 }
                 self.abort(work);
-                Err(self.pager.health.poison(error))
+                Err(self.pager.health.note(error))
             }
         }
     }
