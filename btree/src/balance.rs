@@ -32,7 +32,7 @@ impl Draft {
     }
 
     /// Merges pages that are too empty, from `at` up to the root.
-    fn rebalance(&mut self, tree: &mut Tree, mut path: Path, mut at: u32) -> Result<()> {
+    pub(crate) fn rebalance(&mut self, tree: &mut Tree, mut path: Path, mut at: u32) -> Result<()> {
         while let Some((parent, index)) = path.pop() {
             if !self.node(at).is_underfull() {
                 return Ok(());
@@ -86,7 +86,11 @@ impl Draft {
         }
         cells.extend(upper.cells());
         if node::size_of(&cells) > self.pager.page_size {
-            return self.share(parent, at, &cells, (left, lower), right);
+            let middle = node::split_point(&cells, self.pager.page_size, lower.is_leaf());
+            let parts = cells.split_at(middle);
+            return self
+                .share(parent, at, parts, (left, lower), right)
+                .map(drop);
         }
         let joint = lower.children();
         let merged = self.own(left)?;
@@ -119,7 +123,7 @@ impl Draft {
         Ok(())
     }
 
-    fn child(&self, child: Ref, level: u8) -> Result<PageRef> {
+    pub(crate) fn child(&self, child: Ref, level: u8) -> Result<PageRef> {
         let page = self.view_node(child)?;
         if Node::new(&page).level() + 1 != level {
             return Err(self.pager.corrupt(child.page, Corruption::Kind));
@@ -127,19 +131,17 @@ impl Draft {
         Ok(page)
     }
 
-    /// Divides `cells` evenly between children `at` and `at + 1` of `parent`, if the parent has room for
-    /// the key between them.
-    fn share(
+    /// Gives child `at` of `parent` the cells `below` and child `at + 1` those `above`, if the parent has
+    /// room for the key between them; returns whether it has.
+    pub(crate) fn share(
         &mut self,
         parent: u32,
         at: usize,
-        cells: &[Cell<'_>],
+        (below, above): (&[Cell<'_>], &[Cell<'_>]),
         (left, lower): (Ref, Node<'_>),
         right: Ref,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let page_size = self.pager.page_size;
-        let middle = node::split_point(cells, page_size, lower.is_leaf());
-        let (below, above) = cells.split_at(middle);
         let (separator, shape, above) = divide(lower, below, above);
         let old: Box<[u8]> = self.bytes_mut(parent).into();
         let branch = Node::new(&old);
@@ -149,7 +151,7 @@ impl Draft {
             .expect("children have a key between them");
         cell.key = Parts::whole(&separator);
         if node::size_of(&separators) > page_size {
-            return Ok(());
+            return Ok(false);
         }
         let (left, right) = (self.own(left)?, self.own(right)?);
         node::build(self.bytes_mut(left), lower.shape(), below);
@@ -159,6 +161,6 @@ impl Draft {
         node::build(parent, branch.shape(), &separators);
         node::set_child(parent, at, left);
         node::set_child(parent, at + 1, right);
-        Ok(())
+        Ok(true)
     }
 }

@@ -8,7 +8,7 @@ use durable_io::engine::{Trouble, Worker};
 
 use crate::error::{Error, Result};
 use crate::read_txn::ReadTxn;
-use crate::stats::{Recovery, Stats, Verified};
+use crate::stats::{Recovery, Shrunk, Stats, Verified};
 use crate::store::{Store, load};
 use crate::write_txn::WriteTxn;
 
@@ -94,6 +94,34 @@ impl Btree {
         self.store.checkpoint()
     }
 
+    /// Makes the page file shorter, beside readers and writers: fills leaves, moves pages from the file's end
+    /// to free places, writes a checkpoint, and cuts off what is free at the end then. About `budget` bytes
+    /// of pages are written at most; the next call goes on where this one ended.
+    ///
+    /// Pages that open readers need stay where they are: what lies before the last one of them stays, too.
+    /// Nothing that anybody reads changes. A power loss takes back at most the work.
+    ///
+    /// # Cost
+    /// Together, the calls until [`Shrunk::is_done`] read every page three times, and write about as many as
+    /// the file is too long, and the leaves that have room for an eighth more. A write transaction waits for
+    /// some 16 pages at most. Each call writes at least one [`checkpoint`](Btree::checkpoint).
+    ///
+    /// # Errors
+    /// As [`checkpoint`](Btree::checkpoint), and [`Error::Corrupt`] if a page is damaged. Works on a full disk,
+    /// within [`Options::reserve`](crate::Options::reserve); with less, [`is_no_space`](Error::is_no_space).
+    pub fn shrink(&self, budget: u64) -> Result<Shrunk> {
+        self.store.shrink(budget)
+    }
+
+    /// Makes the page file as short as it can be: [`shrink`](Btree::shrink) without a budget, from the
+    /// beginning. Entries that are put then split leaves at first.
+    ///
+    /// # Errors
+    /// As [`shrink`](Btree::shrink).
+    pub fn compact(&self) -> Result<Shrunk> {
+        self.store.compact()
+    }
+
     /// What opening the store found and did.
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
@@ -121,6 +149,7 @@ impl Btree {
             large_commits: load(&counters.large_commits),
             checkpoints: load(&counters.checkpoints),
             pages_written: load(&counters.pages_written),
+            pages_moved: load(&counters.pages_moved),
             pages_read: load(&store.pager.reads),
             log_bytes: store.pending_log_bytes(),
             unsynced_commits: log.last_lsn.0 - log.durable_lsn.0,

@@ -7,8 +7,10 @@
 //! C4. Both are durable before the log is retired, and before a page of the older tree is used again. To a
 //!     crash the first one would be enough; so a slot that is damaged later costs nothing.
 //!
+//! C5. The file is cut only behind what both slots say it has, durably.
+//!
 //! A checkpoint goes in steps, so that commits go on beside it; only the first one takes the turn of a
-//! writer, and does no I/O meanwhile.
+//! writer, and does no I/O meanwhile, but for cutting the file.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,6 +60,15 @@ enum Step {
     Retire,
 }
 
+/// What of the file is given back when a checkpoint begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// A part of what is free at its end: it will be needed soon.
+    Sparing,
+    /// All of it, but for the reserve.
+    Cutting,
+}
+
 impl Checkpoints {
     /// After opening, which made both slots durable.
     pub(crate) fn new(slot: Slot, root: Arc<Root>) -> Self {
@@ -88,14 +99,22 @@ impl Store {
     pub(crate) fn checkpoint(&self) -> Result<()> {
         self.pager.health.check()?;
         // One that was begun may hold pages that this one needs.
-        while self.checkpoint_step(false)? {}
-        while self.checkpoint_step(true)? {}
+        while self.checkpoint_step(None)? {}
+        while self.checkpoint_step(Some(Begin::Sparing))? {}
         Ok(())
     }
 
-    /// Does one step of a checkpoint; begins one, if none is begun and there is something to write, and
-    /// `begins`. Returns whether there was something to do.
-    pub(crate) fn checkpoint_step(&self, begins: bool) -> Result<bool> {
+    /// As [`checkpoint`](Store::checkpoint), and gives back all of the file's end that is free.
+    pub(crate) fn checkpoint_and_cut(&self) -> Result<()> {
+        self.pager.health.check()?;
+        while self.checkpoint_step(None)? {}
+        while self.checkpoint_step(Some(Begin::Cutting))? {}
+        Ok(())
+    }
+
+    /// Does one step of a checkpoint; begins one, if none is begun and there is something to write, as
+    /// `begin` says. Returns whether there was something to do.
+    pub(crate) fn checkpoint_step(&self, begin: Option<Begin>) -> Result<bool> {
         self.pager.health.check()?;
         {
             // Held across I/O: one checkpoint at a time.
@@ -105,18 +124,19 @@ impl Store {
                 return Ok(true);
             }
         }
-        if !begins {
+        let Some(begin) = begin else {
             return Ok(false);
-        }
+        };
         // The turn of a writer comes before the lock, since a large commit has it already.
         let mut writer = self.turn.take(None)?;
-        let begun = self.begin_checkpoint(&mut writer);
+        let begun = self.begin_checkpoint(&mut writer, begin == Begin::Sparing);
         self.turn.give(writer);
         begun
     }
 
-    /// Fixes what is to be written: the last committed state.
-    fn begin_checkpoint(&self, writer: &mut Writer) -> Result<bool> {
+    /// Fixes what is to be written: the last committed state. If it `spares`, the file stays a little longer
+    /// than it must be.
+    fn begin_checkpoint(&self, writer: &mut Writer, spares: bool) -> Result<bool> {
         let mut checkpoints = self.lock(&self.checkpoints);
         let Writer { space, ledger } = writer;
         space.settle(&self.pager);
@@ -124,7 +144,11 @@ impl Store {
         if checkpoints.running.is_some() {
             return Ok(true);
         }
-        if root.lsn == checkpoints.slot.lsn {
+        // What the slots do not name any more is given back, if it is at the end of the file.
+        let spare = if spares { space.growth() } else { 0 };
+        space.cut(&self.pager, checkpoints.slot.end, spare)?;
+        // A version has another place for something, if no other contents.
+        if root.version == checkpoints.root.version {
             return Ok(false);
         }
         let stamp = ledger.base.wrapping_add(ledger.take_version());
@@ -133,7 +157,7 @@ impl Store {
             generation: checkpoints.slot.generation + 1,
             lsn: root.lsn,
             state: root.state(),
-            end: space.end(),
+            end: list.end,
             free_list: list.first,
             ..checkpoints.slot
         };
@@ -335,7 +359,7 @@ impl Store {
             generation: checkpoints.slot.generation + 1,
             lsn: work.ledger.head.lsn,
             state: work.state(),
-            end: work.draft.space.end(),
+            end: list.end,
             free_list: list.first,
             ..checkpoints.slot
         };

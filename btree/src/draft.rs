@@ -107,6 +107,11 @@ impl Draft {
         }
     }
 
+    /// It changes nothing but places.
+    pub(crate) fn only_moves(&mut self) {
+        self.purpose = Purpose::Move;
+    }
+
     /// It may use the reserve, whatever it does.
     pub(crate) fn replay(&mut self) {
         self.is_replay = true;

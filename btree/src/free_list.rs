@@ -18,6 +18,8 @@ pub(crate) const RUN: usize = 8;
 #[derive(Debug)]
 pub(crate) struct FreeList {
     pub(crate) first: Option<Ref>,
+    /// Pages from this one on are used by nothing that the state has, and not listed.
+    pub(crate) end: u32,
     /// In the order of their numbers.
     pub(crate) pages: Vec<(u32, Arc<Page>)>,
 }
@@ -33,15 +35,15 @@ fn runs(pages: &BTreeSet<u32>) -> Vec<(u32, u32)> {
     runs
 }
 
-/// Makes the list of all pages that are not used in a state: those that `space` knows, and `more`. Its
-/// own pages are taken from `space`, and are not in it.
+/// Makes the list of all pages that are not used in a state: those that `space` knows, and `more`, but
+/// for the last ones. Its own pages are taken from `space`, and are not in it.
 ///
 /// # Errors
 /// As [`Space::take`]; nothing was taken.
 pub(crate) fn make(pager: &Pager, space: &mut Space, more: &[u32], stamp: u64) -> Result<FreeList> {
     let full = (pager.page_size - HEADER) / RUN;
     let mut own: Vec<u32> = Vec::new();
-    let runs = loop {
+    let mut runs = loop {
         let mut unused = space.unused();
         unused.extend(more);
         let runs = runs(&unused);
@@ -58,6 +60,11 @@ pub(crate) fn make(pager: &Pager, space: &mut Space, more: &[u32], stamp: u64) -
                 return Err(error);
             }
         }
+    };
+    // Others may still read what is there now: the file is cut when they do not.
+    let end = match runs.pop_if(|(first, count)| *first + *count == space.end()) {
+        Some((first, _)) => first,
+        None => space.end(),
     };
     let mut next = None;
     let mut pages = Vec::new();
@@ -79,7 +86,8 @@ pub(crate) fn make(pager: &Pager, space: &mut Space, more: &[u32], stamp: u64) -
         pages.push((number, Arc::new(Page::new(bytes))));
     }
     pages.sort_unstable_by_key(|(number, _)| *number);
-    Ok(FreeList { first: next, pages })
+    let first = next;
+    Ok(FreeList { first, end, pages })
 }
 
 /// The pages of the list that begins with `first`, and those that it lists. All lie in

@@ -55,6 +55,8 @@
 //!   since the last checkpoint, not what the store holds.
 //! - After a failed write or sync the handle is [`Error::Poisoned`]: it acknowledges nothing more, reads
 //!   show what is durable, and opening it again recovers.
+//! - The page file becomes shorter when it holds less: [`Btree::shrink`], [`Btree::compact`], and by itself
+//!   when nobody has committed for a while.
 //! - A full disk is an error before anything is changed; deletions and checkpoints work on it, within
 //!   [`Options::reserve`].
 //!
@@ -66,7 +68,8 @@
 //!
 //! # Threads
 //!
-//! One, named `btree`, writes checkpoints, beside that of the [`wal`]. With [`Background::Inline`] there
+//! One, named `btree`, writes checkpoints, also when nobody has committed for a while, and makes the page file
+//! shorter then, beside that of the [`wal`]. With [`Background::Inline`] there
 //! is none: see [`Btree::run_background`].
 //!
 //! # What it assumes of the disk
@@ -93,6 +96,7 @@ mod names;
 mod node;
 mod options;
 mod overflow;
+mod pack;
 mod page;
 mod page_table;
 mod pager;
@@ -103,6 +107,7 @@ mod record;
 mod recover;
 mod remove_range;
 mod root;
+mod shrink;
 mod space;
 mod stats;
 mod store;
@@ -126,7 +131,7 @@ pub use limits::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, MAX_VALUE_SIZE, MIN_PAGE_SIZE
 pub use options::Options;
 pub use range::Range;
 pub use read_txn::{OwnedTable, ReadTxn, Table};
-pub use stats::{Recovery, Stats, Verified};
+pub use stats::{Recovery, Shrunk, Stats, Verified};
 pub use value::Value;
 pub use write_txn::{Durability, Savepoint, TableMut, WriteTxn};
 

@@ -104,8 +104,8 @@ impl Options {
         self
     }
 
-    /// Bytes by which the page file grows at least; it grows by an eighth if that is more. Default:
-    /// 64 KiB.
+    /// Bytes by which the page file grows at least; it grows by an eighth if that is more. As much is left of
+    /// free pages at its end when a checkpoint cuts it. Default: 64 KiB.
     #[must_use]
     pub fn growth(mut self, bytes: u64) -> Self {
         self.growth = bytes;
@@ -121,7 +121,8 @@ impl Options {
     }
 
     /// Who writes checkpoints. Default: [`Background::Threads`]: one thread, named `btree`, beside
-    /// that of the log.
+    /// that of the log. It also writes one, and makes the page file shorter if more than an eighth of it is
+    /// free, when nobody has committed for a while.
     #[must_use]
     pub fn background(mut self, background: Background) -> Self {
         self.background = background;

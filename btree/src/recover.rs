@@ -16,6 +16,7 @@ use crate::options::{DEFAULT_LOG_SEGMENT_SIZE, Options, refuse_page_size};
 use crate::pager::Pager;
 use crate::record::Record;
 use crate::root::Root;
+use crate::shrink::Shrinking;
 use crate::space::Space;
 use crate::stats::Recovery;
 use crate::store::{Parts, Store};
@@ -224,6 +225,7 @@ pub(crate) fn writer_of(
         next_version: SLOT_VERSION + 1,
         base: options.disk.unique_id()?,
         free_list: own,
+        shrinking: Shrinking::default(),
     };
     Ok((root, Writer { space, ledger }))
 }

@@ -61,6 +61,8 @@ pub(crate) enum Purpose {
     Grow,
     /// It is needed to free others: the reserve may be used.
     Free,
+    /// It holds what another one held, which is given up: the file does not become longer for it.
+    Move,
 }
 
 impl Space {
@@ -115,9 +117,14 @@ impl Space {
     /// # Errors
     /// [`NoSpace`](durable_io::Error::NoSpace) if there is none and the file cannot grow.
     pub(crate) fn take(&mut self, pager: &Pager, purpose: Purpose) -> Result<u32> {
+        if purpose == Purpose::Move
+            && let Some(page) = self.free.pop_first()
+        {
+            return Ok(page);
+        }
         if self.room() <= self.limits.reserve {
             let grown = self.grow(pager);
-            let may_go_on = purpose == Purpose::Free && self.room() > 0;
+            let may_go_on = purpose != Purpose::Grow && self.room() > 0;
             match grown {
                 Err(error) if error.is_no_space() && may_go_on => {}
                 other => other?,
@@ -146,7 +153,7 @@ impl Space {
     /// Makes the file longer: by an eighth, or as much as is needed if that does not fit.
     fn grow(&mut self, pager: &Pager) -> Result<()> {
         let needed = self.limits.reserve + 1 - self.room();
-        let wanted = (self.end / 8).max(self.limits.step).max(needed);
+        let wanted = self.growth().max(needed);
         for pages in [wanted, needed] {
             let backed = self.backed.saturating_add(pages);
             let len = pager.offset(backed) - pager.offset(self.backed);
@@ -160,6 +167,65 @@ impl Space {
             }
         }
         Ok(())
+    }
+
+    /// Pages that the last version reaches, with those of the list of free pages.
+    pub(crate) fn live(&self) -> u32 {
+        let unused = self.free.len() + self.buried_pages();
+        let unused = u32::try_from(unused).expect("pages have 32-bit numbers");
+        self.end - self.first - unused
+    }
+
+    /// Whether more pages than an eighth of those that are needed could be given back to the disk.
+    pub(crate) fn is_wasteful(&self) -> bool {
+        let live = self.live();
+        let kept = live + live / 8 + 2 * (self.limits.reserve + self.limits.step);
+        self.backed - self.first > kept
+    }
+
+    /// Whether at least `count` pages below `limit` are free.
+    pub(crate) fn has_below(&self, limit: u32, count: usize) -> bool {
+        let last = count.checked_sub(1);
+        last.is_none_or(|last| self.free.range(..limit).nth(last).is_some())
+    }
+
+    /// Whether the last version reaches pages from `limit` on.
+    pub(crate) fn has_live_from(&self, limit: u32) -> bool {
+        let buried = self.buried.values().flatten();
+        let buried = buried.filter(|buried| buried.dead.page >= limit).count();
+        let unused = self.free.range(limit..).count() + buried;
+        self.end > limit && (self.end - limit) as usize > unused
+    }
+
+    /// Whether pages below `limit` are dead, and pinned.
+    pub(crate) fn has_buried_below(&self, limit: u32) -> bool {
+        let mut buried = self.buried.values().flatten();
+        buried.any(|buried| buried.dead.page < limit)
+    }
+
+    /// Cuts the file behind the last page that is used, or that a meta slot says is in the file: those are
+    /// the pages below `named`, which both slots say durably. The reserve stays, and `spare` pages more; if
+    /// little could be cut, nothing is.
+    pub(crate) fn cut(&mut self, pager: &Pager, named: u32, spare: u32) -> Result<()> {
+        while self.end > self.first && self.free.last() == Some(&(self.end - 1)) {
+            self.free.pop_last();
+            self.end -= 1;
+        }
+        let free = u32::try_from(self.free.len()).expect("pages have 32-bit numbers");
+        let reserve = (self.limits.reserve + 1).saturating_sub(free);
+        let kept = (self.end + reserve).max(named).saturating_add(spare);
+        if self.backed <= kept.saturating_add(spare) {
+            return Ok(());
+        }
+        let cut = pager.file.set_len(pager.offset(kept));
+        cut.map_err(|error| pager.health.poison_unless_full(error.into()))?;
+        self.backed = kept;
+        Ok(())
+    }
+
+    /// By how much the file grows at a time.
+    pub(crate) fn growth(&self) -> u32 {
+        (self.end / 8).max(self.limits.step)
     }
 
     /// Makes `page` free at once: nobody but the transaction that took it has seen it.

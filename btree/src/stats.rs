@@ -28,6 +28,8 @@ pub struct Stats {
     pub checkpoints: u64,
     /// Pages written by them.
     pub pages_written: u64,
+    /// Pages copied to make the file shorter.
+    pub pages_moved: u64,
     /// Pages read from the file.
     pub pages_read: u64,
     /// Bytes of records that opening would have to apply.
@@ -58,6 +60,18 @@ pub struct Stats {
     pub oldest_reader_age: Option<Duration>,
     /// Pages that this reader alone may be pinning.
     pub oldest_reader_pages: u64,
+}
+
+/// What [`Btree::shrink`](crate::Btree::shrink) or [`Btree::compact`](crate::Btree::compact) did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Shrunk {
+    /// Bytes of the pages that were copied.
+    pub moved_bytes: u64,
+    /// Bytes by which the page file is shorter now.
+    pub returned_bytes: u64,
+    /// The work has come to its end: another call begins anew.
+    pub is_done: bool,
 }
 
 /// What [`Btree::verify`](crate::Btree::verify) read and found to be right.

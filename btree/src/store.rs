@@ -48,7 +48,7 @@ pub(crate) struct Store {
     published: ArcSwap<Root>,
     /// The last state that is durable.
     durable: ArcSwap<Root>,
-    /// In `Batch` and `Manual`: a state that is to be the next durable one, when the log says so.
+    /// In `Batch`: a state that is to be the next durable one, when the log says so.
     publishing: Mutex<Option<Arc<Root>>>,
     /// Commits that wait for the log share its syncs.
     syncs: GroupCommit<(), Result<()>>,
@@ -65,6 +65,8 @@ pub(crate) struct Counters {
     pub(crate) large_commits: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) pages_written: AtomicU64,
+    /// To make the file shorter.
+    pub(crate) pages_moved: AtomicU64,
     /// Bytes of records, since the store was opened and with those it found.
     pub(crate) logged: AtomicU64,
     /// How many of them the last checkpoint made needless.
@@ -199,7 +201,7 @@ impl Store {
     }
 
     /// Makes the state that `work` leaves the last committed one, and lets the next writer begin.
-    fn publish(&self, work: Work, lsn: Lsn) -> Arc<Root> {
+    pub(crate) fn publish(&self, work: Work, lsn: Lsn) -> Arc<Root> {
         let writer = work.publish(lsn, self.disk.now());
         let head = Arc::clone(&writer.ledger.head);
         self.end_turn(writer);
@@ -214,6 +216,8 @@ impl Store {
         self.turn.give(writer);
         if is_due || is_short {
             self.background.ask_for_checkpoint();
+        } else {
+            self.background.end_rest();
         }
     }
 
@@ -272,14 +276,18 @@ impl Store {
             if root.version > self.published.load().version {
                 self.published.store(Arc::clone(root));
             }
-            if next_durable.is_none() && root.version > self.durable.load().version {
+            // Its pages are pinned until then. Without syncs of the log's own that may take long, and the
+            // next checkpoint or sync says which state is durable.
+            let is_synced_soon = matches!(self.settings.sync, SyncMode::Batch { .. });
+            let is_newer = root.version > self.durable.load().version;
+            if is_synced_soon && next_durable.is_none() && is_newer {
                 *next_durable = Some(Arc::clone(root));
             }
         }
         self.learn_durable();
     }
 
-    /// In `Batch` and `Manual` the log may have been synced by others.
+    /// In `Batch` the log may have been synced by others.
     fn learn_durable(&self) {
         let candidate = {
             let mut next_durable = self.lock(&self.publishing);

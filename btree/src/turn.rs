@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::page::Page;
 use crate::root::Root;
+use crate::shrink::Shrinking;
 use crate::space::Space;
 
 /// What only the one who writes has.
@@ -28,6 +29,8 @@ pub(crate) struct Ledger {
     pub(crate) base: u64,
     /// The pages of the free list that the meta slots name.
     pub(crate) free_list: Vec<u32>,
+    /// What is being done to make the file shorter.
+    pub(crate) shrinking: Shrinking,
 }
 
 impl Ledger {

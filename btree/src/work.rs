@@ -150,11 +150,11 @@ impl Work {
         self.open.insert(id, open);
     }
 
-    fn tree(&self, id: u64) -> Tree {
+    pub(crate) fn tree(&self, id: u64) -> Tree {
         self.open.get(&id).expect("tables are opened first").tree
     }
 
-    fn set_tree(&mut self, id: u64, tree: Tree) {
+    pub(crate) fn set_tree(&mut self, id: u64, tree: Tree) {
         let open = self.open.get_mut(&id);
         open.expect("tables are opened first").tree = tree;
     }
@@ -352,6 +352,11 @@ impl Work {
 
     pub(crate) fn state(&self) -> State {
         self.state
+    }
+
+    /// The catalog has another place.
+    pub(crate) fn set_catalog(&mut self, catalog: Tree) {
+        self.state.catalog = catalog;
     }
 
     pub(crate) fn undo(mut self) -> Writer {

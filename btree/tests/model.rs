@@ -275,6 +275,11 @@ fn run(seed: u64) {
             2 => store.checkpoint().unwrap(),
             3 | 4 => drop(store.run_background().unwrap()),
             5 => drop(store.verify().unwrap()),
+            7 => {
+                let pages = random.rng.random_range(0..100);
+                store.shrink(pages * u64::from(page_size)).unwrap();
+                store.verify().unwrap();
+            }
             6 => {
                 readers.clear();
                 if random.rng.random_bool(0.5) {

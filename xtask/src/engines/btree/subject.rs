@@ -23,6 +23,9 @@ const BATCH: SyncMode = SyncMode::Batch {
     interval: Duration::ZERO,
 };
 
+/// Bytes of pages that one step of making the file shorter writes: less than a walk needs.
+const SHRINK_STEP: u64 = 24 << 9;
+
 /// The store in one [`SyncMode`], with one of its alphabets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BtreeSubject {
@@ -64,6 +67,8 @@ pub(crate) enum Op {
     Background,
     /// A whole checkpoint.
     Checkpoint,
+    /// A part of making the file shorter.
+    Shrink,
     /// A transaction that is too large for the log.
     Large,
     Sync,
@@ -99,6 +104,7 @@ const FAULTED: &[Op] = &[
     Op::Close,
     Op::DropTable,
     Op::Put,
+    Op::Shrink,
     Op::Sync,
 ];
 
@@ -174,7 +180,7 @@ impl Store {
 }
 
 fn is_idle(op: Op) -> bool {
-    matches!(op, Op::Background | Op::Reader)
+    matches!(op, Op::Background | Op::Reader | Op::Shrink)
 }
 
 impl Subject for BtreeSubject {
@@ -187,7 +193,8 @@ impl Subject for BtreeSubject {
             Alphabet::Slots => return vec![Op::Background],
             Alphabet::Sectors => return vec![Op::Put, Op::Checkpoint],
             Alphabet::Barriers => {
-                return vec![Op::Put, Op::Buffered, Op::Large, Op::Checkpoint];
+                let checkpoints = [Op::Large, Op::Checkpoint, Op::Shrink];
+                return [vec![Op::Put, Op::Buffered], checkpoints.to_vec()].concat();
             }
             Alphabet::Data => vec![
                 Op::Put,
@@ -208,6 +215,7 @@ impl Subject for BtreeSubject {
                 Op::DeleteRange,
                 Op::Reader,
                 Op::Checkpoint,
+                Op::Shrink,
             ],
         };
         ops.push(match (self.sync, self.alphabet) {
@@ -305,6 +313,7 @@ impl Subject for BtreeSubject {
             Op::Reader => store.toggle_reader()?,
             Op::Background => drop(store.store()?.run_background()?),
             Op::Checkpoint => store.store()?.checkpoint()?,
+            Op::Shrink => drop(store.store()?.shrink(SHRINK_STEP)?),
             Op::Sync => store.store()?.sync()?,
             _ => {
                 let mut write = store.store()?.begin_write()?;
@@ -347,7 +356,13 @@ impl Subject for BtreeSubject {
         // As much as was lost, so that a left-over of it would fit behind; then through a checkpoint.
         let writes = !matches!(
             interrupted,
-            Op::Background | Op::Checkpoint | Op::Sync | Op::Close | Op::Reader | Op::Buffered
+            Op::Background
+                | Op::Checkpoint
+                | Op::Shrink
+                | Op::Sync
+                | Op::Close
+                | Op::Reader
+                | Op::Buffered
         );
         let again = if writes { *interrupted } else { Op::Put };
         let mut ops = vec![again, Op::Checkpoint, Op::Put];
@@ -360,6 +375,7 @@ impl Subject for BtreeSubject {
     fn label(&self, op: &Op) -> String {
         match op {
             Op::Background | Op::Checkpoint => "checkpoint",
+            Op::Shrink => "shrink",
             Op::Large => "large commit",
             Op::Sync => "sync",
             Op::Close => "close",
