@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering;
 use durable_io::made_durable;
 use wal::Lsn;
 
+use crate::draft::Pages;
 use crate::error::{Error, Result};
 use crate::free_list::{self, FreeList};
 use crate::meta::{SLOTS, Slot};
@@ -92,6 +93,13 @@ impl Checkpoints {
     pub(crate) fn version(&self) -> u64 {
         self.root.version
     }
+}
+
+/// `pages` in the order of their places.
+fn in_order(pages: Pages) -> Vec<(u32, Arc<Page>)> {
+    let mut pages: Vec<_> = pages.into_iter().collect();
+    pages.sort_unstable_by_key(|(number, _)| *number);
+    pages
 }
 
 impl Store {
@@ -172,7 +180,7 @@ impl Store {
         checkpoints.running = Some(Running {
             slot,
             root,
-            pages: pages.into_iter().collect(),
+            pages: in_order(pages),
             logged: load(&self.counters.logged),
             step: Step::Write,
         });
@@ -348,7 +356,7 @@ impl Store {
             pages.remove(page);
         }
         pages.extend(list.pages.iter().map(|(n, page)| (*n, Arc::clone(page))));
-        let pages: Vec<_> = pages.into_iter().collect();
+        let pages = in_order(pages);
         if let Err(error) = self.write_pages(&pages) {
             for (page, _) in list.pages {
                 work.draft.space.give_back(&self.pager, page);

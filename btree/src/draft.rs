@@ -6,14 +6,14 @@
 //! page that its reference does not name. What the transaction drops and what it has made becomes known to
 //! the free space when it ends, in [`publish`](Draft::publish) or [`undo`](Draft::undo).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Corruption, Result};
 use crate::node::{self, Kind, Node, Ref};
-use crate::page::{Page, PageRef};
+use crate::page::{Page, PageRef, copy_of};
 use crate::pager::Pager;
 use crate::space::{Dead, Purpose, Space};
 
@@ -37,7 +37,8 @@ impl Hasher for PageHasher {
     }
 }
 
-type Pages = HashMap<u32, Arc<Page>, BuildHasherDefault<PageHasher>>;
+/// Pages by their numbers.
+pub(crate) type Pages = HashMap<u32, Arc<Page>, BuildHasherDefault<PageHasher>>;
 
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -191,7 +192,7 @@ impl Draft {
             return Ok(r.page);
         }
         let page = self.view_node(r)?;
-        let mut bytes: Box<[u8]> = (&*page).into();
+        let mut bytes = copy_of(&page);
         drop(page);
         if self.is_mine(r.stamp) && self.spilled.remove(&r.page) {
             self.pager.table.clear(r.page);
@@ -216,7 +217,7 @@ impl Draft {
         let page = self.mine.get_mut(&page);
         let page = page.expect("only pages that are owned are edited");
         if Arc::get_mut(page).is_none() {
-            *page = Arc::new(Page::dirty(page.bytes().into()));
+            *page = Arc::new(Page::dirty(copy_of(page.bytes())));
         }
         let page = Arc::get_mut(page).expect("it was just made, or nobody else has it");
         page.bytes_mut()
@@ -307,8 +308,8 @@ impl Draft {
         });
     }
 
-    /// What it has made and not written to the file, in the order of the numbers.
-    pub(crate) fn in_memory(&self) -> BTreeMap<u32, Arc<Page>> {
+    /// What it has made and not written to the file.
+    pub(crate) fn in_memory(&self) -> Pages {
         let mine = self
             .mine
             .iter()
@@ -327,8 +328,11 @@ impl Draft {
 
     /// Shows the pages to everybody who gets to know the new root, and gives up those that were dropped.
     /// Those that are not in the file yet are added to `dirty`.
-    pub(crate) fn publish(&mut self, dirty: &mut BTreeMap<u32, Arc<Page>>, now: Duration) {
-        self.freeze_here();
+    pub(crate) fn publish(&mut self, dirty: &mut Pages, now: Duration) {
+        for (number, page) in self.mine.drain() {
+            self.pager.table.set(number, Arc::clone(&page));
+            dirty.insert(number, page);
+        }
         for number in std::mem::take(&mut self.frozen) {
             let page = self.pager.table.place(number).load_full();
             if let Some(page) = page.filter(|page| page.is_dirty()) {

@@ -36,7 +36,7 @@ impl Default for Options {
             page_size: None,
             cache_size: 256 << 20,
             large_transaction: 4 << 20,
-            checkpoint_after: 16 << 20,
+            checkpoint_after: 12 << 20,
             log_segment_size: None,
             growth: 64 << 10,
             reserve: 256 << 10,
@@ -89,7 +89,7 @@ impl Options {
     }
 
     /// A checkpoint is due when the log holds this many bytes of records. Opening applies at most
-    /// twice as many. Default: 16 MiB.
+    /// twice as many. Default: 12 MiB.
     #[must_use]
     pub fn checkpoint_after(mut self, bytes: u64) -> Self {
         self.checkpoint_after = bytes;

@@ -1,10 +1,31 @@
 //! [`Page`]: a page in memory, and [`PageRef`], by which it is read.
 
+use std::cell::RefCell;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::Guard;
+
+/// Buffers of pages that are gone which a thread keeps for its next ones, at most.
+const SPARES: usize = 64;
+
+thread_local! {
+    /// A commit copies some pages and gives up as many.
+    static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A copy of the bytes of a page.
+pub(crate) fn copy_of(bytes: &[u8]) -> Box<[u8]> {
+    let spare = SPARE.with_borrow_mut(Vec::pop);
+    match spare.filter(|spare| spare.len() == bytes.len()) {
+        Some(mut copy) => {
+            copy.copy_from_slice(bytes);
+            copy
+        }
+        None => bytes.into(),
+    }
+}
 
 /// The bytes of a page. They never change while anybody else can see them.
 #[derive(Debug)]
@@ -28,10 +49,9 @@ impl Page {
 
     /// A page that is not in the file yet.
     pub(crate) fn dirty(bytes: Box<[u8]>) -> Self {
-        Self {
-            is_dirty: AtomicBool::new(true),
-            ..Self::new(bytes)
-        }
+        let page = Self::new(bytes);
+        page.is_dirty.store(true, Ordering::Relaxed);
+        page
     }
 
     #[inline]
@@ -63,6 +83,19 @@ impl Page {
 
     pub(crate) fn set_clean(&self) {
         self.is_dirty.store(false, Ordering::Release);
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        // A thread that ends has no need of it.
+        _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARES {
+                spare.push(bytes);
+            }
+        });
     }
 }
 

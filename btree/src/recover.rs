@@ -10,6 +10,7 @@ use durable_io::{Dir, File, SyncMode, replace_file_with};
 use wal::{Lsn, Opening, Wal};
 
 use crate::checkpoint::Checkpoints;
+use crate::draft::Pages;
 use crate::error::{Corruption, Error, Result};
 use crate::meta::{self, META_SIZE, SLOTS, Slot, first_page};
 use crate::options::{DEFAULT_LOG_SEGMENT_SIZE, Options, refuse_page_size};
@@ -53,7 +54,8 @@ pub(crate) fn recover(options: Options, path: &Path) -> Result<(Store, Recovery)
     writer.space.make_reserve(&pager)?;
     let settings = options.settings(slot.page_size);
     let checkpoints = Checkpoints::new(slot, root);
-    let memory = settings.dirty_pages / 2;
+    // As many as may be dirty at all: nobody else needs memory yet.
+    let memory = settings.dirty_pages;
     let writer = replay(
         &options,
         &log,
@@ -221,7 +223,7 @@ pub(crate) fn writer_of(
     let root = Arc::new(root);
     let ledger = Ledger {
         head: Arc::clone(&root),
-        dirty: std::collections::BTreeMap::new(),
+        dirty: Pages::default(),
         next_version: SLOT_VERSION + 1,
         base: options.disk.unique_id()?,
         free_list: own,

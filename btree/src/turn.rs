@@ -1,12 +1,11 @@
 //! [`Turn`]: one write transaction at a time.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+use crate::draft::Pages;
 use crate::error::{Error, Result};
-use crate::page::Page;
 use crate::root::Root;
 use crate::shrink::Shrinking;
 use crate::space::Space;
@@ -23,7 +22,7 @@ pub(crate) struct Writer {
 pub(crate) struct Ledger {
     pub(crate) head: Arc<Root>,
     /// Its pages that are not in the file yet.
-    pub(crate) dirty: BTreeMap<u32, Arc<Page>>,
+    pub(crate) dirty: Pages,
     pub(crate) next_version: u64,
     /// What versions are added to, to make stamps that no page had before the store was opened.
     pub(crate) base: u64,
