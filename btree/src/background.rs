@@ -116,10 +116,12 @@ impl Store {
                 Step::Done
             });
         }
-        match self.tidy_up(rest) {
-            // There is no room for it.
-            Err(error) if error.is_no_space() => rest.is_over = true,
-            other => other?,
+        if let Err(error) = self.tidy_up(rest) {
+            // Not tried again before the next commit: checkpoints that are asked for do not wait for it.
+            rest.is_over = true;
+            if !error.is_no_space() {
+                return Err(error);
+            }
         }
         Ok(Step::Done)
     }
