@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args, root: &Path) -> anyhow::Result<bool> {
         let lines = sources.iter().filter(|source| source.is_adapter_of(name));
         let lines = lines.map(|source| source.code.len()).sum();
         note(&mut found, "adapter", name, lines, ADAPTER_LINES);
-        for (file, line) in crashtest::barriers(root, name, engine.sources())? {
+        for (file, line) in crashtest::barriers(root, engine.folder(), engine.sources())? {
             let source = sources
                 .iter()
                 .find(|source| source.path == Path::new(&file));

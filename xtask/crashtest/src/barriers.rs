@@ -23,7 +23,8 @@ const OPEN: &str = "open";
 
 /// The removal of the barriers of one engine, run by run.
 pub(crate) struct Removals {
-    engine: &'static str,
+    /// Of the engine's crate.
+    folder: &'static str,
     /// Other files whose barriers are judged.
     files: &'static [&'static str],
     /// What stands in the sources.
@@ -34,16 +35,16 @@ pub(crate) struct Removals {
 }
 
 impl Removals {
-    /// Those of the crate in the folder called as `engine`, and of its other sources.
+    /// Those of the crate of `engine`, and of its other sources.
     ///
     /// # Errors
     /// Sources that cannot be read.
     pub(crate) fn new(engine: &dyn Engine, context: &Context<'_>) -> anyhow::Result<Self> {
-        let (name, files) = (engine.name(), engine.sources());
-        let mut sources = scan::sites(context.workspace, name)?;
+        let (name, folder, files) = (engine.name(), engine.folder(), engine.sources());
+        let mut sources = scan::sites(context.workspace, folder)?;
         sources.extend(scan::sites_in(context.workspace, files)?);
         Ok(Self {
-            engine: name,
+            folder,
             files,
             sources,
             full: context.full,
@@ -72,7 +73,7 @@ impl Removals {
         if explored.counterexample.is_some() {
             return;
         }
-        let folder = format!("{}/", self.engine);
+        let folder = format!("{}/src/", self.folder);
         let files = self.files;
         let is_ours = |site: &Site| site.file.starts_with(&folder) || files.contains(&site.file);
         // A removal can leave very much pending; a sample of that is enough to find what is lost.

@@ -61,9 +61,13 @@ impl Setting {
 /// An engine before the judge. All but the first three has an answer that does for a plain key-value
 /// store.
 pub trait Engine: Debug + Sync {
-    /// The crate's folder, the engine's name on the command line and in reports, and the first word of
-    /// the names of its trials.
+    /// The engine's name on the command line and in reports, and the first word of the names of its trials.
     fn name(&self) -> &'static str;
+
+    /// The crate's folder in the workspace.
+    fn folder(&self) -> &'static str {
+        self.name()
+    }
 
     /// Opens the store; creates it if there is none.
     ///

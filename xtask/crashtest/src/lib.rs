@@ -102,17 +102,17 @@ fn find(engines: &[&'static dyn Engine], name: &str) -> anyhow::Result<&'static 
         .with_context(|| format!("there is no engine called {name:?}"))
 }
 
-/// Where barriers stand in the sources of the crate in the folder called `name`, and in `files`: file and
+/// Where barriers stand in the sources of the crate in the workspace's `folder`, and in `files`: file and
 /// line of each.
 ///
 /// # Errors
 /// Sources that cannot be read.
 pub fn barriers(
     workspace: &Path,
-    name: &str,
+    folder: &str,
     files: &[&str],
 ) -> anyhow::Result<Vec<(String, u32)>> {
-    let mut sites = scan::sites(workspace, name)?;
+    let mut sites = scan::sites(workspace, folder)?;
     sites.extend(scan::sites_in(workspace, files)?);
     Ok(sites
         .into_iter()
