@@ -6,6 +6,7 @@ mod btree;
 mod event_store;
 mod log_facts;
 mod lsm;
+mod raft;
 mod sstable;
 mod wal;
 
@@ -19,4 +20,5 @@ pub(crate) const ENGINES: &[&dyn Engine] = &[
     &lsm::LSM,
     &btree::BTREE,
     &event_store::EVENT_STORE,
+    &raft::RAFT,
 ];
