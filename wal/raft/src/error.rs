@@ -99,6 +99,11 @@ pub enum Error {
     /// The system refused a thread. Nothing was changed.
     #[error(transparent)]
     Thread(#[from] NoThread),
+    /// A vote, a point or an entry cannot be encoded as CBOR, or what is stored is none of the type that is asked
+    /// for: a type of the user has changed. Nothing was written.
+    #[cfg(feature = "openraft")]
+    #[error("a value and its CBOR do not fit: {0}")]
+    Codec(String),
     /// The log refused something for another reason.
     #[error(transparent)]
     Log(wal::Error),

@@ -152,10 +152,10 @@ impl GroupState {
     ) -> Result<()> {
         let mut before = self.last_index().or(self.purged_index());
         for found in indexes {
-            // Behind u64::MAX there is no index, and whatever is found is none.
-            let expected = before.map_or(Some(found), |before| before.checked_add(1));
-            if expected != Some(found) {
-                let expected = expected.unwrap_or(u64::MAX);
+            let follows = before.is_none_or(|before| before.checked_add(1) == Some(found));
+            // The last one has no range that ends behind it.
+            if !follows || found == u64::MAX {
+                let expected = before.map_or(0, |before| before.saturating_add(1));
                 return Err(Error::Gap {
                     group,
                     expected,

@@ -59,8 +59,11 @@ mod limits;
 mod log_store;
 mod mover;
 mod names;
+#[cfg(feature = "openraft")]
+pub mod openraft09;
 mod options;
 mod read;
+mod read_only;
 mod record;
 mod recover;
 mod state;
@@ -85,6 +88,12 @@ pub use limits::{
 };
 pub use log_store::LogStore;
 pub use options::Options;
+pub use read_only::ReadOnly;
 pub use stats::{Recovery, Stats, Verified};
 pub use types::{Change, Entry, LogPoint, LogState, Vote};
 pub use wal::Lsn;
+
+/// Compiles the examples of the read-me.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

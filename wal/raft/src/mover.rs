@@ -86,8 +86,8 @@ impl Store {
             self.take(at, payload, &mut load)?;
         }
         self.put_down(&mut load)?;
-        // Durable, by a barrier in it: what was moved, and then that the front is given up. Only now may its
-        // segments go.
+        // Durable: what was moved, and then that the front is given up. Only now may its segments go, which this
+        // does, too.
         let given = made_durable(|| self.log.truncate_before(next));
         if self.log.bounds().start == next {
             self.state()?.held -= passed;

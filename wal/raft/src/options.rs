@@ -20,7 +20,7 @@ pub struct Options {
     cache: Option<u64>,
     reserve: Option<u64>,
     background: Background,
-    disk: Disk,
+    pub(crate) disk: Disk,
 }
 
 impl Options {

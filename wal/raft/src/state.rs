@@ -99,19 +99,29 @@ impl State {
         Ok(())
     }
 
-    /// Applies `records`, which are all that the log in `path` holds.
+    /// Applies `records`, which are all that the log of the store in `path` holds.
     pub(crate) fn read(&mut self, mut records: Records, path: &Path) -> Result<()> {
         while let Some((at, payload)) = records.read()? {
-            let lsn = at.lsn();
-            if Record::is_newer(payload) {
-                return Err(Error::newer(path));
-            }
-            let record = Record::decode(payload).ok_or(Corruption::Record { lsn });
-            let applied = record.and_then(|record| self.apply(&record, at));
-            applied.map_err(|reason| Error::corrupt(path, reason))?;
+            self.take(payload, at, path)?;
         }
-        self.check_whole()
-            .map_err(|reason| Error::corrupt(path, reason))
+        self.finish(path)
+    }
+
+    /// Applies the record `payload`, which stands at `at`.
+    pub(crate) fn take(&mut self, payload: &[u8], at: Location, path: &Path) -> Result<()> {
+        let lsn = at.lsn();
+        if Record::is_newer(payload) {
+            return Err(Error::newer(path));
+        }
+        let record = Record::decode(payload).ok_or(Corruption::Record { lsn });
+        let applied = record.and_then(|record| self.apply(&record, at));
+        applied.map_err(|reason| Error::corrupt(path, reason))
+    }
+
+    /// Says that all records were applied.
+    pub(crate) fn finish(&self, path: &Path) -> Result<()> {
+        let whole = self.check_whole();
+        whole.map_err(|reason| Error::corrupt(path, reason))
     }
 
     /// Whether nothing is missing, when all records were applied.

@@ -251,3 +251,41 @@ fn a_store_without_a_cache_reads_from_the_log() {
         [] as [u64; 0]
     );
 }
+
+#[test]
+fn a_store_is_read_without_being_opened_and_nothing_is_changed() {
+    let sim = SimDisk::new();
+    let store = open(&sim);
+    let group = store.create(1).unwrap();
+    group.save_vote(&vote(3)).unwrap();
+    let mut all = entries(1..30);
+    all[3].data = vec![5; 6000];
+    for entry in &all {
+        group.append(std::slice::from_ref(entry)).unwrap();
+    }
+    for _ in 0..200 {
+        store.create(2).unwrap();
+        store.destroy(2).unwrap();
+    }
+    store.compact().unwrap();
+    assert!(store.stats().moved_records > 0);
+    group.purge(&point(2)).unwrap();
+    let before = shape(&group);
+    let busy = options(&sim).open_read_only("/raft");
+    assert!(matches!(
+        busy,
+        Err(Error::Disk(durable_io::Error::Locked { .. }))
+    ));
+    drop((group, store));
+    let files = sim.used_bytes();
+    let read = options(&sim).open_read_only("/raft").unwrap();
+    assert_eq!(read.groups(), [1]);
+    assert_eq!(read.vote(1).unwrap(), before.vote);
+    assert_eq!(read.state(1).unwrap(), before.state);
+    assert_eq!(read.entries(1, 0..u64::MAX).unwrap(), all[2..]);
+    assert_eq!(read.entries(1, 4..6).unwrap(), all[3..5]);
+    assert!(matches!(read.vote(2), Err(Error::NoGroup { group: 2 })));
+    assert_eq!(sim.used_bytes(), files);
+    drop(read);
+    assert_eq!(shape(&open(&sim).group(1).unwrap()), before);
+}

@@ -1,0 +1,278 @@
+//! [`LogStorage`]: a [`Group`] as the log storage of openraft 0.9 (feature `openraft`).
+//!
+//! ```no_run
+//! # use durable_raft::{Error, Options, openraft09::LogStorage};
+//! # fn open<C>() -> Result<LogStorage<C>, Error> {
+//! let store = Options::new().open("raft")?; // of all groups of this node; keep it
+//! let group = match store.group(1) {
+//!     Err(Error::NoGroup { .. }) => store.create(1)?,
+//!     group => group?,
+//! };
+//! let log = LogStorage::new(group); // what `openraft::Raft::new` takes
+//! # Ok(log)
+//! # }
+//! ```
+
+use std::fmt::Debug;
+use std::io;
+use std::marker::PhantomData;
+use std::ops::{Bound, RangeBounds};
+
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{
+    AnyError, CommittedLeaderId, EntryPayload, LogId, LogState, OptionalSend, RaftLogReader,
+    RaftTypeConfig, StorageError, StorageIOError, Vote,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Result};
+use crate::group::Group;
+use crate::types::{Change, Entry, LogPoint};
+use crate::{Corruption, types};
+
+/// Replication reads about so many bytes of entries at once.
+const READ_SIZE: u64 = 4 << 20;
+
+/// The log of one group, for openraft 0.9. Cheap to clone: it is the reader, too.
+///
+/// Votes, appends, truncations and purges are durable when openraft is told so; what is committed is durable
+/// together with the next of them. Payloads are stored as CBOR.
+#[derive(Debug)]
+pub struct LogStorage<C> {
+    group: Group,
+    types: PhantomData<fn() -> C>,
+}
+
+impl<C> Clone for LogStorage<C> {
+    fn clone(&self) -> Self {
+        Self::new(self.group.clone())
+    }
+}
+
+impl<C> LogStorage<C> {
+    /// The log of `group`, which nobody else writes to.
+    pub fn new(group: Group) -> Self {
+        let types = PhantomData;
+        Self { group, types }
+    }
+
+    /// Its group.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// Does `change`, and waits until it is durable.
+    async fn durably(&self, change: Change<'_>) -> Result<()> {
+        let (tell, told) = oneshot::channel();
+        // If nobody waits any more, nobody is told.
+        self.group
+            .submit(change, move |result| drop(tell.send(result)))?;
+        told.await.expect("a callback is called exactly once")
+    }
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).map_err(|error| Error::Codec(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    ciborium::from_reader(bytes).map_err(|error| Error::Codec(error.to_string()))
+}
+
+impl<C> LogStorage<C>
+where
+    C: RaftTypeConfig<Entry = openraft::Entry<C>>,
+{
+    fn to_entry(entry: &openraft::Entry<C>) -> Result<Entry> {
+        let LogId { leader_id, index } = &entry.log_id;
+        Ok(Entry {
+            index: *index,
+            term: leader_id.term,
+            data: encode(&(leader_id, &entry.payload))?,
+        })
+    }
+
+    /// What of `entries` is to be appended: what is purged already, since a snapshot has it, stays purged.
+    fn to_append(
+        &self,
+        entries: impl IntoIterator<Item = openraft::Entry<C>>,
+    ) -> Result<Vec<Entry>> {
+        let purged = self.group.state()?.purged.map(|point| point.index);
+        let entries = entries.into_iter();
+        let is_new = |entry: &openraft::Entry<C>| Some(entry.log_id.index) > purged;
+        let entries = entries.filter(is_new);
+        entries.map(|entry| Self::to_entry(&entry)).collect()
+    }
+
+    fn of_entry(entry: &Entry) -> Result<openraft::Entry<C>> {
+        type Stored<C> = (
+            CommittedLeaderId<<C as RaftTypeConfig>::NodeId>,
+            EntryPayload<C>,
+        );
+        let (leader_id, payload): Stored<C> = decode(&entry.data)?;
+        let log_id = LogId::new(leader_id, entry.index);
+        Ok(openraft::Entry { log_id, payload })
+    }
+
+    fn to_point(log_id: &LogId<C::NodeId>) -> Result<LogPoint> {
+        Ok(LogPoint {
+            index: log_id.index,
+            term: log_id.leader_id.term,
+            leader: encode(&log_id.leader_id)?,
+        })
+    }
+
+    fn of_point(point: &LogPoint) -> Result<LogId<C::NodeId>> {
+        Ok(LogId::new(decode(&point.leader)?, point.index))
+    }
+
+    fn log_state(&self) -> Result<LogState<C>> {
+        let state = self.group.state()?;
+        let purged = state.purged.as_ref().map(Self::of_point).transpose()?;
+        let last = match state.last {
+            None => purged.clone(),
+            Some((index, _)) => {
+                let last = self.group.entries_within(index..u64::MAX, 1)?;
+                let group = self.group.id();
+                let hole = || Error::corrupt("log".as_ref(), Corruption::Hole { group, index });
+                Some(Self::of_entry(last.first().ok_or_else(hole)?)?.log_id)
+            }
+        };
+        Ok(LogState {
+            last_purged_log_id: purged,
+            last_log_id: last,
+        })
+    }
+
+    fn read(&self, start: u64, end: u64, limit: u64) -> Result<Vec<openraft::Entry<C>>> {
+        let entries = self.group.entries_within(start..end, limit)?;
+        entries.iter().map(Self::of_entry).collect()
+    }
+}
+
+fn reading<N: openraft::NodeId>(error: &Error) -> StorageError<N> {
+    StorageIOError::read_logs(AnyError::new(error)).into()
+}
+
+fn writing<N: openraft::NodeId>(error: &Error) -> StorageError<N> {
+    StorageIOError::write_logs(AnyError::new(error)).into()
+}
+
+impl<C> RaftLogReader<C> for LogStorage<C>
+where
+    C: RaftTypeConfig<Entry = openraft::Entry<C>>,
+{
+    async fn try_get_log_entries<R>(
+        &mut self,
+        range: R,
+    ) -> Result<Vec<C::Entry>, StorageError<C::NodeId>>
+    where
+        R: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&before) => before.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&last) => last.saturating_add(1),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.read(start, end, u64::MAX)
+            .map_err(|error| reading(&error))
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<C::Entry>, StorageError<C::NodeId>> {
+        self.read(start, end, READ_SIZE)
+            .map_err(|error| reading(&error))
+    }
+}
+
+impl<C> RaftLogStorage<C> for LogStorage<C>
+where
+    C: RaftTypeConfig<Entry = openraft::Entry<C>>,
+{
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<C>, StorageError<C::NodeId>> {
+        self.log_state().map_err(|error| reading(&error))
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote<C::NodeId>) -> Result<(), StorageError<C::NodeId>> {
+        let failed = |error: &Error| StorageIOError::write_vote(AnyError::new(error));
+        let vote = types::Vote {
+            term: vote.leader_id.term,
+            leader: encode(vote).map_err(|error| failed(&error))?,
+        };
+        let saved = self.durably(Change::Vote(&vote)).await;
+        Ok(saved.map_err(|error| failed(&error))?)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote<C::NodeId>>, StorageError<C::NodeId>> {
+        let vote = self.group.vote().and_then(|vote| {
+            let vote = vote.as_ref().map(|vote| decode(&vote.leader));
+            vote.transpose()
+        });
+        vote.map_err(|error| StorageIOError::read_vote(AnyError::new(&error)).into())
+    }
+
+    async fn save_committed(
+        &mut self,
+        committed: Option<LogId<C::NodeId>>,
+    ) -> Result<(), StorageError<C::NodeId>> {
+        let point = committed.as_ref().map(Self::to_point).transpose();
+        let saved = point.and_then(|point| self.group.save_committed(point.as_ref()));
+        saved.map_err(|error| writing(&error))
+    }
+
+    async fn read_committed(
+        &mut self,
+    ) -> Result<Option<LogId<C::NodeId>>, StorageError<C::NodeId>> {
+        let committed = self.group.state().and_then(|state| {
+            let committed = state.committed.as_ref().map(Self::of_point);
+            committed.transpose()
+        });
+        committed.map_err(|error| reading(&error))
+    }
+
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: LogFlushed<C>,
+    ) -> Result<(), StorageError<C::NodeId>>
+    where
+        I: IntoIterator<Item = C::Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let appended = self.to_append(entries).and_then(|entries| {
+            self.group.submit(Change::Append(&entries), move |result| {
+                callback.log_io_completed(result.map_err(io::Error::other));
+            })
+        });
+        appended.map_err(|error| writing(&error))
+    }
+
+    async fn truncate(&mut self, log_id: LogId<C::NodeId>) -> Result<(), StorageError<C::NodeId>> {
+        let truncated = self.durably(Change::Truncate(log_id.index)).await;
+        truncated.map_err(|error| writing(&error))
+    }
+
+    async fn purge(&mut self, log_id: LogId<C::NodeId>) -> Result<(), StorageError<C::NodeId>> {
+        let point = Self::to_point(&log_id).map_err(|error| writing(&error))?;
+        let purged = self.durably(Change::Purge(&point)).await;
+        purged.map_err(|error| writing(&error))
+    }
+}
