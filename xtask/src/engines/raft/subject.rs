@@ -1,6 +1,8 @@
 //! The Raft log store: its alphabets, its starting states and its model. All that is done is in one order, over
 //! all groups and whatever it is; so after a crash the state is one of those that there were, whole.
 
+#[cfg(test)]
+mod liars;
 mod live;
 mod state;
 

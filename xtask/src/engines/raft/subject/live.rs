@@ -111,7 +111,7 @@ fn watermark(store: &LogStore) -> Outcome<Survives> {
 }
 
 /// The group `id`, which is created if it is not there.
-fn group(store: &LogStore, id: u64) -> Outcome<Group> {
+pub(super) fn group(store: &LogStore, id: u64) -> Outcome<Group> {
     match store.group(id) {
         Err(Error::NoGroup { .. }) => Ok(store.create(id)?),
         group => Ok(group?),
