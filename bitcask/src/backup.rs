@@ -10,12 +10,11 @@ use durable_io::Dir;
 use durable_io::engine::{Backup, BackupOptions, BackupReport, Taken, open_empty_store, take_file};
 
 use crate::error::{Corruption, Result};
-use crate::file_header::{FIRST_GROUP, FileHeader, Made, open_named};
+use crate::file_header::{FIRST_GROUP, FileHeader, Made, create, open_named};
 use crate::manifest::{FileEntry, Manifest};
 use crate::names;
 use crate::scan::{Scan, Step};
 use crate::store::Store;
-use crate::writer;
 
 impl Store {
     /// Makes a backup in the directory `path`.
@@ -43,7 +42,7 @@ impl Store {
             made: Made::ToWrite,
         };
         // Durable: the active file, and with it all names. Only now may the manifest name them.
-        writer::create(target.dir(), &header, self.settings.window)?;
+        create(target.dir(), &header, self.settings.window)?;
         manifest.next_number += 1;
         manifest.generation += 1;
         manifest.files.push(header.entry());
