@@ -48,6 +48,12 @@ impl Site {
         }
     }
 
+    /// The same as `==`, and faster: what differs first are the numbers.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        (self.line, self.column) == (other.line, other.column) && self == other
+    }
+
     /// As [`made_durable`], for work whose barrier stands here: where the store makes its
     /// [group commit](crate::GroupCommit::site), say.
     #[inline]

@@ -4,12 +4,11 @@
 //! Names are chosen first ([`names`]); only files that then have a name enter the product ([`states`]).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::chain::{Chain, EffectId};
-use super::hash::mix;
-use super::world::{Block, DirNode, FileNode, Ino, Node, Unit, World, to_index};
+use super::hash::{MixedMap, mix};
+use super::world::{Block, DirNode, FileNode, Ino, Inode, Node, Unit, World, to_index};
 
 mod names;
 mod states;
@@ -70,7 +69,7 @@ impl World {
             }
         };
         for (ino, node) in self.nodes.iter().enumerate() {
-            match node.as_ref() {
+            match node.node() {
                 Node::File(file) => {
                     add(ChainRef::Size { file: ino }, effects(&file.size));
                     for (index, unit) in file.units.iter().enumerate() {
@@ -124,10 +123,10 @@ impl World {
         world.edges.clear();
         world.order.clear();
         for (ino, node) in self.nodes.iter().enumerate() {
-            if node.is_settled() {
+            if node.node().is_settled() {
                 continue;
             }
-            let settled = match node.as_ref() {
+            let settled = match node.node() {
                 Node::File(file) => {
                     let fill = choice.fills.iter().find(|(of, _)| *of == ino);
                     let fill = fill.map_or(Fill::Zero, |(_, fill)| *fill);
@@ -136,7 +135,7 @@ impl World {
                 Node::Dir(dir) => Node::Dir(settle_dir(dir, &mut kept)),
             };
             if let Some(slot) = world.nodes.get_mut(ino) {
-                *slot = Arc::new(settled);
+                *slot = Inode::new(settled);
             }
         }
         world
@@ -213,7 +212,7 @@ impl World {
 
 thread_local! {
     /// By unit and index. Enumeration asks for the same few again and again.
-    static GARBAGE: RefCell<HashMap<(usize, usize), Arc<Block>>> = RefCell::default();
+    static GARBAGE: RefCell<MixedMap<(usize, usize), Arc<Block>>> = RefCell::default();
 }
 
 /// The garbage in unit `index`: the same in every run.

@@ -1,9 +1,7 @@
 //! Damage: bytes that change under a store. What it promises then is to notice, never to repair.
 
-use std::sync::Arc;
-
 use super::chain::Chain;
-use super::world::{Block, FileNode, Node, World};
+use super::world::{Block, FileNode, Inode, Node, World, to_index};
 
 /// One change to a file that no program made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,31 +52,52 @@ impl World {
         let (dir, name, ino) = self.find(path)?;
         let mut world = self.keep_unsynced();
         if damage == Damage::Remove {
-            let node = world.nodes.get_mut(dir).map(Arc::make_mut)?;
+            let node = world.nodes.get_mut(dir)?.make_mut();
             let Node::Dir(names) = node else { return None };
             names.names.remove(name);
             return Some(world);
         }
-        let old = self.file_bytes(path)?;
-        let mut bytes = old.clone();
-        apply(&mut bytes, damage)?;
-        if bytes == old {
-            return None;
+        let file = world.file(ino).ok()?;
+        let (mut size, mut units) = (*file.size.current(), file.units.clone());
+        let changed = match damage {
+            Damage::Flip { offset, .. } | Damage::Set { offset, .. } => offset..offset + 1,
+            Damage::Zero { offset, len } => offset..offset.saturating_add(len),
+            Damage::Truncate { len } => len..size,
+            Damage::Remove => 0..0,
+        };
+        let changed = changed.start.min(size)..changed.end.min(size);
+        if let Damage::Truncate { len } = damage {
+            size = size.min(len);
         }
-        let units = bytes
-            .chunks(self.unit)
-            .map(|chunk| {
-                let mut unit = vec![0; self.unit].into_boxed_slice();
-                unit.get_mut(..chunk.len())?.copy_from_slice(chunk);
-                Some(Chain::durable(Some(Block::new(unit))))
-            })
-            .collect::<Option<_>>()?;
-        let node = Node::File(FileNode {
-            size: Chain::durable(bytes.len() as u64),
-            units,
-        });
-        *world.nodes.get_mut(ino)? = Arc::new(node);
-        Some(world)
+        let len = to_index(size.div_ceil(self.unit as u64));
+        units.resize(len, Chain::durable(None));
+        let mut is_changed = size < *file.size.current();
+        let unit = self.unit as u64;
+        let touched = to_index(changed.start / unit)..to_index(changed.end.div_ceil(unit));
+        for (index, chain) in units.iter_mut().enumerate().take(touched.end) {
+            if index < touched.start {
+                continue;
+            }
+            let block = chain.current().as_ref();
+            let block = block.unwrap_or_else(|| self.zero_block());
+            let mut bytes = block.bytes.clone();
+            let begin = (index * self.unit) as u64;
+            let end = (changed.end - begin).min(unit);
+            let part = to_index(changed.start.saturating_sub(begin))..to_index(end);
+            for byte in bytes.get_mut(part).expect("it lies in the unit") {
+                *byte = match damage {
+                    Damage::Flip { mask, .. } => *byte ^ mask,
+                    Damage::Set { value, .. } => value,
+                    Damage::Zero { .. } | Damage::Truncate { .. } | Damage::Remove => 0,
+                };
+            }
+            let new = Block::new(bytes);
+            is_changed |= block.hash != new.hash;
+            *chain = Chain::durable(Some(new));
+        }
+        let size = Chain::durable(size);
+        *world.nodes.get_mut(ino)? = Inode::new(Node::File(FileNode { size, units }));
+        is_changed.then_some(world)
     }
 
     /// The directory that holds `path`, the last name of `path`, and what it leads to.
@@ -90,20 +109,4 @@ impl World {
         }
         Some((dir, name, self.lookup(dir, name).ok()?))
     }
-}
-
-fn apply(bytes: &mut Vec<u8>, damage: Damage) -> Option<()> {
-    let at = |offset: u64| usize::try_from(offset).ok();
-    match damage {
-        Damage::Flip { offset, mask } => *bytes.get_mut(at(offset)?)? ^= mask,
-        Damage::Set { offset, value } => *bytes.get_mut(at(offset)?)? = value,
-        Damage::Zero { offset, len } => {
-            let from = at(offset)?.min(bytes.len());
-            let to = at(offset.saturating_add(len))?.min(bytes.len());
-            bytes.get_mut(from..to)?.fill(0);
-        }
-        Damage::Truncate { len } => bytes.truncate(at(len)?),
-        Damage::Remove => return None,
-    }
-    Some(())
 }

@@ -63,7 +63,8 @@ pub(crate) struct State {
     budget: Option<u64>,
     /// The most bytes in use at any time, while there is a budget.
     most_used: u64,
-    sites: BTreeMap<Site, u64>,
+    /// The barriers that were reached, and how often.
+    sites: Vec<(Site, u64)>,
     ignored: Vec<Site>,
     recording: Option<Recording>,
     trace: Option<Vec<Call>>,
@@ -152,7 +153,7 @@ impl SimDisk {
                 classes: None,
                 budget: None,
                 most_used: 0,
-                sites: BTreeMap::new(),
+                sites: Vec::new(),
                 ignored: Vec::new(),
                 recording: None,
                 trace: None,
@@ -242,7 +243,7 @@ impl SimDisk {
 
     /// Every barrier that was reached, and how often.
     pub fn sites(&self) -> BTreeMap<Site, u64> {
-        self.lock().sites.clone()
+        self.lock().sites.iter().copied().collect()
     }
 
     /// Starts to keep a list of calls.
@@ -260,7 +261,8 @@ impl SimDisk {
 
     /// The barriers reached since this was last called.
     pub(crate) fn take_sites(&self) -> Vec<Site> {
-        std::mem::take(&mut self.lock().sites).into_keys().collect()
+        let sites = std::mem::take(&mut self.lock().sites);
+        sites.into_iter().map(|(site, _)| site).collect()
     }
 
     pub(crate) fn record(&self, calls: bool) {
@@ -323,6 +325,11 @@ impl State {
         Struck::Yes(fault.kind)
     }
 
+    /// True if calls are traced: otherwise nobody needs to know their paths.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.trace.is_some()
+    }
+
     pub(crate) fn trace(
         &mut self,
         op: &'static str,
@@ -383,10 +390,13 @@ impl State {
     /// Returns the limit to hand to [`World::for_covered`], or `None` if the barrier is switched off.
     pub(crate) fn begin_sync(&mut self, site: &Site) -> Option<u32> {
         let within = crate::site::within::site();
-        let is_ignored = |site: &Site| self.ignored.contains(site);
+        let is_ignored = |site: &Site| self.ignored.iter().any(|ignored| ignored.is(site));
         let is_ignored = is_ignored(site) || within.as_ref().is_some_and(is_ignored);
         for site in within.into_iter().chain([*site]) {
-            *self.sites.entry(site).or_default() += 1;
+            match self.sites.iter_mut().find(|(known, _)| known.is(&site)) {
+                Some((_, times)) => *times += 1,
+                None => self.sites.push((site, 1)),
+            }
         }
         if let Some(recording) = &mut self.recording {
             let kind = PointKind::Barrier(*site);

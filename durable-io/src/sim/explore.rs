@@ -1,9 +1,7 @@
 //! The explorer: runs every short sequence of operations, ends each at every moment, in every way,
 //! and asks the store what is left.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -201,7 +199,6 @@ impl<'s, S: Subject> Explorer<'s, S> {
             runner,
             bound,
             shared,
-            known_sites: BTreeSet::new(),
             unique: 0,
         };
         loop {
@@ -237,7 +234,6 @@ impl<'s, S: Subject> Explorer<'s, S> {
             runner,
             bound,
             shared: &shared,
-            known_sites: BTreeSet::new(),
             unique: 0,
         };
         search.workload(workload).err()
@@ -289,7 +285,6 @@ struct Search<'a, S: Subject> {
     runner: Runner<'a, S>,
     bound: &'a Bound,
     shared: &'a Shared,
-    known_sites: BTreeSet<(Site, String)>,
     /// New states of the current workload.
     unique: u64,
 }
@@ -385,9 +380,8 @@ impl<S: Subject> Search<'_, S> {
             let tape = tape.then(Cut::power(index, choice));
             let moments = self.restart(moment, image, depth > 0, &tape)?;
             if depth > 0 {
-                let mut nested = States::new(self.bound.states_per_point);
                 for (index, moment) in moments.iter().enumerate() {
-                    self.power_loss(&mut nested, moment, index, &tape, depth - 1)?;
+                    self.power_loss(states, moment, index, &tape, depth - 1)?;
                 }
             }
         }
@@ -414,15 +408,10 @@ impl<S: Subject> Search<'_, S> {
     }
 
     fn learn_sites(&mut self) {
-        for (site, label) in std::mem::take(&mut self.runner.reached) {
-            if self.known_sites.insert((site, label.clone())) {
-                let mut sites = self
-                    .shared
-                    .sites
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                sites.entry(site).or_default().insert(label);
-            }
+        for (site, label) in self.runner.newly_reached.drain(..) {
+            let sites = self.shared.sites.lock();
+            let mut sites = sites.unwrap_or_else(PoisonError::into_inner);
+            sites.entry(site).or_default().insert(label);
         }
     }
 }
@@ -433,11 +422,4 @@ fn of_kind<S: Subject>(
 ) -> impl Iterator<Item = (usize, &Moment<S>)> {
     let all = moments.iter().enumerate();
     all.filter(move |(_, moment)| moment.until == kind)
-}
-
-/// A fixed hash of a value: the same on every run.
-pub(crate) fn fixed_hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }

@@ -1,5 +1,8 @@
 //! A fast, fixed mixing function: image hashes must be the same on every run and machine.
 
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
 /// Mixes two numbers into one (the finaliser of `SplitMix64` over a xor-multiply).
 pub(crate) fn mix(a: u64, b: u64) -> u64 {
     let mut x = a.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ b.rotate_left(32);
@@ -10,16 +13,60 @@ pub(crate) fn mix(a: u64, b: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Mixes a byte string into one number, eight bytes at a time.
+/// Mixes a byte string into one number, eight bytes at a time, in four lanes that do not wait for each other.
 pub(crate) fn mix_bytes(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut hash = mix(bytes.len() as u64, 0x5EED);
-    for word in words {
-        hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        hash ^= hash >> 29;
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    let mut lanes = [1, 2, 3, 4].map(|lane| mix(bytes.len() as u64, lane));
+    for block in blocks {
+        let (words, _) = block.as_chunks::<8>();
+        for (lane, word) in lanes.iter_mut().zip(words) {
+            *lane = (*lane ^ u64::from_le_bytes(*word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            *lane ^= *lane >> 29;
+        }
     }
+    let mut hash = lanes.into_iter().fold(0x5EED, mix);
     for byte in rest {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
     }
     mix(hash, 1)
+}
+
+/// Mixes whatever is hashed: for what nobody chooses in order to collide.
+#[derive(Debug, Default)]
+pub(crate) struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = mix(self.0, mix_bytes(bytes));
+    }
+
+    fn write_u8(&mut self, n: u8) {
+        self.write_u64(n.into());
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(n.into());
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = mix(self.0, n);
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+pub(crate) type MixedMap<K, V> = HashMap<K, V, BuildHasherDefault<Mixer>>;
+pub(crate) type MixedSet<K> = HashSet<K, BuildHasherDefault<Mixer>>;
+
+/// A fixed hash of a value: the same on every run.
+pub(crate) fn fixed_hash(value: &impl Hash) -> u64 {
+    let mut mixer = Mixer::default();
+    value.hash(&mut mixer);
+    mixer.finish()
 }

@@ -1,12 +1,14 @@
 //! Faults at every call: a reference run is repeated once for each call and each way in which that
 //! call can fail, and each time the store must end up healthy or poisoned, and recover.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::disk::SimDisk;
 use super::fault::{CallClass, Fault, FaultKind, SyncFailure};
 use super::hash::mix;
-use super::run::{Broken, Moment, Runner, Until};
+use super::run::{Broken, Moment, Passed, Runner, Until};
 use super::subject::{Subject, Survives};
 use super::world::World;
 
@@ -60,9 +62,8 @@ pub fn inject_everywhere<S: Subject>(
     drawn: Option<u64>,
     progress: &(dyn Fn(&Injection) + Sync),
 ) -> Injection {
-    let mut report = Injection::default();
     let classes = reference_run(subject, ops);
-    report.calls = classes.len() as u64;
+    let mut faults = Vec::new();
     for (call, class) in classes.iter().enumerate() {
         for (nth, kind) in class.faults().into_iter().enumerate() {
             let lasting = STRIKES.iter().enumerate().filter(|(which, strikes)| {
@@ -75,24 +76,28 @@ pub fn inject_everywhere<S: Subject>(
                     **strikes == 1
                 }
             });
-            for (_, &strikes) in lasting {
+            faults.extend(lasting.map(|(_, &strikes)| {
                 let fault = Fault {
                     call: call as u64,
                     kind,
                     sticky: strikes > 1,
                 };
-                let sim = SimDisk::new();
-                sim.inject_for(fault, strikes);
-                let after = After {
-                    reverts: kind == FaultKind::Sync(SyncFailure::CacheReverts),
-                    goes_on: class.is_refused_by(kind, strikes > 1),
-                };
-                let fault = format!("{fault:?} ({class:?}), {strikes} times");
-                run_with(subject, ops, &sim, &mut report, &fault, after);
-            }
+                (fault, strikes, *class)
+            }));
         }
-        progress(&report);
     }
+    let passed = Passed::default();
+    let mut report = on_all_cores(&faults, progress, &|(fault, strikes, class)| {
+        let sim = SimDisk::new();
+        sim.inject_for(*fault, *strikes);
+        let after = After {
+            reverts: fault.kind == FaultKind::Sync(SyncFailure::CacheReverts),
+            goes_on: class.is_refused_by(fault.kind, fault.sticky),
+        };
+        let name = format!("{fault:?} ({class:?}), {strikes} times");
+        run_with(subject, ops, &sim, &passed, &name, after)
+    });
+    report.calls = classes.len() as u64;
     report
 }
 
@@ -121,11 +126,12 @@ pub fn fill_the_disk<S: Subject>(
                 drop(subject.apply(&mut store, op, n as u64));
             }
         }
-        for budget in (0..=full.most_used_bytes()).step_by(STEP) {
+        let budgets: Vec<u64> = (0..=full.most_used_bytes()).step_by(STEP).collect();
+        let passed = Passed::default();
+        report.add(on_all_cores(&budgets, progress, &|budget| {
             let fault = format!("{what} of {budget} bytes");
-            run_with(subject, ops, &disk(budget), &mut report, &fault, AFTER_FULL);
-            progress(&report);
-        }
+            run_with(subject, ops, &disk(*budget), &passed, &fault, AFTER_FULL)
+        }));
     }
     report.calls = report.injected;
     report
@@ -145,6 +151,42 @@ const AFTER_FULL: After = After {
     goes_on: true,
 };
 
+/// Does `run` with each of `jobs`, and adds up what was found, in their order.
+fn on_all_cores<J: Sync>(
+    jobs: &[J],
+    progress: &(dyn Fn(&Injection) + Sync),
+    run: &(dyn Fn(&J) -> Injection + Sync),
+) -> Injection {
+    let next = AtomicUsize::new(0);
+    let found = Mutex::new((Injection::default(), Vec::new()));
+    let work = || {
+        loop {
+            let nth = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(nth) else {
+                return;
+            };
+            let mut one = run(job);
+            let violations = std::mem::take(&mut one.violations);
+            let mut found = found.lock().expect("nothing panics with it");
+            found.0.add(one);
+            found
+                .1
+                .extend(violations.into_iter().map(|text| (nth, text)));
+            progress(&found.0);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let (mut report, mut violations) = found.into_inner().expect("nothing panics with it");
+    violations.sort();
+    report.violations = violations.into_iter().map(|(_, text)| text).collect();
+    report
+}
+
 fn reference_run<S: Subject>(subject: &S, ops: &[S::Op]) -> Vec<CallClass> {
     let sim = SimDisk::new();
     sim.classify_calls();
@@ -161,22 +203,26 @@ fn run_with<S: Subject>(
     subject: &S,
     ops: &[S::Op],
     sim: &SimDisk,
-    report: &mut Injection,
+    passed: &Passed,
     fault: &str,
     after: After,
-) {
-    report.injected += 1;
-    if let Err(broken) = one_run(subject, ops, sim, report, after) {
-        report
-            .violations
-            .push(format!("{fault}: {}: {}", broken.promise, broken.detail));
+) -> Injection {
+    let mut report = Injection {
+        injected: 1,
+        ..Injection::default()
+    };
+    if let Err(broken) = one_run(subject, ops, sim, passed, &mut report, after) {
+        let violation = format!("{fault}: {}: {}", broken.promise, broken.detail);
+        report.violations.push(violation);
     }
+    report
 }
 
 fn one_run<S: Subject>(
     subject: &S,
     ops: &[S::Op],
     sim: &SimDisk,
+    passed: &Passed,
     report: &mut Injection,
     after: After,
 ) -> Result<(), Broken> {
@@ -245,21 +291,21 @@ fn one_run<S: Subject>(
     let Some(interrupted) = interrupted else {
         return Ok(());
     };
-    endings(subject, &sim.world(), &candidates, interrupted, next_n)
+    let mut runner = Runner::new(subject, &[], sim.world().unit).pass_over(passed);
+    endings(&mut runner, &sim.world(), &candidates, interrupted, next_n)
 }
 
 /// Reopens on the same boot, and after the loss of power with nothing and with everything kept.
 fn endings<S: Subject>(
-    subject: &S,
+    runner: &mut Runner<'_, S>,
     world: &World,
     candidates: &Candidates<S::State>,
     interrupted: &S::Op,
     next_n: u64,
 ) -> Result<(), Broken> {
-    let mut runner = Runner::new(subject, &[], world.unit);
     let mut end = |until: Until, allowed: &[S::State], image: World| {
         let moment = Moment::<S>::after_fault(image.clone(), until, allowed, interrupted, next_n);
-        runner.restart(&moment, image, false).map(drop)
+        runner.restart_once(&moment, image)
     };
     end(Until::ProcessDeath, &candidates.now, world.clone())?;
     end(Until::PowerLoss, &candidates.durable, world.lose_unsynced())?;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::chain::{Chain, EffectId, Version};
 use super::crash::States;
 use super::profile::{Profile, SyncCommits};
-use super::world::{Edge, FileNode, Ino, Node, ROOT, World};
+use super::world::{Edge, FileNode, Ino, Inode, Node, ROOT, World};
 
 /// What a world knows of the order of its effects; empty under `strict`.
 #[derive(Clone, Debug)]
@@ -171,7 +171,7 @@ impl World {
     /// The last durable change of the length or the names of `ino`, its creation included. (That a
     /// rename or a write changes times, which a sync may write too, is not relied on.)
     fn last_change(&self, ino: Ino, limit: EffectId) -> EffectId {
-        let changed = match self.nodes.get(ino).map(Arc::as_ref) {
+        let changed = match self.nodes.get(ino).map(Inode::node) {
             Some(Node::File(file)) => file.size.version(0).effect,
             Some(Node::Dir(dir)) => {
                 let names = dir.names.values().map(|name| name.version(0).effect);
@@ -201,10 +201,10 @@ impl World {
         let is_waiting = self.order.profile.data_in_order;
         let loose_data = if is_waiting { loose } else { EffectId::MAX };
         for node in &mut self.nodes {
-            if !node.has_pending() {
+            if !node.node().has_pending() {
                 continue;
             }
-            match Arc::make_mut(node) {
+            match node.make_mut() {
                 Node::File(file) => {
                     reach.apply(&mut file.size, loose);
                     for unit in &mut file.units {
@@ -239,7 +239,7 @@ impl World {
                 if dir != ROOT && !found.contains(&dir) {
                     found.push(dir);
                 }
-                if let Some(Node::Dir(node)) = self.nodes.get_mut(dir).map(Arc::make_mut) {
+                if let Some(Node::Dir(node)) = self.nodes.get_mut(dir).map(Inode::make_mut) {
                     let names = node.names.values_mut().filter(|name| leads_here(name));
                     names.for_each(|name| name.promote(limit));
                 }
@@ -269,7 +269,7 @@ impl World {
     }
 
     fn promote_name(&mut self, dir: Ino, (name, effect): &(Arc<str>, EffectId)) {
-        if let Some(Node::Dir(dir)) = self.nodes.get_mut(dir).map(Arc::make_mut)
+        if let Some(Node::Dir(dir)) = self.nodes.get_mut(dir).map(Inode::make_mut)
             && let Some(chain) = dir.names.get_mut(name)
         {
             chain.promote(effect + 1);

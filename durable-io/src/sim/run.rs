@@ -3,8 +3,8 @@
 
 use super::crash::Choice;
 use super::disk::{EffectNote, SimDisk};
-use super::explore::{Workload, fixed_hash};
-use super::hash::mix;
+use super::explore::Workload;
+use super::hash::{fixed_hash, mix};
 use super::subject::{Keep, Start, StartStep, Subject};
 use super::world::World;
 use crate::site::Site;
@@ -45,8 +45,10 @@ pub(crate) struct Runner<'s, S: Subject> {
     letters: Vec<S::Op>,
     /// Opens of the store so far.
     pub(crate) opens: u64,
-    /// Barriers reached, with what was going on, since this was last taken.
-    pub(crate) reached: Vec<(Site, String)>,
+    /// Barriers reached, each with all that was going on then.
+    reached: Vec<(Site, Vec<String>)>,
+    /// What of that is new since this was last taken.
+    pub(crate) newly_reached: Vec<(Site, String)>,
     /// Every machine booted, when the story of a run is to be told.
     machines: Option<Vec<SimDisk>>,
 }
@@ -70,12 +72,12 @@ impl<'s, S: Subject> Runner<'s, S> {
             letters: subject.operations(),
             opens: 0,
             reached: Vec::new(),
+            newly_reached: Vec::new(),
             machines: None,
         }
     }
 
-    /// The same runner, which passes over what was `passed`, and adds to it. Only for runs without
-    /// injected faults: a page cache that shows what is not on the disk is not in the hashes.
+    /// The same runner, which passes over what was `passed`, and adds to it.
     pub(crate) fn pass_over(mut self, passed: &'s Passed) -> Self {
         self.passed = Some(passed);
         self
@@ -106,16 +108,9 @@ impl<'s, S: Subject> Runner<'s, S> {
             .collect()
     }
 
-    /// Two moments with the same disk and the same key have the same future, but for the former
-    /// contents that a hole may show after yet another crash: with these in the key, there were a
-    /// hundred times as many states, of the same images.
+    /// See [`Moment::key`].
     pub(crate) fn key(&self, moment: &Moment<S>) -> u64 {
-        *moment.key.get_or_init(|| {
-            let allowed = fixed_hash(&*moment.allowed);
-            let allowed = mix(allowed, fixed_hash(&*moment.allowed_by_power_loss));
-            let continuation = self.subject.continuation(&moment.interrupted);
-            mix(allowed, fixed_hash(&format!("{continuation:?}")))
-        })
+        moment.key(self.subject)
     }
 
     fn boot(&mut self, world: World) -> SimDisk {
@@ -131,8 +126,19 @@ impl<'s, S: Subject> Runner<'s, S> {
     }
 
     fn note_sites(&mut self, sim: &SimDisk, during: impl Fn() -> String) {
-        for site in sim.take_sites() {
-            self.reached.push((site, during()));
+        let sites = sim.take_sites();
+        if sites.is_empty() {
+            return;
+        }
+        let during = during();
+        for site in sites {
+            let known = self.reached.iter_mut().find(|(known, _)| known.is(&site));
+            match known {
+                Some((_, known)) if known.contains(&during) => continue,
+                Some((_, known)) => known.push(during.clone()),
+                None => self.reached.push((site, vec![during.clone()])),
+            }
+            self.newly_reached.push((site, during.clone()));
         }
     }
 
@@ -212,27 +218,19 @@ impl<'s, S: Subject> Runner<'s, S> {
 
     /// Takes the recorded moments of the operation just done, and the one after its acknowledgement.
     fn collect(&self, live: &Live<S>, op: &S::Op, moments: &mut Vec<Moment<S>>) {
-        // Until the acknowledgement, the operation before was the last acknowledged one.
-        let before = live.history.before_acknowledgement();
         let during = self.subject.label(op);
-        for point in live.sim.take_points() {
-            moments.push(before.moment(point, op, &during));
-        }
-        let world = live.sim.world();
-        moments.push(
-            live.history
-                .moment_of(world, Until::PowerLoss, None, op, &during),
-        );
+        // Until the acknowledgement, the operation before was the last acknowledged one.
+        let before = live.history.before_acknowledgement().prospect(op, &during);
+        let points = live.sim.take_points().into_iter();
+        moments.extend(points.map(|point| before.moment(point)));
+        let after = live.history.prospect(op, &during);
+        moments.push(after.end(live.sim.world(), Until::PowerLoss));
     }
 
     /// The process dies just after the acknowledgement.
     fn collect_death(&self, live: &Live<S>, op: &S::Op, moments: &mut Vec<Moment<S>>) {
-        let during = self.subject.label(op);
-        let world = live.sim.world();
-        moments.push(
-            live.history
-                .moment_of(world, Until::ProcessDeath, None, op, &during),
-        );
+        let after = live.history.prospect(op, &self.subject.label(op));
+        moments.push(after.end(live.sim.world(), Until::ProcessDeath));
     }
 
     /// Goes the way of a starting state's script. Its own moments count where no operation follows.
@@ -255,9 +253,9 @@ impl<'s, S: Subject> Runner<'s, S> {
             history: History::new(self.subject.empty(), 0),
         };
         if record && let Some(first) = self.letters.first().cloned() {
-            for point in live.sim.take_points() {
-                moments.push(live.history.moment(point, &first, OPEN));
-            }
+            let prospect = live.history.prospect(&first, OPEN);
+            let points = live.sim.take_points().into_iter();
+            moments.extend(points.map(|point| prospect.moment(point)));
         }
         for step in script {
             live = match step {
@@ -342,11 +340,11 @@ impl<'s, S: Subject> Runner<'s, S> {
         }
         let mut store = self.open(&sim)?;
         let opened = sim.world();
-        let state = self.observe(&mut store, &moment.allowed, RECOVERED)?;
+        let state = self.observe(&mut store, moment.allowed(), RECOVERED)?;
         let mut live = Live {
             sim,
             store,
-            history: History::new(state, moment.next_n),
+            history: History::new(state, moment.prospect.next_n),
         };
         if record {
             Self::recovery_moments(moment, &live, &mut moments);
@@ -359,20 +357,38 @@ impl<'s, S: Subject> Runner<'s, S> {
         Ok(moments)
     }
 
+    /// [`restart`](Self::restart), unless the same was passed.
+    pub(crate) fn restart_once(&mut self, moment: &Moment<S>, image: World) -> Result<(), Broken> {
+        let until = moment.until as u64;
+        let check = mix(self.key(moment), mix(moment.prospect.next_n, until));
+        let check = mix(image.full_hash(), mix(check, 0x4E57));
+        if self.passed.is_some_and(|passed| passed.contains(check)) {
+            return Ok(());
+        }
+        self.restart(moment, image, false)?;
+        if let Some(passed) = self.passed {
+            passed.insert(check);
+        }
+        Ok(())
+    }
+
     /// The same on a second handle, on the disk that the first one `opened`: that may have synced what
     /// the second relies on, or have left undone what the second must not need.
     fn second_handle(&mut self, moment: &Moment<S>, opened: World) -> Result<(), Broken> {
-        let check = mix(opened.full_hash(), mix(self.key(moment), moment.next_n));
+        let check = mix(
+            opened.full_hash(),
+            mix(self.key(moment), moment.prospect.next_n),
+        );
         if self.passed.is_some_and(|passed| passed.contains(check)) {
             return Ok(());
         }
         let sim = self.boot(opened);
         let mut store = self.open(&sim)?;
-        let state = self.observe(&mut store, &moment.allowed, RECOVERED)?;
+        let state = self.observe(&mut store, moment.allowed(), RECOVERED)?;
         let mut live = Live {
             sim,
             store,
-            history: History::new(state, moment.next_n),
+            history: History::new(state, moment.prospect.next_n),
         };
         self.go_on(&mut live, moment, None)?;
         self.harshest_crash(live)
@@ -396,7 +412,7 @@ impl<'s, S: Subject> Runner<'s, S> {
 
     /// Says what led from the recovery to the last crash.
     fn told(&self, broken: Broken, moment: &Moment<S>, opened: &str) -> Broken {
-        let done = self.subject.continuation(&moment.interrupted);
+        let done = self.subject.continuation(&moment.prospect.interrupted);
         let Broken { promise, detail } = broken;
         let detail = format!(
             "the store was {opened}, did {done:?}, and lost power with everything not yet synced\n{detail}"
@@ -405,17 +421,14 @@ impl<'s, S: Subject> Runner<'s, S> {
     }
 
     fn recovery_moments(moment: &Moment<S>, live: &Live<S>, moments: &mut Vec<Moment<S>>) {
-        let before = History::<S>::of(moment.allowed_by_power_loss.to_vec(), moment.next_n);
-        let op = &moment.interrupted;
-        for point in live.sim.take_points() {
-            moments.push(before.moment(point, op, OPEN));
-        }
+        let prospect = &moment.prospect;
+        let before = History::<S>::of(prospect.by_power_loss.to_vec(), prospect.next_n);
+        let before = before.prospect(&prospect.interrupted, OPEN);
+        let points = live.sim.take_points().into_iter();
+        moments.extend(points.map(|point| before.moment(point)));
         // Opened: what was seen has been answered from, so it must not be lost any more.
-        let world = live.sim.world();
-        moments.push(
-            live.history
-                .moment_of(world, Until::PowerLoss, None, op, OPEN),
-        );
+        let after = live.history.prospect(&prospect.interrupted, OPEN);
+        moments.push(after.end(live.sim.world(), Until::PowerLoss));
     }
 
     /// Uses the recovered store: it must accept and show what it is then given.
@@ -425,7 +438,7 @@ impl<'s, S: Subject> Runner<'s, S> {
         moment: &Moment<S>,
         mut moments: Option<&mut Vec<Moment<S>>>,
     ) -> Result<(), Broken> {
-        for op in self.subject.continuation(&moment.interrupted) {
+        for op in self.subject.continuation(&moment.prospect.interrupted) {
             self.apply(live, &op)?;
             if let Some(moments) = moments.as_deref_mut() {
                 self.collect(live, &op, moments);
@@ -452,7 +465,7 @@ impl<'s, S: Subject> Runner<'s, S> {
         let allowed = history.since(history.floor);
         let before = sim.world();
         let image = before.lose_unsynced();
-        let check = mix(image.visible_hash(), mix(fixed_hash(&*allowed), 0xC4A5));
+        let check = mix(image.visible_hash(), mix(fixed_hash(&allowed), 0xC4A5));
         if self.passed.is_some_and(|passed| passed.contains(check)) {
             return Ok(());
         }

@@ -133,7 +133,7 @@ impl Telling {
         image: &World,
         notes: &[EffectNote],
     ) {
-        let during = &moment.during;
+        let during = moment.during();
         let when = match &moment.barrier {
             Some(site) => {
                 format!("during {during}, just before the barrier at {site} takes effect")
@@ -155,7 +155,7 @@ impl Telling {
             if image
                 .nodes
                 .get(*ino)
-                .is_some_and(|node| matches!(node.as_ref(), Node::File(_)))
+                .is_some_and(|node| matches!(node.node(), Node::File(_)))
             {
                 self.line(&format!(
                     "   blocks of file #{ino} that were never written show: {fill:?}"

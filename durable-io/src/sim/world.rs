@@ -1,64 +1,27 @@
 //! Everything a simulated disk holds, durable and pending, as a value that is cheap to clone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::chain::{Chain, EffectId};
-use super::hash::mix_bytes;
 use super::order::Order;
 use super::profile::Profile;
 
 mod hashes;
 mod names;
+mod node;
 mod sync;
 
-pub(crate) use hashes::file_hash;
+pub(crate) use hashes::{size_hash, unit_hash};
+pub(crate) use node::{Block, DirNode, FileNode, Inode, Node, Unit};
 pub(crate) use sync::ChainChange;
 
 /// The index of a file or directory in a [`World`].
 pub(crate) type Ino = usize;
 
 pub(crate) const ROOT: Ino = 0;
-
-/// One unit of tearing: the kernel writes it whole or not at all.
-#[derive(Debug)]
-pub(crate) struct Block {
-    pub(crate) hash: u64,
-    pub(crate) bytes: Box<[u8]>,
-}
-
-impl Block {
-    pub(crate) fn new(bytes: Box<[u8]>) -> Arc<Self> {
-        Arc::new(Self {
-            hash: mix_bytes(&bytes),
-            bytes,
-        })
-    }
-}
-
-/// A unit's content; `None` where nothing has ever been written or reserved: a hole.
-pub(crate) type Unit = Option<Arc<Block>>;
-
-#[derive(Clone, Debug)]
-pub(crate) struct FileNode {
-    pub(crate) size: Chain<u64>,
-    pub(crate) units: Vec<Chain<Unit>>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub(crate) struct DirNode {
-    pub(crate) names: BTreeMap<Arc<str>, Chain<Option<Ino>>>,
-    /// It has lost its name: whoever still has it open cannot make a name in it.
-    pub(crate) is_removed: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Node {
-    File(FileNode),
-    Dir(DirNode),
-}
 
 /// A rename's two halves: the old name may only be gone where the new one stands, or stood until it was
 /// removed.
@@ -73,7 +36,7 @@ pub(crate) struct Edge {
 /// hole may show. Cloning shares everything.
 #[derive(Clone, Debug)]
 pub struct World {
-    pub(crate) nodes: Vec<Arc<Node>>,
+    pub(crate) nodes: Vec<Inode>,
     pub(crate) edges: Vec<Edge>,
     pub(crate) order: Order,
     /// Content of deleted and cut files, newest last: what an unwritten block may show.
@@ -111,7 +74,7 @@ impl World {
     /// An empty disk that tears at `unit` bytes and keeps the promises of `profile`.
     pub(crate) fn with_profile(unit: usize, profile: Profile) -> Self {
         Self {
-            nodes: vec![Arc::new(Node::Dir(DirNode::default()))],
+            nodes: vec![Inode::new(Node::Dir(DirNode::default()))],
             edges: Vec::new(),
             order: Order::new(profile),
             stale: Vec::new(),
@@ -131,28 +94,28 @@ impl World {
     }
 
     pub(crate) fn dir(&self, ino: Ino) -> io::Result<&DirNode> {
-        match self.nodes.get(ino).map(Arc::as_ref) {
+        match self.nodes.get(ino).map(Inode::node) {
             Some(Node::Dir(dir)) => Ok(dir),
             _ => Err(errno(rustix::io::Errno::NOTDIR)),
         }
     }
 
     pub(crate) fn file(&self, ino: Ino) -> io::Result<&FileNode> {
-        match self.nodes.get(ino).map(Arc::as_ref) {
+        match self.nodes.get(ino).map(Inode::node) {
             Some(Node::File(file)) => Ok(file),
             _ => Err(errno(rustix::io::Errno::ISDIR)),
         }
     }
 
     fn dir_mut(&mut self, ino: Ino) -> io::Result<&mut DirNode> {
-        match self.nodes.get_mut(ino).map(Arc::make_mut) {
+        match self.nodes.get_mut(ino).map(Inode::make_mut) {
             Some(Node::Dir(dir)) => Ok(dir),
             _ => Err(errno(rustix::io::Errno::NOTDIR)),
         }
     }
 
     pub(crate) fn file_mut(&mut self, ino: Ino) -> io::Result<&mut FileNode> {
-        match self.nodes.get_mut(ino).map(Arc::make_mut) {
+        match self.nodes.get_mut(ino).map(Inode::make_mut) {
             Some(Node::File(file)) => Ok(file),
             _ => Err(errno(rustix::io::Errno::ISDIR)),
         }
@@ -421,8 +384,8 @@ impl World {
                 continue;
             };
             let path = format!("{path}/{name}");
-            visit(&path, node);
-            if matches!(node.as_ref(), Node::Dir(_)) {
+            visit(&path, node.node());
+            if matches!(node.node(), Node::Dir(_)) {
                 self.walk(child, &path, visit);
             }
         }
@@ -430,27 +393,6 @@ impl World {
 
     pub(crate) fn zero_block(&self) -> &Arc<Block> {
         &self.zero
-    }
-}
-
-impl Node {
-    pub(crate) fn has_pending(&self) -> bool {
-        match self {
-            Self::File(file) => {
-                !file.size.pending().is_empty()
-                    || file.units.iter().any(|unit| !unit.pending().is_empty())
-            }
-            Self::Dir(dir) => dir.names.values().any(|chain| !chain.pending().is_empty()),
-        }
-    }
-
-    /// True if a crash can leave nothing but what stands there.
-    pub(crate) fn is_settled(&self) -> bool {
-        let ghosts = match self {
-            Self::File(file) => file.size.is_ghost() || file.units.iter().any(Chain::is_ghost),
-            Self::Dir(dir) => dir.is_removed || dir.names.values().any(Chain::is_ghost),
-        };
-        !ghosts && !self.has_pending()
     }
 }
 

@@ -29,7 +29,9 @@ impl SimDir {
     /// The file called `name`, which a call opens.
     fn find(&self, op: &'static str, name: &str) -> io::Result<Ino> {
         let mut state = self.machine.lock();
-        state.trace(op, &join(&self.path, name), None, (0, 0));
+        if state.is_traced() {
+            state.trace(op, &join(&self.path, name), None, (0, 0));
+        }
         plain(&mut state, CallClass::Open, |state| {
             let ino = state.world.lookup(self.ino, name)?;
             state.world.file(ino)?;
@@ -52,7 +54,9 @@ impl SimDir {
         call: impl FnOnce(&mut World) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut state = self.machine.lock();
-        state.trace(op, &join(&self.path, name), to, (0, 0));
+        if state.is_traced() {
+            state.trace(op, &join(&self.path, name), to, (0, 0));
+        }
         plain(&mut state, class, |state| {
             let describe = || match to {
                 Some(to) => format!("{op} {} to {to}", join(&self.path, name)),
@@ -72,7 +76,9 @@ impl SimDir {
         count: impl FnOnce(Option<usize>) -> Option<usize>,
     ) -> io::Result<LockAttempt> {
         let mut state = self.machine.lock();
-        state.trace(op, &join(&self.path, name), None, (0, 0));
+        if state.is_traced() {
+            state.trace(op, &join(&self.path, name), None, (0, 0));
+        }
         plain(&mut state, CallClass::Lock, |state| {
             let Some(count) = count(state.locks.get(&self.ino).copied()) else {
                 let pid = Some(std::process::id());

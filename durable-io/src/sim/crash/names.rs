@@ -6,7 +6,7 @@ use super::states::{Digits, FileState};
 use super::{Choice, Fill, effects};
 use crate::sim::chain::EffectId;
 use crate::sim::hash::{mix, mix_bytes};
-use crate::sim::world::{Ino, Node, ROOT, World, to_index};
+use crate::sim::world::{Ino, Inode, Node, ROOT, World, to_index};
 
 /// The pending chains of names, and the constraints between them.
 pub(super) struct Names {
@@ -32,7 +32,7 @@ impl Names {
     pub(super) fn of(world: &World) -> Self {
         let mut chains = Vec::new();
         for (ino, node) in world.nodes.iter().enumerate() {
-            let Node::Dir(dir) = node.as_ref() else {
+            let Node::Dir(dir) = node.node() else {
                 continue;
             };
             for (name, chain) in &dir.names {
@@ -130,7 +130,7 @@ impl Names {
                 continue;
             };
             let path = mix(path, mix_bytes(name.as_bytes()));
-            match world.nodes.get(ino).map(Arc::as_ref) {
+            match world.nodes.get(ino).map(Inode::node) {
                 Some(Node::File(_)) => {
                     match named.files.iter_mut().find(|(_, known)| *known == ino) {
                         Some((paths, _)) => paths.push(path),
@@ -165,7 +165,7 @@ impl Names {
     ) -> Choice {
         let mut choice = Choice::default();
         for (ino, node) in world.nodes.iter().enumerate() {
-            match node.as_ref() {
+            match node.node() {
                 Node::File(file) => {
                     let state = files
                         .iter()

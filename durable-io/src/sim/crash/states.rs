@@ -4,15 +4,16 @@
 //! A file's own states are expanded once and shared by every instant at which the file was the same. The
 //! hash of a state is a sum, so that most duplicates are recognised before any image is built.
 
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::names::{Named, Names};
 use super::{Choice, Fill};
-use crate::sim::hash::mix;
+use crate::sim::hash::{MixedMap, MixedSet, mix};
 use crate::sim::order::End;
-use crate::sim::world::{Block, FileNode, Ino, Node, Unit, World, file_hash, to_index};
+use crate::sim::world::{
+    Block, FileNode, Ino, Inode, Node, Unit, World, size_hash, to_index, unit_hash,
+};
 
 /// One state of one file: which combination of its chains, and the hash of what it shows.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,9 @@ pub(crate) struct Visited {
     pub(crate) sampled: bool,
 }
 
+/// The states of more files than these are forgotten.
+const MOST_HELD: usize = 1 << 12;
+
 /// What is called with the hash of each crash state and a way to build it.
 pub(crate) type Visit<'v, E> = dyn FnMut(u64, &dyn Fn() -> Choice) -> Result<(), E> + 'v;
 
@@ -39,9 +43,9 @@ pub(crate) type Visit<'v, E> = dyn FnMut(u64, &dyn Fn() -> Choice) -> Result<(),
 #[derive(Debug)]
 pub(crate) struct States {
     limit: u64,
-    files: HashMap<(usize, usize), Expanded>,
+    files: MixedMap<(usize, usize), Expanded>,
     /// Keeps the nodes alive whose addresses are keys of `files`.
-    held: Vec<Arc<Node>>,
+    held: Vec<Inode>,
     held_stale: Vec<Arc<Vec<Unit>>>,
 }
 
@@ -53,7 +57,7 @@ impl States {
     pub(crate) fn new(limit: u64) -> Self {
         Self {
             limit,
-            files: HashMap::new(),
+            files: MixedMap::default(),
             held: Vec::new(),
             held_stale: Vec::new(),
         }
@@ -65,6 +69,9 @@ impl States {
         world: &World,
         visit: &mut Visit<'_, E>,
     ) -> Result<Visited, E> {
+        if self.held.len() > MOST_HELD {
+            *self = Self::new(self.limit);
+        }
         let names = Names::of(world);
         let Some(plan) = self.plan(world, &names) else {
             return crate::sim::sample::visit(world, visit);
@@ -122,18 +129,22 @@ impl States {
         let mut digits = vec![0_usize; open.len()];
         let mut count = 0;
         loop {
-            let mut hash = base;
-            let mut chosen = Vec::with_capacity(open.len());
-            for ((paths, ino, states), digit) in open.iter().zip(&digits) {
-                let Some(state) = states.get(*digit) else {
-                    continue;
-                };
-                hash = hash.wrapping_add(hash_at(paths, state.hash));
-                chosen.push((*ino, *state));
-            }
+            let chosen = || {
+                open.iter()
+                    .zip(&digits)
+                    .map(|((paths, ino, states), digit)| {
+                        let state = states
+                            .get(*digit)
+                            .expect("a digit is below the number of states");
+                        (*paths, (*ino, *state))
+                    })
+            };
+            let hash = chosen().map(|(paths, (_, state))| hash_at(paths, state.hash));
+            let hash = hash.fold(base, u64::wrapping_add);
             count += 1;
             visit(hash, &|| {
-                let files: Vec<_> = single.iter().chain(&chosen).copied().collect();
+                let chosen = chosen().map(|(_, state)| state);
+                let files: Vec<_> = single.iter().copied().chain(chosen).collect();
                 names.choice(world, kept_names, &files)
             })?;
             // The next combination: the last file turns fastest.
@@ -159,15 +170,21 @@ impl States {
             .stale
             .last()
             .map_or(0, |units| Arc::as_ptr(units) as usize);
-        let key = (Arc::as_ptr(node) as usize, stale);
+        let key = (node.address(), stale);
         if let Some(states) = self.files.get(&key) {
             return states.clone();
         }
-        let Node::File(file) = node.as_ref() else {
+        let Node::File(file) = node.node() else {
             return None;
         };
-        let states = expand_file(world, ino, file, self.limit).map(Rc::from);
-        self.held.push(Arc::clone(node));
+        let states = if node.node().is_settled() && !file.has_hole() {
+            let hash = node.content_hash(world.unit);
+            let (code, fill) = (0, Fill::Zero);
+            Some(Rc::from([FileState { hash, code, fill }]))
+        } else {
+            expand_file(world, ino, file, self.limit).map(Rc::from)
+        };
+        self.held.push(node.clone());
         self.held_stale.extend(world.stale.last().cloned());
         self.files.insert(key, states.clone());
         states
@@ -189,8 +206,9 @@ fn expand_file(world: &World, ino: Ino, file: &FileNode, limit: u64) -> Option<V
             .filter(|total| *total <= limit)?;
     }
     let mut states = Vec::new();
-    let mut seen = HashSet::new();
+    let mut seen = MixedSet::default();
     let ends = world.order.ends_of(ino);
+    let settled = Settled::of(file);
     for code in 0..total {
         let digits = Digits::of(file, code);
         let in_size = digits.size.div_ceil(world.unit as u64);
@@ -201,26 +219,65 @@ fn expand_file(world: &World, ino: Ino, file: &FileNode, limit: u64) -> Option<V
         if ends.iter().any(is_broken) {
             continue;
         }
-        let hole = |index: usize| digits.unit(file, index).is_none();
         let units = to_index(in_size);
-        // Units that the chain list does not reach were never written at all.
-        let has_hole = (0..units.min(file.units.len())).any(hole);
+        let open = settled
+            .open
+            .iter()
+            .copied()
+            .take_while(|index| *index < units);
+        let has_hole = open.clone().any(|index| digits.unit(file, index).is_none());
         for fill in Fill::all(world).take(if has_hole { usize::MAX } else { 1 }) {
-            let hash = file_hash(digits.size, world.unit, |index| {
-                if index >= file.units.len() {
-                    return None;
-                }
-                match digits.unit(file, index) {
-                    Some(block) => Some(block.hash),
-                    None => Some(world.fill(fill, index).hash),
-                }
+            let open = open.clone().map(|index| {
+                let hash = match digits.unit(file, index) {
+                    Some(block) => block.hash,
+                    None => world.fill(fill, index).hash,
+                };
+                unit_hash(index, Some(hash))
             });
+            // Units that the chain list does not reach were never written at all.
+            let unreached = (file.units.len()..units).map(|index| unit_hash(index, None));
+            let known = settled.hash_of(digits.size, units);
+            let hash = open.chain(unreached).fold(known, u64::wrapping_add);
             if seen.insert(hash) {
                 states.push(FileState { hash, code, fill });
             }
         }
     }
     Some(states)
+}
+
+/// What is the same in all states of a file.
+struct Settled {
+    /// Units that are not: pending, or holes.
+    open: Vec<usize>,
+    /// The sums of the hashes of the others, up to each unit.
+    sums: Vec<u64>,
+}
+
+impl Settled {
+    fn of(file: &FileNode) -> Self {
+        let (mut open, mut sums, mut sum) = (Vec::new(), vec![0], 0_u64);
+        for (index, unit) in file.units.iter().enumerate() {
+            match &unit.version(0).value {
+                Some(block) if unit.pending().is_empty() => {
+                    sum = sum.wrapping_add(unit_hash(index, Some(block.hash)));
+                }
+                _ => open.push(index),
+            }
+            sums.push(sum);
+        }
+        Self { open, sums }
+    }
+
+    /// What a file of `size` bytes in `units` units has of these.
+    fn hash_of(&self, size: u64, units: usize) -> u64 {
+        let units = units.min(self.sums.len() - 1);
+        let sum = self
+            .sums
+            .get(units)
+            .expect("a sum stands before and behind each unit");
+        size_hash(size).wrapping_add(*sum)
+    }
 }
 
 /// A mixed-radix code, taken apart: how many effects of each of the file's chains are kept.

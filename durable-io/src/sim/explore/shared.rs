@@ -1,13 +1,13 @@
 //! What the threads of an exploration share: the next workload, what was checked already, what was found.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Bound, Counts};
-use crate::sim::hash::mix;
+use crate::sim::hash::{MixedMap, MixedSet, mix};
 use crate::sim::run::Passed;
 use crate::sim::tape::Tape;
 use crate::sim::world::to_index;
@@ -37,8 +37,8 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Seen {
     /// How deep each state was checked: the number of further crashes that were tried, plus one.
-    states: HashMap<u64, u8>,
-    images: HashSet<u64>,
+    states: MixedMap<u64, u8>,
+    images: MixedSet<u64>,
 }
 
 /// Whether a state must be checked.

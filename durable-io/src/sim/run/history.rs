@@ -1,9 +1,10 @@
 //! What was done in a run, and so what may be found when it ends at a moment.
 
 use std::cell::OnceCell;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::sim::disk::{Point, PointKind};
+use crate::sim::hash::{fixed_hash, mix};
 use crate::sim::subject::{Subject, Survives};
 use crate::sim::world::World;
 use crate::site::Site;
@@ -19,18 +20,23 @@ pub(crate) enum Until {
 pub(crate) struct Moment<S: Subject> {
     pub(crate) world: World,
     pub(crate) until: Until,
-    /// The states that may be found, oldest first.
-    pub(super) allowed: Arc<Vec<S::State>>,
-    /// The states that may be found after a power loss that follows later.
-    pub(super) allowed_by_power_loss: Arc<Vec<S::State>>,
-    /// With the disk, all that decides what follows; see [`Runner::key`].
-    pub(super) key: OnceCell<u64>,
-    pub(super) interrupted: S::Op,
-    pub(super) next_n: u64,
+    pub(super) prospect: Rc<Prospect<S>>,
     /// The barrier that was about to take effect, if the moment is of that kind.
     pub(crate) barrier: Option<Site>,
+}
+
+/// What may be found when a run ends in an operation: the same at all moments of it.
+pub(crate) struct Prospect<S: Subject> {
+    /// The states that may be found after a power loss, at once or later, oldest first.
+    pub(super) by_power_loss: Rc<Vec<S::State>>,
+    /// Those that may be found after the death of the process alone.
+    pub(super) by_process_death: Rc<Vec<S::State>>,
+    pub(super) interrupted: S::Op,
+    pub(super) next_n: u64,
     /// What was going on.
     pub(crate) during: String,
+    /// With the disk, all that decides what follows, by [`Until`]; see [`Moment::key`].
+    pub(super) keys: [OnceCell<u64>; 2],
 }
 
 impl<S: Subject> Moment<S> {
@@ -43,9 +49,67 @@ impl<S: Subject> Moment<S> {
         interrupted: &S::Op,
         next_n: u64,
     ) -> Self {
-        let mut history = History::<S>::of(allowed.to_vec(), next_n);
-        history.acknowledged = 0;
-        history.moment_of(world, until, None, interrupted, "a fault")
+        let history = History::<S>::of(allowed.to_vec(), next_n);
+        Self {
+            world,
+            until,
+            prospect: history.prospect(interrupted, "a fault"),
+            barrier: None,
+        }
+    }
+
+    /// The states that may be found.
+    pub(super) fn allowed(&self) -> &Rc<Vec<S::State>> {
+        match self.until {
+            Until::PowerLoss => &self.prospect.by_power_loss,
+            Until::ProcessDeath => &self.prospect.by_process_death,
+        }
+    }
+
+    pub(crate) fn during(&self) -> &str {
+        &self.prospect.during
+    }
+
+    /// Two moments with the same disk and the same key have the same future, but for the former
+    /// contents that a hole may show after yet another crash: with these in the key, there were a
+    /// hundred times as many states, of the same images.
+    pub(super) fn key(&self, subject: &S) -> u64 {
+        let prospect = &*self.prospect;
+        let [by_power_loss, by_process_death] = &prospect.keys;
+        let known = match self.until {
+            Until::PowerLoss => by_power_loss,
+            Until::ProcessDeath => by_process_death,
+        };
+        *known.get_or_init(|| {
+            let allowed = fixed_hash(&**self.allowed());
+            let allowed = mix(allowed, fixed_hash(&*prospect.by_power_loss));
+            let continuation = subject.continuation(&prospect.interrupted);
+            mix(allowed, fixed_hash(&format!("{continuation:?}")))
+        })
+    }
+}
+
+impl<S: Subject> Prospect<S> {
+    /// The run ends at `point`.
+    pub(super) fn moment(self: &Rc<Self>, point: Point) -> Moment<S> {
+        let (until, barrier) = match point.kind {
+            PointKind::Barrier(site) => (Until::PowerLoss, Some(site)),
+            PointKind::Call => (Until::ProcessDeath, None),
+        };
+        Moment {
+            barrier,
+            ..self.end(point.world, until)
+        }
+    }
+
+    /// The run ends with `world`, at no barrier.
+    pub(super) fn end(self: &Rc<Self>, world: World, until: Until) -> Moment<S> {
+        Moment {
+            world,
+            until,
+            prospect: Rc::clone(self),
+            barrier: None,
+        }
     }
 }
 
@@ -104,44 +168,28 @@ impl<S: Subject> History<S> {
         before
     }
 
-    pub(super) fn since(&self, index: usize) -> Arc<Vec<S::State>> {
+    pub(super) fn since(&self, index: usize) -> Vec<S::State> {
         let (_, since) = self.states.split_at(index);
         let mut states = since.to_vec();
         states.dedup();
-        Arc::new(states)
+        states
     }
 
-    pub(super) fn moment(&self, point: Point, op: &S::Op, during: &str) -> Moment<S> {
-        let (until, barrier) = match point.kind {
-            PointKind::Barrier(site) => (Until::PowerLoss, Some(site)),
-            PointKind::Call => (Until::ProcessDeath, None),
+    /// What may be found if the run ends now, in `op`, which is called `during`.
+    pub(super) fn prospect(&self, op: &S::Op, during: &str) -> Rc<Prospect<S>> {
+        let by_power_loss = Rc::new(self.since(self.floor));
+        let by_process_death = if self.floor == self.acknowledged {
+            Rc::clone(&by_power_loss)
+        } else {
+            Rc::new(self.since(self.acknowledged))
         };
-        self.moment_of(point.world, until, barrier, op, during)
-    }
-
-    pub(super) fn moment_of(
-        &self,
-        world: World,
-        until: Until,
-        barrier: Option<Site>,
-        op: &S::Op,
-        during: &str,
-    ) -> Moment<S> {
-        let allowed_by_power_loss = self.since(self.floor);
-        let allowed = match until {
-            Until::PowerLoss => Arc::clone(&allowed_by_power_loss),
-            Until::ProcessDeath => self.since(self.acknowledged),
-        };
-        Moment {
-            world,
-            until,
-            allowed,
-            allowed_by_power_loss,
-            key: OnceCell::new(),
+        Rc::new(Prospect {
+            by_power_loss,
+            by_process_death,
             interrupted: op.clone(),
             next_n: self.next_n,
-            barrier,
             during: during.to_owned(),
-        }
+            keys: [OnceCell::new(), OnceCell::new()],
+        })
     }
 }

@@ -1,21 +1,21 @@
 //! What need not be checked again.
 
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::sim::hash::MixedSet;
 use crate::sim::world::to_index;
 
 /// Checks that were passed already, by the hash of all that they depend on. What is found on equal
 /// disks is equal: many crash states recover to the same bytes, and need what follows only once.
 #[derive(Debug, Default)]
 pub(crate) struct Passed {
-    shards: [Mutex<HashSet<u64>>; PASSED_SHARDS],
+    shards: [Mutex<MixedSet<u64>>; PASSED_SHARDS],
 }
 
 const PASSED_SHARDS: usize = 16;
 
 impl Passed {
-    fn shard(&self, check: u64) -> Option<MutexGuard<'_, HashSet<u64>>> {
+    fn shard(&self, check: u64) -> Option<MutexGuard<'_, MixedSet<u64>>> {
         let shard = to_index(check >> 32) % PASSED_SHARDS;
         let shard = self.shards.get(shard)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))

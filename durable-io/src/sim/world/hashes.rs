@@ -1,27 +1,40 @@
 //! Hashes of worlds: two equal ones show the same, or have the same futures.
 
-use super::{Node, World, to_index};
+use super::{Ino, Node, ROOT, World, to_index};
 use crate::sim::hash::{mix, mix_bytes};
 
 impl World {
-    /// A hash of everything a running process sees: names and contents.
+    /// True if a running process sees the same names and contents on both.
+    pub fn shows_the_same(&self, other: &Self) -> bool {
+        let untouched = self.nodes.len() == other.nodes.len()
+            && self
+                .nodes
+                .iter()
+                .zip(&other.nodes)
+                .all(|(one, other)| one.is(other));
+        untouched || self.visible_hash() == other.visible_hash()
+    }
+
+    /// A hash of everything a running process sees: names and contents. It is that of the crash state in which
+    /// this is what is left.
     pub(crate) fn visible_hash(&self) -> u64 {
+        self.hash_below(ROOT, 0)
+    }
+
+    fn hash_below(&self, dir: Ino, path: u64) -> u64 {
+        let Ok(dir) = self.dir(dir) else { return 0 };
         let mut sum = 0_u64;
-        self.for_each_path(&mut |path, node| {
-            let content = match node {
-                Node::File(file) => {
-                    let size = *file.size.current();
-                    file_hash(size, self.unit, |index| {
-                        file.units
-                            .get(index)
-                            .and_then(|c| c.current().as_ref())
-                            .map(|b| b.hash)
-                    })
-                }
-                Node::Dir(_) => 1,
-            };
-            sum = sum.wrapping_add(mix(mix_bytes(path.as_bytes()), content));
-        });
+        for (name, chain) in &dir.names {
+            let node = chain
+                .current()
+                .and_then(|ino| Some((ino, self.nodes.get(ino)?)));
+            let Some((ino, node)) = node else { continue };
+            let path = mix(path, mix_bytes(name.as_bytes()));
+            sum = sum.wrapping_add(mix(path, node.content_hash(self.unit)));
+            if matches!(node.node(), Node::Dir(_)) {
+                sum = sum.wrapping_add(self.hash_below(ino, path));
+            }
+        }
         sum
     }
 
@@ -29,8 +42,9 @@ impl World {
     pub(crate) fn full_hash(&self) -> u64 {
         let mut sum = self.visible_hash();
         for (ino, node) in self.nodes.iter().enumerate() {
-            if node.has_pending() {
-                sum = sum.wrapping_add(mix(ino as u64, node.pending_hash()));
+            // What the page cache shows may not be what is durable, though nothing is pending.
+            if !node.node().is_settled() {
+                sum = sum.wrapping_add(mix(ino as u64, node.node().pending_hash()));
             }
         }
         for edge in &self.edges {
@@ -52,14 +66,20 @@ impl World {
 }
 
 /// The hash of a file's visible content; units beyond the size do not count.
-pub(crate) fn file_hash(size: u64, unit: usize, hash_of: impl Fn(usize) -> Option<u64>) -> u64 {
-    let units = to_index(size.div_ceil(unit as u64));
-    let mut sum = mix(0x51ED, size);
-    for index in 0..units {
-        // A hole reads as zeros; unit 0 and a zero block must still differ from "no unit".
-        sum = sum.wrapping_add(mix(index as u64 + 1, hash_of(index).unwrap_or(0)));
-    }
-    sum
+pub(super) fn file_hash(size: u64, unit: usize, hash_of: impl Fn(usize) -> Option<u64>) -> u64 {
+    let units = (0..to_index(size.div_ceil(unit as u64))).map(|at| unit_hash(at, hash_of(at)));
+    units.fold(size_hash(size), u64::wrapping_add)
+}
+
+/// What its size adds to the hash of a file.
+pub(crate) fn size_hash(size: u64) -> u64 {
+    mix(0x51ED, size)
+}
+
+/// What unit `index` of content `hash` adds to it.
+pub(crate) fn unit_hash(index: usize, hash: Option<u64>) -> u64 {
+    // A hole reads as zeros; unit 0 and a zero block must still differ from "no unit".
+    mix(index as u64 + 1, hash.unwrap_or(0))
 }
 
 impl Node {

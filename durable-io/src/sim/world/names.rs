@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::{Edge, Ino, Node, World, errno};
+use super::{Edge, Ino, Inode, Node, World, errno};
 use crate::sim::chain::{Chain, EffectId};
 
 impl World {
@@ -42,7 +42,7 @@ impl World {
         }
         self.check_new(dir, name)?;
         let ino = self.nodes.len();
-        self.nodes.push(Arc::new(node));
+        self.nodes.push(Inode::new(node));
         let effect = self.set_name(dir, name, Some(ino))?;
         self.enter(effect, Some(ino));
         Ok(ino)

@@ -1,8 +1,6 @@
 //! What a sync does to a world.
 
-use std::sync::Arc;
-
-use super::{Ino, Node, Part, World};
+use super::{Ino, Inode, Node, Part, World};
 use crate::sim::chain::{Chain, EffectId};
 
 /// What a sync does to the chains it covers.
@@ -50,8 +48,8 @@ impl World {
         let Some(node) = self.nodes.get_mut(ino) else {
             return;
         };
-        if node.has_pending() {
-            match Arc::make_mut(node) {
+        if node.node().has_pending() {
+            match node.make_mut() {
                 Node::File(file) => {
                     if change.strikes_metadata() {
                         change.apply(&mut file.size);
@@ -77,7 +75,7 @@ impl World {
     pub(crate) fn for_range(&mut self, ino: Ino, offset: u64, len: usize, change: ChainChange) {
         let end = offset + len as u64;
         let parts: Vec<Part> = self.parts(offset, len).collect();
-        let Some(Node::File(file)) = self.nodes.get_mut(ino).map(Arc::make_mut) else {
+        let Some(Node::File(file)) = self.nodes.get_mut(ino).map(Inode::make_mut) else {
             return;
         };
         if change.strikes_metadata() {
@@ -107,7 +105,7 @@ impl World {
     pub(crate) fn forget_settled_edges(&mut self) {
         let nodes = &self.nodes;
         self.edges
-            .retain(|edge| match nodes.get(edge.dir).map(Arc::as_ref) {
+            .retain(|edge| match nodes.get(edge.dir).map(Inode::node) {
                 Some(Node::Dir(dir)) => dir.names.get(&edge.removed.0).is_some_and(|chain| {
                     chain.pending().iter().any(|v| v.effect == edge.removed.1)
                 }),

@@ -6,7 +6,7 @@
 use durable_io::sim::{SimDisk, World};
 
 use super::changes::Change;
-use super::specimen::{Held, PROBE, Root, Span, Specimen, files};
+use super::specimen::{Held, PROBE, Root, Span, Specimen};
 use crate::engine::{Contents, Engine, Place, Refusal, Repaired, Setting, Store};
 
 /// What one change came to.
@@ -168,7 +168,7 @@ impl<'a> Case<'a> {
                 if self.left.is_given_up {
                     return Err("refused for damage of what is given up".to_owned());
                 }
-                if files(self.specimen.dir, world) != files(self.specimen.dir, &disk.world()) {
+                if !world.shows_the_same(&disk.world()) {
                     return Err("refused, but a file was changed".to_owned());
                 }
                 self.check_repair(&disk, true)?;
