@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use durable_io::sim::{Bound, Exploration, Explorer, Removal, Subject};
 use durable_io::{Barrier, Site};
 
-use crate::Context;
 use crate::engine::Engine;
 use crate::progress::Progress;
 use crate::report::{Barriers, FileOrDir, SiteVerdict, Verdict};
 use crate::scan::{self, Call, SourceSite};
+use crate::{Context, cores};
 
 /// A crash point of a removal with more states than this is sampled.
 const STATES_PER_POINT: u64 = 1 << 12;
@@ -76,12 +76,14 @@ impl Removals {
         let folder = format!("{}/src/", self.folder);
         let files = self.files;
         let is_ours = |site: &Site| site.file.starts_with(&folder) || files.contains(&site.file);
-        // A removal can leave very much pending; a sample of that is enough to find what is lost.
+        // A removal can leave very much pending; a sample of that is enough to find what is lost. And one
+        // thread finds the first and shortest sequence at once: so each removal has one, side by side.
         let bound = Bound {
             states_per_point: STATES_PER_POINT,
+            threads: 1,
             ..bound.clone()
         };
-        let mut survivors = Vec::new();
+        let mut due = Vec::new();
         let reached = explored.sites.iter();
         for (site, operations) in reached.filter(|(site, _)| is_ours(site)) {
             let proof = self.proof(site);
@@ -90,34 +92,48 @@ impl Removals {
                 .entry(*site)
                 .or_insert_with(|| SiteVerdict::of(site, proof));
             verdict.reached_by(operations);
-            if verdict.verdict != Verdict::Survived && !self.full {
-                continue;
-            }
-            let removal = Explorer::remove(subject, &bound, &[*site]);
-            self.progress.inc(1);
-            verdict.add(name, &removal, Verdict::Caught);
-            if matches!(verdict.verdict, Verdict::Survived | Verdict::Redundant) {
-                survivors.push(*site);
+            if verdict.verdict == Verdict::Survived || self.full {
+                due.push([*site]);
             }
         }
-        self.pairs(name, subject, &bound, &survivors);
-    }
-
-    fn pairs<S: Subject>(&mut self, name: &str, subject: &S, bound: &Bound, survivors: &[Site]) {
-        for (nth, first) in survivors.iter().enumerate() {
-            for second in survivors.iter().skip(nth + 1) {
-                let removal = Explorer::remove(subject, bound, &[*first, *second]);
-                self.progress.inc(1);
-                for (site, other) in [(first, second), (second, first)] {
-                    if let Some(verdict) = self.sites.get_mut(site) {
-                        verdict.add(name, &removal, Verdict::Pair);
-                        if removal.is_caught() {
-                            verdict.reason = format!("together with {other}");
-                        }
-                    }
+        let mut survivors = Vec::new();
+        for ([site], removal) in self.remove(subject, &bound, &due) {
+            let verdict = self.sites.get_mut(&site).expect("it was reached");
+            verdict.add(name, &removal, Verdict::Caught);
+            if matches!(verdict.verdict, Verdict::Survived | Verdict::Redundant) {
+                survivors.push(site);
+            }
+        }
+        let first = survivors.iter().enumerate();
+        let pairs = first.flat_map(|(nth, first)| {
+            let others = survivors.iter().skip(nth + 1);
+            others.map(|second| [*first, *second])
+        });
+        let pairs: Vec<_> = pairs.collect();
+        for ([first, second], removal) in self.remove(subject, &bound, &pairs) {
+            for (site, other) in [(first, second), (second, first)] {
+                let verdict = self.sites.get_mut(&site).expect("it was reached");
+                verdict.add(name, &removal, Verdict::Pair);
+                if removal.is_caught() {
+                    verdict.reason = format!("together with {other}");
                 }
             }
         }
+    }
+
+    /// Leaves out each of `groups` of barriers.
+    fn remove<S: Subject, const N: usize>(
+        &self,
+        subject: &S,
+        bound: &Bound,
+        groups: &[[Site; N]],
+    ) -> impl Iterator<Item = ([Site; N], Removal)> + use<S, N> {
+        let removals = cores::each(groups, |sites| {
+            let removal = Explorer::remove(subject, bound, sites);
+            self.progress.inc(1);
+            (*sites, removal)
+        });
+        removals.into_iter()
     }
 
     /// True if a trial has left out barriers.

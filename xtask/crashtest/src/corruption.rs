@@ -17,8 +17,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use changes::{Change, Kind};
 use durable_io::sim::World;
@@ -26,15 +24,14 @@ use judge::{Case, Verdict};
 pub use script::{Written, write};
 pub use specimen::{Blocks, Held, PROBE, Piece, Root, Span, Specimen, files};
 
-use crate::Context;
 use crate::engine::Engine;
 use crate::progress::Progress;
 use crate::report::{Corruption, Tally};
+use crate::{Context, cores};
 
 /// How many findings are told; all are counted.
 const SHOWN: usize = 20;
 
-const THREADS: usize = 2;
 /// How many changes a thread takes at once.
 const PORTION: usize = 64;
 
@@ -105,32 +102,22 @@ type Judge<'a> = &'a (dyn Fn(&Change, &World) -> Verdict + Sync);
 
 /// Makes each of `changes` to `target`.
 fn damage(target: &Specimen, changes: &[Change], judge: Judge<'_>) -> Counted {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut counted = Counted::default();
-        loop {
-            let start = next.fetch_add(PORTION, Ordering::Relaxed);
-            let portion = changes.iter().enumerate().skip(start).take(PORTION);
-            if portion.len() == 0 {
-                return counted;
-            }
-            for (index, change) in portion {
-                counted.one(target, change, index, judge);
-            }
-        }
-    };
+    let portions: Vec<_> = changes
+        .chunks(PORTION)
+        .zip((0..).step_by(PORTION))
+        .collect();
     let mut counted = Counted::default();
     with_quiet_panics(|| {
-        thread::scope(|scope| {
-            let workers = [(); THREADS].map(|()| scope.spawn(work));
-            for worker in workers {
-                match worker.join() {
-                    Ok(found) => counted.add(found),
-                    // Not the engine: its panics do not come so far.
-                    Err(payload) => panic::resume_unwind(payload),
-                }
+        let done = cores::each(&portions, |(portion, first)| {
+            let mut counted = Counted::default();
+            for (nth, change) in portion.iter().enumerate() {
+                counted.one(target, change, first + nth, judge);
             }
+            counted
         });
+        for found in done {
+            counted.add(found);
+        }
     });
     counted
 }

@@ -23,8 +23,7 @@ mod mount;
 mod replay;
 
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
@@ -35,7 +34,7 @@ use crate::process::{Heard, Process, SILENCE};
 use crate::progress::Progress;
 use crate::report::Fuse;
 use crate::scratch::Scratch;
-use crate::{Context, Ran};
+use crate::{Context, Ran, cores};
 use child::Said;
 
 /// The units of tearing, in bytes.
@@ -109,37 +108,16 @@ fn jobs(
 
 /// Runs every job, as many at a time as this machine has cores; returns the last word of each.
 fn run_jobs(jobs: &[FuseChild], progress: &Progress) -> anyhow::Result<Vec<Said>> {
-    let (next, judged) = (AtomicUsize::new(0), AtomicU64::new(0));
-    let work = || {
-        let mut said = Vec::new();
-        loop {
-            let nth = next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = jobs.get(nth) else {
-                return Ok(said);
-            };
-            let mut before = 0;
-            let last = run_job(job, &mut |states| {
-                let sum = judged.fetch_add(states - before, Ordering::Relaxed);
-                progress.set(sum + states - before);
-                before = states;
-            });
-            said.push((nth, last?));
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let mut said = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let mut said = Vec::new();
-        for worker in workers {
-            let of_worker: anyhow::Result<Vec<_>> = worker
-                .join()
-                .map_err(|_panic| anyhow::anyhow!("a thread panicked"))?;
-            said.extend(of_worker?);
-        }
-        anyhow::Ok(said)
-    })?;
-    said.sort_by_key(|(nth, _)| *nth);
-    Ok(said.into_iter().map(|(_, last)| last).collect())
+    let judged = AtomicU64::new(0);
+    let said = cores::each(jobs, |job| {
+        let mut before = 0;
+        run_job(job, &mut |states| {
+            let sum = judged.fetch_add(states - before, Ordering::Relaxed);
+            progress.set(sum + states - before);
+            before = states;
+        })
+    });
+    said.into_iter().collect()
 }
 
 /// Starts the process of one job and listens to its end.

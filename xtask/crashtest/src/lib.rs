@@ -32,6 +32,7 @@ mod barriers;
 mod command;
 pub mod content;
 mod controls;
+mod cores;
 mod corruption;
 mod engine;
 #[cfg(all(feature = "fuse", target_os = "linux"))]

@@ -8,12 +8,12 @@ use anyhow::{Context as _, bail};
 use durable_io::sim::{Bound, Counterexample, Counts, Exploration, Explorer, Subject, Tape};
 use durable_io::{Disk, Site};
 
-use crate::Context;
 use crate::barriers::Removals;
 use crate::engine::{Engine, Probe};
 use crate::progress::Progress;
 use crate::report::{Barriers, Faults, Sim, SimRun};
 use crate::trial::AnyTrial;
+use crate::{Context, cores};
 
 /// Where the tapes of violations are kept, from the root of the workspace.
 const TAPES: &str = "target/crashtest";
@@ -78,7 +78,7 @@ pub(crate) fn replay(path: &Path, engines: &[&dyn Engine]) -> anyhow::Result<boo
 /// A bound on all of this machine's cores.
 pub(crate) fn bound(length: usize) -> Bound {
     Bound {
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        threads: cores::count(),
         ..Bound::of_length(length)
     }
 }
