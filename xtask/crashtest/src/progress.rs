@@ -1,11 +1,14 @@
 //! How a layer shows that it is alive: a bar on a terminal, plain lines anywhere else.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// The bars of the layers that run now.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// How often a plain line is printed while a layer runs.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -104,11 +107,11 @@ fn bar(label: &str, total: Option<u64>) -> ProgressBar {
         ),
     };
     let style = ProgressStyle::with_template(template).expect("the templates above are valid");
-    bar.with_style(style).with_prefix(label.to_owned())
+    BARS.add(bar.with_style(style).with_prefix(label.to_owned()))
 }
 
 /// Prints one line of the report to standard output.
 #[expect(clippy::print_stdout, reason = "the report is what the command is for")]
 pub(crate) fn print(line: &str) {
-    println!("{line}");
+    BARS.suspend(|| println!("{line}"));
 }

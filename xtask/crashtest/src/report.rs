@@ -63,11 +63,11 @@ pub(crate) struct Engine {
     pub(crate) fuse: Option<Fuse>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trace: Option<Trace>,
-    /// Seconds that each layer took.
+    /// Seconds that each layer took, beside others.
     pub(crate) seconds: Seconds,
 }
 
-/// The wall time of each layer, in seconds.
+/// The wall time of each layer, in seconds. Layers on the simulated disk run beside those that start processes.
 pub(crate) type Seconds = std::collections::BTreeMap<&'static str, f64>;
 
 /// The control engines, in the layers that judge them.
@@ -101,6 +101,21 @@ pub(crate) trait Layer {
 }
 
 impl Report {
+    /// The same of `other`, which judged the same engines in other layers.
+    pub(crate) fn with(mut self, other: Self) -> Self {
+        self.litmus = self.litmus.or(other.litmus);
+        self.controls.sim = self.controls.sim.or(other.controls.sim);
+        self.controls.fuse = self.controls.fuse.or(other.controls.fuse);
+        for ((_, engine), (_, more)) in self.engines.iter_mut().zip(other.engines) {
+            engine.kill = more.kill;
+            engine.fuse = more.fuse;
+            engine.trace = more.trace;
+            engine.seconds.extend(more.seconds);
+        }
+        self.skipped.extend(other.skipped);
+        self
+    }
+
     /// Looks for everything that keeps the exit status from being 0.
     pub(crate) fn judge(&mut self) {
         let mut red = Vec::new();

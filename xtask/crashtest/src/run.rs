@@ -1,7 +1,9 @@
 //! A run of the judge: which layers run on which engine, and the report at the end.
 
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -43,23 +45,15 @@ pub fn run(args: &Args, engines: &[&'static dyn Engine], workspace: &Path) -> an
         plant: args.plant,
         workspace,
     };
-    let mut run = Run {
-        args,
-        context,
-        report: Report {
-            seed: args.seed,
-            full: args.full,
-            git: output_of(Command::new("git").args(["describe", "--always", "--dirty"])),
-            kernel: output_of(Command::new("uname").args(["-s", "-r"])),
-            ..Report::default()
-        },
-    };
     let started = Instant::now();
-    match &args.command {
-        Some(command) => run.judge_command(command)?,
-        None => run.judge_all(engines)?,
-    }
-    let mut report = run.report;
+    let mut report = match &args.command {
+        Some(command) => judge_command(Run::new(args, context), command)?,
+        None => judge_all(args, context, engines)?,
+    };
+    report.seed = args.seed;
+    report.full = args.full;
+    report.git = output_of(Command::new("git").args(["describe", "--always", "--dirty"]));
+    report.kernel = output_of(Command::new("uname").args(["-s", "-r"]));
     report.seconds = started.elapsed().as_secs();
     report.judge();
     progress::print(&audit::render(&report, args.details));
@@ -69,13 +63,99 @@ pub fn run(args: &Args, engines: &[&'static dyn Engine], workspace: &Path) -> an
     Ok(report.red.is_empty())
 }
 
+/// Judges what is asked for. The layers that start processes wait most of the time, for each other and for the
+/// kernel: meanwhile those on the simulated disk have the cores.
+fn judge_all(
+    args: &Args,
+    context: Context<'_>,
+    engines: &[&'static dyn Engine],
+) -> anyhow::Result<Report> {
+    let engines = engines.iter().copied();
+    let engines: Vec<_> = engines.filter(|engine| args.wants(engine.name())).collect();
+    let (simulated, started) = thread::scope(|scope| {
+        let processes = scope.spawn(|| start_all(Run::new(args, context), &engines));
+        let simulated = simulate_all(Run::new(args, context), &engines);
+        let started = processes.join();
+        (
+            simulated,
+            started.unwrap_or_else(|panic| resume_unwind(panic)),
+        )
+    });
+    Ok(simulated?.with(started?))
+}
+
+/// The layers on the simulated disk.
+fn simulate_all(mut run: Run<'_>, engines: &[&'static dyn Engine]) -> anyhow::Result<Report> {
+    if run.args.wants(CONTROLS) && run.runs(LayerName::Sim, CONTROLS) {
+        run.report.controls.sim = Some(controls::run(&run.context));
+    }
+    if run.args.wants(CONTROLS) && run.runs(LayerName::Life, CONTROLS) {
+        run.report.controls.life = Some(life::judge_controls(&run.context));
+    }
+    for engine in engines {
+        let judged = run.simulate(*engine)?;
+        run.report.engines.push((engine.name(), judged));
+    }
+    Ok(run.report)
+}
+
+/// The layers that start processes.
+fn start_all(mut run: Run<'_>, engines: &[&'static dyn Engine]) -> anyhow::Result<Report> {
+    let context = run.context;
+    if run.args.wants(DISK) && run.runs(LayerName::Litmus, DISK) {
+        let (litmus, skipped) = litmus::run(&context)?;
+        run.report.litmus = Some(litmus);
+        run.report.skipped.extend(skipped);
+    }
+    if run.args.wants(CONTROLS) && run.runs(LayerName::Fuse, CONTROLS) {
+        let names = controls::key_value::ALL.map(Engine::name);
+        let once = Context {
+            extra_time: Duration::ZERO,
+            ..context
+        };
+        let judged = run.on_fuse(CONTROLS, &names, None, &once)?;
+        let judged = judged.map(|judged| names.into_iter().zip(judged).collect());
+        run.report.controls.fuse = judged.map(FuseControls::new);
+    }
+    for engine in engines {
+        let judged = run.start(*engine)?;
+        run.report.engines.push((engine.name(), judged));
+    }
+    Ok(run.report)
+}
+
+/// Judges the store that `command` runs.
+fn judge_command(mut run: Run<'_>, command: &str) -> anyhow::Result<Report> {
+    let (name, place) = ("command", command::PLACE);
+    ensure!(
+        command.contains(place),
+        "the command must say where it takes the store's directory: {place}"
+    );
+    let mut judged = report::Engine::default();
+    if run.runs(LayerName::Fuse, name) {
+        let context = run.context;
+        judged.fuse = first(run.on_fuse(name, &[name], Some(command), &context)?);
+    }
+    run.report.engines.push((name, judged));
+    Ok(run.report)
+}
+
+/// Some of the layers, one after the other.
 struct Run<'a> {
     args: &'a Args,
     context: Context<'a>,
     report: Report,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(args: &'a Args, context: Context<'a>) -> Self {
+        Self {
+            args,
+            context,
+            report: Report::default(),
+        }
+    }
+
     fn runs(&mut self, layer: LayerName, name: &str) -> bool {
         self.args.runs(layer, name, &mut self.report.skipped)
     }
@@ -85,39 +165,8 @@ impl Run<'_> {
         self.report.skipped.push(Skipped { layer, reason });
     }
 
-    fn judge_all(&mut self, engines: &[&'static dyn Engine]) -> anyhow::Result<()> {
-        if self.args.wants(CONTROLS) && self.runs(LayerName::Sim, CONTROLS) {
-            self.report.controls.sim = Some(controls::run(&self.context));
-        }
-        if self.args.wants(CONTROLS) && self.runs(LayerName::Life, CONTROLS) {
-            self.report.controls.life = Some(life::judge_controls(&self.context));
-        }
-        if self.args.wants(DISK) && self.runs(LayerName::Litmus, DISK) {
-            let (litmus, skipped) = litmus::run(&self.context)?;
-            self.report.litmus = Some(litmus);
-            self.report.skipped.extend(skipped);
-        }
-        if self.args.wants(CONTROLS) && self.runs(LayerName::Fuse, CONTROLS) {
-            let names = controls::key_value::ALL.map(Engine::name);
-            let once = Context {
-                extra_time: Duration::ZERO,
-                ..self.context
-            };
-            let judged = self.on_fuse(CONTROLS, &names, None, &once)?;
-            let judged = judged.map(|judged| names.into_iter().zip(judged).collect());
-            self.report.controls.fuse = judged.map(FuseControls::new);
-        }
-        for engine in engines {
-            if self.args.wants(engine.name()) {
-                let judged = self.judge(*engine)?;
-                self.report.engines.push((engine.name(), judged));
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs every layer that is asked for on one engine.
-    fn judge(&mut self, engine: &'static dyn Engine) -> anyhow::Result<report::Engine> {
+    /// Every layer on the simulated disk that is asked for, on one engine.
+    fn simulate(&mut self, engine: &'static dyn Engine) -> anyhow::Result<report::Engine> {
         let (name, context) = (engine.name(), self.context);
         let mut judged = report::Engine::default();
         if self.runs(LayerName::Sim, name) {
@@ -148,6 +197,13 @@ impl Run<'_> {
         if self.runs(LayerName::Life, name) {
             judged.life = Some(judged.timed("life", || life::run(engine, &context)));
         }
+        Ok(judged)
+    }
+
+    /// Every layer that starts processes and is asked for, on one engine.
+    fn start(&mut self, engine: &'static dyn Engine) -> anyhow::Result<report::Engine> {
+        let (name, context) = (engine.name(), self.context);
+        let mut judged = report::Engine::default();
         if self.runs(LayerName::Kill, name) {
             match engine.killing() {
                 Some(killing) => {
@@ -168,22 +224,6 @@ impl Run<'_> {
             }
         }
         Ok(judged)
-    }
-
-    /// Judges the store that `command` runs.
-    fn judge_command(&mut self, command: &str) -> anyhow::Result<()> {
-        let (name, place) = ("command", command::PLACE);
-        ensure!(
-            command.contains(place),
-            "the command must say where it takes the store's directory: {place}"
-        );
-        let mut judged = report::Engine::default();
-        if self.runs(LayerName::Fuse, name) {
-            let context = self.context;
-            judged.fuse = first(self.on_fuse(name, &[name], Some(command), &context)?);
-        }
-        self.report.engines.push((name, judged));
-        Ok(())
     }
 
     /// The layer `fuse`: what was found of each engine, or `None` if it cannot run here.
