@@ -18,7 +18,7 @@ pub(in crate::engines::btree) fn all() -> Vec<AnyTrial> {
     };
     let data = |name, sync| {
         let trial = Trial::new(name, store(sync, Alphabet::Data));
-        trial.unit(4096).lengths(0, 2).without_process_deaths()
+        trial.unit(4096).lengths(1, 2).without_process_deaths()
     };
     vec![
         barriers("btree barriers", always).boxed(),
