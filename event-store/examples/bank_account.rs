@@ -1,5 +1,6 @@
-//! A bank account: the balance is what the events add up to, and a withdrawal is written only if the
-//! account has not changed since the balance was looked at.
+//! A bank account: the balance is what the events add up to, a withdrawal is written only if the account has not
+//! changed since the balance was looked at, and any moment of the past can be looked at. Where an account has
+//! many events its balance is saved, and only what came behind that is read.
 //!
 //! ```console
 //! $ cargo run -p event-store --example bank_account
@@ -7,33 +8,49 @@
 
 #![allow(clippy::print_stdout, reason = "an example")]
 
-use event_store::{Append, Error, EventStore, Expected, NewEvent, Options, Version};
+use event_store::{
+    Append, Error, Event, EventStore, Expected, Failure, Loaded, NewEvent, Options, Projection,
+    Until, Version,
+};
 
-/// The balance of an account, and the version that it is of.
-fn balance(
-    store: &EventStore,
-    account: &str,
-    up_to: Version,
-) -> event_store::Result<(i64, Version)> {
-    let mut state = (0, Version(0));
-    for event in store.read_stream(account, Version(1)) {
-        let event = event?;
-        if event.version() > up_to {
-            break;
-        }
-        let text = std::str::from_utf8(event.payload()).unwrap_or("0");
-        let amount: i64 = text.parse().unwrap_or(0);
+/// How much is in an account.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Balance(i64);
+
+impl Projection for Balance {
+    const NAME: &'static str = "balance";
+    const VERSION: u32 = 1;
+
+    fn apply(&mut self, event: &Event) -> Result<(), Failure> {
+        let amount: i64 = std::str::from_utf8(event.payload())?.parse()?;
         match event.kind() {
-            "Deposited" => state.0 += amount,
-            "Withdrawn" => state.0 -= amount,
-            _ => {}
+            "Deposited" => self.0 += amount,
+            "Withdrawn" => self.0 -= amount,
+            other => return Err(format!("{other} is no event of an account").into()),
         }
-        state.1 = event.version();
+        Ok(())
     }
-    Ok(state)
+
+    fn encode(&self) -> Vec<u8> {
+        self.0.to_le_bytes().into()
+    }
+
+    fn decode(state: &[u8]) -> Option<Self> {
+        Some(Self(i64::from_le_bytes(state.try_into().ok()?)))
+    }
 }
 
-const NOW: Version = Version(u64::MAX);
+/// Events of an account behind which its balance is saved.
+const MANY: u64 = 100;
+
+/// The balance of an account, and the version that it is of.
+fn balance(store: &EventStore, account: &str) -> event_store::Result<Loaded<Balance>> {
+    let balance = store.load::<Balance>(account)?;
+    if balance.replayed() > MANY {
+        store.save(&balance)?;
+    }
+    Ok(balance)
+}
 
 /// Moves `amount` between two accounts, all or nothing; false if there is not enough.
 fn transfer(
@@ -44,13 +61,14 @@ fn transfer(
 ) -> event_store::Result<bool> {
     let text = amount.to_string();
     loop {
-        let (available, version) = balance(store, from, NOW)?;
-        if available < amount {
+        let available = balance(store, from)?;
+        if available.state.0 < amount {
             return Ok(false);
         }
+        let unchanged = Expected::Exactly(available.version());
         let event = |kind, id: u128| NewEvent::new(kind, text.as_bytes()).id(id);
         let append = Append::new()
-            .stream(from, Expected::Exactly(version), [event("Withdrawn", id)])
+            .stream(from, unchanged, [event("Withdrawn", id)])
             .stream(to, Expected::StreamExists, [event("Deposited", id + 1)]);
         match store.write(&append) {
             // Somebody was faster: look again. A retry after a crash, with the same id, does no harm.
@@ -63,19 +81,22 @@ fn transfer(
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir()?;
     let store = Options::new().open(dir.path().join("bank"))?;
-    for (account, opening) in [("account-1", "100"), ("account-2", "5")] {
+    for (account, opening) in [("account-1", "1000"), ("account-2", "5")] {
         let opened = NewEvent::new("Deposited", opening.as_bytes());
         store.append(account, Expected::NoStream, [opened])?;
     }
-    assert!(transfer(&store, ("account-1", "account-2"), 30, 10)?);
-    assert!(!transfer(&store, ("account-1", "account-2"), 300, 20)?);
-    println!("now: {}", balance(&store, "account-1", NOW)?.0);
-    // Any moment of the past is a prefix of the stream.
-    println!(
-        "before the transfer: {}",
-        balance(&store, "account-1", Version(1))?.0
-    );
-    assert_eq!(balance(&store, "account-1", NOW)?, (70, Version(2)));
+    for n in 0..150 {
+        assert!(transfer(&store, ("account-1", "account-2"), 3, 2 * n)?);
+    }
+    assert!(!transfer(&store, ("account-1", "account-2"), 3000, 1000)?);
+    let now = balance(&store, "account-1")?;
+    println!("now: {}, of {} events read", now.state.0, now.replayed());
+    assert_eq!((now.state.0, now.version()), (550, Version(151)));
+    assert!(now.replayed() <= MANY);
+    // Any moment of the past.
+    let then = store.reconstruct::<Balance>("account-1", Until::Version(Version(11)))?;
+    println!("after ten transfers: {}", then.state.0);
+    assert_eq!(then.state, Balance(970));
     store.close()?;
     Ok(())
 }

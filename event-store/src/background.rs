@@ -1,4 +1,5 @@
-//! Background work: the index, the interval of [`SyncMode::Batch`], and telling what nobody waits for.
+//! Background work: the index, the interval of [`SyncMode::Batch`], projections, and telling what nobody waits
+//! for.
 
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ impl Store {
         // A deadline is not behind other work.
         if self.sync_if_due()? || self.run_logs()? {
             self.conclude_submitted();
+            return Ok(true);
+        }
+        if self.project_once()? {
             return Ok(true);
         }
         self.index_work.run_once(|| self.index_step())

@@ -1,6 +1,7 @@
 //! The one error of this crate.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use durable_io::engine::{InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion};
 
@@ -84,6 +85,18 @@ pub enum Error {
     Diverged {
         /// The reader's position.
         position: Position,
+    },
+    /// A projection does not go on: what it does with an event failed or panicked. Its state may be half
+    /// changed, and is shown to nobody; it was last saved before that event.
+    #[error("projection {name} has stopped at position {position}")]
+    Stopped {
+        /// The projection.
+        name: String,
+        /// The event.
+        position: Position,
+        /// What it failed with.
+        #[source]
+        reason: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The append was built on one that the log has refused since (a full disk), so it was refused with it.
     /// Nothing was written, and the store is as it was before both; decide again.

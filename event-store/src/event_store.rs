@@ -30,7 +30,7 @@ use crate::term::About;
 #[derive(Debug)]
 pub struct EventStore {
     workers: Option<Workers>,
-    store: Arc<Store>,
+    pub(crate) store: Arc<Store>,
     recovery: Recovery,
 }
 
@@ -311,6 +311,7 @@ impl EventStore {
     /// released, and what was not durable may or may not survive.
     pub fn close(mut self) -> Result<()> {
         // Joined first: nothing is written behind the last sync.
+        self.store.stop_projections();
         self.workers = None;
         self.store.seal()
     }
@@ -318,6 +319,7 @@ impl EventStore {
 
 impl Drop for EventStore {
     fn drop(&mut self) {
+        self.store.stop_projections();
         self.workers = None;
         self.store.is_closed.store(true, Ordering::SeqCst);
         self.store.wake();

@@ -1,5 +1,5 @@
 //! An embedded event store: streams of events in one log, with expectations, conditions over tags and
-//! types, and subscriptions that cannot miss an event.
+//! types, subscriptions that cannot miss an event, and projections that cannot drift from the log.
 //!
 //! ```
 //! use std::time::Duration;
@@ -67,6 +67,8 @@
 //! - What a named [`Subscription`] has acknowledged is not given out again. Within a process it gives each
 //!   event exactly once; over a crash at least once what it has not acknowledged. If the log does not hold
 //!   what it has seen, the answer is [`Error::Diverged`].
+//! - The state of a [`Projection`] and the position that it is of are saved as one: after any crash it is what
+//!   exactly the events up to there add up to. It only ever has durable events.
 //! - Every byte is checked before it is believed. The index is a cache of the log: what is lost or damaged
 //!   of it is made again.
 //! - Opening runs the same recovery after a close, a kill and a power loss, and does not depend on the size
@@ -77,9 +79,11 @@
 //!
 //! # Threads
 //!
-//! Two, named `event-store` and `event-store-index`, beside those of [`wal`]. With [`Background::Inline`]
+//! Two, named `event-store` and `event-store-index`, and `projection-` and its name for each projection that is
+//! [live](Run::Live), beside those of [`wal`]. With [`Background::Inline`]
 //! there are none: see [`EventStore::run_background`].
 
+mod aggregate;
 mod append;
 mod background;
 mod build;
@@ -97,12 +101,16 @@ mod options;
 mod part;
 mod pending;
 mod policy;
+mod projected;
+mod projection;
 mod query;
 mod read;
 mod read_only;
 mod record;
 mod recover;
+mod running;
 mod search;
+mod snapshot;
 mod stats;
 mod store;
 #[cfg(feature = "stream")]
@@ -117,6 +125,7 @@ mod write;
 #[doc = include_str!("../FORMAT.md")]
 pub mod format {}
 
+pub use aggregate::{Loaded, Until};
 pub use append::{Append, Appended, Expected, NewEvent};
 pub use dump::{Detail, dump};
 pub use durable_io::{Background, Disk, SyncMode};
@@ -125,14 +134,16 @@ pub use event::{Event, EventId, Position, Version};
 pub use event_store::EventStore;
 pub use limits::{
     DEFAULT_INDEX_INTERVAL, DEFAULT_SEGMENT_SIZE, MAX_EVENTS, MAX_INDEX_INTERVAL, MAX_NAME_SIZE,
-    MAX_SUBSCRIPTIONS, MAX_TAGS,
+    MAX_PROJECTIONS, MAX_SNAPSHOTS, MAX_SUBSCRIPTIONS, MAX_TAGS,
 };
 pub use options::Options;
 pub use pending::Ticket;
+pub use projected::Projected;
+pub use projection::{Failure, Handler, Project, Projection, Run};
 pub use query::{Condition, Query};
 pub use read::{Backward, Events, StreamEvents, StreamInfo, Streams};
 pub use read_only::{ReadOnly, StoredEvents};
-pub use stats::{Recovery, Stats, Verified};
+pub use stats::{ProjectionStats, Recovery, Stats, Verified};
 #[cfg(feature = "stream")]
 pub use stream::EventStream;
 pub use subscription::{Subscribe, Subscription};

@@ -37,5 +37,13 @@ pub(crate) const fn tail_bound(interval: u64) -> u64 {
 /// The most named subscriptions: their checkpoints are written together now and then.
 pub const MAX_SUBSCRIPTIONS: usize = 1024;
 
+/// The most projections whose state is saved: each can be as large as a segment, and is written anew now and
+/// then.
+pub const MAX_PROJECTIONS: usize = 1024;
+
+/// The most streams whose state is saved: their places are in memory. Beyond that the one that was saved first
+/// is forgotten, and its stream is read from the beginning.
+pub const MAX_SNAPSHOTS: usize = 65_536;
+
 /// The most events in one part of the index: their places in it are 32-bit numbers.
 pub(crate) const MAX_PART_EVENTS: u64 = 1 << 30;

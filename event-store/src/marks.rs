@@ -1,4 +1,4 @@
-//! What readers have acknowledged, in a log of its own ([format], section 6).
+//! What readers have acknowledged and projections have saved, in a log of its own ([format], section 6).
 //!
 //! [format]: crate::format
 
@@ -14,6 +14,7 @@ use crate::error::{Corruption, Error, Result};
 use crate::event::{EventId, Position};
 use crate::limits::{MAX_NAME_SIZE, MAX_SUBSCRIPTIONS};
 use crate::names;
+use crate::snapshot::{self, Other, Snapshots};
 
 /// How far a reader has come: the event, by its place and its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ const RECORDS_EACH: u64 = 8;
 /// The largest segment of this log, in bytes.
 const SEGMENT_SIZE: u64 = 4 << 20;
 
-/// The marks of all readers.
+/// The marks of all readers, and the places of saved states.
 #[derive(Debug)]
 pub(crate) struct Marks {
     how: How,
@@ -40,6 +41,7 @@ pub(crate) struct Marks {
     by_name: BTreeMap<String, Mark>,
     /// Names of readers that are open.
     open: BTreeSet<String>,
+    pub(crate) snapshots: Snapshots,
 }
 
 /// How the log is opened.
@@ -69,6 +71,7 @@ pub(crate) struct FoundMarks {
     how: How,
     log: Option<Opening>,
     by_name: BTreeMap<String, Mark>,
+    snapshots: Snapshots,
 }
 
 impl FoundMarks {
@@ -78,6 +81,7 @@ impl FoundMarks {
             log: self.log.map(Opening::open).transpose()?,
             by_name: self.by_name,
             open: BTreeSet::new(),
+            snapshots: self.snapshots,
         })
     }
 }
@@ -86,16 +90,26 @@ impl Marks {
     /// The marks of the store: those in the log, if `exists`. Nothing is changed.
     pub(crate) fn look(how: How, exists: bool) -> Result<FoundMarks> {
         let mut by_name = BTreeMap::new();
+        let mut snapshots = Snapshots::default();
         let mut log = None;
         if exists {
             let found = how.log_options().look(&how.path)?;
             let mut records = found.records(found.bounds().start);
             while let Some((location, payload)) = records.read()? {
-                apply(&mut by_name, location.lsn(), payload)?;
+                match apply(&mut by_name, location.lsn(), payload)? {
+                    Some(Other::Saved(header)) => snapshots.put(header, location),
+                    Some(Other::Forgotten(projection)) => snapshots.remove(&projection),
+                    None => {}
+                }
             }
             log = Some(found);
         }
-        Ok(FoundMarks { how, log, by_name })
+        Ok(FoundMarks {
+            how,
+            log,
+            by_name,
+            snapshots,
+        })
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Mark> {
@@ -133,14 +147,8 @@ impl Marks {
             let (size, limit) = (self.by_name.len() as u64 + 1, MAX_SUBSCRIPTIONS as u64);
             return Err(Error::too_large("number of subscriptions", size, limit));
         }
-        if self.log.is_none() {
-            self.log = Some(self.how.log_options().open(&self.how.path)?);
-        }
-        let Some(log) = &self.log else {
-            unreachable!("the log was just opened");
-        };
         // Durable, by the mode of that log: the mark. Only now may the reader rely on it.
-        log.append(&encode(name, mark))?;
+        self.made()?.append(&encode(name, mark))?;
         match mark {
             Some(mark) => drop(self.by_name.insert(name.to_owned(), mark)),
             None => drop(self.by_name.remove(name)),
@@ -148,14 +156,23 @@ impl Marks {
         Ok(())
     }
 
+    /// The log; made, if there is none yet.
+    pub(crate) fn made(&mut self) -> Result<&Wal> {
+        if self.log.is_none() {
+            self.log = Some(self.how.log_options().open(&self.how.path)?);
+        }
+        Ok(self.log.as_ref().expect("it was just opened"))
+    }
+
     /// Writes the log anew, if most of it says what is not true any more.
-    pub(crate) fn compact(&self) -> Result<()> {
+    pub(crate) fn compact(&mut self) -> Result<()> {
         let Some(log) = &self.log else {
             return Ok(());
         };
         let bounds = log.bounds();
         let records = bounds.end.0 - bounds.start.0;
-        if records <= RECORDS_EACH * (self.by_name.len() as u64 + 1) {
+        let live = (self.by_name.len() + self.snapshots.len()) as u64;
+        if records <= RECORDS_EACH * (live + 1) && !self.snapshots.are_mostly_old() {
             return Ok(());
         }
         let all: Vec<Vec<u8>> = self
@@ -163,8 +180,9 @@ impl Marks {
             .map(|(name, mark)| encode(name, Some(mark)))
             .collect();
         let payloads: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
-        // Durable: every mark, once more. Only now may the older records go.
+        // Durable: every mark, and every saved state, once more. Only now may the older records go.
         let again = log.append_batch(&payloads)?;
+        self.snapshots.write_again(log)?;
         log.truncate_before(again.lsns().start)?;
         Ok(())
     }
@@ -174,17 +192,23 @@ impl Marks {
     }
 }
 
-/// Does to `marks` what the record `lsn` of the log says.
-pub(crate) fn apply(marks: &mut BTreeMap<String, Mark>, lsn: Lsn, payload: &[u8]) -> Result<()> {
-    let (name, mark) = decode(payload).ok_or_else(|| {
-        let position = Position(lsn.0);
-        Error::corrupt(Path::new(names::MARKS), 0, Corruption::Record { position })
-    })?;
-    match mark {
-        Some(mark) => drop(marks.insert(name, mark)),
-        None => drop(marks.remove(&name)),
+/// Does to `marks` what the record `lsn` of the log says; returns what it says of something else.
+pub(crate) fn apply(
+    marks: &mut BTreeMap<String, Mark>,
+    lsn: Lsn,
+    payload: &[u8],
+) -> Result<Option<Other>> {
+    match (decode(payload), snapshot::decode(payload)) {
+        (Some((name, Some(mark))), _) => drop(marks.insert(name, mark)),
+        (Some((name, None)), _) => drop(marks.remove(&name)),
+        (None, Some(other)) => return Ok(Some(other)),
+        (None, None) => {
+            let position = Position(lsn.0);
+            let reason = Corruption::Record { position };
+            return Err(Error::corrupt(Path::new(names::MARKS), 0, reason));
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn encode(name: &str, mark: Option<Mark>) -> Vec<u8> {

@@ -65,7 +65,10 @@ impl Ticket {
     /// As [`EventStore::write`](crate::EventStore::write).
     pub fn poll(&self) -> Option<Result<Appended>> {
         match &self.answer {
-            Answer::Known(appended) => Some(Ok(appended.clone())),
+            Answer::Known(appended) => {
+                self.store.project_inline();
+                Some(Ok(appended.clone()))
+            }
             Answer::InFlight(pending) => {
                 let result = pending.ticket.poll()?;
                 Some(self.store.conclude(pending, result.map_err(Error::from)))
@@ -79,7 +82,10 @@ impl Ticket {
     /// As [`EventStore::write`](crate::EventStore::write).
     pub fn wait(self) -> Result<Appended> {
         match &self.answer {
-            Answer::Known(appended) => Ok(appended.clone()),
+            Answer::Known(appended) => {
+                self.store.project_inline();
+                Ok(appended.clone())
+            }
             Answer::InFlight(pending) => self.store.wait(pending),
         }
     }

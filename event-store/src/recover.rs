@@ -80,6 +80,7 @@ pub(crate) fn recover(request: &Request) -> Result<Recovered> {
         index_interval: request.index_interval,
         segment_size: request.segment_size,
         clock: request.clock.clone(),
+        background: request.background,
         key: index.list.key,
     };
     let recovery = index.recovery;
@@ -111,6 +112,7 @@ pub(crate) fn recover(request: &Request) -> Result<Recovered> {
         is_closed: AtomicBool::new(false),
         moved,
         wakers: Mutex::default(),
+        projections: Mutex::default(),
         ids,
         counters: Counters::default(),
     };

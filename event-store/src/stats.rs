@@ -4,6 +4,7 @@ use durable_io::engine::Trouble;
 
 use crate::error::Error;
 use crate::event::Position;
+use crate::projection::Run;
 
 /// What opening a store found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -73,8 +74,34 @@ pub struct Stats {
     pub reserve_bytes: u64,
     /// Named subscriptions.
     pub subscriptions: u64,
+    /// Streams whose state is saved.
+    pub snapshots: u64,
+    /// The projections that are at work, in the order in which they were begun.
+    pub projections: Vec<ProjectionStats>,
     /// What keeps the index from being kept, if anything does; it is tried again.
     pub index_trouble: Option<Trouble>,
+}
+
+/// How a projection stands.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ProjectionStats {
+    /// Its name.
+    pub name: String,
+    /// Who brings it up to date.
+    pub run: Run,
+    /// It has every event that it is of up to here.
+    pub position: Position,
+    /// Durable events behind that.
+    pub lag: u64,
+    /// Where its state was last saved: a restart goes on behind it. 0 if it never was, or is kept elsewhere.
+    pub saved: Position,
+    /// Bytes of that in the second log.
+    pub saved_bytes: u64,
+    /// Why it does not go on, if it does not.
+    pub stopped: Option<Error>,
+    /// Why its state could not be saved when that was due last; it is tried again.
+    pub save_error: Option<Error>,
 }
 
 /// What [`EventStore::verify`](crate::EventStore::verify) read, and what is wrong.

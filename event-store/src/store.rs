@@ -1,6 +1,6 @@
 //! The open store behind the handle: what is shared between callers and the background threads.
 //!
-//! Locks, in the order in which they may be taken: `marks` or `indexer`, then `reserve`, then `head`, then
+//! Locks, in the order in which they may be taken: that of a projection's state, then that of `projections`, then `marks` or `indexer`, then `reserve`, then `head`, then
 //! that of the bell or of the signal. The first ones are held across I/O, and say why where they are taken.
 
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use durable_io::engine::{Health, Reserve, Signal, StoreDir, Work};
-use durable_io::{Disk, Op, SyncMode, made_durable};
+use durable_io::{Background, Disk, Op, SyncMode, made_durable};
 use wal::{Expectation, Wal};
 
 use crate::error::{Error, Result};
@@ -19,6 +19,7 @@ use crate::indexer::Indexer;
 use crate::marks::Marks;
 use crate::options::Clock;
 use crate::pending::Pending;
+use crate::running::Runs;
 use crate::tail::Tail;
 use crate::term::Key;
 use crate::view::{Miss, Slot, View};
@@ -30,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) index_interval: u64,
     pub(crate) segment_size: u64,
     pub(crate) clock: Clock,
+    pub(crate) background: Background,
     pub(crate) key: Key,
 }
 
@@ -50,6 +52,8 @@ pub(crate) struct Store {
     pub(crate) moved: Arc<Signal>,
     /// Tasks that wait for events.
     pub(crate) wakers: Mutex<Vec<Waker>>,
+    /// Those at work, in the order in which they were begun.
+    pub(crate) projections: Mutex<Vec<Arc<dyn Runs>>>,
     /// The interval of [`SyncMode::Batch`], and appends that nobody waits for.
     pub(crate) log_work: Arc<Work>,
     pub(crate) index_work: Arc<Work>,
@@ -172,6 +176,7 @@ impl Store {
         self.moved.wake();
         let wakers = std::mem::take(&mut *self.health.lock(&self.wakers));
         wakers.into_iter().for_each(Waker::wake);
+        self.ring_projections();
     }
 
     /// Asks `question` of the index; a part that it needs and that is lost is made again first. Where that

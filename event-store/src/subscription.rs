@@ -110,23 +110,8 @@ impl Subscription {
             failed: None,
         };
         // From now on its end gives the name back.
-        subscription.check_start(start, id)?;
+        store.check_start(start, id)?;
         Ok(subscription)
-    }
-
-    /// The log must hold what the reader has seen.
-    fn check_start(&self, start: Position, id: Option<EventId>) -> Result<()> {
-        let diverged = Err(Error::Diverged { position: start });
-        if start == Position(0) {
-            return Ok(());
-        }
-        if start >= self.store.durable_end() {
-            return diverged;
-        }
-        match id {
-            Some(id) if self.store.event(start)?.id() != id => diverged,
-            _ => Ok(()),
-        }
     }
 
     /// The next event; waits for it for at most `timeout`. `None` if none has come by then.
@@ -257,6 +242,21 @@ impl Drop for Subscription {
 }
 
 impl Store {
+    /// The log must hold what a reader has seen: the event at `start`, with the id `id`.
+    pub(crate) fn check_start(&self, start: Position, id: Option<EventId>) -> Result<()> {
+        let diverged = Err(Error::Diverged { position: start });
+        if start == Position(0) {
+            return Ok(());
+        }
+        if start >= self.durable_end() {
+            return diverged;
+        }
+        match id {
+            Some(id) if self.event(start)?.id() != id => diverged,
+            _ => Ok(()),
+        }
+    }
+
     /// Makes `mark` that of the reader `name`, durably. One that is behind that which it has changes nothing.
     pub(crate) fn set_mark(&self, name: &str, mark: Option<Mark>) -> Result<()> {
         loop {

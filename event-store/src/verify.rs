@@ -100,10 +100,11 @@ impl Store {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.counters;
         let log = self.log.stats();
-        let (subscriptions, marks_bytes) = {
+        let (subscriptions, snapshots, marks_bytes) = {
             let marks = self.health.lock(&self.marks);
             let bytes = marks.log().map_or(0, |log| log.stats().disk_bytes);
-            (marks.all().count() as u64, bytes)
+            let snapshots = marks.snapshots.of_streams() as u64;
+            (marks.all().count() as u64, snapshots, bytes)
         };
         let mut stats = Stats {
             last: self.acknowledged_end().previous(),
@@ -119,6 +120,8 @@ impl Store {
             log_bytes: log.disk_bytes + marks_bytes,
             reserve_bytes: self.health.lock(&self.reserve).held(),
             subscriptions,
+            snapshots,
+            projections: self.projection_stats(),
             index_trouble: self.index_work.trouble(),
             ..Stats::default()
         };

@@ -27,7 +27,11 @@ impl Store {
     pub(crate) fn append(&self, append: &Append<'_>) -> Result<Appended> {
         loop {
             let appended = match self.start(append) {
-                Ok(Answer::Known(appended)) => Ok(appended),
+                Ok(Answer::Known(appended)) => {
+                    // Whoever appended it may still be about to.
+                    self.project_inline();
+                    Ok(appended)
+                }
                 Ok(Answer::InFlight(pending)) => self.wait(&pending),
                 Err(error) => Err(error),
             };
@@ -175,6 +179,7 @@ impl Store {
         match result {
             Ok(_) => {
                 self.acknowledge();
+                self.project_inline();
                 Ok(pending.appended())
             }
             Err(error) => {

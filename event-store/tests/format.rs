@@ -9,7 +9,10 @@ mod support;
 use std::path::Path;
 
 use durable_io::Disk;
-use event_store::{EventId, Expected, NewEvent, Options, Position, Subscribe, Version};
+use event_store::{
+    Event, EventId, Expected, Failure, NewEvent, Options, Position, Project, Projection, Subscribe,
+    Version,
+};
 use support::{fast_dir, one, settle};
 
 const FORMAT: &str = include_str!("../FORMAT.md");
@@ -81,7 +84,12 @@ fn the_documented_bytes_are_read() {
     );
     write_log(
         &dir.path().join("marks"),
-        &[block("forgotten"), block("mark")],
+        &[
+            block("forgotten"),
+            block("mark"),
+            block("forgotten states"),
+            block("state"),
+        ],
     );
     let list = Disk::os().open_dir(dir.path()).unwrap().create_new("index");
     list.unwrap().write_all_at(&block("list"), 0).unwrap();
@@ -102,7 +110,32 @@ fn the_documented_bytes_are_read() {
     assert!(tombstone.is_tombstone() && tombstone.id() == id(32));
     assert_eq!(tombstone.version(), Version(2));
     assert_eq!(store.subscriptions(), [("billing".to_owned(), Position(1))]);
+    let orders = store.project::<Orders>(Project::new()).unwrap();
+    assert_eq!(orders.position(), Position(1));
+    assert_eq!(orders.read(|orders| orders.0).unwrap(), 1);
     assert!(store.verify().unwrap().damage.is_empty());
+}
+
+/// How many events it was given, as a digit.
+#[derive(Default)]
+struct Orders(u8);
+
+impl Projection for Orders {
+    const NAME: &'static str = "orders";
+    const VERSION: u32 = 5;
+
+    fn apply(&mut self, _event: &Event) -> Result<(), Failure> {
+        self.0 += 1;
+        Ok(())
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        self.0.to_string().into_bytes()
+    }
+
+    fn decode(state: &[u8]) -> Option<Self> {
+        std::str::from_utf8(state).ok()?.parse().ok().map(Self)
+    }
 }
 
 #[test]
@@ -117,6 +150,11 @@ fn the_documented_bytes_are_written() {
     billing.try_next().unwrap().unwrap();
     billing.acknowledge().unwrap();
     store.forget_subscription("billing").unwrap();
+    let orders = store.project::<Orders>(Project::new()).unwrap();
+    orders.catch_up().unwrap();
+    orders.save().unwrap();
+    drop(orders);
+    store.forget_projection("orders").unwrap();
     store.tombstone("cart-1", Expected::Any).unwrap();
     drop(billing);
     store.close().unwrap();
@@ -127,7 +165,8 @@ fn the_documented_bytes_are_written() {
     tombstone[8..24].copy_from_slice(&id(32).0);
     assert_eq!(tombstone, block("tombstone"));
     let marks = log(&dir.path().join("marks"));
-    assert_eq!(marks, [block("mark"), block("forgotten")]);
+    let documented = ["mark", "forgotten", "state", "forgotten states"];
+    assert_eq!(marks, documented.map(block));
 }
 
 #[test]
