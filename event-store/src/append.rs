@@ -119,6 +119,8 @@ pub struct Append<'a> {
     pub(crate) streams: Vec<ToStream<'a>>,
     pub(crate) conditions: Vec<Condition>,
     pub(crate) source: Option<(&'a str, u64)>,
+    /// Of events that are imported; that of the store's clock else.
+    pub(crate) timestamp: Option<u64>,
 }
 
 /// What is appended to one stream.

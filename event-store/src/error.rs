@@ -98,6 +98,12 @@ pub enum Error {
         #[source]
         reason: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// The directory is a backup that was not finished: it is tried again, or thrown away. Nothing was changed.
+    #[error("the backup in {} was not finished", path.display())]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The append was built on one that the log has refused since (a full disk), so it was refused with it.
     /// Nothing was written, and the store is as it was before both; decide again.
     #[error("the append was built on one that was refused")]
@@ -132,9 +138,18 @@ pub enum Error {
     /// The system refused a thread. Nothing was changed.
     #[error(transparent)]
     Thread(#[from] NoThread),
-    /// The text of a [`dump()`](crate::dump()) could not be written to where it goes.
+    /// The text of a [`dump()`](crate::dump()) or of an export could not be written to where it goes.
     #[error(transparent)]
     Output(#[from] NoOutput),
+    /// A line that was to be imported cannot be read, or says no event.
+    #[error("line {number} is no event")]
+    Line {
+        /// Counted from 1.
+        number: u64,
+        /// What is wrong.
+        #[source]
+        reason: Arc<dyn std::error::Error + Send + Sync>,
+    },
     /// One of the two logs refused something for another reason.
     #[error(transparent)]
     Log(wal::Error),

@@ -69,6 +69,8 @@
 //!   what it has seen, the answer is [`Error::Diverged`].
 //! - The state of a [`Projection`] and the position that it is of are saved as one: after any crash it is what
 //!   exactly the events up to there add up to. It only ever has durable events.
+//! - A [backup](EventStore::backup) is made while the store is used: it is a store, with everything that was
+//!   durable, and a crash in the middle costs an earlier one nothing.
 //! - Every byte is checked before it is believed. The index is a cache of the log: what is lost or damaged
 //!   of it is made again.
 //! - Opening runs the same recovery after a close, a kill and a power loss, and does not depend on the size
@@ -86,6 +88,7 @@
 mod aggregate;
 mod append;
 mod background;
+mod backup;
 mod build;
 mod decide;
 mod dump;
@@ -93,6 +96,8 @@ mod error;
 mod event;
 mod event_store;
 mod indexer;
+#[cfg(feature = "serde")]
+mod json;
 mod limits;
 mod list;
 mod marks;
@@ -127,11 +132,14 @@ pub mod format {}
 
 pub use aggregate::{Loaded, Until};
 pub use append::{Append, Appended, Expected, NewEvent};
+pub use backup::Backup;
 pub use dump::{Detail, dump};
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Result};
 pub use event::{Event, EventId, Position, Version};
 pub use event_store::EventStore;
+#[cfg(feature = "serde")]
+pub use json::Imported;
 pub use limits::{
     DEFAULT_INDEX_INTERVAL, DEFAULT_SEGMENT_SIZE, MAX_EVENTS, MAX_INDEX_INTERVAL, MAX_NAME_SIZE,
     MAX_PROJECTIONS, MAX_SNAPSHOTS, MAX_SUBSCRIPTIONS, MAX_TAGS,

@@ -52,13 +52,14 @@ pub(crate) struct How {
     pub(crate) path: PathBuf,
     /// That of the log of events.
     pub(crate) segment_size: u64,
+    /// `Always`, in every mode: whoever acknowledges relies on it; but for a backup, which is durable as a whole.
+    pub(crate) sync: SyncMode,
 }
 
 impl How {
     fn log_options(&self) -> wal::Options {
         wal::Options::new()
-            // In every mode: whoever acknowledges relies on it.
-            .sync(SyncMode::Always)
+            .sync(self.sync)
             .segment_size(self.segment_size.min(SEGMENT_SIZE))
             .background(self.background)
             .disk(self.disk.clone())

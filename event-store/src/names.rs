@@ -14,6 +14,8 @@ pub(crate) const MARKS: &str = "marks";
 pub(crate) const LIST: &str = "index";
 /// Blocks held back for a full disk.
 pub(crate) const RESERVE: &str = "reserve";
+/// Says that a backup is not finished, and no store.
+pub(crate) const UNFINISHED: &str = "unfinished";
 
 const PART: &str = ".part";
 

@@ -182,10 +182,9 @@ impl EventStore {
     pub fn forget_projection(&self, name: &str) -> Result<()> {
         self.store.check()?;
         check_name("a projection's name", name)?;
-        // Held across I/O: none begins meanwhile.
-        let all = self.store.health.lock(&self.store.projections);
-        check_free(&all, name)?;
+        // Held across I/O: nothing is saved meanwhile.
         let mut marks = self.store.health.lock(&self.store.marks);
+        check_free(&self.store.health.lock(&self.store.projections), name)?;
         let forgotten = marks.forget_projection(name);
         forgotten.map_err(|error| self.store.note(error))
     }

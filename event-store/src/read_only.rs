@@ -7,6 +7,7 @@ use durable_io::Disk;
 use durable_io::engine::StoreDir;
 use wal::Salvage;
 
+use crate::backup::check_finished;
 use crate::error::{Corruption, Error, Result};
 use crate::event::{Event, Position, Version};
 use crate::list::{Found, List};
@@ -31,6 +32,7 @@ impl Options {
     pub fn open_read_only(self, dir: impl AsRef<Path>) -> Result<ReadOnly> {
         let path = dir.as_ref().to_owned();
         let lock = StoreDir::open_shared(&self.disk, &path, names::LOCK)?;
+        check_finished(lock.dir())?;
         let mut store = ReadOnly {
             disk: self.disk,
             last: Position(0),

@@ -12,6 +12,7 @@ use durable_io::engine::{Health, Reserve, Signal, Work, open_store};
 use durable_io::{Background, Dir, Disk, SyncMode};
 use wal::{Lsn, Opening, Wal};
 
+use crate::backup::check_finished;
 use crate::error::Result;
 use crate::event::Position;
 use crate::indexer::Indexer;
@@ -53,6 +54,7 @@ pub(crate) fn recover(request: &Request) -> Result<Recovered> {
     // Durable: the directory's own name. Only now may anything in it be relied on.
     let store_dir = open_store(disk, path, names::LOCK)?;
     let dir = store_dir.dir();
+    check_finished(dir)?;
     let log = log_options(request).look(path.join(names::EVENTS))?;
     let found = Index::look(request, dir, &log)?;
     let names = dir.list()?;
@@ -63,6 +65,7 @@ pub(crate) fn recover(request: &Request) -> Result<Recovered> {
             background: request.background,
             path: path.join(names::MARKS),
             segment_size: request.segment_size,
+            sync: SyncMode::Always,
         },
         has_marks,
     )?;

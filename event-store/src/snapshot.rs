@@ -134,6 +134,17 @@ impl Snapshots {
             .collect()
     }
 
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.all.keys()
+    }
+
+    /// The one that was saved first before the others.
+    pub(crate) fn by_age(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.all.keys().cloned().collect();
+        keys.sort_by_key(|key| self.all.get(key).map(|saved| saved.location.lsn()));
+        keys
+    }
+
     fn projections(&self) -> usize {
         self.all.len() - self.of_streams
     }
@@ -145,8 +156,7 @@ impl Snapshots {
 
     /// Appends each of them to `log` once more, the one that was saved first before the others.
     pub(crate) fn write_again(&mut self, log: &Wal) -> Result<()> {
-        let mut keys: Vec<Key> = self.all.keys().cloned().collect();
-        keys.sort_by_key(|key| self.all.get(key).map(|saved| saved.location.lsn()));
+        let keys = self.by_age();
         self.written = self.bytes;
         let limit = log.max_batch_size();
         let (mut batch, mut size) = (Vec::new(), 0);

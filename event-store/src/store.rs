@@ -1,7 +1,8 @@
 //! The open store behind the handle: what is shared between callers and the background threads.
 //!
-//! Locks, in the order in which they may be taken: that of a projection's state, then that of `projections`, then `marks` or `indexer`, then `reserve`, then `head`, then
-//! that of the bell or of the signal. The first ones are held across I/O, and say why where they are taken.
+//! Locks, in the order in which they may be taken: that of a projection's state, then `marks` or `indexer`, then
+//! `reserve`, then `head`, then that of the bell, of the signal or of the list of projections. The first ones are
+//! held across I/O, and say why where they are taken.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -65,7 +65,8 @@ impl Store {
         if prepared.size() > limit {
             return Err(Error::too_large("append", prepared.size(), limit));
         }
-        let timestamp = self.settings.clock.now();
+        let now = || self.settings.clock.now();
+        let timestamp = append.timestamp.unwrap_or_else(now);
         loop {
             self.check()?;
             self.bound_memory()?;

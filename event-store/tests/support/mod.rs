@@ -1,5 +1,7 @@
 //! What the tests share: options for small stores, and a model of what a store holds.
 
+pub(crate) mod seen;
+
 use std::collections::BTreeMap;
 
 use event_store::{
