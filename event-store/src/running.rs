@@ -166,7 +166,9 @@ impl<T: Send + 'static> Running<T> {
     pub(crate) fn catch_up(&self, store: &Store) -> Result<Position> {
         store.check_open()?;
         let mut progress = self.progress();
-        while !self.advance(store, &mut progress)? {}
+        // What comes meanwhile is no part of it: somebody may append faster.
+        let end = store.durable_end();
+        while !self.advance(store, &mut progress, end)? {}
         Ok(progress.at)
     }
 
@@ -214,10 +216,12 @@ impl<T: Send + 'static> Running<T> {
             unsaved: 0,
             saved_at_micros: store.settings.clock.now(),
         };
-        while !self.add(store, &mut anew, STEP)? {}
-        // Whoever waits for this lock waits for the few events that have come meanwhile.
+        let end = store.durable_end();
+        while !self.add(store, &mut anew, end, STEP)? {}
+        // Whoever waits for this lock waits for the events that have come meanwhile.
         let mut progress = self.progress();
-        while !self.add(store, &mut anew, STEP)? {}
+        let end = store.durable_end();
+        while !self.add(store, &mut anew, end, STEP)? {}
         self.save_progress(store, &mut anew)?;
         *progress = anew;
         store.health.lock(&self.status).failed = None;
@@ -237,12 +241,12 @@ impl<T: Send + 'static> Running<T> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Adds some events, and saves the state if that is due; true if none is left.
-    fn advance(&self, store: &Store, progress: &mut Progress<T>) -> Result<bool> {
+    /// Adds some events, and saves the state if that is due; true if none is left before `end`.
+    fn advance(&self, store: &Store, progress: &mut Progress<T>, end: Position) -> Result<bool> {
         self.check(store)?;
         let until_due = self.what.every.saturating_sub(progress.unsaved).max(1);
         let most = usize::try_from(until_due).map_or(STEP, |events| events.min(STEP));
-        let added = self.add(store, progress, most);
+        let added = self.add(store, progress, end, most);
         self.tell(store, progress);
         if let Err(error) = &added {
             store.health.lock(&self.status).failed = Some(error.clone());
@@ -258,9 +262,14 @@ impl<T: Send + 'static> Running<T> {
         Ok(false)
     }
 
-    /// Adds at most `most` events; true if none is left.
-    fn add(&self, store: &Store, progress: &mut Progress<T>, most: usize) -> Result<bool> {
-        let end = store.durable_end();
+    /// Adds at most `most` events; true if none is left before `end`.
+    fn add(
+        &self,
+        store: &Store,
+        progress: &mut Progress<T>,
+        end: Position,
+        most: usize,
+    ) -> Result<bool> {
         for _ in 0..most {
             let Some(event) = progress.feed.next(store, end)? else {
                 progress.at = progress.at.max(end.previous());
@@ -352,7 +361,7 @@ impl<T: Send + 'static> Running<T> {
     /// A step of its thread. What it fails with is told to whoever asks, and in the statistics.
     fn step(&self, store: &Store) -> Step {
         let mut progress = self.progress();
-        match self.advance(store, &mut progress) {
+        match self.advance(store, &mut progress, store.durable_end()) {
             Ok(false) => Step::Done,
             Ok(true) if progress.unsaved > 0 => {
                 self.due_in(store, &progress).map_or(Step::Idle, Step::Wait)
