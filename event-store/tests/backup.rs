@@ -266,3 +266,21 @@ fn it_is_made_while_others_append_acknowledge_and_save() {
             .all(|event| event.is_ok())
     );
 }
+
+#[test]
+fn it_survives_the_loss_of_power_when_it_returns() {
+    let mut sim = SimDisk::new();
+    for n in 1..=4 {
+        let store = on(&sim).open("/store").unwrap();
+        put(&store, "s", "A", n);
+        acknowledge_all(&store, "reader");
+        save(&store);
+        store.backup("/backup").unwrap();
+        let world = sim.world().lose_unsynced();
+        let (all, stood) = (events(&store), stands(&store));
+        drop(store);
+        sim = SimDisk::boot(world);
+        let copy = on(&sim).open("/backup").unwrap();
+        assert_eq!((events(&copy), stands(&copy)), (all, stood));
+    }
+}
