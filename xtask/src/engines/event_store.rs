@@ -13,17 +13,15 @@ use crashtest::{
 };
 use durable_io::SyncMode;
 use event_store::{
-    Append, Error, Event, EventStore, Expected, NewEvent, Options, Position, Subscribe, Version,
+    Append, Error, Event, EventStore, Expected, NewEvent, Options, Position, Projected, Version,
 };
 
-use subject::{Alphabet, BATCH, EventSubject, FAULTED};
+use subject::{Alphabet, BATCH, EventSubject, FAULTED, Total};
 
 pub(crate) const EVENT_STORE: EventStoreEngine = EventStoreEngine;
 
 const PUT: &str = "Put";
 const REMOVED: &str = "Removed";
-/// How many readers a killed process has.
-const READERS: u64 = 4;
 
 #[derive(Debug)]
 pub(crate) struct EventStoreEngine;
@@ -45,12 +43,12 @@ impl Engine for EventStoreEngine {
 
     fn open(&self, setting: &Setting) -> Outcome<Box<dyn Store>> {
         let store = options(setting).open(&setting.dir)?;
-        for (name, _) in store.subscriptions() {
-            // What a reader has acknowledged is in the log, or this is an error.
-            drop(store.subscribe(Subscribe::new().named(name))?);
-        }
-        let unsynced = Mutex::default();
-        Ok(Box::new(Opened { store, unsynced }))
+        subject::check_marks(&store)?;
+        Ok(Box::new(Opened {
+            total: subject::total(&store, setting.background)?,
+            unsynced: Mutex::default(),
+            store,
+        }))
     }
 
     fn damage(&self, error: &Refusal) -> Option<Place> {
@@ -80,7 +78,7 @@ impl Engine for EventStoreEngine {
             trial.lengths(1, 2).shallow_removal(1).boxed()
         };
         let always = |alphabet, reserve| store(SyncMode::Always, alphabet, reserve);
-        vec![
+        let mut trials = vec![
             mode("event-store always", SyncMode::Always, 2, 4)
                 .faulted(FAULTED)
                 .boxed(),
@@ -98,7 +96,9 @@ impl Engine for EventStoreEngine {
             Trial::new("event-store reserve", always(Alphabet::Data, 4096))
                 .faulted(FAULTED)
                 .boxed(),
-        ]
+        ];
+        trials.extend(subject::trials());
+        trials
     }
 
     fn specimens(&self) -> Outcome<Vec<Specimen>> {
@@ -120,6 +120,8 @@ impl Engine for EventStoreEngine {
 }
 
 struct Opened {
+    /// Where there are threads.
+    total: Option<Projected<Total>>,
     store: EventStore,
     /// The last event of each append that the store does not call durable yet.
     unsynced: Mutex<Vec<Position>>,
@@ -165,6 +167,9 @@ impl Store for Opened {
     }
 
     fn dump(&self) -> Outcome<Contents> {
+        if let Some(total) = &self.total {
+            subject::check_total(&self.store, total)?;
+        }
         let mut contents = Contents::new();
         for name in self.store.streams() {
             let name = name?;
@@ -224,25 +229,14 @@ impl Store for Opened {
             let damage = self.store.verify()?.damage.pop();
             return damage.map_or(Ok(()), |damage| Err(damage.into()));
         }
-        // One of the readers goes on where it has acknowledged: nothing is skipped.
-        let name = format!("reader-{}", drawn % READERS);
-        let mut reader = self.store.subscribe(Subscribe::new().named(&name))?;
-        let marks = self.store.subscriptions();
-        let mark = marks.iter().find(|(reader, _)| *reader == name);
-        let mut before = mark.map_or(Position(0), |(_, position)| *position);
-        for _ in 0..500 {
-            let Some(event) = reader.try_next()? else {
-                break;
-            };
-            if event.position() != before.next() {
-                return Err(format!("{event:?} came behind {before}").into());
-            }
-            before = event.position();
+        if chore == "project" {
+            return subject::save(&self.store);
         }
-        Ok(reader.acknowledge()?)
+        subject::acknowledge(&self.store, drawn)
     }
 
     fn close(self: Box<Self>) -> Outcome<()> {
+        drop(self.total);
         Ok(self.store.close()?)
     }
 }

@@ -13,7 +13,7 @@ const DIR: &str = "/event-store";
 pub(super) const KEYS: [&str; 4] = ["a", "b", "c", "probe"];
 
 /// Names, and what is done: the events are in parts of the index, or read at opening; a reader has acknowledged.
-const STORES: [(&str, &str); 3] = [
+const STORES: [(&str, &str); 4] = [
     (
         "indexed",
         "put a 500, settle, batch b 150 a, put c 380, settle, put a 20, close",
@@ -25,6 +25,10 @@ const STORES: [(&str, &str); 3] = [
     (
         "not indexed",
         "put a 30, acknowledge, batch b 120 a, put c 0, acknowledge, close",
+    ),
+    (
+        "projected",
+        "put a 30, acknowledge, project, put b 20, project, put c 0, close",
     ),
 ];
 

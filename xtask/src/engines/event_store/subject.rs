@@ -1,7 +1,11 @@
 //! The event store in each `SyncMode`: its alphabets, its starting states and its model.
 
+mod backup;
+mod chores;
 mod live;
+mod projection;
 mod records;
+mod trials;
 
 use std::time::Duration;
 
@@ -9,8 +13,12 @@ use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
 use event_store::{Error, EventStore, Expected, NewEvent, Options};
 
+pub(super) use chores::{Total, acknowledge, check_marks, check_total, total};
 use live::Store;
-use records::{drafts, records};
+use projection::STREAM;
+pub(super) use projection::save;
+use records::{count_in, drafts, records};
+pub(super) use trials::trials;
 
 /// Its parent is missing, too: the log, which is a directory in it, makes only the name in that durable.
 const DIR: &str = "/data/events";
@@ -34,8 +42,12 @@ pub(crate) enum Alphabet {
     Data,
     /// What readers acknowledge, mixed with appends.
     Readers,
+    /// What projections save, mixed with appends.
+    Projections,
     /// As little as reaches every sync: few states, so that each can be left out in the short run.
     Syncs,
+    /// The same of a backup.
+    Backup,
 }
 
 /// What a `Batch` store under test is opened with: the second unsynced append syncs, and so does the next
@@ -90,6 +102,16 @@ pub(crate) enum Op {
     Acknowledge,
     /// The reader is forgotten.
     Forget,
+    /// An event that a projection has before the append returns.
+    Project,
+    /// A projection takes what there is, and is saved.
+    Save,
+    /// The state of a stream is saved.
+    SaveStream,
+    /// Whatever was saved is forgotten.
+    ForgetStates,
+    /// A backup is made, or brought up to date.
+    Backup,
     /// One part of the index goes, one is cut short, and a third is written over, durably.
     SpoilIndex,
 }
@@ -109,6 +131,12 @@ pub(crate) struct State {
     records: Vec<Record>,
     /// What the reader has acknowledged.
     reader: Option<u64>,
+    /// Up to which position a projection was saved, and up to which version its stream.
+    saved: [u64; 2],
+    /// The last event of the backup.
+    backup: Option<u64>,
+    /// Events of that stream; known to the model alone.
+    in_stream: u64,
     /// At least the events up to here are in the parts that the list names.
     indexed: u64,
     /// Some of these parts were lost when the judge opened the store: no crash may do that.
@@ -156,7 +184,18 @@ impl Subject for EventSubject {
                 Op::Index,
                 Op::Close,
             ],
+            Alphabet::Projections => vec![
+                Op::Append,
+                Op::AppendTwo,
+                Op::Project,
+                Op::Save,
+                Op::SaveStream,
+                Op::ForgetStates,
+                Op::Backup,
+                Op::Close,
+            ],
             Alphabet::Syncs => vec![Op::Append, Op::Index],
+            Alphabet::Backup => vec![Op::Append, Op::Backup],
         };
         match self.sync {
             SyncMode::Always => {}
@@ -182,6 +221,28 @@ impl Subject for EventSubject {
                     script: many.into_iter().map(Do).collect(),
                 },
             ];
+        }
+        if self.alphabet == Alphabet::Projections {
+            // The last one writes the log of states anew.
+            let many = [Op::Append, Op::Save].repeat(17);
+            return vec![
+                Start {
+                    name: "a projection behind",
+                    script: [vec![Do(Op::Append), Do(Op::Save)], due()].concat(),
+                },
+                Start {
+                    name: "a projection that was saved often",
+                    script: many.into_iter().map(Do).collect(),
+                },
+            ];
+        }
+        if self.alphabet == Alphabet::Backup {
+            return vec![Start {
+                name: "a backup behind",
+                script: [Op::Append, Op::Acknowledge, Op::Backup, Op::Append]
+                    .map(Do)
+                    .into(),
+            }];
         }
         if self.alphabet == Alphabet::Syncs {
             return vec![Start {
@@ -251,6 +312,11 @@ impl Subject for EventSubject {
             Op::Sync => drop(store.store()?.sync()?),
             Op::Acknowledge => store.acknowledge()?,
             Op::Forget => store.store()?.forget_subscription(READER)?,
+            Op::Project => projection::inline(store.store()?, n)?,
+            Op::Save => save(store.store()?)?,
+            Op::SaveStream => projection::save_stream(store.store()?)?,
+            Op::ForgetStates => store.store()?.forget_projection(projection::NAME)?,
+            Op::Backup => backup::make(store.store()?)?,
             Op::SpoilIndex => store.spoil_index()?,
         }
         store.promise(*op)
@@ -258,6 +324,7 @@ impl Subject for EventSubject {
 
     fn observe(&self, store: &mut Store) -> Outcome<State> {
         let is_lost = store.is_lost;
+        let disk = store.disk.clone();
         let store = store.store()?;
         // Before anything was asked: that makes parts again.
         let before = store.stats();
@@ -274,6 +341,9 @@ impl Subject for EventSubject {
             indexed: before.indexed.0,
             records,
             reader,
+            saved: projection::saved(store)?,
+            backup: backup::last(&disk, store)?,
+            in_stream: 0,
             is_lost,
         })
     }
@@ -282,6 +352,7 @@ impl Subject for EventSubject {
         let mut after = before.clone();
         let events = (0..drafts(*op, n).len()).map(|index| Record::Event(n, index));
         after.records.extend(events);
+        after.in_stream += count_in(STREAM, *op, n);
         let last = after.records.len() as u64;
         match op {
             Op::Tombstone if !before.records.contains(&Record::Tombstone) => {
@@ -291,6 +362,10 @@ impl Subject for EventSubject {
             Op::SpoilIndex => after.is_lost = true,
             Op::Acknowledge if last > 0 => after.reader = Some(last),
             Op::Forget => after.reader = None,
+            Op::Save => after.saved[0] = last,
+            Op::SaveStream => after.saved[1] = after.in_stream,
+            Op::ForgetStates => after.saved = [0, 0],
+            Op::Backup => after.backup = Some(last),
             _ => {}
         }
         after
@@ -310,6 +385,10 @@ impl Subject for EventSubject {
     fn matches(&self, expected: &State, observed: &State) -> bool {
         expected.records == observed.records
             && expected.reader == observed.reader
+            && expected.saved == observed.saved
+            // One that is brought up to date may have some of it already.
+            && expected.backup.is_some() == observed.backup.is_some()
+            && expected.backup <= observed.backup
             && expected.indexed <= observed.indexed
             && (expected.is_lost || !observed.is_lost)
     }
@@ -321,7 +400,8 @@ impl Subject for EventSubject {
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
         // As much as was lost, so that a left-over of it would fit behind; then over the border, and
         // through the index.
-        let writes = !drafts(*interrupted, 0).is_empty() || *interrupted == Op::Acknowledge;
+        let marks = [Op::Acknowledge, Op::Save, Op::SaveStream];
+        let writes = !drafts(*interrupted, 0).is_empty() || marks.contains(interrupted);
         let again = if writes { *interrupted } else { Op::Append };
         let mut ops = vec![again, Op::Retry, Op::Index, Op::AppendNew];
         if self.sync != SyncMode::Always {
@@ -340,6 +420,8 @@ impl Subject for EventSubject {
             Op::Sync => "sync",
             Op::Close => "close",
             Op::Acknowledge | Op::Forget => "acknowledge",
+            Op::Project | Op::Save | Op::SaveStream | Op::ForgetStates => "project",
+            Op::Backup => "backup",
             Op::SpoilIndex => "spoil",
         }
         .to_owned()

@@ -27,7 +27,7 @@ pub(super) fn drafts(op: Op, n: u64) -> Vec<Draft> {
         id: u128::from(n) << 8 | index as u128,
     };
     match op {
-        Op::Append => vec![draft(0, "s-1", "Append", "t", 20)],
+        Op::Append | Op::Project => vec![draft(0, "s-1", "Append", "t", 20)],
         Op::AppendNew => vec![draft(0, &format!("new-{n}"), "AppendNew", "n", 1100)],
         Op::AppendTwo => vec![
             draft(0, "s-1", "AppendTwo", "t", 200),
@@ -41,6 +41,13 @@ pub(super) fn drafts(op: Op, n: u64) -> Vec<Draft> {
         ],
         _ => Vec::new(),
     }
+}
+
+/// How many of them are in `stream`.
+pub(super) fn count_in(stream: &str, op: Op, n: u64) -> u64 {
+    let drafts = drafts(op, n);
+    let there = drafts.iter().filter(|draft| draft.stream == stream);
+    there.count() as u64
 }
 
 pub(super) fn append(drafts: &[Draft], expected: Expected) -> Append<'_> {
