@@ -4,7 +4,8 @@ use durable_io::Disk;
 use durable_io::sim::Outcome;
 use event_store::{Error, Event, EventStore, Options, Position};
 
-const BACKUP: &str = "/data/backup";
+/// Its parent is missing, too: nothing else makes that name durable.
+const BACKUP: &str = "/copies/backup";
 
 pub(super) fn make(store: &EventStore) -> Outcome<()> {
     let backup = store.backup(BACKUP)?;

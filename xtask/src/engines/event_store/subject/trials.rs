@@ -5,7 +5,8 @@ use durable_io::SyncMode;
 
 use super::{Alphabet, EventSubject, Op};
 
-/// Everything once: the run that faults are injected into.
+/// Everything once: the run that faults are injected into. But for backups: one that failed may show what is not
+/// durable, and nobody recovers it; what its failures leave is asked by the store's own tests.
 const FAULTED: &[Op] = &[
     Op::Append,
     Op::Save,
@@ -13,13 +14,11 @@ const FAULTED: &[Op] = &[
     Op::SaveStream,
     Op::AppendTwo,
     Op::Save,
-    Op::Backup,
     Op::ForgetStates,
     Op::Save,
     Op::Close,
     Op::Project,
     Op::SaveStream,
-    Op::Backup,
 ];
 
 pub(crate) fn trials() -> Vec<AnyTrial> {
