@@ -1,18 +1,24 @@
-//! The log in each `SyncMode`: its alphabet, its starting states and its model.
+//! The log in each `SyncMode`: what each letter of its alphabet does to it, and what is seen of it then.
 
+mod alphabet;
 mod chain;
+mod model;
 pub(super) mod repair;
 pub(super) mod script;
+mod starts;
 
 use std::time::Duration;
 
-use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
+use durable_io::sim::{Outcome, Start, Subject, Survives};
 use durable_io::{Disk, SyncMode};
 use wal::{Expectation, Lsn, Wal};
 
 use crashtest::content::{identify, payload};
 
-use chain::{CHAIN_FIRST, begin_chain, go_on_with_chain};
+pub(super) use alphabet::{Alphabet, FAULTED, FAULTED_CUTS};
+pub(crate) use alphabet::{Op, lengths};
+use chain::{begin_chain, go_on_with_chain};
+pub(crate) use model::State;
 
 /// Small enough that four operations fill and rotate segments.
 pub(crate) const SEGMENT_SIZE: u64 = 2048;
@@ -25,103 +31,12 @@ pub(crate) struct WalSubject {
     pub(crate) alphabet: Alphabet,
 }
 
-/// What is done to a log. Two alphabets, since the number of sequences is that of the letters to the
-/// power of the length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Alphabet {
-    /// Writing and giving up the oldest.
-    Log,
-    /// Giving up the newest, checkpoints, and appends in flight.
-    Cut,
-}
-
 /// What a `Batch` log under test is opened with: the second unsynced write syncs, and so does the next
 /// background step after a single one, whose interval is over at once.
 pub(crate) const BATCH: SyncMode = SyncMode::Batch {
     writes: 2,
     interval: Duration::ZERO,
 };
-
-/// Everything once: the runs that faults are injected into.
-pub(crate) const FAULTED: &[Op] = &[
-    Op::AppendSmall,
-    Op::AppendLarge,
-    Op::AppendBatch,
-    Op::Background,
-    Op::Rotate,
-    Op::AppendSmall,
-    Op::Truncate,
-    Op::Close,
-    Op::AppendSmall,
-    Op::Sync,
-];
-pub(crate) const FAULTED_CUTS: &[Op] = &[
-    Op::AppendBatch,
-    Op::Checkpoint,
-    Op::CutNewest,
-    Op::Rotate,
-    Op::Submit,
-    Op::AppendBatch,
-    Op::Close,
-    Op::CutNewest,
-    Op::CutAll,
-    Op::Submit,
-    Op::AppendLarge,
-    // Does not fit into what is left of the segment, while the one that is built on it does: the disk is
-    // full at every size, so also exactly between the two.
-    Op::ChainFirst,
-    Op::ChainSecond,
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
-    /// Append 20 bytes.
-    AppendSmall,
-    /// Append a record over three sectors.
-    AppendLarge,
-    /// Append two records as one batch, which together span two sectors.
-    AppendBatch,
-    /// Submit two records, and wait for the second: one group of two appends.
-    Submit,
-    /// Submit a record over three sectors, for the next letter to be built on.
-    ChainFirst,
-    /// Append a small record, if what it is built on is there: the last of these.
-    ChainSecond,
-    Rotate,
-    /// Give up every record but the newest.
-    Truncate,
-    /// Give up every record, from the oldest on.
-    Empty,
-    /// Mark every record as applied.
-    Checkpoint,
-    /// Give up the newest record, which may be half a batch or half a group.
-    CutNewest,
-    /// Give up every record, from the newest on.
-    CutAll,
-    Sync,
-    /// Close; the next operation opens again.
-    Close,
-    /// One step of background work: making the next segment.
-    Background,
-}
-
-/// What a user sees of a log: which records are there, by the operation that wrote them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct State {
-    pub(crate) first: u64,
-    /// Operation and index within its batch, from `first` on.
-    pub(crate) records: Vec<(u64, usize)>,
-    /// At least this much is proven durable by the mark alone.
-    pub(crate) marked: u64,
-    pub(crate) checkpoint: u64,
-}
-
-impl State {
-    /// The newest record; the one before the first if there is none.
-    fn last(&self) -> u64 {
-        self.first + self.records.len() as u64 - 1
-    }
-}
 
 pub(crate) struct Store {
     pub(crate) disk: Disk,
@@ -187,22 +102,6 @@ impl Store {
     }
 }
 
-/// The records that operation `n` writes: their lengths.
-pub(crate) fn lengths(op: Op) -> &'static [usize] {
-    match op {
-        Op::AppendSmall | Op::ChainSecond => &[20],
-        Op::AppendLarge | Op::ChainFirst => &[1100],
-        Op::AppendBatch => &[380, 376],
-        Op::Submit => &[20, 20],
-        _ => &[],
-    }
-}
-
-/// The index that the `i`th record of an operation carries.
-fn index(op: Op, i: usize) -> usize {
-    if op == Op::ChainFirst { CHAIN_FIRST } else { i }
-}
-
 /// A reader that waits must see the durable ones among `records`, from `first` on, and no other.
 fn follow(wal: &Wal, first: Lsn, records: &[(u64, usize)]) -> Outcome<()> {
     let mut follow = wal.follow(Lsn(0));
@@ -228,93 +127,15 @@ impl Subject for WalSubject {
     type Store = Store;
 
     fn operations(&self) -> Vec<Op> {
-        match self.alphabet {
-            Alphabet::Log => vec![
-                Op::AppendSmall,
-                Op::AppendLarge,
-                Op::AppendBatch,
-                Op::Rotate,
-                Op::Truncate,
-                Op::Sync,
-                Op::Close,
-                Op::Background,
-            ],
-            Alphabet::Cut => vec![
-                Op::AppendBatch,
-                Op::Submit,
-                Op::ChainFirst,
-                Op::ChainSecond,
-                Op::Rotate,
-                Op::Empty,
-                Op::Checkpoint,
-                Op::CutNewest,
-                Op::CutAll,
-                Op::Close,
-            ],
-        }
+        self.alphabet.letters()
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
-        use StartStep::{CutDuring, Do};
-        if self.alphabet == Alphabet::Cut {
-            let scripts: [(_, &[Op]); 4] = [
-                ("just checkpointed", &[Op::AppendBatch, Op::Checkpoint]),
-                ("truncated to empty", &[Op::AppendBatch, Op::Empty]),
-                (
-                    "two segments, the newer one cut",
-                    &[Op::AppendBatch, Op::Rotate, Op::Submit, Op::CutNewest],
-                ),
-                (
-                    "a segment with records cut off",
-                    &[
-                        Op::AppendBatch,
-                        Op::Rotate,
-                        Op::Submit,
-                        Op::CutNewest,
-                        Op::CutNewest,
-                    ],
-                ),
-            ];
-            let start = |(name, ops): (_, &[Op])| Start {
-                name,
-                script: ops.iter().copied().map(Do).collect(),
-            };
-            return scripts.into_iter().map(start).collect();
-        }
-        vec![
-            Start {
-                name: "two segments, the older one dead",
-                script: vec![
-                    Do(Op::AppendLarge),
-                    Do(Op::Rotate),
-                    Do(Op::AppendSmall),
-                    Do(Op::Truncate),
-                ],
-            },
-            Start {
-                name: "a batch torn at a segment's end",
-                script: vec![
-                    Do(Op::AppendLarge),
-                    CutDuring(Op::AppendBatch, Keep::AllBut(0)),
-                ],
-            },
-            Start {
-                name: "after a recovery that cut a tail",
-                script: vec![
-                    Do(Op::AppendSmall),
-                    CutDuring(Op::AppendLarge, Keep::AllBut(1)),
-                ],
-            },
-        ]
+        starts::starts(self.alphabet)
     }
 
     fn empty(&self) -> State {
-        State {
-            first: 1,
-            records: Vec::new(),
-            marked: 0,
-            checkpoint: 0,
-        }
+        State::empty()
     }
 
     fn open(&self, disk: &Disk) -> Outcome<Store> {
@@ -332,7 +153,7 @@ impl Subject for WalSubject {
         let payloads: Vec<Vec<u8>> = lengths(*op)
             .iter()
             .enumerate()
-            .map(|(i, len)| payload(n, index(*op, i), *len))
+            .map(|(i, len)| payload(n, alphabet::index(*op, i), *len))
             .collect();
         if *op == Op::Close {
             // The log is opened by whatever comes next, so that a crash can come before.
@@ -421,48 +242,11 @@ impl Subject for WalSubject {
     }
 
     fn model(&self, before: &State, op: &Op, n: u64) -> State {
-        let mut after = before.clone();
-        let is_built_on_nothing = *op == Op::ChainSecond
-            && before
-                .records
-                .last()
-                .is_none_or(|(_, index)| *index != CHAIN_FIRST);
-        if !is_built_on_nothing {
-            let indices = (0..lengths(*op).len()).map(|i| index(*op, i));
-            after.records.extend(indices.map(|index| (n, index)));
-        }
-        match op {
-            Op::Truncate if !after.records.is_empty() => {
-                after.first += after.records.len() as u64 - 1;
-                after.records.drain(..after.records.len() - 1);
-            }
-            Op::Empty => {
-                after.first += after.records.len() as u64;
-                after.records.clear();
-            }
-            Op::Checkpoint => after.checkpoint = after.last(),
-            Op::CutNewest | Op::CutAll => {
-                let left = if *op == Op::CutAll {
-                    0
-                } else {
-                    after.records.len().saturating_sub(1)
-                };
-                after.records.truncate(left);
-                after.checkpoint = after.checkpoint.min(after.last());
-                after.marked = after.marked.min(after.last());
-            }
-            // A clean close leaves a mark that covers everything.
-            Op::Close => after.marked = after.last(),
-            _ => {}
-        }
-        after
+        before.after(*op, n)
     }
 
     fn matches(&self, expected: &State, observed: &State) -> bool {
-        let same = expected.first == observed.first
-            && expected.records == observed.records
-            && expected.checkpoint == observed.checkpoint;
-        same && observed.marked >= expected.marked
+        observed.is(expected)
     }
 
     fn may_poison(&self, op: &Op) -> bool {
@@ -491,18 +275,6 @@ impl Subject for WalSubject {
     }
 
     fn label(&self, op: &Op) -> String {
-        match op {
-            Op::AppendSmall | Op::AppendLarge | Op::AppendBatch => "append",
-            Op::Submit => "submit",
-            Op::ChainFirst | Op::ChainSecond => "chain",
-            Op::Rotate => "rotate",
-            Op::Truncate | Op::Empty => "truncate",
-            Op::Checkpoint => "checkpoint",
-            Op::CutNewest | Op::CutAll => "cut",
-            Op::Sync => "sync",
-            Op::Close => "close",
-            Op::Background => "background",
-        }
-        .to_owned()
+        op.label().to_owned()
     }
 }

@@ -1,13 +1,11 @@
-//! Appends of which each is built on the one before, while nobody knows whether that will be there.
+//! Appends of which one is built on the other.
 
 use crashtest::content::identify;
 use durable_io::sim::Outcome;
 use wal::{Lsn, Wal};
 
 use super::Store;
-
-/// The index of a record that the next of its chain is built on.
-pub(super) const CHAIN_FIRST: usize = 7;
+use super::alphabet::CHAIN_FIRST;
 
 /// Submits `first`, and returns what is built on it, whatever becomes of it.
 pub(super) fn begin_chain(store: &mut Store, first: &[u8]) -> Outcome<()> {

@@ -1,0 +1,141 @@
+//! The letters: what is done to a log, and what each of them writes.
+
+/// What is done to a log. Two alphabets, since the number of sequences is that of the letters to the
+/// power of the length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alphabet {
+    /// Writing and giving up the oldest.
+    Log,
+    /// Giving up the newest, checkpoints, and appends in flight.
+    Cut,
+}
+
+/// Everything once: the runs that faults are injected into.
+pub(crate) const FAULTED: &[Op] = &[
+    Op::AppendSmall,
+    Op::AppendLarge,
+    Op::AppendBatch,
+    Op::Background,
+    Op::Rotate,
+    Op::AppendSmall,
+    Op::Truncate,
+    Op::Close,
+    Op::AppendSmall,
+    Op::Sync,
+];
+pub(crate) const FAULTED_CUTS: &[Op] = &[
+    Op::AppendBatch,
+    Op::Checkpoint,
+    Op::CutNewest,
+    Op::Rotate,
+    Op::Submit,
+    Op::AppendBatch,
+    Op::Close,
+    Op::CutNewest,
+    Op::CutAll,
+    Op::Submit,
+    Op::AppendLarge,
+    // Does not fit into what is left of the segment, while the one that is built on it does: the disk is
+    // full at every size, so also exactly between the two.
+    Op::ChainFirst,
+    Op::ChainSecond,
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Append 20 bytes.
+    AppendSmall,
+    /// Append a record over three sectors.
+    AppendLarge,
+    /// Append two records as one batch, which together span two sectors.
+    AppendBatch,
+    /// Submit two records, and wait for the second: one group of two appends.
+    Submit,
+    /// Submit a record over three sectors, for the next letter to be built on.
+    ChainFirst,
+    /// Append a small record, if what it is built on is there: the last of these.
+    ChainSecond,
+    Rotate,
+    /// Give up every record but the newest.
+    Truncate,
+    /// Give up every record, from the oldest on.
+    Empty,
+    /// Mark every record as applied.
+    Checkpoint,
+    /// Give up the newest record, which may be half a batch or half a group.
+    CutNewest,
+    /// Give up every record, from the newest on.
+    CutAll,
+    Sync,
+    /// Close; the next operation opens again.
+    Close,
+    /// One step of background work: making the next segment.
+    Background,
+}
+
+/// The index of a record that the next of its chain is built on.
+pub(super) const CHAIN_FIRST: usize = 7;
+
+/// The records that operation `n` writes: their lengths.
+pub(crate) fn lengths(op: Op) -> &'static [usize] {
+    match op {
+        Op::AppendSmall | Op::ChainSecond => &[20],
+        Op::AppendLarge | Op::ChainFirst => &[1100],
+        Op::AppendBatch => &[380, 376],
+        Op::Submit => &[20, 20],
+        _ => &[],
+    }
+}
+
+/// The index that the `i`th record of an operation carries.
+pub(super) fn index(op: Op, i: usize) -> usize {
+    if op == Op::ChainFirst { CHAIN_FIRST } else { i }
+}
+
+impl Alphabet {
+    /// Its letters.
+    pub(super) fn letters(self) -> Vec<Op> {
+        match self {
+            Self::Log => vec![
+                Op::AppendSmall,
+                Op::AppendLarge,
+                Op::AppendBatch,
+                Op::Rotate,
+                Op::Truncate,
+                Op::Sync,
+                Op::Close,
+                Op::Background,
+            ],
+            Self::Cut => vec![
+                Op::AppendBatch,
+                Op::Submit,
+                Op::ChainFirst,
+                Op::ChainSecond,
+                Op::Rotate,
+                Op::Empty,
+                Op::Checkpoint,
+                Op::CutNewest,
+                Op::CutAll,
+                Op::Close,
+            ],
+        }
+    }
+}
+
+impl Op {
+    /// What it is called where barriers are counted.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::AppendSmall | Self::AppendLarge | Self::AppendBatch => "append",
+            Self::Submit => "submit",
+            Self::ChainFirst | Self::ChainSecond => "chain",
+            Self::Rotate => "rotate",
+            Self::Truncate | Self::Empty => "truncate",
+            Self::Checkpoint => "checkpoint",
+            Self::CutNewest | Self::CutAll => "cut",
+            Self::Sync => "sync",
+            Self::Close => "close",
+            Self::Background => "background",
+        }
+    }
+}

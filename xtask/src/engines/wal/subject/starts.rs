@@ -1,0 +1,60 @@
+//! The states of a log from which the short sequences of operations begin.
+
+use durable_io::sim::{Keep, Start, StartStep};
+
+use super::alphabet::{Alphabet, Op};
+
+/// Those of `alphabet`.
+pub(super) fn starts(alphabet: Alphabet) -> Vec<Start<Op>> {
+    use StartStep::{CutDuring, Do};
+    if alphabet == Alphabet::Cut {
+        let scripts: [(_, &[Op]); 4] = [
+            ("just checkpointed", &[Op::AppendBatch, Op::Checkpoint]),
+            ("truncated to empty", &[Op::AppendBatch, Op::Empty]),
+            (
+                "two segments, the newer one cut",
+                &[Op::AppendBatch, Op::Rotate, Op::Submit, Op::CutNewest],
+            ),
+            (
+                "a segment with records cut off",
+                &[
+                    Op::AppendBatch,
+                    Op::Rotate,
+                    Op::Submit,
+                    Op::CutNewest,
+                    Op::CutNewest,
+                ],
+            ),
+        ];
+        let start = |(name, ops): (_, &[Op])| Start {
+            name,
+            script: ops.iter().copied().map(Do).collect(),
+        };
+        return scripts.into_iter().map(start).collect();
+    }
+    vec![
+        Start {
+            name: "two segments, the older one dead",
+            script: vec![
+                Do(Op::AppendLarge),
+                Do(Op::Rotate),
+                Do(Op::AppendSmall),
+                Do(Op::Truncate),
+            ],
+        },
+        Start {
+            name: "a batch torn at a segment's end",
+            script: vec![
+                Do(Op::AppendLarge),
+                CutDuring(Op::AppendBatch, Keep::AllBut(0)),
+            ],
+        },
+        Start {
+            name: "after a recovery that cut a tail",
+            script: vec![
+                Do(Op::AppendSmall),
+                CutDuring(Op::AppendLarge, Keep::AllBut(1)),
+            ],
+        },
+    ]
+}
