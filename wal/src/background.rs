@@ -9,7 +9,7 @@ use durable_io::engine::{Step, Thread, Worker};
 
 use crate::error::Result;
 use crate::log::Log;
-use crate::mark::Mark;
+use crate::slot::Mark;
 use crate::writer::Writer;
 
 impl Log {
@@ -37,7 +37,7 @@ impl Log {
         let new = Mark {
             durable: self.durable(),
             newest: number,
-            ..*mark.mark()
+            ..mark.mark().clone()
         };
         // Whatever failed but for want of space: which slot is durable is not known any more.
         mark.advance(new).map_err(|error| self.health.note(error))

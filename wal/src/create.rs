@@ -2,15 +2,18 @@
 //!
 //! [format]: crate::format
 
+use std::sync::Arc;
+
 use durable_io::{Dir, Disk};
 
 use crate::error::Result;
 use crate::frame::Epochs;
 use crate::lsn::Lsn;
-use crate::mark::{Mark, MarkFile, mark_lost};
+use crate::mark::{MarkFile, mark_lost};
 use crate::names;
 use crate::recover::How;
 use crate::segment::{FIRST_GROUP, SegmentHeader, write_blank};
+use crate::slot::Mark;
 use crate::source::Unreadable;
 use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
 
@@ -45,6 +48,7 @@ pub(crate) fn create(disk: &Disk, dir: &Dir, how: &How) -> Result<()> {
         checkpoint: Lsn(0),
         cut: None,
         newest: 1,
+        note: Arc::from([]),
     };
     // Durable: the mark, by both barriers of the procedure. Only now does the log exist, and a group
     // without a mark is a loss of the mark.

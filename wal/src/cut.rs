@@ -9,9 +9,10 @@ use durable_io::{Dir, File};
 use crate::error::{Corruption, Error, Result};
 use crate::frame::{GROUP_HEADER_SIZE, GroupHeader, align_group, place};
 use crate::lsn::Lsn;
-use crate::mark::{Cut, Mark, MarkFile, mark_lost};
+use crate::mark::{MarkFile, mark_lost};
 use crate::names;
 use crate::reader::{Next, SegmentReader};
+use crate::slot::{Cut, Mark};
 use crate::source::Unreadable;
 use crate::survey::{Listing, Loaded, missing};
 
@@ -141,7 +142,7 @@ pub(crate) fn finish(
     file: &mut MarkFile,
     repairing: bool,
 ) -> Result<bool> {
-    let mark = *file.mark();
+    let mark = file.mark().clone();
     let Some(cut) = mark.cut else {
         return Ok(false);
     };

@@ -16,12 +16,13 @@ use durable_io::{Dir, Disk};
 use crate::error::{Corruption, Error, Result};
 use crate::frame::{Epochs, GROUP_ALIGN, GroupHeader, place};
 use crate::lsn::Lsn;
-use crate::mark::{Cut, Mark, Slot, merge, read_slots, slot_offset};
+use crate::mark::read_slots;
 use crate::names;
 use crate::reader::{Found, Next, SegmentReader};
 use crate::recover::{Outlook, foresee};
 use crate::scan::headers_until;
 use crate::segment::BadHeader;
+use crate::slot::{Cut, Mark, Slot, merge, slot_offset};
 use crate::source::{Hole, Unreadable};
 use crate::stats::Tail;
 use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
@@ -121,14 +122,16 @@ impl Dump<'_> {
         self.line(format_args!("\nmark: {} bytes", file.len()?))?;
         let slots = read_slots(&file, Unreadable::IsDamage)?;
         let merged = merge(&slots);
-        for (slot, at) in slots.into_iter().zip([slot_offset(0), slot_offset(1)]) {
+        for (slot, at) in slots.iter().zip([slot_offset(0), slot_offset(1)]) {
             match slot {
                 Slot::Valid { sequence, mark } => {
-                    let holds = merged.is_some_and(|(newest, ..)| newest == sequence);
-                    self.slot(at, sequence, &mark, holds)?;
+                    let holds = merged
+                        .as_ref()
+                        .is_some_and(|(newest, ..)| newest == sequence);
+                    self.slot(at, *sequence, mark, holds)?;
                 }
                 Slot::Invalid(why) => self.damage(at, format_args!("void slot: {why}"))?,
-                Slot::Newer(version) => self.damage(at, Newer(version))?,
+                Slot::Newer(version) => self.damage(at, Newer(*version))?,
             }
         }
         match merged {
@@ -158,6 +161,7 @@ impl Dump<'_> {
             checkpoint,
             cut,
             newest,
+            note,
         } = mark;
         let Epochs {
             current,
@@ -172,6 +176,13 @@ impl Dump<'_> {
              epoch {current} from LSN {first_lsn}, older ones up to segment {segment}, \
              checkpoint {checkpoint}, newest segment {newest}"
         ))?;
+        if !note.is_empty() {
+            let len = note.len();
+            self.line(format_args!(
+                "    note, {len} bytes: {}",
+                note.escape_ascii()
+            ))?;
+        }
         cut.map_or(Ok(()), |cut| self.cut(&cut, *log_id))
     }
 
@@ -195,10 +206,14 @@ impl Dump<'_> {
 
     fn segments(&mut self, listing: &Listing) -> Result<()> {
         let lowest = listing.segments.first().copied().unwrap_or(1);
-        let low = self.mark.map_or(lowest, |mark| mark.low_segment);
+        let low = self.mark.as_ref().map_or(lowest, |mark| mark.low_segment);
         let id_of = |&number| log_id_of(&self.dir, number).ok().flatten();
         let by_segments = || listing.segments.iter().find_map(id_of);
-        self.log_id = self.mark.map(|mark| mark.log_id).or_else(by_segments);
+        self.log_id = self
+            .mark
+            .as_ref()
+            .map(|mark| mark.log_id)
+            .or_else(by_segments);
         let mut next = low;
         for &number in &listing.segments {
             if number > next {
@@ -227,7 +242,10 @@ impl Dump<'_> {
 
     fn segment(&mut self, number: u64) -> Result<()> {
         let name = names::segment(number);
-        let is_dead = self.mark.is_some_and(|mark| number < mark.low_segment);
+        let is_dead = self
+            .mark
+            .as_ref()
+            .is_some_and(|mark| number < mark.low_segment);
         let dead = if is_dead { ", dead" } else { "" };
         self.line(format_args!("\nsegment {number}: {name}{dead}"))?;
         let id = match log_id_of(&self.dir, number) {
@@ -254,7 +272,7 @@ impl Dump<'_> {
         if let Some(size) = loaded.size.filter(|&size| size != len) {
             self.line(format_args!("  by its header it has {size} bytes"))?;
         }
-        let mark = self.mark.filter(|_| id == self.log_id);
+        let mark = self.mark.clone().filter(|_| id == self.log_id);
         if let Some(id) = id.filter(|_| id != self.log_id) {
             let reason = Corruption::ForeignLog;
             self.damage(0, format_args!("{reason}, of id {id:016x}"))?;

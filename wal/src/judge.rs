@@ -5,10 +5,11 @@
 
 use crate::error::{Corruption, Result};
 use crate::lsn::Lsn;
-use crate::mark::{Mark, MarkFile, mark_lost};
+use crate::mark::{MarkFile, mark_lost};
 use crate::replay::Replay;
 use crate::scan::Behind;
 use crate::segment::FIRST_GROUP;
+use crate::slot::Mark;
 use crate::stats::Tail;
 use crate::survey::{Loaded, Survey};
 use crate::tear;

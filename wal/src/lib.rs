@@ -97,6 +97,7 @@ mod results;
 mod salvage;
 mod scan;
 mod segment;
+mod slot;
 mod source;
 mod spare;
 mod stats;
@@ -122,8 +123,9 @@ pub use error::{Corruption, Error, Result};
 pub use expectation::Expectation;
 pub use follow::Follow;
 pub use limits::{
-    DEFAULT_OPEN_SEGMENTS, DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_IN_FLIGHT, MAX_RECORD_SIZE,
-    MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN, max_batch_size, max_record_size,
+    DEFAULT_OPEN_SEGMENTS, DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_IN_FLIGHT, MAX_NOTE_SIZE,
+    MAX_RECORD_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN, max_batch_size,
+    max_record_size,
 };
 pub use location::{Appended, Location};
 pub use lsn::{Lsn, Record};

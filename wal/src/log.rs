@@ -15,11 +15,12 @@ use crate::error::{Error, Result};
 use crate::expectation::Expectation;
 use crate::frame::{Epochs, Item};
 use crate::lsn::Lsn;
-use crate::mark::{MARK_SIZE, Mark, MarkFile};
+use crate::mark::MarkFile;
 use crate::open_files::Segment;
 use crate::records::{CLOSED, Cuts, Records, Snapshot};
 use crate::recover::Recovered;
 use crate::results::{Results, Tally};
+use crate::slot::{MARK_SIZE, Mark};
 use crate::spare::Spare;
 use crate::stats::Stats;
 use crate::writer::Writer;
@@ -71,6 +72,8 @@ pub(crate) struct View {
     pub(crate) epochs: Epochs,
     /// The last record that the user says is applied elsewhere.
     pub(crate) checkpoint: Lsn,
+    /// What the user wrote into the mark beside that.
+    pub(crate) note: Arc<[u8]>,
     /// What this handle has acknowledged.
     pub(crate) appended: Tally,
 }
@@ -182,6 +185,7 @@ impl Log {
                 refusals: 0,
                 epochs,
                 checkpoint: recovered.mark.mark().checkpoint,
+                note: Arc::clone(&recovered.mark.mark().note),
                 appended: Tally::default(),
             }),
             mark: Mutex::new(recovered.mark),
@@ -352,7 +356,7 @@ impl Log {
         self.sync_written(site, || writer.written())?;
         let sealed = Mark {
             durable: self.durable(),
-            ..*mark.mark()
+            ..mark.mark().clone()
         };
         mark.seal(sealed)
             .map_err(|error| self.poison_unless_full(error))

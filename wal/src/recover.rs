@@ -16,12 +16,13 @@ use crate::error::Result;
 use crate::frame::Epochs;
 use crate::judge::{Judged, check_tail, judge};
 use crate::lsn::Lsn;
-use crate::mark::{Mark, MarkFile, mark_lost};
+use crate::mark::{MarkFile, mark_lost};
 use crate::names;
 use crate::open_files::Segment;
 use crate::records::Records;
 use crate::replay::Replay;
 use crate::segment::{FIRST_GROUP, SegmentHeader};
+use crate::slot::Mark;
 use crate::source::Unreadable;
 use crate::spare::Spare;
 use crate::stats::{Recovery, Tail};
@@ -183,6 +184,7 @@ pub(crate) fn settle(disk: &Disk, dir: &Dir, how: &How, found: Option<Found>) ->
         last_lsn: judged.last,
         durable_at_open: judged.last,
         marked: mark.mark().durable,
+        note: mark.mark().note.to_vec(),
         removed_files,
         created,
         dropped: None,
@@ -264,7 +266,7 @@ fn clean(survey: &mut Survey, judged: &Judged, mark: &mut MarkFile) -> Result<()
     let newest = survey.later.first().unwrap_or(&survey.active).number;
     let old = Mark {
         newest: newest.max(mark.mark().newest),
-        ..*mark.mark()
+        ..mark.mark().clone()
     };
     if judged.tail() == Tail::Clean {
         // Durable, by the barrier in it, unless the mark says so: which segments are complete. Only now

@@ -10,6 +10,7 @@
 //! [format]: crate::format
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use durable_io::engine::Progress;
 use durable_io::{Dir, replace_file_with};
@@ -19,10 +20,11 @@ use crate::error::{Corruption, Error, Result};
 use crate::frame::Epochs;
 use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
-use crate::mark::{Mark, MarkFile};
+use crate::mark::MarkFile;
 use crate::names;
 use crate::scan;
 use crate::segment::{FIRST_GROUP, SegmentHeader, write_blank};
+use crate::slot::Mark;
 use crate::source::{Source, Unreadable};
 use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
 use crate::walk::Walk;
@@ -54,7 +56,7 @@ pub(crate) fn repair(
                 listing = Listing::read(dir)?;
             }
             Some(Basis {
-                mark: *file.mark(),
+                mark: file.mark().clone(),
                 epoch: file.mark().epochs.current,
                 sequence: file.sequence(),
                 is_lost: !file.is_readable(),
@@ -120,7 +122,7 @@ fn behind_checkpoint(dir: &Dir, listing: &Listing, mark: &Mark) -> Result<Mark> 
     Ok(Mark {
         low_segment,
         low,
-        ..*mark
+        ..mark.clone()
     })
 }
 
@@ -171,7 +173,7 @@ impl Basis {
 /// The mark, and true; or one made up if it cannot be read, and false; `None` if nothing can be.
 pub(crate) fn mark_or_guess(dir: &Dir, listing: &Listing) -> Result<Option<(Mark, bool)>> {
     match MarkFile::open(dir, Unreadable::IsDamage) {
-        Ok(Some(file)) => Ok(Some((*file.mark(), true))),
+        Ok(Some(file)) => Ok(Some((file.mark().clone(), true))),
         Ok(None) | Err(Error::Corrupt { .. }) => {
             Ok(rebuild(dir, listing)?.map(|basis| (basis.mark, false)))
         }
@@ -202,6 +204,7 @@ fn rebuild(dir: &Dir, listing: &Listing) -> Result<Option<Basis>> {
                 checkpoint: Lsn(0),
                 cut: None,
                 newest: 0,
+                note: Arc::from([]),
             });
         }
         epoch = epoch.max(loaded.behind(FIRST_GROUP)?.epoch);
@@ -295,7 +298,7 @@ fn cut(
         checkpoint: basis.mark.checkpoint.min(last),
         // One that could not be finished: what it was to cut is behind this one.
         cut: None,
-        ..basis.mark
+        ..basis.mark.clone()
     };
     let keep = if let Some(keep) = keep {
         keep

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use crate::error::Result;
 use crate::location::Location;
 use crate::lsn::Lsn;
-use crate::mark::Mark;
 use crate::records::Records;
+use crate::slot::Mark;
 use crate::survey::Survey;
 
 /// Who is shown the records, and from which one on.

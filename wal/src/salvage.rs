@@ -9,12 +9,13 @@ use durable_io::engine::StoreDir;
 
 use crate::error::{Corruption, Error, Result};
 use crate::lsn::{Lsn, Record};
-use crate::mark::{Mark, mark_lost};
+use crate::mark::mark_lost;
 use crate::names;
 use crate::reader::{Next, SegmentReader};
 use crate::repair::mark_or_guess;
 use crate::scan;
 use crate::segment::FIRST_GROUP;
+use crate::slot::Mark;
 use crate::source::Unreadable;
 use crate::survey::{Listing, Loaded};
 
@@ -58,14 +59,14 @@ impl Salvage {
         segments.retain(|&number| number >= mark.low_segment);
         Ok(Self {
             dir,
+            next: mark.low,
+            durable: mark.durable,
             mark,
             segments: segments.into_iter(),
             reader: None,
-            next: mark.low,
             found: None,
             unreadable: VecDeque::new(),
             damage: None,
-            durable: mark.durable,
             has_ended: false,
             has_mark,
             _locked: locked,

@@ -35,6 +35,8 @@ pub struct Recovery {
     /// The highest record that the mark file proved to have been durable. Loss of a record above it
     /// is seen only if something written after it is still there.
     pub marked: Lsn,
+    /// The note that the mark file held: see [`Wal::note`](crate::Wal::note).
+    pub note: Vec<u8>,
     /// Files removed: dead segments and left-overs of a crash.
     pub removed_files: u64,
     /// True if there was no log and one was created.

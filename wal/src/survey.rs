@@ -12,7 +12,7 @@ use crate::error::{Corruption, Error, Result};
 use crate::frame::Epochs;
 use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
-use crate::mark::{Mark, MarkFile};
+use crate::mark::MarkFile;
 use crate::names;
 use crate::open_files::{OpenFiles, Segment};
 use crate::reader::{Found, Identity, SegmentReader};
@@ -20,6 +20,7 @@ use crate::records::{Cuts, Snapshot};
 use crate::replay::Replay;
 use crate::scan::{self, Behind, Front};
 use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, SegmentHeader};
+use crate::slot::Mark;
 use crate::source::{Hole, Source, Unreadable};
 
 /// The names in the directory that are ours.
@@ -224,14 +225,14 @@ pub(crate) fn survey(
     open_segments: usize,
     progress: &Progress<(u64, u64)>,
 ) -> Result<Survey> {
-    let Mark {
+    let &Mark {
         log_id,
         low_segment,
         low,
         epochs,
         newest,
         ..
-    } = *mark.mark();
+    } = mark.mark();
     let top = check_numbers(dir, listing, low_segment, newest)?;
     let files = OpenFiles::new(dir, open_segments);
     let mut incomplete = None;

@@ -10,43 +10,47 @@ use crate::cut;
 use crate::edge;
 use crate::error::{Error, Result};
 use crate::frame::{Epochs, align_group};
+use crate::limits::MAX_NOTE_SIZE;
 use crate::log::Log;
 use crate::lsn::Lsn;
-use crate::mark::Mark;
 use crate::names;
 use crate::open_files::Segment;
 use crate::scan;
+use crate::slot::Mark;
 use crate::spare::Spare;
 use crate::survey::Listing;
 
 impl Log {
-    /// Gives up the records below `lsn`.
-    pub(crate) fn truncate_before(&self, lsn: Lsn) -> Result<()> {
+    /// Gives up the records below `lsn`, and writes `note` beside that, if it is given.
+    pub(crate) fn truncate_before(&self, lsn: Lsn, note: Option<&[u8]>) -> Result<()> {
         // Held across I/O: marks are written one at a time, in the order of their sequence.
         let mut mark = self.health.lock(&self.mark);
         // First: after a failure the bounds are narrower, and nothing to do would be no answer.
         self.check_healthy()?;
-        let old = *mark.mark();
-        let (low, next) = self.bounds();
-        let target = lsn.min(next);
-        if target <= low.max(old.low) {
+        let old = mark.mark().clone();
+        let (_, next) = self.bounds();
+        let target = lsn.min(next).max(old.low);
+        let note = new_note(&old, note)?;
+        if target == old.low && note.is_none() {
             return Ok(());
         }
         self.sync_before_mark(next)?;
-        let Some((segment, _)) = self.segment_of(target) else {
-            return Ok(());
-        };
+        let segment = self.segment_of(target);
+        let (segment, _) = segment.expect("what is retained, and the end, is in a segment");
         let low_segment = segment.number;
         let new = Mark {
             durable: self.durable(),
             low_segment,
             low: target,
+            note: note.unwrap_or_else(|| Arc::clone(&old.note)),
             ..old
         };
+        let note = Arc::clone(&new.note);
         mark.advance(new)
             .map_err(|error| self.poison_unless_full(error))?;
         let dead = {
             let mut view = self.view();
+            view.note = note;
             view.low = target;
             let retained = view
                 .segments
@@ -68,27 +72,32 @@ impl Log {
         failed.map_or(Ok(()), |error| Err(Error::Disk(error)))
     }
 
-    /// Marks the records up to `lsn` as applied elsewhere.
-    pub(crate) fn checkpoint(&self, lsn: Lsn) -> Result<()> {
+    /// Marks the records up to `lsn` as applied elsewhere, and writes `note` beside that, if it is given.
+    pub(crate) fn checkpoint(&self, lsn: Lsn, note: Option<&[u8]>) -> Result<()> {
         // Held across I/O: as above.
         let mut mark = self.health.lock(&self.mark);
         // First: after a failure the bounds are narrower, and nothing to do would be no answer.
         self.check_healthy()?;
-        let old = *mark.mark();
+        let old = mark.mark().clone();
         let (_, next) = self.bounds();
-        let checkpoint = lsn.min(next.previous());
-        if checkpoint <= old.checkpoint {
+        let checkpoint = lsn.min(next.previous()).max(old.checkpoint);
+        let note = new_note(&old, note)?;
+        if checkpoint == old.checkpoint && note.is_none() {
             return Ok(());
         }
         self.sync_before_mark(next)?;
         let new = Mark {
             durable: self.durable(),
             checkpoint,
+            note: note.unwrap_or_else(|| Arc::clone(&old.note)),
             ..old
         };
+        let note = Arc::clone(&new.note);
         mark.advance(new)
             .map_err(|error| self.poison_unless_full(error))?;
-        self.view().checkpoint = checkpoint;
+        let mut view = self.view();
+        view.checkpoint = checkpoint;
+        view.note = note;
         Ok(())
     }
 
@@ -110,7 +119,7 @@ impl Log {
         let mut spare = self.health.lock(&self.spare);
         let mut mark = self.health.lock(&self.mark);
         self.check_healthy()?;
-        let old = *mark.mark();
+        let old = mark.mark().clone();
         let last = lsn.max(old.low.previous());
         let written = writer.written();
         if last >= written.last {
@@ -166,7 +175,7 @@ impl Log {
             .map_err(|error| self.poison_unless_full(error))?;
         // Durable, by the barrier in it: the cut. Only now may any of it be done, and from now on
         // recovery does the rest.
-        mark.advance(new)
+        mark.advance(new.clone())
             .map_err(|error| self.poison_unless_full(error))?;
         self.show_cut(&new);
         let applied = cut::apply(self.dir(), &cut, self.id, &file, used, &above);
@@ -223,6 +232,20 @@ impl Log {
         }
         // Those who wait for what comes behind the old end.
         self.gate.moved().wake();
+    }
+}
+
+/// `note`, if it is given, and another one than that in `old`.
+fn new_note(old: &Mark, note: Option<&[u8]>) -> Result<Option<Arc<[u8]>>> {
+    let too_large = |size| Error::TooLarge {
+        what: "note",
+        size: size as u64,
+        limit: MAX_NOTE_SIZE as u64,
+    };
+    match note {
+        Some(note) if note.len() > MAX_NOTE_SIZE => Err(too_large(note.len())),
+        Some(note) if *note != *old.note => Ok(Some(note.into())),
+        _ => Ok(None),
     }
 }
 

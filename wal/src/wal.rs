@@ -167,7 +167,24 @@ impl Wal {
     /// ([`Stats::dead_segments`]).
     /// [`Error::Poisoned`](crate::Error::Poisoned): nothing was changed.
     pub fn truncate_before(&self, lsn: Lsn) -> Result<()> {
-        self.log.truncate_before(lsn)
+        self.log.truncate_before(lsn, None)
+    }
+
+    /// [`truncate_before`](Wal::truncate_before), and writes `note` together with that: a few bytes of the
+    /// caller's that must outlive the log's front, such as a position and a vote of a consensus group. It takes
+    /// the place of the [`note`](Wal::note) before. With `Lsn(0)` it is written and nothing given up.
+    ///
+    /// # Durability
+    /// When this returns, the new note and the new front are there; after a crash before that, both or neither.
+    ///
+    /// # Cost
+    /// As [`truncate_before`](Wal::truncate_before); nothing if neither changes.
+    ///
+    /// # Errors
+    /// As [`truncate_before`](Wal::truncate_before); and [`Error::TooLarge`](crate::Error::TooLarge) above
+    /// [`MAX_NOTE_SIZE`](crate::MAX_NOTE_SIZE) bytes: nothing was changed.
+    pub fn truncate_before_with(&self, lsn: Lsn, note: &[u8]) -> Result<()> {
+        self.log.truncate_before(lsn, Some(note))
     }
 
     /// Gives up every record above `lsn`, and the next one gets the position behind it; does nothing
@@ -214,7 +231,31 @@ impl Wal {
     /// [`Error::Disk`](crate::Error::Disk): the log is poisoned, and the mark may or may not have
     /// moved. [`Error::Poisoned`](crate::Error::Poisoned): nothing was changed.
     pub fn checkpoint(&self, lsn: Lsn) -> Result<()> {
-        self.log.checkpoint(lsn)
+        self.log.checkpoint(lsn, None)
+    }
+
+    /// [`checkpoint`](Wal::checkpoint), and writes `note` together with that, as
+    /// [`truncate_before_with`](Wal::truncate_before_with) does. With `Lsn(0)` the note alone changes.
+    ///
+    /// # Durability
+    /// When this returns, the new note and the new checkpoint are there; after a crash before that, both or
+    /// neither.
+    ///
+    /// # Cost
+    /// As [`checkpoint`](Wal::checkpoint); nothing if neither changes.
+    ///
+    /// # Errors
+    /// As [`checkpoint`](Wal::checkpoint); and [`Error::TooLarge`](crate::Error::TooLarge) above
+    /// [`MAX_NOTE_SIZE`](crate::MAX_NOTE_SIZE) bytes: nothing was changed.
+    pub fn checkpoint_with(&self, lsn: Lsn, note: &[u8]) -> Result<()> {
+        self.log.checkpoint(lsn, Some(note))
+    }
+
+    /// The bytes that [`checkpoint_with`](Wal::checkpoint_with) or
+    /// [`truncate_before_with`](Wal::truncate_before_with) wrote last; empty if there are none, and if a
+    /// repair found no mark file. Everything else leaves them as they are.
+    pub fn note(&self) -> Arc<[u8]> {
+        Arc::clone(&self.log.view().note)
     }
 
     /// The last record that is marked as applied elsewhere; `Lsn(0)` if none ever was.

@@ -9,10 +9,10 @@ use durable_io::{Dir, File};
 
 use crate::error::Result;
 use crate::lsn::Lsn;
-use crate::mark::Mark;
 use crate::names;
 use crate::scan::Behind;
 use crate::segment::{BadHeader, FIRST_GROUP, open_or_create};
+use crate::slot::Mark;
 use crate::source::{Source, Unreadable};
 use crate::survey::{Listing, Loaded};
 

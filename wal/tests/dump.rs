@@ -228,7 +228,7 @@ fn every_changed_byte_is_shown_in_its_place() {
     let files = snapshot(dir.path());
     for (name, bytes) in &files {
         // Beside its slots the mark file has no meaning: a part of it is enough.
-        let means_nothing = |at: usize| name == "mark" && at % 4096 >= 128;
+        let means_nothing = |at: usize| name == "mark" && at % 4096 >= 132;
         for at in (0..bytes.len()).filter(|&at| !means_nothing(at) || at % 64 == 5) {
             for new in [bytes[at] ^ 1, bytes[at] ^ 0xFF] {
                 let mut changed = bytes.clone();
@@ -243,7 +243,7 @@ fn every_changed_byte_is_shown_in_its_place() {
                     continue;
                 }
                 // The byte itself, or the beginning of what it is part of.
-                let near = at.saturating_sub(127) as u64..=at as u64;
+                let near = at.saturating_sub(131) as u64..=at as u64;
                 assert!(shown.iter().any(|at| near.contains(at)), "{what}\n{text}");
             }
         }
@@ -260,7 +260,7 @@ fn every_truncation_of_every_file_is_shown() {
             write(dir.path(), name, &bytes[..len]);
             let what = format!("{name} cut to {len}");
             let text = check_harmless(dir.path(), &what);
-            let means_nothing = name == "mark" && len >= 4096 + 128;
+            let means_nothing = name == "mark" && len >= 4096 + 132;
             assert_eq!(
                 damage(&text, name).is_empty(),
                 means_nothing,

@@ -84,11 +84,15 @@ fn the_documented_bytes_are_written() {
     assert_eq!(read(dir.path(), "mark"), mark);
 }
 
-/// A slot of version 1: it does not name the newest segment.
-fn of_version_1(slot: Vec<u8>, at: usize) -> Vec<u8> {
+/// A slot of an older version: it has no note, and of version 1 it does not name the newest segment.
+fn of_version(version: u32, slot: Vec<u8>, at: usize) -> Vec<u8> {
     let mut slot = slot;
-    slot[4..8].copy_from_slice(&1_u32.to_le_bytes());
-    slot[120..128].fill(0);
+    slot.truncate(128);
+    slot[4..8].copy_from_slice(&version.to_le_bytes());
+    slot[52..56].fill(0);
+    if version == 1 {
+        slot[120..128].fill(0);
+    }
     let place = [&slot[8..16], &[0; 8], &(at as u64).to_le_bytes()].concat();
     let check = durable_io::checksum::checksum(&[&place, &slot[4..128]].concat());
     slot[..4].copy_from_slice(&check.to_le_bytes());
@@ -96,14 +100,14 @@ fn of_version_1(slot: Vec<u8>, at: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_log_of_version_1_opens_goes_on_and_becomes_one_of_version_2() {
+fn a_log_with_slots_of_version_1_opens_goes_on_and_gets_slots_of_version_3() {
     let dir = fast_dir();
     let first = file(SEGMENT, &[(0, block("segment-1")), (64, block("group"))]);
     write(dir.path(), &segment(1), &first);
     // Without a name, a newest segment that is not complete is one that was being made.
     write(dir.path(), &segment(2), &[0; 100]);
     let slots = [("mark-2", 0), ("mark-1", SLOT)];
-    let slots = slots.map(|(name, at)| (at, of_version_1(block(name), at)));
+    let slots = slots.map(|(name, at)| (at, of_version(1, block(name), at)));
     write(dir.path(), "mark", &file(SLOT + 512, &slots));
     let log = options().open(dir.path()).unwrap();
     assert_eq!(payloads(&log).unwrap(), [b"hello".to_vec(), Vec::new()]);
@@ -113,12 +117,55 @@ fn a_log_of_version_1_opens_goes_on_and_becomes_one_of_version_2() {
     for at in [0, SLOT] {
         assert_eq!(
             (mark[at + 4], mark[at + 120]),
-            (2, 1),
+            (3, 1),
             "version and newest segment"
         );
     }
     let log = options().open(dir.path()).unwrap();
     assert_eq!(log.bounds(), Lsn(1)..Lsn(4));
+}
+
+#[test]
+fn slots_of_version_2_have_no_note_whatever_stands_behind_them() {
+    let dir = fast_dir();
+    write(
+        dir.path(),
+        &segment(1),
+        &file(SEGMENT, &[(0, block("segment-1"))]),
+    );
+    let slots = [("mark-2", 0), ("mark-1", SLOT)];
+    let mut mark = file(
+        SLOT + 512,
+        &slots.map(|(name, at)| (at, of_version(2, block(name), at))),
+    );
+    mark[128..140].fill(1);
+    write(dir.path(), "mark", &mark);
+    let log = options().open(dir.path()).unwrap();
+    assert_eq!(&*log.note(), b"");
+}
+
+#[test]
+fn a_note_is_written_as_documented() {
+    let dir = fast_dir();
+    let first = file(SEGMENT, &[(0, block("segment-1")), (64, block("group"))]);
+    write(dir.path(), &segment(1), &first);
+    write(
+        dir.path(),
+        &segment(2),
+        &file(SEGMENT, &[(0, block("segment-2"))]),
+    );
+    let mark = file(SLOT + 512, &[(0, block("mark-4")), (SLOT, block("mark-3"))]);
+    write(dir.path(), "mark", &mark);
+    let log = options().open(dir.path()).unwrap();
+    log.checkpoint_with(Lsn(2), b"term 7").unwrap();
+    let documented = block("mark-5");
+    let made = read(dir.path(), "mark");
+    assert_eq!(made[SLOT..SLOT + documented.len()], documented);
+    drop(log);
+    assert_eq!(
+        options().open(dir.path()).unwrap().recovery().note,
+        b"term 7"
+    );
 }
 
 #[test]
@@ -133,8 +180,10 @@ fn a_new_log_is_as_documented_but_for_its_id() {
     }
     let made = read(dir.path(), "mark");
     assert_eq!(made.len(), new_mark().len());
-    for range in [4..8, 16..SLOT, SLOT + 4..SLOT + 8, SLOT + 16..SLOT + 512] {
-        assert_eq!(made[range.clone()], new_mark()[range]);
+    for at in [0, SLOT] {
+        for range in [at + 4..at + 8, at + 16..at + 52, at + 56..at + 512] {
+            assert_eq!(made[range.clone()], new_mark()[range]);
+        }
     }
 }
 

@@ -25,11 +25,12 @@ fn mark(cut: Option<Cut>) -> Mark {
         checkpoint: Lsn(0),
         cut,
         newest: 1,
+        note: std::sync::Arc::from([]),
     }
 }
 
 /// The text of a log that has one segment with `group`, and `mark` in a slot.
-fn text(mark: Mark, group: GroupHeader) -> String {
+fn text(mark: &Mark, group: GroupHeader) -> String {
     let path = tempfile::tempdir().unwrap();
     let dir = Disk::os().open_dir(path.path()).unwrap();
     let file = dir.create_new(names::MARK).unwrap();
@@ -58,14 +59,14 @@ fn a_cut_that_is_to_be_finished_is_shown() {
         offset: 64,
         header: [0; GROUP_HEADER_SIZE],
     };
-    let shown = text(mark(Some(cut)), GROUP);
+    let shown = text(&mark(Some(cut)), GROUP);
     assert!(shown.contains("\n    a cut is to be finished: of segment 1, at 64\n"));
     assert!(
         shown.ends_with("\nopen: finishes the cut first\n"),
         "{shown}"
     );
     cut.header = GROUP.encode(place(7, 1, 64));
-    let shown = text(mark(Some(cut)), GROUP);
+    let shown = text(&mark(Some(cut)), GROUP);
     let stay = "\n    a cut is to be finished: of segment 1, at 64, where LSN 1..=1 stay\n";
     assert!(shown.contains(stay), "{shown}");
 }
@@ -74,7 +75,7 @@ fn a_cut_that_is_to_be_finished_is_shown() {
 fn a_void_slot_says_why() {
     let mut mark = mark(None);
     mark.checkpoint = Lsn(2);
-    let shown = text(mark, GROUP);
+    let shown = text(&mark, GROUP);
     assert!(shown.contains("! 0: void slot: its checkpoint is above the durable LSN"));
     assert!(shown.contains("! 4096: void slot: the file ends before it does"));
     assert!(shown.contains("! 0: the mark file is lost"));
@@ -105,7 +106,7 @@ fn numbers_at_their_limits_are_shown() {
                 durable_lsn: Lsn(u64::MAX - 2),
                 ..GROUP
             };
-            let shown = text(mark, group);
+            let shown = text(&mark, group);
             assert!(
                 shown.contains("  64: group, LSN 18446744073709551614"),
                 "{shown}"

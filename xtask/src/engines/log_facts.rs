@@ -7,6 +7,7 @@ use durable_io::codec::Decoder;
 
 const SEGMENT_HEADER: usize = 64;
 const GROUP_HEADER: usize = 32;
+/// Bytes of a slot before the length of its note.
 const SLOT: usize = 128;
 const SLOTS: [usize; 2] = [0, 4096];
 
@@ -37,9 +38,8 @@ impl LogFacts {
         for (file, bytes) in files {
             if file.ends_with("mark") {
                 facts.slots = slots(&file, &bytes);
-                facts
-                    .used
-                    .extend(SLOTS.map(|at| Span::new(&file, at..at + SLOT)));
+                let used = SLOTS.map(|at| Span::new(&file, slot_range(&bytes, at)));
+                facts.used.extend(used);
             } else {
                 facts.segment(&file, &bytes, low);
             }
@@ -115,6 +115,14 @@ pub(super) struct MarkSlot {
     pub(super) low: u64,
 }
 
+/// Where the slot at `at` stands in the mark `bytes`, with its note.
+fn slot_range(bytes: &[u8], at: usize) -> Range<usize> {
+    let len = bytes
+        .get(at + SLOT..)
+        .and_then(|bytes| Decoder::new(bytes).u32());
+    at..at + SLOT + 4 + len.map_or(0, |len| len as usize)
+}
+
 /// The slots of the mark `bytes`, which is the file `file`, of which at least one was written whole; the newest
 /// first.
 fn slots(file: &str, bytes: &[u8]) -> Vec<MarkSlot> {
@@ -127,7 +135,7 @@ fn slots(file: &str, bytes: &[u8]) -> Vec<MarkSlot> {
         let _low_segment = decoder.u64()?;
         let low = decoder.u64()?;
         (sequence > 0).then(|| MarkSlot {
-            span: Span::new(file, at..at + SLOT),
+            span: Span::new(file, slot_range(bytes, at)),
             sequence,
             witness,
             low,

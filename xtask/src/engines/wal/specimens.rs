@@ -140,7 +140,7 @@ impl Scribe {
             "checkpoint" => {
                 return self
                     .wal
-                    .checkpoint(Lsn(number.parse()?))
+                    .checkpoint_with(Lsn(number.parse()?), b"vote")
                     .map(|()| self)
                     .map_err(Into::into);
             }

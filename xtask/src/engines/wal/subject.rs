@@ -102,6 +102,26 @@ impl Store {
     }
 }
 
+/// What operation `n` writes beside a checkpoint or a truncation: of a length that is never the same twice in
+/// a row.
+fn note(n: u64) -> Vec<u8> {
+    let len = if n.is_multiple_of(2) {
+        40
+    } else {
+        wal::MAX_NOTE_SIZE
+    };
+    payload(n, 0, len)
+}
+
+/// The operation that wrote `note`, if there is one.
+fn read_note(note: &[u8]) -> Outcome<Option<u64>> {
+    if note.is_empty() {
+        return Ok(None);
+    }
+    let written = identify(note).ok_or("the note holds bytes nobody wrote")?;
+    Ok(Some(written.0))
+}
+
 /// A reader that waits must see the durable ones among `records`, from `first` on, and no other.
 fn follow(wal: &Wal, first: Lsn, records: &[(u64, usize)]) -> Outcome<()> {
     let mut follow = wal.follow(Lsn(0));
@@ -193,8 +213,10 @@ impl Subject for WalSubject {
                 }
             }
             (Op::Rotate, _) => wal.rotate()?,
-            (Op::Empty, _) => wal.truncate_before(wal.bounds().end)?,
-            (Op::Checkpoint, _) => wal.checkpoint(Lsn(wal.bounds().end.0 - 1))?,
+            (Op::Empty, _) => wal.truncate_before_with(wal.bounds().end, &note(n))?,
+            (Op::Checkpoint, _) => {
+                wal.checkpoint_with(Lsn(wal.bounds().end.0 - 1), &note(n))?;
+            }
             // Of an empty log this is below the first record, too.
             (Op::CutNewest, _) => wal.truncate_after(Lsn(wal.bounds().end.0.saturating_sub(2)))?,
             (Op::CutAll, _) => wal.truncate_after(Lsn(0))?,
@@ -238,6 +260,7 @@ impl Subject for WalSubject {
             records,
             marked: wal.recovery().marked.0,
             checkpoint: wal.checkpointed().0,
+            note: read_note(&wal.note())?,
         })
     }
 

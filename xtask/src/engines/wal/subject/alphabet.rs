@@ -58,9 +58,9 @@ pub(crate) enum Op {
     Rotate,
     /// Give up every record but the newest.
     Truncate,
-    /// Give up every record, from the oldest on.
+    /// Give up every record, from the oldest on, and write a note with that.
     Empty,
-    /// Mark every record as applied.
+    /// Mark every record as applied, and write a note with that.
     Checkpoint,
     /// Give up the newest record, which may be half a batch or half a group.
     CutNewest,

@@ -11,6 +11,8 @@ pub(crate) struct State {
     /// At least this much is proven durable by the mark alone.
     pub(crate) marked: u64,
     pub(crate) checkpoint: u64,
+    /// The operation that wrote the note that stands beside that.
+    pub(crate) note: Option<u64>,
 }
 
 impl State {
@@ -26,6 +28,7 @@ impl State {
             records: Vec::new(),
             marked: 0,
             checkpoint: 0,
+            note: None,
         }
     }
 
@@ -47,11 +50,13 @@ impl State {
                 after.records.drain(..after.records.len() - 1);
             }
             Op::Empty => {
+                after.note = Some(n);
                 after.first += after.records.len() as u64;
                 after.records.clear();
             }
             Op::Checkpoint => {
                 after.checkpoint = after.last();
+                after.note = Some(n);
             }
             Op::CutNewest | Op::CutAll => {
                 let left = if op == Op::CutAll {
@@ -74,7 +79,8 @@ impl State {
     pub(super) fn is(&self, expected: &Self) -> bool {
         let same = expected.first == self.first
             && expected.records == self.records
-            && expected.checkpoint == self.checkpoint;
+            && expected.checkpoint == self.checkpoint
+            && expected.note == self.note;
         same && self.marked >= expected.marked
     }
 }
