@@ -22,6 +22,8 @@ pub(crate) trait DiskBackend: Debug + Send + Sync {
     fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn DirBackend>>;
     /// Monotonic time since some origin.
     fn now(&self) -> Duration;
+    /// Time since the Unix epoch, as the machine has it.
+    fn unix_time(&self) -> Duration;
     /// A number nobody else has drawn.
     fn unique_id(&self) -> io::Result<u64>;
     fn capabilities(&self) -> Capabilities;

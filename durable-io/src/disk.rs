@@ -152,6 +152,12 @@ impl Disk {
         self.backend.now()
     }
 
+    /// The machine's time of day, since the Unix epoch: it may jump, also back. Zero on a machine whose time is
+    /// before that. Under the simulator it stands still unless the test moves it.
+    pub fn unix_time(&self) -> Duration {
+        self.backend.unix_time()
+    }
+
     /// 64 random bits that name a file or a store. Two calls, on any two machines, give the same
     /// number with a probability of 1 in 2^64.
     ///

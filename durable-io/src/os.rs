@@ -52,6 +52,12 @@ impl DiskBackend for OsDisk {
         ORIGIN.get_or_init(Instant::now).elapsed()
     }
 
+    fn unix_time(&self) -> Duration {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        // A machine whose clock was never set.
+        since_epoch.unwrap_or(Duration::ZERO)
+    }
+
     fn unique_id(&self) -> io::Result<u64> {
         getrandom::u64().map_err(io::Error::from)
     }

@@ -59,6 +59,10 @@ impl DiskBackend for SimBackend {
         self.machine.lock().world.clock
     }
 
+    fn unix_time(&self) -> Duration {
+        self.machine.lock().world.unix_time
+    }
+
     fn unique_id(&self) -> io::Result<u64> {
         let world = &mut self.machine.lock().world;
         world.next_id += 1;

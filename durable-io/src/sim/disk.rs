@@ -231,9 +231,16 @@ impl SimDisk {
         self.lock().most_used
     }
 
-    /// Moves the clock that [`Disk::now`] reads.
+    /// Moves the clock that [`Disk::now`] and [`Disk::unix_time`] read.
     pub fn advance(&self, by: Duration) {
-        self.lock().world.clock += by;
+        let world = &mut self.lock().world;
+        world.clock += by;
+        world.unix_time += by;
+    }
+
+    /// Sets the clock that [`Disk::unix_time`] reads, also back.
+    pub fn set_unix_time(&self, time: Duration) {
+        self.lock().world.unix_time = time;
     }
 
     /// Switches a barrier off: it returns success and makes nothing durable.

@@ -44,6 +44,8 @@ pub struct World {
     pub(crate) next_effect: EffectId,
     pub(crate) next_id: u64,
     pub(crate) clock: Duration,
+    /// The time of day.
+    pub(crate) unix_time: Duration,
     pub(crate) unit: usize,
     /// What is durable keeps its space until a sync has replaced it.
     pub(crate) copies_on_write: bool,
@@ -81,6 +83,7 @@ impl World {
             next_effect: 1,
             next_id: 0,
             clock: Duration::ZERO,
+            unix_time: Duration::ZERO,
             unit,
             copies_on_write: false,
             zero: Block::new(vec![0; unit].into_boxed_slice()),
