@@ -18,7 +18,7 @@ impl Log {
     pub(crate) fn prepare(&self, writer: &Writer) {
         let (offset, number) = (writer.offset(), writer.number());
         let wants_edge = self.edge.has_used(offset);
-        let left = self.segment_size.saturating_sub(offset);
+        let left = writer.size().saturating_sub(offset);
         let is_late = left <= (self.segment_size / 2).max(self.zero_step);
         // Asked for once: of a full disk the rotation that needs the segment hears, if it still is.
         let wants_spare = is_late && self.spare_of.fetch_max(number, Ordering::Relaxed) < number;
@@ -34,8 +34,13 @@ impl Log {
     pub(crate) fn name_newest(&self, number: u64) -> durable_io::Result<()> {
         // Held across I/O: marks are written one at a time, in the order of their sequence.
         let mut mark = self.health.lock(&self.mark);
+        // One that is named already was replaced, in one step.
+        if number <= mark.mark().newest {
+            return Ok(());
+        }
         let new = Mark {
             durable: self.durable(),
+            time: self.clock.last(),
             newest: number,
             ..mark.mark().clone()
         };
@@ -87,7 +92,9 @@ impl Log {
         // Held across I/O: a rotation that needs the spare waits for the step and takes the rest.
         let mut spare = self.health.lock(&self.spare);
         self.check_healthy()?;
-        let stepped = spare.step(self.zero_step, &|number| self.name_newest(number));
+        let stepped = spare.step(self.zero_step, &self.clock, &|number| {
+            self.name_newest(number)
+        });
         if stepped.is_ok() && spare.is_on_disk() {
             let top = &self.counters.top;
             top.fetch_max(spare.number(), Ordering::Relaxed);

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use durable_io::{Dir, Disk};
 
+use crate::clock::millis;
 use crate::error::Result;
-use crate::frame::Epochs;
+use crate::frame::{Epochs, Layout};
 use crate::lsn::Lsn;
 use crate::mark::{MarkFile, mark_lost};
 use crate::names;
@@ -23,10 +24,13 @@ pub(crate) fn create(disk: &Disk, dir: &Dir, how: &How) -> Result<()> {
     // What a creation that was cut short left: gone, with the sync below, before this one writes its mark.
     Listing::read(dir)?.remove_temps(dir)?;
     let log_id = disk.unique_id()?;
+    let since = millis(disk.unix_time());
     let header = SegmentHeader {
         log_id,
         number: 1,
         size: how.new_size,
+        usual: how.new_size,
+        layout: Layout::Timed { since },
     };
     let file = write_blank(dir, &header, how.zero_step)?;
     // Durable: the first segment. Only now may a mark exist: recovery takes an incomplete active
@@ -48,6 +52,7 @@ pub(crate) fn create(disk: &Disk, dir: &Dir, how: &How) -> Result<()> {
         checkpoint: Lsn(0),
         cut: None,
         newest: 1,
+        time: since,
         note: Arc::from([]),
     };
     // Durable: the mark, by both barriers of the procedure. Only now does the log exist, and a group

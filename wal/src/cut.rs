@@ -7,7 +7,7 @@ use std::ops::Range;
 use durable_io::{Dir, File};
 
 use crate::error::{Corruption, Error, Result};
-use crate::frame::{GROUP_HEADER_SIZE, GroupHeader, align_group, place};
+use crate::frame::{GROUP_HEADER_SIZE, GroupHeader, Layout, align_group, place};
 use crate::lsn::Lsn;
 use crate::mark::{MarkFile, mark_lost};
 use crate::names;
@@ -61,7 +61,7 @@ fn shorten(reader: &mut SegmentReader, group: &GroupHeader, first_gone: Lsn) -> 
     Ok(Cut {
         segment: identity.number,
         offset,
-        header: header.encode(place),
+        header: header.encode(place, identity.layout),
     })
 }
 
@@ -71,10 +71,14 @@ fn ends_early(reader: &SegmentReader) -> Error {
         .corrupt(reader.offset(), Corruption::Length)
 }
 
+/// For the header of a cut, of which only the length and the records are read: they stand at the same place in
+/// every layout.
+pub(crate) const ANY_LAYOUT: Layout = Layout::Timed { since: 0 };
+
 /// Where the records end that `cut` leaves in its segment, of log `log_id`.
 pub(crate) fn end(cut: &Cut, log_id: u64) -> u64 {
     let place = place(log_id, cut.segment, cut.offset);
-    match GroupHeader::decode(&cut.header, place, u64::MAX) {
+    match GroupHeader::decode(&cut.header, place, u64::MAX, ANY_LAYOUT) {
         Some(header) => cut.offset + GROUP_HEADER_SIZE as u64 + u64::from(header.bytes),
         None => cut.offset,
     }
@@ -169,7 +173,7 @@ pub(crate) fn finish(
         // The check of the slot holds, and yet no log can have written it.
         Ok(_) => return Err(mark_lost(file.path())),
         Err((offset, bad)) if !repairing => return Err(loaded.damaged(offset, bad)),
-        Err(_) if loaded.size.is_none() => return Ok(false),
+        Err(_) if loaded.said.is_none() => return Ok(false),
         Err(_) => {}
     }
     let from = align_group(end);
@@ -209,9 +213,10 @@ mod tests {
             epoch: 1,
             first_lsn: Lsn(5),
             durable_lsn: Lsn(4),
+            time: 0,
         };
         let inside = Cut {
-            header: header.encode(place(7, 2, 128)),
+            header: header.encode(place(7, 2, 128), ANY_LAYOUT),
             ..whole_groups
         };
         assert_eq!(end(&inside, 7), 128 + 32 + 21);

@@ -3,6 +3,7 @@
 //! Everything is decoded by the functions that recovery uses. What they say of a place is shown, and
 //! the reading goes on behind it, at the next group header that is found.
 
+mod mark;
 mod text;
 
 use std::fmt::{Arguments, Display};
@@ -14,15 +15,14 @@ use durable_io::engine::{Chain, Text};
 use durable_io::{Dir, Disk};
 
 use crate::error::{Corruption, Error, Result};
-use crate::frame::{Epochs, GROUP_ALIGN, GroupHeader, place};
+use crate::frame::{Epochs, GROUP_ALIGN, GroupHeader};
 use crate::lsn::Lsn;
-use crate::mark::read_slots;
 use crate::names;
 use crate::reader::{Found, Next, SegmentReader};
 use crate::recover::{Outlook, foresee};
 use crate::scan::headers_until;
 use crate::segment::BadHeader;
-use crate::slot::{Cut, Mark, Slot, merge, slot_offset};
+use crate::slot::Mark;
 use crate::source::{Hole, Unreadable};
 use crate::stats::Tail;
 use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
@@ -108,102 +108,6 @@ impl Dump<'_> {
         }
     }
 
-    fn mark(&mut self) -> Result<()> {
-        let file = match self.dir.open(names::MARK) {
-            Err(error) if error.is_not_found() => {
-                return self.line(format_args!("\nmark: there is none"));
-            }
-            Err(error) => {
-                self.line(format_args!("\nmark"))?;
-                return Err(error.into());
-            }
-            Ok(file) => file,
-        };
-        self.line(format_args!("\nmark: {} bytes", file.len()?))?;
-        let slots = read_slots(&file, Unreadable::IsDamage)?;
-        let merged = merge(&slots);
-        for (slot, at) in slots.iter().zip([slot_offset(0), slot_offset(1)]) {
-            match slot {
-                Slot::Valid { sequence, mark } => {
-                    let holds = merged
-                        .as_ref()
-                        .is_some_and(|(newest, ..)| newest == sequence);
-                    self.slot(at, *sequence, mark, holds)?;
-                }
-                Slot::Invalid(why) => self.damage(at, format_args!("void slot: {why}"))?,
-                Slot::Newer(version) => self.damage(at, Newer(*version))?,
-            }
-        }
-        match merged {
-            None if slots.iter().any(|slot| matches!(slot, Slot::Newer(_))) => {}
-            None => self.damage(0, Corruption::MarkLost)?,
-            Some((_, mark, is_settled)) => {
-                if !is_settled {
-                    let durable = mark.durable;
-                    self.line(format_args!(
-                        "  the slots differ; durable LSN {durable} holds"
-                    ))?;
-                }
-                self.mark = Some(mark);
-            }
-        }
-        Ok(())
-    }
-
-    fn slot(&mut self, at: u64, sequence: u64, mark: &Mark, holds: bool) -> Result<()> {
-        let holds = if holds { ", holds" } else { "" };
-        let Mark {
-            log_id,
-            durable,
-            low_segment,
-            low,
-            epochs,
-            checkpoint,
-            cut,
-            newest,
-            note,
-        } = mark;
-        let Epochs {
-            current,
-            first_lsn,
-            segment,
-        } = epochs;
-        self.line(format_args!(
-            "  {at}: slot, sequence {sequence}{holds}; log id {log_id:016x}"
-        ))?;
-        self.line(format_args!(
-            "    durable LSN {durable}, low segment {low_segment}, low LSN {low}, \
-             epoch {current} from LSN {first_lsn}, older ones up to segment {segment}, \
-             checkpoint {checkpoint}, newest segment {newest}"
-        ))?;
-        if !note.is_empty() {
-            let len = note.len();
-            self.line(format_args!(
-                "    note, {len} bytes: {}",
-                note.escape_ascii()
-            ))?;
-        }
-        cut.map_or(Ok(()), |cut| self.cut(&cut, *log_id))
-    }
-
-    fn cut(&mut self, cut: &Cut, log_id: u64) -> Result<()> {
-        let Cut {
-            segment,
-            offset,
-            header,
-        } = cut;
-        let place = place(log_id, *segment, *offset);
-        match GroupHeader::decode(header, place, u64::MAX) {
-            Some(group) => self.line(format_args!(
-                "    a cut is to be finished: of segment {segment}, at {offset}, where {} stay",
-                Lsns(&group)
-            )),
-            None => self.line(format_args!(
-                "    a cut is to be finished: of segment {segment}, at {offset}"
-            )),
-        }
-    }
-
     fn segments(&mut self, listing: &Listing) -> Result<()> {
         let lowest = listing.segments.first().copied().unwrap_or(1);
         let low = self.mark.as_ref().map_or(lowest, |mark| mark.low_segment);
@@ -262,14 +166,26 @@ impl Dump<'_> {
         let mut loaded = Loaded::open(&self.dir, number, of_log, Unreadable::IsDamage)?;
         let len = loaded.file.len()?;
         match loaded.header {
-            Ok(_) => self.line(format_args!("  0: header; {len} bytes, complete"))?,
+            Ok(header) => {
+                let usual = header.usual;
+                let own = if len > usual {
+                    ", for a large batch"
+                } else {
+                    ""
+                };
+                self.line(format_args!("  0: header; {len} bytes{own}, complete"))?;
+            }
             Err((offset, BadHeader::Corrupt(reason))) => {
                 self.line(format_args!("  {len} bytes, not complete"))?;
                 self.damage(offset, reason)?;
             }
             Err((offset, BadHeader::Newer(version))) => self.damage(offset, Newer(version))?,
         }
-        if let Some(size) = loaded.size.filter(|&size| size != len) {
+        if let Some(size) = loaded
+            .said
+            .map(|said| said.size)
+            .filter(|&size| size != len)
+        {
             self.line(format_args!("  by its header it has {size} bytes"))?;
         }
         let mark = self.mark.clone().filter(|_| id == self.log_id);
@@ -334,11 +250,12 @@ impl Dump<'_> {
             count,
             epoch,
             durable_lsn,
+            time,
             ..
         } = group;
         self.line(format_args!(
             "  {offset}: group, {}, count {count}, bytes {bytes}, epoch {epoch}, \
-             durable LSN {durable_lsn}{state}",
+             durable LSN {durable_lsn}, time {time}{state}",
             Lsns(&group)
         ))?;
         reader.enter(group);

@@ -19,8 +19,8 @@ use crate::limits::SEGMENT_ALIGN;
 pub(crate) struct Edge {
     /// Bytes that get zeros at once.
     step: u64,
-    /// Bytes of a segment.
-    size: u64,
+    /// Bytes of the segment.
+    size: AtomicU64,
     /// Where the edge is.
     at: AtomicU64,
     /// Where the next group goes.
@@ -42,7 +42,7 @@ impl Edge {
     pub(crate) fn new(file: File, at: u64, used: u64, size: u64, step: u64) -> Self {
         Self {
             step,
-            size,
+            size: AtomicU64::new(size),
             at: AtomicU64::new(at),
             used: AtomicU64::new(used),
             is_wanted: AtomicBool::new(false),
@@ -50,10 +50,11 @@ impl Edge {
         }
     }
 
-    /// Goes on at `at` in `file`, which is used up to `used`. The writer is held.
-    pub(crate) fn begin(&self, health: &Health, file: File, at: u64, used: u64) {
+    /// Goes on at `at` in `file`, a segment of `size` bytes that is used up to `used`. The writer is held.
+    pub(crate) fn begin(&self, health: &Health, (file, size): (File, u64), at: u64, used: u64) {
         let mut held = health.lock(&self.file);
         *held = file;
+        self.size.store(size, Ordering::Release);
         self.at.store(at, Ordering::Release);
         self.used.store(used, Ordering::Release);
     }
@@ -63,9 +64,13 @@ impl Edge {
     pub(crate) fn has_used(&self, offset: u64) -> bool {
         self.used.store(offset, Ordering::Release);
         let at = self.at.load(Ordering::Acquire);
-        at < self.size
+        at < self.size()
             && at.saturating_sub(offset) < self.step
             && !self.is_wanted.swap(true, Ordering::AcqRel)
+    }
+
+    fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
     }
 
     /// Moves the edge to `end` or beyond, if it is not there.
@@ -99,7 +104,7 @@ impl Edge {
             self.at.load(Ordering::Acquire),
             self.used.load(Ordering::Acquire),
         );
-        if at == self.size || at.saturating_sub(used) >= self.step {
+        if at >= self.size() || at.saturating_sub(used) >= self.step {
             return Ok(false);
         }
         self.advance(file)?;
@@ -109,7 +114,7 @@ impl Edge {
     /// Writes the zeros of one step. `file` is locked.
     fn advance(&self, file: &File) -> durable_io::Result<()> {
         let at = self.at.load(Ordering::Acquire);
-        let end = self.size.min(at + self.step);
+        let end = self.size().min(at + self.step);
         // No barrier: what a power loss takes of them reads as zeros all the same.
         file.write_zeros(at, end - at)?;
         self.at.store(end, Ordering::Release);

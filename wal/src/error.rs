@@ -58,16 +58,14 @@ pub enum Error {
     /// [`Wal::bounds`](crate::Wal::bounds).
     #[error("what was to be read next was truncated in the meantime")]
     Truncated,
-    /// A record or batch does not fit into one segment. Nothing was written.
-    #[error(
-        "a {what} of {size} bytes is over the limit of {limit} bytes; split it or use larger segments"
-    )]
+    /// A record or batch does not fit into any segment, or a note into its slot. Nothing was written.
+    #[error("a {what} of {size} bytes is over the limit of {limit} bytes")]
     TooLarge {
-        /// `"record"` or `"batch"`.
+        /// `"record"`, `"batch"` or `"note"`.
         what: &'static str,
         /// Its size in bytes; of a batch, with 8 bytes for each record.
         size: u64,
-        /// The largest size this log takes, in bytes.
+        /// The largest size, in bytes.
         limit: u64,
     },
     /// The file was written by a newer version of this crate.

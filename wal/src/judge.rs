@@ -27,6 +27,10 @@ pub(crate) struct Judged {
     pub(crate) unproven: Option<u64>,
     /// The end of what is not zero behind the cut in the active segment.
     pub(crate) nonzero_end: Option<u64>,
+    /// When the last whole group of the active segment was written; 0 if that is not known.
+    pub(crate) time: u64,
+    /// When the last one was, whole or not.
+    pub(crate) begun: u64,
     /// What stands in the later segments, in their order.
     pub(crate) later: Vec<Behind>,
 }
@@ -95,6 +99,8 @@ pub(crate) fn judge(
             Ok(Judged {
                 last,
                 cut: front.cut,
+                time: front.time,
+                begun: front.begun,
                 is_bad: front.bad.is_some(),
                 unproven,
                 nonzero_end: behind.nonzero_end,

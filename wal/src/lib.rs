@@ -44,6 +44,7 @@
 //! - Positions ([`Lsn`]) have no gap. One that was durable is never given again, except for those that
 //!   [`Wal::truncate_after`] gave up, that [`Options::repair`] dropped, or of which it found nothing,
 //!   neither a record nor the mark. One that a crash took back is given again.
+//! - Each group has a time, and times never decrease ([`Wal::segments`]).
 //! - Every byte is checked before it is believed. A torn tail is cut; the loss of durable records is
 //!   [`Error::Corrupt`], which names them. When it can go unnoticed is said in [`mod@format`],
 //!   section 8; after a clean [`Wal::close`] it cannot.
@@ -69,6 +70,7 @@
 
 mod background;
 mod batch;
+mod clock;
 mod create;
 mod cut;
 mod delivery;
@@ -94,6 +96,8 @@ mod recover;
 mod repair;
 mod replay;
 mod results;
+mod retention;
+mod rotate;
 mod salvage;
 mod scan;
 mod segment;
@@ -123,15 +127,16 @@ pub use error::{Corruption, Error, Result};
 pub use expectation::Expectation;
 pub use follow::Follow;
 pub use limits::{
-    DEFAULT_OPEN_SEGMENTS, DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_IN_FLIGHT, MAX_NOTE_SIZE,
-    MAX_RECORD_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN, max_batch_size,
-    max_record_size,
+    DEFAULT_OPEN_SEGMENTS, DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_BATCH_SIZE, MAX_IN_FLIGHT,
+    MAX_NOTE_SIZE, MAX_RECORD_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN,
+    max_batch_size, max_record_size,
 };
 pub use location::{Appended, Location};
 pub use lsn::{Lsn, Record};
 pub use opening::Opening;
 pub use options::Options;
 pub use records::Records;
+pub use retention::SegmentInfo;
 pub use salvage::Salvage;
 pub use stats::{Recovery, Stats, Tail, Verified};
 pub use ticket::Ticket;

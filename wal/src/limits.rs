@@ -18,8 +18,11 @@ pub const MAX_SEGMENT_SIZE: u64 = (1 << 32) - SEGMENT_ALIGN;
 /// Segment sizes are multiples of this, in bytes: the smallest sector of a disk.
 pub const SEGMENT_ALIGN: u64 = 512;
 
-/// The largest record, in bytes, of a log whose segments are [`MAX_SEGMENT_SIZE`]. A record lies in
-/// one segment, so smaller segments allow less: see [`max_record_size`].
+/// The largest batch, in bytes: the sum over its records of 8 bytes and the payload. A batch lies in one
+/// segment, which makes it atomic; one that is too large for the usual ones gets one of its own size.
+pub const MAX_BATCH_SIZE: u64 = max_batch_size(MAX_SEGMENT_SIZE);
+
+/// The largest record, in bytes: alone it is a batch.
 pub const MAX_RECORD_SIZE: u64 = max_record_size(MAX_SEGMENT_SIZE);
 
 /// The longest note that [`Wal::checkpoint_with`](crate::Wal::checkpoint_with) and
@@ -50,13 +53,14 @@ pub const DEFAULT_OPEN_SEGMENTS: usize = 32;
 /// What a segment of `segment_size` bytes spends before the first byte of its first group's records.
 const OVERHEAD: u64 = (SEGMENT_HEADER_SIZE + GROUP_HEADER_SIZE) as u64;
 
-/// The largest record that a log with segments of `segment_size` bytes takes, in bytes.
+/// The largest record that goes into a segment of `segment_size` bytes, in bytes. A larger one gets a segment of
+/// its own.
 pub const fn max_record_size(segment_size: u64) -> u64 {
     max_batch_size(segment_size).saturating_sub(RECORD_HEADER_SIZE as u64)
 }
 
-/// The largest batch that a log with segments of `segment_size` bytes takes: the sum over its
-/// records of 8 bytes and the payload. A batch lies in one segment, which makes it atomic.
+/// The largest batch that goes into a segment of `segment_size` bytes: the sum over its records of 8 bytes and
+/// the payload. A larger one gets a segment of its own.
 pub const fn max_batch_size(segment_size: u64) -> u64 {
     segment_size.saturating_sub(OVERHEAD)
 }

@@ -178,7 +178,7 @@ impl Log {
         };
         let size = RECORD_HEADER_SIZE as u64 + u64::from(len);
         // Before anything is allocated: the location may come from a disk.
-        if u64::from(offset) + size > snapshot.segment_size {
+        if u64::from(offset) + size > segment.header.size {
             return Err(corrupt(Corruption::Length));
         }
         let size = usize::try_from(size).expect("less than a segment, which was in memory");

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use durable_io::engine::{self, Health, StoreDir, SyncGate, Work};
 use durable_io::{Barrier, Dir, Disk, File, GroupCommit, Site, SyncMode};
 
+use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::edge::{self, Edge};
 use crate::error::{Error, Result};
@@ -42,6 +43,7 @@ pub(crate) struct Log {
     pub(crate) edge: Edge,
     /// Bytes that a segment gets of space and zeros at once.
     pub(crate) zero_step: u64,
+    pub(crate) clock: Clock,
     /// What is made ready ahead of the writer: the edge, and the next segment if that is wanted.
     pub(crate) making: Arc<Work>,
     pub(crate) wants_spare: AtomicBool,
@@ -158,10 +160,12 @@ impl Log {
         let health = Health::new();
         let zero_step = zero_step.min(segment_size);
         let (file, offset) = (active.held(), recovered.offset);
+        let size = active.header.size;
         Self {
             store_dir,
             gate: SyncGate::new(sync_mode, disk, &health, next.previous().0),
             making: Work::new(disk, &health),
+            clock: Clock::new(disk, recovered.time),
             wants_spare: AtomicBool::new(false),
             spare_of: AtomicU64::new(0),
             health,
@@ -171,7 +175,7 @@ impl Log {
             writer: Mutex::new(Writer::new(active, offset, next, epochs)),
             spare: Mutex::new(recovered.spare),
             cuts: Cuts::default(),
-            edge: Edge::new(file, edge::behind(offset), offset, segment_size, zero_step),
+            edge: Edge::new(file, edge::behind(offset), offset, size, zero_step),
             zero_step,
             submitted: AtomicU64::new(0),
             delivery: Delivery::default(),
@@ -310,7 +314,6 @@ impl Log {
             cuts: Arc::clone(&self.cuts),
             log_id: self.id,
             epochs: view.epochs,
-            segment_size: self.segment_size,
             low: view.low,
             end,
         }
@@ -356,6 +359,7 @@ impl Log {
         self.sync_written(site, || writer.written())?;
         let sealed = Mark {
             durable: self.durable(),
+            time: self.clock.last(),
             ..mark.mark().clone()
         };
         mark.seal(sealed)
@@ -385,6 +389,11 @@ impl Log {
         let lowest = view.segments.first().map_or(0, |segment| segment.number);
         let dead_segments = view.dead.len() as u64;
         let segment_count = (load(&counters.top) + 1).saturating_sub(lowest) + dead_segments;
+        let retained = view.segments.iter().map(|segment| segment.header.size);
+        let (retained, others) = (
+            retained.sum::<u64>(),
+            segment_count - view.segments.len() as u64,
+        );
         Stats {
             appended_records: view.appended.records,
             appended_bytes: view.appended.bytes,
@@ -394,7 +403,7 @@ impl Log {
             callback_panics: self.delivery.panics(),
             segment_count,
             dead_segments,
-            disk_bytes: segment_count * self.segment_size + MARK_SIZE as u64,
+            disk_bytes: retained + others * self.segment_size + MARK_SIZE as u64,
             durable_lsn: self.durable(),
             last_lsn: view.next.previous(),
         }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use durable_io::{Dir, File};
@@ -13,17 +13,22 @@ use durable_io::{Dir, File};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names;
+use crate::segment::SegmentHeader;
+use crate::spare::Ready;
 
 /// A segment of the log.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) number: u64,
+    pub(crate) header: SegmentHeader,
     /// Its first record, or the one that will be.
     pub(crate) first_lsn: Lsn,
     files: Arc<OpenFiles>,
     /// `None` if it is closed. Changed only while the list of open files is locked.
     file: RwLock<Option<File>>,
     is_given_up: AtomicBool,
+    /// When its newest group was written; 0 if that is not known.
+    newest: AtomicU64,
 }
 
 /// The sealed segments of a log that are open.
@@ -70,22 +75,36 @@ impl Segment {
     /// The segment whose file is `file`, which stays open until it is [sealed](Self::seal).
     pub(crate) fn active(
         files: &Arc<OpenFiles>,
-        number: u64,
+        header: SegmentHeader,
         first_lsn: Lsn,
         file: File,
     ) -> Arc<Self> {
         Arc::new(Self {
-            number,
+            number: header.number,
+            header,
             first_lsn,
             files: Arc::clone(files),
             file: RwLock::new(Some(file)),
             is_given_up: AtomicBool::new(false),
+            newest: AtomicU64::new(0),
         })
     }
 
-    /// The segment behind this one, to be the active one.
-    pub(crate) fn next(&self, first_lsn: Lsn, file: File) -> Arc<Self> {
-        Self::active(&self.files, self.number + 1, first_lsn, file)
+    /// The segment that `ready` is, with records from `first_lsn` on, to be the active one behind this one, or
+    /// in its place.
+    pub(crate) fn next(&self, first_lsn: Lsn, ready: &Ready) -> Arc<Self> {
+        Self::active(&self.files, ready.header, first_lsn, ready.file.clone())
+    }
+
+    /// When its newest group was written, in milliseconds since the Unix epoch; `None` if that is not known.
+    pub(crate) fn newest(&self) -> Option<u64> {
+        let newest = self.newest.load(Ordering::Acquire);
+        (newest > 0).then_some(newest)
+    }
+
+    /// Says that its newest group was written at `time`; 0 if that is not known.
+    pub(crate) fn has_newest(&self, time: u64) {
+        self.newest.store(time, Ordering::Release);
     }
 
     /// From now on it may be closed when others are opened.

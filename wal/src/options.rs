@@ -55,8 +55,8 @@ impl Options {
     }
 
     /// Bytes of a segment file: a multiple of 512, from [`MIN_SEGMENT_SIZE`] to
-    /// [`MAX_SEGMENT_SIZE`]. It bounds the largest batch, and truncation gives space back in whole
-    /// segments. A log keeps the size it was created with; asking for another one is an error.
+    /// [`MAX_SEGMENT_SIZE`]. Truncation gives space back in whole segments, and a batch that is larger gets a
+    /// segment of its own, which has to be made first. A log keeps the size it was created with; asking for another one is an error.
     /// Default: that of the log, or [`DEFAULT_SEGMENT_SIZE`] if it is created.
     #[must_use]
     pub fn segment_size(mut self, bytes: u64) -> Self {

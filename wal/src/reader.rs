@@ -9,8 +9,8 @@ use durable_io::checksum::checksum;
 
 use crate::error::{Corruption, Error, Result};
 use crate::frame::{
-    Epochs, GROUP_HEADER_SIZE, GroupHeader, RECORD_HEADER_SIZE, align_group, decode_record_header,
-    place, record_check,
+    Epochs, GROUP_HEADER_SIZE, GroupHeader, Layout, RECORD_HEADER_SIZE, align_group,
+    decode_record_header, place, record_check,
 };
 use crate::location::Location;
 use crate::lsn::Lsn;
@@ -28,6 +28,8 @@ pub(crate) struct Identity {
     pub(crate) log_id: u64,
     pub(crate) number: u64,
     pub(crate) epochs: Epochs,
+    /// Of its group headers.
+    pub(crate) layout: Layout,
 }
 
 impl Identity {
@@ -100,6 +102,8 @@ pub(crate) struct SegmentReader {
     epoch: u32,
     /// Where the bytes of the group before end.
     left_at: u64,
+    /// When the group was written that was entered last.
+    time: u64,
 }
 
 impl SegmentReader {
@@ -113,6 +117,7 @@ impl SegmentReader {
             group_at: FIRST_GROUP,
             epoch: 0,
             left_at: FIRST_GROUP,
+            time: 0,
         }
     }
 
@@ -135,6 +140,16 @@ impl SegmentReader {
         self.epoch
     }
 
+    /// When the group was written that was entered last; 0 if that is not known.
+    pub(crate) fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// True if nothing behind its beginning was read yet.
+    pub(crate) fn is_at_first_group(&self) -> bool {
+        self.offset == FIRST_GROUP && self.group.is_none()
+    }
+
     /// What is read, and where it comes from.
     pub(crate) fn parts(&mut self) -> (&Identity, &mut Source) {
         (&self.identity, &mut self.source)
@@ -148,10 +163,12 @@ impl SegmentReader {
         if bytes.len() < GROUP_HEADER_SIZE || bytes.iter().all(|&byte| byte == 0) {
             return Ok(Found::End);
         }
-        Ok(match GroupHeader::decode(bytes, place, room) {
-            Some(header) => Found::Group(header),
-            None => Found::Bad(Corruption::Checksum),
-        })
+        Ok(
+            match GroupHeader::decode(bytes, place, room, self.identity.layout) {
+                Some(header) => Found::Group(header),
+                None => Found::Bad(Corruption::Checksum),
+            },
+        )
     }
 
     /// The next group, if it may stand there. Only between groups.
@@ -189,6 +206,7 @@ impl SegmentReader {
         self.offset += GROUP_HEADER;
         self.expected = Some(header.first_lsn);
         self.epoch = header.epoch;
+        self.time = header.time;
         self.group = Some((header, header.count, self.offset + u64::from(header.bytes)));
     }
 

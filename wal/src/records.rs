@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::error::{Corruption, Error, Result};
 use crate::location::Location;
@@ -26,8 +27,6 @@ use crate::{frame::Epochs, scan};
 pub struct Records {
     /// The segments not yet entered.
     segments: VecDeque<Arc<Segment>>,
-    /// The highest segment that is or was among them.
-    top: u64,
     reader: Option<SegmentReader>,
     snapshot: Snapshot,
     /// The record to give out next.
@@ -55,7 +54,6 @@ pub(crate) struct Snapshot {
     pub(crate) cut: u64,
     pub(crate) log_id: u64,
     pub(crate) epochs: Epochs,
-    pub(crate) segment_size: u64,
     /// The first retained record.
     pub(crate) low: Lsn,
     /// The record after the last one.
@@ -67,7 +65,6 @@ impl Records {
     /// the last of them may still be written to.
     pub(crate) fn new(snapshot: Snapshot, segments: VecDeque<Arc<Segment>>, from: Lsn) -> Self {
         Self {
-            top: segments.back().map_or(0, |segment| segment.number),
             segments,
             reader: None,
             snapshot,
@@ -84,7 +81,6 @@ impl Records {
             cut: 0,
             log_id: 0,
             epochs: ANY_EPOCH,
-            segment_size: 0,
             low: first,
             end: first,
         };
@@ -108,6 +104,14 @@ impl Records {
         Some(self.reader.as_ref()?.location(self.given?))
     }
 
+    /// When the record was written that was given out last, since the Unix epoch; `None` before the first and
+    /// behind the last, and if the log has no times there.
+    pub fn time(&self) -> Option<Duration> {
+        self.given?;
+        let time = self.reader.as_ref()?.time();
+        (time > 0).then(|| Duration::from_millis(time))
+    }
+
     /// What was to be read was cut off, or may have been.
     pub(crate) fn is_cut(&self) -> bool {
         self.snapshot.is_cut()
@@ -117,13 +121,18 @@ impl Records {
     pub(crate) fn extend(&mut self, later: Snapshot, segments: &[Arc<Segment>]) -> Result<()> {
         self.snapshot.check_uncut()?;
         self.snapshot = later;
-        let top = self.top;
-        let new = segments.iter().filter(|segment| segment.number > top);
-        self.segments.extend(new.cloned());
-        self.top = self.segments.back().map_or(top, |segment| segment.number);
-        if let Some(reader) = &mut self.reader {
+        // One of which nothing was read may have given way to a larger one.
+        self.reader.take_if(|reader| reader.is_at_first_group());
+        let after = if let Some(reader) = &mut self.reader {
             reader.parts().1.forget();
-        }
+            let number = reader.identity().number;
+            segments.partition_point(|segment| segment.number <= number)
+        } else {
+            let next = self.next;
+            let after = segments.partition_point(|segment| segment.first_lsn <= next);
+            after.saturating_sub(1)
+        };
+        self.segments = segments.iter().skip(after).cloned().collect();
         Ok(())
     }
 
@@ -188,7 +197,7 @@ impl Records {
 /// Enters the group with record `wanted`, passing over those before it. Returns true if the segment,
 /// which holds everything below `after`, is read to its end; what stands behind that is not looked
 /// at.
-fn enter_group(reader: &mut SegmentReader, after: Lsn, wanted: Lsn) -> Result<bool> {
+pub(crate) fn enter_group(reader: &mut SegmentReader, after: Lsn, wanted: Lsn) -> Result<bool> {
     while reader.expected().is_some_and(|expected| expected < after) {
         match reader.next_group()? {
             Next::Some(group) if group.last_lsn() < wanted => reader.skip_group(),
@@ -245,6 +254,7 @@ impl Snapshot {
             log_id: self.log_id,
             number: segment.number,
             epochs: self.epochs,
+            layout: segment.header.layout,
         }
     }
 
@@ -272,7 +282,7 @@ impl Snapshot {
         let identity = self.identity(segment);
         let file = segment.file()?;
         let len = file.len()?;
-        if len != self.segment_size {
+        if len != segment.header.size {
             return Err(identity.corrupt(len, Corruption::Length));
         }
         let source = Source::new(file, len, Unreadable::Fails);
@@ -324,7 +334,7 @@ impl Snapshot {
             if rest.nonzero_end.is_some() {
                 return Err(reader.identity().corrupt(from, Corruption::NotZero));
             }
-            verified.bytes += self.segment_size - from;
+            verified.bytes += segment.header.size - from;
         }
         Ok(())
     }

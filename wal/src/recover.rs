@@ -19,12 +19,12 @@ use crate::lsn::Lsn;
 use crate::mark::{MarkFile, mark_lost};
 use crate::names;
 use crate::open_files::Segment;
-use crate::records::Records;
+use crate::records::{Records, Snapshot};
 use crate::replay::Replay;
 use crate::segment::{FIRST_GROUP, SegmentHeader};
 use crate::slot::Mark;
 use crate::source::Unreadable;
-use crate::spare::Spare;
+use crate::spare::{Ready, Spare};
 use crate::stats::{Recovery, Tail};
 use crate::survey::{Listing, Loaded, Survey, survey};
 use crate::truncate::remove_all;
@@ -35,6 +35,8 @@ pub(crate) struct Recovered {
     pub(crate) log_id: u64,
     pub(crate) epochs: Epochs,
     pub(crate) segment_size: u64,
+    /// No group was written later; 0 if that is not known.
+    pub(crate) time: u64,
     /// The retained segments; the last one is the active one.
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) active: Arc<Segment>,
@@ -90,7 +92,7 @@ impl Found {
     /// The records from `from` on.
     pub(crate) fn records(&self, from: Lsn) -> Records {
         let bounds = self.bounds();
-        let snapshot = self.survey.snapshot(self.mark.mark(), bounds.end);
+        let snapshot = Snapshot::at_open(self.mark.mark(), bounds.end);
         let from = from.max(bounds.start);
         let mut segments = retained(&self.survey, &self.judged, self.mark.mark().low);
         let after = segments.partition_point(|segment| segment.first_lsn <= from);
@@ -133,7 +135,7 @@ fn examine(
     how: &How,
     mut replay: Option<&mut Replay<'_>>,
 ) -> Result<Found> {
-    if let Some(size) = how.segment_size.filter(|&size| size != survey.header.size) {
+    if let Some(size) = how.segment_size.filter(|&size| size != survey.usual) {
         return Err(InvalidOption {
             option: "segment_size",
             value: size,
@@ -252,11 +254,7 @@ fn clean(survey: &mut Survey, judged: &Judged, mark: &mut MarkFile) -> Result<()
     drop(survey.active.file.sync_data()?);
     if let Some(spare) = survey.later.first() {
         // Written again for the same reason, before the sync below.
-        let header = SegmentHeader {
-            number: spare.number,
-            ..survey.header
-        };
-        spare.file.write_all_at(&header.encode(), 0)?;
+        spare.file.write_all_at(&spare.whole().encode(), 0)?;
     }
     for later in &survey.later {
         // Durable: a whole segment, which a killed process may have left in the page cache only. Only
@@ -322,7 +320,8 @@ fn retained(survey: &Survey, judged: &Judged, low: Lsn) -> Vec<Arc<Segment>> {
         None => low.previous(),
     };
     let file = active.file.clone();
-    let active = Segment::active(&survey.files, active.number, first_lsn, file);
+    let active = Segment::active(&survey.files, active.whole(), first_lsn, file);
+    active.has_newest(judged.time);
     let sealed = survey.sealed.iter().rev().cloned();
     sealed.chain([active]).collect()
 }
@@ -340,15 +339,20 @@ fn finish(
     let Survey {
         later,
         incomplete,
-        header,
+        usual,
+        time,
         ..
     } = survey;
-    let spare_header = |number| SegmentHeader { number, ..header };
-    let spare = match (incomplete, later.into_iter().next()) {
-        (Some(top), _) => Spare::absent(dir.clone(), spare_header(top)),
-        (None, Some(top)) => Spare::ready(dir.clone(), spare_header(top.number), top.file),
-        (None, None) => Spare::absent(dir.clone(), spare_header(active.number + 1)),
+    let top = later.first().map_or(active.number, |top| top.number);
+    let header = SegmentHeader {
+        number: incomplete.unwrap_or(top + 1),
+        size: usual,
+        usual,
+        ..active.header
     };
+    let found = later.into_iter().rev();
+    let found = found.map(|later| Ready::found(later.file.clone(), later.whole()));
+    let spare = Spare::absent(dir.clone(), header, found.collect());
     let &Mark {
         log_id,
         low,
@@ -358,7 +362,8 @@ fn finish(
     Recovered {
         log_id,
         epochs,
-        segment_size: header.size,
+        segment_size: usual,
+        time: time.max(judged.begun).max(mark.mark().time),
         segments,
         active,
         offset: judged.cut,

@@ -17,7 +17,7 @@ use durable_io::{Dir, replace_file_with};
 
 use crate::cut::finish;
 use crate::error::{Corruption, Error, Result};
-use crate::frame::Epochs;
+use crate::frame::{Epochs, Layout};
 use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::mark::MarkFile;
@@ -94,7 +94,7 @@ pub(crate) fn repair(
     }
     let is_cut = basis.is_lost || walk.is_damaged(&basis.mark);
     if is_cut || repaired.given_up.is_some() {
-        let new = (walk.size.unwrap_or(size), zero_step);
+        let new = (walk.usual.unwrap_or(size), zero_step);
         repaired.set_aside = set_aside(dir, &listing, &basis, &walk, lowest)?;
         let dropped = cut(dir, &listing, &basis, &walk, new)?;
         repaired.dropped = is_cut.then_some(dropped);
@@ -114,7 +114,7 @@ fn behind_checkpoint(dir: &Dir, listing: &Listing, mark: &Mark) -> Result<Mark> 
             Err(error) if error.is_unreadable() => continue,
             loaded => loaded?,
         };
-        if loaded.size.is_some() && scan::pass_over(&mut loaded.reader, low)? {
+        if loaded.said.is_some() && scan::pass_over(&mut loaded.reader, low)? {
             low_segment = number;
             break;
         }
@@ -193,7 +193,7 @@ fn rebuild(dir: &Dir, listing: &Listing) -> Result<Option<Basis>> {
         let Some(log_id) = log_id else { continue };
         let of_log = (log_id, ANY_EPOCH);
         let mut loaded = Loaded::open(dir, number, of_log, Unreadable::IsDamage)?;
-        if let (None, Some(_), Some(low)) = (&lowest, loaded.size, loaded.first_lsn()) {
+        if let (None, Some(_), Some(low)) = (&lowest, loaded.said, loaded.first_lsn()) {
             let durable = low.previous();
             lowest = Some(Mark {
                 log_id,
@@ -204,6 +204,7 @@ fn rebuild(dir: &Dir, listing: &Listing) -> Result<Option<Basis>> {
                 checkpoint: Lsn(0),
                 cut: None,
                 newest: 0,
+                time: 0,
                 note: Arc::from([]),
             });
         }
@@ -336,6 +337,8 @@ fn begin_anew(dir: &Dir, listing: &Listing, mark: &Mark, new: (u64, u64)) -> Res
         log_id,
         number,
         size,
+        usual: size,
+        layout: Layout::Timed { since: mark.time },
     };
     let file = write_blank(dir, &header, zero_step)?;
     // Redundant: if a crash left the mark without it, the log would be damaged as before, without a

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use crate::error::Result;
 use crate::location::Location;
 use crate::lsn::Lsn;
-use crate::records::Records;
+use crate::records::{Records, Snapshot};
 use crate::slot::Mark;
 use crate::survey::Survey;
 
@@ -52,7 +52,7 @@ impl<'a> Replay<'a> {
         let Some(end) = survey.active.first_lsn() else {
             return Ok(());
         };
-        let snapshot = survey.snapshot(mark, end);
+        let snapshot = Snapshot::at_open(mark, end);
         // Descending: those up to the one that holds the first record.
         let below = survey
             .sealed

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
+use std::time::Duration;
 
 use crate::error::{Corruption, Result};
 use crate::frame::{GROUP_ALIGN, GROUP_HEADER_SIZE, GroupHeader, place};
@@ -29,6 +30,10 @@ pub(crate) struct Front {
     /// What keeps the next group from being one, and where; `None` if there are only zeros.
     pub(crate) bad: Option<(u64, Corruption)>,
     pub(crate) unproven: Unproven,
+    /// When the last whole group was written; 0 if that is not known.
+    pub(crate) time: u64,
+    /// When the last group was begun to be written, whole or not; 0 if that is not known.
+    pub(crate) begun: u64,
     /// Bytes between the groups that are not zero as they should be.
     pub(crate) unclean: Vec<Range<u64>>,
 }
@@ -41,6 +46,8 @@ impl Front {
             cut: FIRST_GROUP,
             bad: None,
             unproven: Unproven::default(),
+            time: 0,
+            begun: 0,
             unclean: Vec::new(),
         }
     }
@@ -168,6 +175,33 @@ pub(crate) fn seek(reader: &mut SegmentReader, first: Lsn, wanted: Lsn, after: L
     Ok(())
 }
 
+/// As [`seek`], but goes on before the first group that was written at `time` or later, if it is one of those
+/// with the records `lsns`.
+pub(crate) fn seek_time(
+    reader: &mut SegmentReader,
+    lsns: Range<Lsn>,
+    time: Duration,
+) -> Result<()> {
+    let (mut low, mut high) = (reader.offset(), reader.parts().1.len());
+    let mut found = None;
+    while high.saturating_sub(low) > NEAR {
+        let at = (low + (high - low) / 2) / GROUP_ALIGN * GROUP_ALIGN;
+        match probe_at(reader, at, lsns.start, lsns.end)? {
+            Some((offset, group)) if Duration::from_millis(group.time) < time => {
+                low = offset;
+                found = Some((offset, group));
+            }
+            // Later ones, or zeros, or the inside of a large group.
+            _ => high = at,
+        }
+    }
+    reader.parts().1.forget();
+    if let Some((offset, group)) = found {
+        reader.jump(offset, &group);
+    }
+    Ok(())
+}
+
 /// Where `wanted` is if all records have one size; a little before that, so that what follows is read
 /// through.
 fn expected_at(low: (u64, Lsn), high: (u64, Lsn), wanted: Lsn) -> u64 {
@@ -251,6 +285,7 @@ pub(crate) fn front(
                 return Ok(front);
             }
         };
+        front.begun = header.time;
         let shown = replay
             .as_mut()
             .filter(|replay| replay.wants(header.last_lsn()));
@@ -268,6 +303,7 @@ pub(crate) fn front(
         }
         front.unproven.see(&header, front.cut);
         front.last = Some(header.last_lsn());
+        front.time = header.time;
         front.cut = reader.offset();
         if let Some(offset) = reader.padding()? {
             front.unclean.push(offset..front.cut);
@@ -367,7 +403,7 @@ fn search(
     while rest.len() >= GROUP_HEADER_SIZE {
         let room = len.saturating_sub(offset + GROUP_HEADER_SIZE as u64);
         let at = place(identity.log_id, identity.number, offset);
-        let header = GroupHeader::decode(rest, at, room);
+        let header = GroupHeader::decode(rest, at, room, identity.layout);
         if let Some(header) = header.filter(|header| !identity.has_cut(header)) {
             see(offset, &header)?;
         }

@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
-use durable_io::codec::put;
+use durable_io::codec::{Decoder, put};
 use durable_io::engine::{self, Format, UnsupportedVersion};
-use durable_io::{Dir, File};
+use durable_io::{Dir, File, replace_file_with};
 
 use crate::error::{Corruption, Error};
-use crate::frame::place;
+use crate::frame::{Layout, place};
 use crate::limits::{MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN};
 use crate::names;
 
@@ -18,7 +18,7 @@ pub(crate) const SEGMENT_HEADER_SIZE: usize = 64;
 /// [`SEGMENT_HEADER_SIZE`] as an offset in a file: that of the first group.
 pub(crate) const FIRST_GROUP: u64 = SEGMENT_HEADER_SIZE as u64;
 /// The version of segments that this crate writes, and the newest that it reads.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 const FORMAT: Format = Format {
     magic: *b"waldsegm",
@@ -30,7 +30,12 @@ const FORMAT: Format = Format {
 pub(crate) struct SegmentHeader {
     pub(crate) log_id: u64,
     pub(crate) number: u64,
+    /// Bytes of this segment.
     pub(crate) size: u64,
+    /// Bytes of those of the log that are not made for one large batch.
+    pub(crate) usual: u64,
+    /// Of the headers of its groups.
+    pub(crate) layout: Layout,
 }
 
 /// Why a segment header cannot be used.
@@ -64,7 +69,16 @@ impl SegmentHeader {
         put(&mut out, 16, &self.log_id.to_le_bytes());
         put(&mut out, 24, &self.number.to_le_bytes());
         put(&mut out, 32, &self.size.to_le_bytes());
-        FORMAT.seal(&mut out, place(self.log_id, self.number, 0));
+        let version = match self.layout {
+            Layout::Plain => 1,
+            Layout::Timed { since } => {
+                put(&mut out, 40, &self.usual.to_le_bytes());
+                put(&mut out, 48, &since.to_le_bytes());
+                VERSION
+            }
+        };
+        let format = Format { version, ..FORMAT };
+        format.seal(&mut out, place(self.log_id, self.number, 0));
         out
     }
 
@@ -81,18 +95,36 @@ impl SegmentHeader {
             engine::BadHeader::Checksum => BadHeader::Corrupt(Corruption::Checksum),
             engine::BadHeader::Version(newer) => BadHeader::Newer(newer),
         })?;
-        let header = Self {
+        let mut header = Self {
             log_id: fields.u64().ok_or(short)?,
             number: fields.u64().ok_or(short)?,
             size: fields.u64().ok_or(short)?,
+            usual: 0,
+            layout: Layout::Plain,
         };
+        header.usual = header.size;
+        if layout_of(bytes) != Layout::Plain {
+            header.usual = fields.u64().ok_or(short)?;
+            let since = fields.u64().ok_or(short)?;
+            header.layout = Layout::Timed { since };
+        }
         if fields.rest().iter().any(|&byte| byte != 0) {
             return Err(BadHeader::Corrupt(Corruption::NotZero));
         }
-        if header.number != number || !is_segment_size(header.size) {
+        let is_large_enough = is_segment_size(header.usual) && header.size >= header.usual;
+        if header.number != number || !is_segment_size(header.size) || !is_large_enough {
             return Err(BadHeader::Corrupt(Corruption::Length));
         }
         Ok(header)
+    }
+}
+
+/// How the groups are laid out of the segment whose header is `bytes`, as far as that tells, damaged or not.
+pub(crate) fn layout_of(bytes: &[u8]) -> Layout {
+    let mut decoder = Decoder::new(bytes);
+    match (decoder.u64(), decoder.u32()) {
+        (Some(_magic), Some(1)) => Layout::Plain,
+        _ => Layout::Timed { since: 0 },
     }
 }
 
@@ -133,6 +165,21 @@ pub(crate) fn write_blank(
     Ok(file)
 }
 
+/// Makes the empty segment that `header` describes, all of it reserved, and durable, also by its name; in one
+/// step, in the place of an empty one that may be there and that the mark may name.
+///
+/// # Errors
+/// A full disk: nothing has changed.
+pub(crate) fn put_blank(dir: &Dir, header: &SegmentHeader) -> durable_io::Result<()> {
+    // Durable: a whole segment and its name, by both barriers of the procedure. Only now may a group be
+    // written into it, and the mark name it. Until then the one that it takes the place of is there.
+    replace_file_with(dir, &names::segment(header.number), |file| {
+        // Reserved and not written: what is made for one batch is written once.
+        file.allocate(0, header.size)?;
+        file.write_all_at(&header.encode(), 0)
+    })
+}
+
 /// The file `name`, with whatever a left-over holds.
 pub(crate) fn open_or_create(dir: &Dir, name: &str) -> durable_io::Result<File> {
     match dir.create_new(name) {
@@ -148,7 +195,9 @@ mod tests {
     const HEADER: SegmentHeader = SegmentHeader {
         log_id: 7,
         number: 3,
-        size: 2048,
+        size: 4096,
+        usual: 2048,
+        layout: Layout::Timed { since: 99 },
     };
 
     #[test]
@@ -177,10 +226,33 @@ mod tests {
     fn a_newer_version_is_not_damage() {
         let mut bytes = HEADER.encode();
         let newer = Format {
-            version: 2,
+            version: 3,
             ..FORMAT
         };
         newer.seal(&mut bytes, place(7, 3, 0));
-        assert_eq!(SegmentHeader::decode(&bytes, 3), Err(BadHeader::Newer(2)));
+        assert_eq!(SegmentHeader::decode(&bytes, 3), Err(BadHeader::Newer(3)));
+    }
+
+    #[test]
+    fn a_header_of_version_1_is_that_of_a_segment_of_the_usual_size() {
+        let header = SegmentHeader {
+            usual: 4096,
+            layout: Layout::Plain,
+            ..HEADER
+        };
+        assert_eq!(SegmentHeader::decode(&header.encode(), 3), Ok(header));
+    }
+
+    #[test]
+    fn no_segment_is_smaller_than_the_usual_ones() {
+        for (size, usual) in [(2048, 4096), (4096, 0), (4096, 2047)] {
+            let header = SegmentHeader {
+                size,
+                usual,
+                ..HEADER
+            };
+            let read = SegmentHeader::decode(&header.encode(), 3);
+            assert_eq!(read, Err(BadHeader::Corrupt(Corruption::Length)));
+        }
     }
 }

@@ -22,10 +22,10 @@ pub(crate) const MARK_SIZE: usize = SLOT_STRIDE + SLOT_ROOM;
 pub(crate) const SLOT_STRIDE: usize = 4096;
 /// Bytes that a slot may have: those of the smallest sector.
 pub(crate) const SLOT_ROOM: usize = 512;
-/// Bytes of a slot before the length of the note.
+/// Bytes of a slot before the time and the note.
 const HEAD: usize = 128;
-/// Bytes of a slot before the note.
-const BEFORE_NOTE: usize = HEAD + 4;
+/// Bytes of a slot before the note: behind the time is its length.
+const BEFORE_NOTE: usize = HEAD + 8 + 4;
 const _: () = assert!(BEFORE_NOTE + MAX_NOTE_SIZE <= SLOT_ROOM);
 
 /// What a slot says.
@@ -45,6 +45,8 @@ pub(crate) struct Mark {
     pub(crate) cut: Option<Cut>,
     /// Segments up to here are complete, and there; 0 if that is not known.
     pub(crate) newest: u64,
+    /// No group was written later before this was: milliseconds since the Unix epoch.
+    pub(crate) time: u64,
     /// What the user wrote beside that.
     pub(crate) note: Arc<[u8]>,
 }
@@ -98,7 +100,7 @@ impl Mark {
         let at = slot_offset(sequence);
         let mut tail = Encoder::with_capacity(BEFORE_NOTE - HEAD + self.note.len());
         let len = u32::try_from(self.note.len()).expect("a note fits into its slot");
-        tail.u32(len).bytes(&self.note);
+        tail.u64(self.time).u32(len).bytes(&self.note);
         let mut body = Encoder::with_capacity(HEAD);
         body.u32(VERSION)
             .u64(self.log_id)
@@ -107,7 +109,7 @@ impl Mark {
             .u64(self.low_segment)
             .u64(self.low.0)
             .u32(self.epochs.current)
-            .u32(note_check(self.log_id, at, tail.as_slice()))
+            .u32(tail_check(self.log_id, at, tail.as_slice()))
             .u64(self.epochs.first_lsn.0)
             .u64(self.checkpoint.0)
             .u64(self.epochs.segment)
@@ -123,17 +125,20 @@ impl Mark {
     }
 }
 
-/// The check of the note that stands, behind its length, in `tail`, of the slot at `offset`. The check of the
-/// slot covers it: so that has the same bytes in every version.
-fn note_check(log_id: u64, offset: u64, tail: &[u8]) -> u32 {
+/// The check of `tail`, the time and the note of the slot at `offset`. The check of the slot covers it: so that
+/// has the same bytes in every version.
+fn tail_check(log_id: u64, offset: u64, tail: &[u8]) -> u32 {
     checksum_at(place(log_id, 0, offset + HEAD as u64), tail)
 }
 
-/// The note in `tail`, of the slot at `offset`; `None` if its check is not `check`.
-fn decode_note(tail: &[u8], (log_id, offset): (u64, u64), check: u32) -> Option<Arc<[u8]>> {
-    let len = Decoder::new(tail).u32()? as usize;
+/// The time and the note in `tail`, of the slot at `offset`; `None` if its check is not `check`.
+fn decode_tail(tail: &[u8], (log_id, offset): (u64, u64), check: u32) -> Option<(u64, Arc<[u8]>)> {
+    let mut decoder = Decoder::new(tail);
+    let time = decoder.u64()?;
+    let len = decoder.u32()? as usize;
     let tail = tail.get(..(BEFORE_NOTE - HEAD).checked_add(len)?)?;
-    (note_check(log_id, offset, tail) == check).then(|| tail.split_at(BEFORE_NOTE - HEAD).1.into())
+    (tail_check(log_id, offset, tail) == check)
+        .then(|| (time, tail.split_at(BEFORE_NOTE - HEAD).1.into()))
 }
 
 impl Slot {
@@ -175,11 +180,11 @@ impl Slot {
             header: decoder.bytes(GROUP_HEADER_SIZE)?.try_into().ok()?,
         };
         let newest = decoder.u64()?;
-        // What an older version left behind its slot is no note.
-        let note = if version > 2 {
-            decode_note(tail, (log_id, offset), check)
+        // What an older version left behind its slot is no part of it.
+        let tail = if version > 2 {
+            decode_tail(tail, (log_id, offset), check)
         } else {
-            (check == 0).then(|| Arc::from([]))
+            (check == 0).then(|| (0, Arc::from([])))
         };
         let rules = [
             (version > 0, "its version is 0"),
@@ -195,7 +200,10 @@ impl Slot {
             ),
             (current > 0, "its epoch is 0"),
             (version > 1 || newest == 0, "its unused bytes are not zero"),
-            (note.is_some(), "the check of its note does not match"),
+            (
+                tail.is_some(),
+                "the check of its time and note does not match",
+            ),
             (
                 newest == 0 || newest >= low_segment,
                 "its newest segment is below the low one",
@@ -213,6 +221,7 @@ impl Slot {
         if let Some((_, why)) = rules.iter().find(|(holds, _)| !holds) {
             return Some(Self::Invalid(why));
         }
+        let (time, note) = tail?;
         let mark = Mark {
             log_id,
             durable,
@@ -222,7 +231,8 @@ impl Slot {
             checkpoint,
             cut: (cut.offset > 0).then_some(cut),
             newest,
-            note: note?,
+            time,
+            note,
         };
         Some(Self::Valid { sequence, mark })
     }
@@ -278,6 +288,7 @@ mod tests {
             checkpoint: Lsn(3),
             cut: None,
             newest: 2,
+            time: 99,
             note: Arc::from(*b"vote"),
         }
     }
@@ -316,7 +327,7 @@ mod tests {
             let wrong = if bit / 8 < HEAD {
                 WRONG_CHECK
             } else {
-                Slot::Invalid("the check of its note does not match")
+                Slot::Invalid("the check of its time and note does not match")
             };
             assert_eq!(Slot::decode(&bytes, 0), wrong, "bit {bit}");
         }

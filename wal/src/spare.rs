@@ -3,9 +3,13 @@
 //!
 //! [format]: crate::format
 
+use std::collections::VecDeque;
+
 use durable_io::{Dir, File};
 
+use crate::clock::Clock;
 use crate::edge;
+use crate::frame::Layout;
 use crate::segment::{FIRST_GROUP, SegmentHeader, write_blank};
 
 /// How far the next segment is.
@@ -23,15 +27,16 @@ enum Stage {
 #[derive(Clone, Debug)]
 pub(crate) struct Ready {
     pub(crate) file: File,
+    pub(crate) header: SegmentHeader,
     /// How far it has space and zeros.
     pub(crate) edge: u64,
 }
 
 impl Ready {
     /// One that recovery found complete, which a power loss may have left without its zeros.
-    fn found(file: File) -> Self {
+    pub(crate) fn found(file: File, header: SegmentHeader) -> Self {
         let edge = edge::behind(FIRST_GROUP);
-        Self { file, edge }
+        Self { file, header, edge }
     }
 }
 
@@ -42,28 +47,23 @@ pub(crate) struct Spare {
     dir: Dir,
     header: SegmentHeader,
     stage: Stage,
+    /// Those below it, ascending, that a recovery has found complete and made durable.
+    found: VecDeque<Ready>,
 }
 
 impl Spare {
-    /// A spare of which nothing can be believed to be there; `header` says what it will be.
-    pub(crate) fn absent(dir: Dir, header: SegmentHeader) -> Self {
+    /// A spare of which nothing can be believed to be there; `header` says what it will be, but for its time.
+    /// Those in `found` are below it.
+    pub(crate) fn absent(dir: Dir, header: SegmentHeader, found: VecDeque<Ready>) -> Self {
         Self {
             dir,
             header,
             stage: Stage::Absent,
+            found,
         }
     }
 
-    /// A spare that recovery found complete, and made durable.
-    pub(crate) fn ready(dir: Dir, header: SegmentHeader, file: File) -> Self {
-        Self {
-            dir,
-            header,
-            stage: Stage::Ready(Ready::found(file)),
-        }
-    }
-
-    /// What the header of segment `number` says.
+    /// What the header will say of a segment `number` of the usual size, but for its time.
     pub(crate) fn header(&self, number: u64) -> SegmentHeader {
         SegmentHeader {
             number,
@@ -81,11 +81,11 @@ impl Spare {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.stage, Stage::Ready(_))
+        !self.found.is_empty() || matches!(self.stage, Stage::Ready(_))
     }
 
-    /// Takes one step; does nothing if the spare is ready. It gets `filled` bytes of space and zeros;
-    /// `name` makes the mark name it as the newest segment, durably.
+    /// Takes one step; does nothing if one is ready. It gets `filled` bytes of space and zeros, and the time of
+    /// `clock`; `name` makes the mark name it as the newest segment, durably.
     ///
     /// # Errors
     /// [`durable_io::Error::NoSpace`]: nothing has changed, and the step can be taken again. Others:
@@ -93,10 +93,16 @@ impl Spare {
     pub(crate) fn step(
         &mut self,
         filled: u64,
+        clock: &Clock,
         name: &dyn Fn(u64) -> durable_io::Result<()>,
     ) -> durable_io::Result<()> {
+        if self.is_ready() {
+            return Ok(());
+        }
         match &self.stage {
             Stage::Absent => {
+                let since = clock.tick();
+                self.header.layout = Layout::Timed { since };
                 self.stage = Stage::Written(write_blank(&self.dir, &self.header, filled)?);
             }
             Stage::Written(file) => {
@@ -109,8 +115,8 @@ impl Spare {
                 self.dir.sync()?;
                 // Only now: what the mark names is complete.
                 name(self.header.number)?;
-                let edge = filled.min(self.header.size);
-                self.stage = Stage::Ready(Ready { file, edge });
+                let (header, edge) = (self.header, filled.min(self.header.size));
+                self.stage = Stage::Ready(Ready { file, header, edge });
             }
             Stage::Ready(_) => {}
         }
@@ -126,21 +132,40 @@ impl Spare {
         &mut self,
         number: u64,
         filled: u64,
+        clock: &Clock,
         name: &dyn Fn(u64) -> durable_io::Result<()>,
     ) -> durable_io::Result<Ready> {
-        if number < self.header.number {
-            // Left by a recovery, which made sure of it.
-            let file = self.dir.open(&crate::names::segment(number))?;
-            return Ok(Ready::found(file));
+        if let Some(ready) = self.take_found(number) {
+            return Ok(ready);
         }
         loop {
             if let Stage::Ready(ready) = &self.stage {
                 let ready = ready.clone();
-                self.header.number += 1;
-                self.stage = Stage::Absent;
+                self.pass(number);
                 return Ok(ready);
             }
-            self.step(filled, name)?;
+            self.step(filled, clock, name)?;
         }
+    }
+
+    /// Forgets what it knows of segment `number`, the next one: another one has taken its place.
+    pub(crate) fn give_way(&mut self, number: u64) {
+        if self.take_found(number).is_none() {
+            self.pass(number);
+        }
+    }
+
+    fn take_found(&mut self, number: u64) -> Option<Ready> {
+        let is_next = self
+            .found
+            .front()
+            .is_some_and(|ready| ready.header.number == number);
+        is_next.then(|| self.found.pop_front())?
+    }
+
+    /// Goes on to the segment behind `number`, which is absent.
+    fn pass(&mut self, number: u64) {
+        self.header.number = number + 1;
+        self.stage = Stage::Absent;
     }
 }

@@ -73,7 +73,7 @@ pub struct Stats {
     pub segment_count: u64,
     /// Segments that are given up, but could not be removed: the next truncation and the next open try again.
     pub dead_segments: u64,
-    /// Bytes of the files of the log. The newest two segments take less of the disk: of what is not used
+    /// Bytes of the files of the log; a spare segment, and a dead one, counts as one of the usual size. The newest two segments take less of the disk: of what is not used
     /// yet, only one step ahead has blocks ([`Options::zero_step`](crate::Options::zero_step)).
     pub disk_bytes: u64,
     /// The last durable record.

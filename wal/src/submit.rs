@@ -10,7 +10,7 @@ use crate::delivery::Callback;
 use crate::error::Result;
 use crate::expectation::Expectation;
 use crate::frame::Item;
-use crate::limits::{max_batch_size, max_record_size};
+use crate::limits::{MAX_BATCH_SIZE, MAX_RECORD_SIZE};
 use crate::location::{Appended, Location};
 use crate::lsn::Lsn;
 use crate::ticket::Ticket;
@@ -27,35 +27,33 @@ impl Wal {
     /// survives power loss once this returns.
     ///
     /// # Cost
-    /// One copy of the payload, one write, and in `Always` one `fdatasync`, both shared.
+    /// One copy of the payload, one write, and in `Always` one `fdatasync`, both shared. What is too large for
+    /// the usual segments waits for one of its own to be made: two more syncs.
     ///
     /// # Errors
     /// [`Error::TooLarge`](crate::Error::TooLarge): nothing was written.
-    /// [`Error::Disk`](crate::Error::Disk) with [`NoSpace`](durable_io::Error::NoSpace) if the next
-    /// segment cannot be made: nothing was written, and a later append may succeed. So it may where a file
-    /// system copies on write and the disk is full in the middle of the write: what it left is zeroed
-    /// before the next append, and a torn tail to a crash. Any other
+    /// [`Error::Disk`](crate::Error::Disk) with [`NoSpace`](durable_io::Error::NoSpace) if there is no room
+    /// for it in the segment, or for the next one: nothing was written, and a later append may succeed. So it
+    /// may where a file system copies on write and the disk is full in the middle of the write: what it left
+    /// is zeroed before the next append, and a torn tail to a crash. Any other
     /// `Error::Disk`: the log is poisoned, and the record may or may not survive.
     /// [`Error::Poisoned`](crate::Error::Poisoned): nothing was written.
     pub fn append(&self, payload: &[u8]) -> Result<Location> {
         self.log.check_open()?;
-        self.log.append(self.record(payload)?)
+        self.log.append(Self::record(payload)?)
     }
 
-    fn record(&self, payload: &[u8]) -> Result<Item> {
-        let size = self.log.segment_size;
-        Item::new(&[payload], max_batch_size(size))
-            .map_err(|_size| too_large("record", payload.len() as u64, max_record_size(size)))
+    fn record(payload: &[u8]) -> Result<Item> {
+        Item::new(&[payload], MAX_BATCH_SIZE)
+            .map_err(|_size| too_large("record", payload.len() as u64, MAX_RECORD_SIZE))
     }
 
-    fn batch(&self, payloads: &[&[u8]]) -> Result<Item> {
-        let limit = max_batch_size(self.log.segment_size);
-        Item::new(payloads, limit).map_err(|size| too_large("batch", size, limit))
+    fn batch(payloads: &[&[u8]]) -> Result<Item> {
+        Item::new(payloads, MAX_BATCH_SIZE).map_err(|size| too_large("batch", size, MAX_BATCH_SIZE))
     }
 
-    fn item(&self, batch: Batch) -> Result<Item> {
-        let limit = max_batch_size(self.log.segment_size);
-        Item::of(batch, limit).map_err(|size| too_large("batch", size, limit))
+    fn item(batch: Batch) -> Result<Item> {
+        Item::of(batch, MAX_BATCH_SIZE).map_err(|size| too_large("batch", size, MAX_BATCH_SIZE))
     }
 
     /// What an append of `payloads` is if they are none.
@@ -78,12 +76,12 @@ impl Wal {
     /// As [`append`](Wal::append), once for the whole batch.
     ///
     /// # Errors
-    /// As [`append`](Wal::append). A batch must fit into one segment.
+    /// As [`append`](Wal::append).
     pub fn append_batch(&self, payloads: &[&[u8]]) -> Result<Appended> {
         if let Some(nothing) = self.nothing(payloads)? {
             return Ok(nothing);
         }
-        let item = self.batch(payloads)?;
+        let item = Self::batch(payloads)?;
         let count = item.count();
         Ok(Appended::new(self.log.append(item)?, count))
     }
@@ -112,7 +110,7 @@ impl Wal {
         if let Some(nothing) = self.nothing(payloads)? {
             return Ok(Ticket::empty(nothing));
         }
-        self.submit_item(self.batch(payloads)?)
+        self.submit_item(Self::batch(payloads)?)
     }
 
     /// Like [`submit`](Wal::submit), and calls `done` with what a ticket would tell, exactly once. An
@@ -136,7 +134,7 @@ impl Wal {
             done(Ok(nothing));
             return Ok(());
         }
-        let item = self.batch(payloads)?.with_callback(Callback::new(done));
+        let item = Self::batch(payloads)?.with_callback(Callback::new(done));
         self.submit_item(item).map(drop)
     }
 
@@ -172,7 +170,7 @@ impl Wal {
         if let Some(nothing) = self.nothing(payloads)? {
             return Ok(Ticket::empty(nothing));
         }
-        self.submit_item(self.batch(payloads)?.at(expected))
+        self.submit_item(Self::batch(payloads)?.at(expected))
     }
 
     /// [`submit_at`](Wal::submit_at), and calls `done` as [`submit_then`](Wal::submit_then) does.
@@ -189,7 +187,7 @@ impl Wal {
             done(Ok(nothing));
             return Ok(());
         }
-        let item = self.batch(payloads)?.at(expected);
+        let item = Self::batch(payloads)?.at(expected);
         let item = item.with_callback(Callback::new(done));
         self.submit_item(item).map(drop)
     }
@@ -203,7 +201,7 @@ impl Wal {
         if let Some(nothing) = self.nothing(payloads)? {
             return Ok(Ticket::empty(nothing));
         }
-        self.try_submit_item(self.batch(payloads)?)
+        self.try_submit_item(Self::batch(payloads)?)
     }
 
     /// [`try_submit`](Wal::try_submit), and calls `done` as [`submit_then`](Wal::submit_then) does.
@@ -219,7 +217,7 @@ impl Wal {
             done(Ok(nothing));
             return Ok(());
         }
-        let item = self.batch(payloads)?.with_callback(Callback::new(done));
+        let item = Self::batch(payloads)?.with_callback(Callback::new(done));
         self.try_submit_item(item).map(drop)
     }
 
@@ -232,7 +230,7 @@ impl Wal {
         if let Some(nothing) = self.nothing_of(batch.is_empty())? {
             return Ok(nothing);
         }
-        let item = self.item(batch)?;
+        let item = Self::item(batch)?;
         let count = item.count();
         Ok(Appended::new(self.log.append(item)?, count))
     }
@@ -245,7 +243,7 @@ impl Wal {
     pub fn send(&self, batch: Batch) -> Result<Ticket> {
         match self.nothing_of(batch.is_empty())? {
             Some(nothing) => Ok(Ticket::empty(nothing)),
-            None => self.submit_item(self.item(batch)?),
+            None => self.submit_item(Self::item(batch)?),
         }
     }
 
@@ -262,7 +260,7 @@ impl Wal {
             done(Ok(nothing));
             return Ok(());
         }
-        let item = self.item(batch)?.with_callback(Callback::new(done));
+        let item = Self::item(batch)?.with_callback(Callback::new(done));
         self.submit_item(item).map(drop)
     }
 

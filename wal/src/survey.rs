@@ -9,7 +9,7 @@ use durable_io::engine::Progress;
 use durable_io::{Dir, File};
 
 use crate::error::{Corruption, Error, Result};
-use crate::frame::Epochs;
+use crate::frame::{Epochs, Layout};
 use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::mark::MarkFile;
@@ -19,7 +19,7 @@ use crate::reader::{Found, Identity, SegmentReader};
 use crate::records::{Cuts, Snapshot};
 use crate::replay::Replay;
 use crate::scan::{self, Behind, Front};
-use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, SegmentHeader};
+use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, SegmentHeader, layout_of};
 use crate::slot::Mark;
 use crate::source::{Hole, Source, Unreadable};
 
@@ -64,8 +64,8 @@ pub(crate) struct Loaded {
     pub(crate) reader: SegmentReader,
     /// The header of a complete segment; else what is wrong, and where.
     pub(crate) header: Result<SegmentHeader, (u64, BadHeader)>,
-    /// The size by the header, also if the file has another one.
-    pub(crate) size: Option<u64>,
+    /// What the header says, also if the file has another size.
+    pub(crate) said: Option<SegmentHeader>,
     /// What stands where the first group belongs.
     pub(crate) first: Found,
     /// It was just made: there is nothing to be read in it.
@@ -82,22 +82,18 @@ impl Loaded {
     ) -> Result<Self> {
         let file = dir.open(&names::segment(number))?;
         let len = file.len()?;
-        let path = file.path().to_owned();
-        let identity = Identity {
-            path,
-            log_id,
-            number,
-            epochs,
-        };
         // No segment is longer, whatever the file is: this bounds what is searched.
         let mut source = Source::new(file.clone(), len.min(MAX_SEGMENT_SIZE), unreadable);
-        let mut size = None;
-        let header = match SegmentHeader::decode(source.get(0, FIRST_GROUP)?, number) {
+        let mut said = None;
+        let bytes = source.get(0, FIRST_GROUP)?;
+        let mut layout = layout_of(bytes);
+        let header = match SegmentHeader::decode(bytes, number) {
             Ok(header) if header.log_id != log_id => {
                 Err((0, BadHeader::Corrupt(Corruption::ForeignLog)))
             }
             Ok(header) => {
-                size = Some(header.size);
+                said = Some(header);
+                layout = header.layout;
                 // A file that was cut short is looked at as a repair will make it.
                 if header.size != len {
                     source.resize(header.size);
@@ -108,6 +104,13 @@ impl Loaded {
             }
             Err(bad) => Err((0, bad)),
         };
+        let identity = Identity {
+            path: file.path().to_owned(),
+            log_id,
+            number,
+            epochs,
+            layout,
+        };
         let mut reader = SegmentReader::new(identity, source, None);
         let first = reader.peek(FIRST_GROUP)?;
         Ok(Self {
@@ -115,7 +118,7 @@ impl Loaded {
             file,
             reader,
             header,
-            size,
+            said,
             first,
             is_new: false,
         })
@@ -135,6 +138,11 @@ impl Loaded {
             front.cut = FIRST_GROUP;
         }
         Ok(front)
+    }
+
+    /// The header of one that is known to be complete.
+    pub(crate) fn whole(&self) -> SegmentHeader {
+        self.header.expect("a segment of a survey is complete")
     }
 
     /// The first record, if the header of the first group says one.
@@ -198,19 +206,20 @@ pub(crate) struct Survey {
     pub(crate) later: Vec<Loaded>,
     /// The newest segment, if it is incomplete: a spare that was being made.
     pub(crate) incomplete: Option<u64>,
-    /// The header of some complete segment.
-    pub(crate) header: SegmentHeader,
+    /// Bytes of the log's segments that are not made for one large batch.
+    pub(crate) usual: u64,
+    /// When the newest one that tells was made; 0 if none does.
+    pub(crate) time: u64,
 }
 
-impl Survey {
-    /// The records below `end`, to be read.
-    pub(crate) fn snapshot(&self, mark: &Mark, end: Lsn) -> Snapshot {
-        Snapshot {
+impl Snapshot {
+    /// The records below `end` of the log that `mark` describes, which nobody writes.
+    pub(crate) fn at_open(mark: &Mark, end: Lsn) -> Self {
+        Self {
             cuts: Cuts::default(),
             cut: 0,
             log_id: mark.log_id,
             epochs: mark.epochs,
-            segment_size: self.header.size,
             low: mark.low,
             end,
         }
@@ -236,7 +245,8 @@ pub(crate) fn survey(
     let top = check_numbers(dir, listing, low_segment, newest)?;
     let files = OpenFiles::new(dir, open_segments);
     let mut incomplete = None;
-    let mut common: Option<SegmentHeader> = None;
+    let mut common = None;
+    let mut time = 0;
     let mut later = Vec::new();
     let mut sealed: Vec<Arc<Segment>> = Vec::new();
     let mut active: Option<Loaded> = None;
@@ -263,15 +273,18 @@ pub(crate) fn survey(
                 continue;
             }
         };
-        if common.get_or_insert(header).size != header.size {
+        if *common.get_or_insert(header.usual) != header.usual {
             return Err(loaded.damaged(0, BadHeader::Corrupt(Corruption::Length)));
+        }
+        if let Layout::Timed { since } = header.layout {
+            time = time.max(since);
         }
         let first_lsn = loaded.first_lsn();
         if let Some(active) = &active {
             let after = sealed.last().map(|s| s.first_lsn).or(active.first_lsn());
             let low = (number == low_segment).then_some(low);
             let first_lsn = sealed_first(&mut loaded, after, low)?;
-            let segment = Segment::active(&files, number, first_lsn, loaded.file);
+            let segment = Segment::active(&files, header, first_lsn, loaded.file);
             segment.seal();
             sealed.push(segment);
         } else if first_lsn.is_some() || number == low_segment {
@@ -282,13 +295,14 @@ pub(crate) fn survey(
     }
     progress.tell((all as u64, all as u64));
     match (active, common) {
-        (Some(active), Some(header)) => Ok(Survey {
+        (Some(active), Some(usual)) => Ok(Survey {
             files,
             sealed,
             active,
             later,
             incomplete,
-            header,
+            usual,
+            time,
         }),
         _ => Err(missing(dir, low_segment)),
     }

@@ -1,5 +1,6 @@
 //! Giving records up, at either end, and marking them as applied elsewhere.
 
+use std::collections::VecDeque;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,6 +41,7 @@ impl Log {
         let low_segment = segment.number;
         let new = Mark {
             durable: self.durable(),
+            time: self.clock.last(),
             low_segment,
             low: target,
             note: note.unwrap_or_else(|| Arc::clone(&old.note)),
@@ -88,6 +90,7 @@ impl Log {
         self.sync_before_mark(next)?;
         let new = Mark {
             durable: self.durable(),
+            time: self.clock.last(),
             checkpoint,
             note: note.unwrap_or_else(|| Arc::clone(&old.note)),
             ..old
@@ -163,6 +166,7 @@ impl Log {
         let file = active.hold()?;
         let new = Mark {
             durable: last,
+            time: self.clock.last(),
             epochs,
             checkpoint: old.checkpoint.min(last),
             cut: Some(cut),
@@ -185,10 +189,18 @@ impl Log {
             .map_err(|error| self.poison(error))?;
         if !is_active {
             self.counters.top.store(active.number, Ordering::Relaxed);
-            *spare = Spare::absent(self.dir().clone(), spare.header(active.number + 1));
+            *spare = Spare::absent(
+                self.dir().clone(),
+                spare.header(active.number + 1),
+                VecDeque::new(),
+            );
             let edge = edge::behind(used.max(cut_end));
-            self.edge
-                .begin(&self.health, file, edge, align_group(cut_end));
+            self.edge.begin(
+                &self.health,
+                (file, active.header.size),
+                edge,
+                align_group(cut_end),
+            );
             self.spare_of.store(0, Ordering::Relaxed);
         }
         writer.cut(active, align_group(cut_end), last.next(), epochs);

@@ -9,7 +9,7 @@ use durable_io::engine::{Health, Worker};
 use crate::background::Committer;
 use crate::error::Result;
 use crate::follow::Follow;
-use crate::limits::max_batch_size;
+use crate::limits::MAX_BATCH_SIZE;
 use crate::location::Location;
 use crate::log::Log;
 use crate::lsn::{Lsn, Record};
@@ -157,7 +157,7 @@ impl Wal {
     /// When this returns, no crash brings the records back.
     ///
     /// # Cost
-    /// One durable write of 128 bytes, and a copy of it; unlinks the segments that hold nothing else;
+    /// One durable write of 140 bytes and the note, and a copy of it; unlinks the segments that hold nothing else;
     /// a sync before if something is not durable yet.
     ///
     /// # Errors
@@ -225,7 +225,7 @@ impl Wal {
     /// When this returns, no crash takes the mark back, nor a record below it.
     ///
     /// # Cost
-    /// One durable write of 128 bytes, and a copy of it; a sync before if something is not durable yet.
+    /// One durable write of 140 bytes and the note, and a copy of it; a sync before if something is not durable yet.
     ///
     /// # Errors
     /// [`Error::Disk`](crate::Error::Disk): the log is poisoned, and the mark may or may not have
@@ -305,14 +305,15 @@ impl Wal {
         self.log.durable()
     }
 
-    /// Bytes of a segment of this log.
+    /// Bytes of a segment of this log, unless it was made for one batch that is larger.
     pub fn segment_size(&self) -> u64 {
         self.log.segment_size
     }
 
-    /// The largest batch that this log takes: the sum over its records of 8 bytes and the payload.
+    /// The largest batch that this log takes: the sum over its records of 8 bytes and the payload. It does not
+    /// depend on the size of segments: see [`MAX_BATCH_SIZE`].
     pub fn max_batch_size(&self) -> u64 {
-        max_batch_size(self.log.segment_size)
+        MAX_BATCH_SIZE
     }
 
     /// What this handle has done since it was opened, and how large the log is. Cheap.
@@ -339,7 +340,7 @@ impl Wal {
     /// every later call.
     ///
     /// # Cost
-    /// One sync and two writes of 128 bytes, and one sync more if something is not durable yet.
+    /// One sync and two writes of 140 bytes and the note, and one sync more if something is not durable yet.
     ///
     /// # Errors
     /// [`Error::Disk`](crate::Error::Disk), [`Error::Poisoned`](crate::Error::Poisoned): the log is

@@ -31,8 +31,8 @@ pub(crate) struct Walk {
     is_broken: bool,
     /// Segments behind that with nothing in them.
     pub(crate) empty: Vec<u64>,
-    /// The segment size, if a header tells.
-    pub(crate) size: Option<u64>,
+    /// The usual size of a segment, if a header tells.
+    pub(crate) usual: Option<u64>,
     /// What the kept segments need.
     pub(crate) mends: Vec<Mend>,
 }
@@ -58,7 +58,7 @@ impl Walk {
             behind: Behind::default(),
             is_broken: false,
             empty: Vec::new(),
-            size: None,
+            usual: None,
             mends: Vec::new(),
         };
         // Segments below the mark's are dead, and removed by the recovery.
@@ -85,11 +85,11 @@ impl Walk {
                 return Err(bad.into_error(loaded.file.path()));
             }
             let is_complete = loaded.header.is_ok();
-            walk.size = walk.size.or(loaded.size);
+            walk.usual = walk.usual.or(loaded.said.map(|said| said.usual));
             is_reading &= number == expected && walk.continues_in(&loaded, mark);
-            if let Some(size) = loaded.size.filter(|_| is_reading) {
+            if let Some(said) = loaded.said.filter(|_| is_reading) {
                 walk.is_broken |= !is_complete;
-                walk.read(&mut loaded, mark, size)?;
+                walk.read(&mut loaded, mark, said.size)?;
             } else {
                 is_reading = false;
                 let behind = loaded.behind(FIRST_GROUP)?;

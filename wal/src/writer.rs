@@ -4,12 +4,12 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use durable_io::{Barrier, Member, Site, SyncMode};
+use durable_io::{Member, SyncMode};
 
 use crate::delivery::Due;
 use crate::error::{Error, Result};
 use crate::expectation::Expectation;
-use crate::frame::{Epochs, GROUP_HEADER_SIZE, GroupHeader, Item, align_group, place};
+use crate::frame::{Epochs, GROUP_HEADER_SIZE, GroupHeader, Item, Layout, align_group, place};
 use crate::limits::{GROUP_ITEMS_MAX, MAX_IN_FLIGHT};
 use crate::location::Location;
 use crate::log::{Log, Written, add};
@@ -17,7 +17,6 @@ use crate::lsn::Lsn;
 use crate::open_files::Segment;
 use crate::results::{Results, Tally};
 use crate::segment::{FIRST_GROUP, offset_in_segment};
-use crate::spare::Ready;
 
 const GROUP_HEADER: u64 = GROUP_HEADER_SIZE as u64;
 
@@ -81,9 +80,29 @@ impl Writer {
         self.offset.max(self.left_over)
     }
 
+    pub(crate) fn active(&self) -> &Arc<Segment> {
+        &self.active
+    }
+
+    /// The next record.
+    pub(crate) fn next(&self) -> Lsn {
+        self.next
+    }
+
+    /// Goes on in `segment`, which is empty; returns the one before.
+    pub(crate) fn go_on_in(&mut self, segment: &Arc<Segment>) -> Arc<Segment> {
+        self.offset = FIRST_GROUP;
+        std::mem::replace(&mut self.active, Arc::clone(segment))
+    }
+
     /// Of the active segment.
     pub(crate) fn number(&self) -> u64 {
         self.active.number
+    }
+
+    /// Bytes of the active segment.
+    pub(crate) fn size(&self) -> u64 {
+        self.active.header.size
     }
 
     pub(crate) fn written(&self) -> Written {
@@ -95,10 +114,10 @@ impl Writer {
         }
     }
 
-    /// How many of `items`, from the first on, go into one group in a segment of `size` bytes: those
-    /// that fit, up to one that is to be refused.
-    fn fitting(&self, items: &[Item], size: u64) -> usize {
-        let mut room = size.saturating_sub(self.offset + GROUP_HEADER);
+    /// How many of `items`, from the first on, go into one group in the active segment: those that fit, up to
+    /// one that is to be refused.
+    fn fitting(&self, items: &[Item]) -> usize {
+        let mut room = self.size().saturating_sub(self.offset + GROUP_HEADER);
         let mut found = self.expectation();
         let fits = |item: &&Item| match room.checked_sub(item.size()) {
             Some(left) if !item.is_sync() && item.accepts(found) => {
@@ -249,6 +268,7 @@ impl Log {
         let mut rest = items;
         while let Some(first) = rest.first_mut() {
             let found = writer.expectation();
+            let first_size = first.size();
             if first.is_sync() {
                 first.pass(writer.next);
                 (_, rest) = rest.split_at_mut(1);
@@ -261,10 +281,10 @@ impl Log {
                 (_, rest) = rest.split_at_mut(1);
                 continue;
             }
-            let n = writer.fitting(rest, self.segment_size);
+            let n = writer.fitting(rest);
             let made_room = self.clear(writer).and_then(|()| {
                 if n == 0 {
-                    return self.rotate_with(writer);
+                    return self.make_room(writer, first_size);
                 }
                 let group = rest.iter().take(n).map(Item::size).sum::<u64>();
                 self.reach(writer.offset + GROUP_HEADER + group)
@@ -316,7 +336,7 @@ impl Log {
     ///
     /// Not by the next group itself: of that one a power loss can leave any sectors, and where those of the
     /// other one stand between them their records can pass for its own.
-    fn clear(&self, writer: &mut Writer) -> Result<()> {
+    pub(crate) fn clear(&self, writer: &mut Writer) -> Result<()> {
         if writer.left_over == 0 {
             return Ok(());
         }
@@ -360,8 +380,11 @@ impl Log {
             epoch: writer.epochs.current,
             first_lsn: writer.next,
             durable_lsn: self.durable(),
+            time: self.clock.tick(),
         };
-        let header = header.encode(place(self.id, number, writer.offset));
+        let time = header.time;
+        let layout = writer.active.header.layout;
+        let header = header.encode(place(self.id, number, writer.offset), layout);
         let file = writer.active.held();
         // One write. No padding is written: the segment is zeros already.
         let written = if let [only] = items {
@@ -378,6 +401,9 @@ impl Log {
             return Err(self.poison_unless_full(error));
         }
         add(&self.counters.groups, 1);
+        if layout != Layout::Plain {
+            writer.active.has_newest(time);
+        }
         writer.offset = align_group(offset);
         self.prepare(writer);
         Ok(())
@@ -401,46 +427,6 @@ impl Log {
         self.gate.acknowledged(next.previous().0);
         // A sync may have covered what nobody could see yet.
         self.gate.moved().wake();
-    }
-
-    /// Continues in the next segment, unless nothing was written to this one.
-    pub(crate) fn rotate(&self) -> Result<()> {
-        // Held across I/O: no group may be written while the log changes segments.
-        let mut writer = self.health.lock(&self.writer);
-        self.check_healthy()?;
-        if writer.offset == FIRST_GROUP {
-            return Ok(());
-        }
-        self.clear(&mut writer)?;
-        self.rotate_with(&mut writer)
-    }
-
-    fn rotate_with(&self, writer: &mut Writer) -> Result<()> {
-        let number = writer.active.number + 1;
-        // The spare comes first: if there is no space for it, nothing has changed. Its lock is held
-        // across I/O, so that only one thread makes it.
-        let Ready { file, edge } = {
-            let mut spare = self.health.lock(&self.spare);
-            let taken = spare
-                .take(number, self.zero_step, &|number| self.name_newest(number))
-                .map_err(|error| self.poison_unless_full(error))?;
-            self.counters.top.fetch_max(number, Ordering::Relaxed);
-            taken
-        };
-        let site = Site::new(std::panic::Location::caller(), Barrier::Data, "seal");
-        // Durable: the segment that is left. Only now may a group be written to the next one:
-        // recovery takes a segment that is not the active one for whole.
-        self.sync_written(site, || writer.written())?;
-        let segment = writer.active.next(writer.next, file.clone());
-        self.edge.begin(&self.health, file, edge, FIRST_GROUP);
-        let sealed = std::mem::replace(&mut writer.active, Arc::clone(&segment));
-        writer.offset = FIRST_GROUP;
-        self.view().segments.push(segment);
-        // Only now: nobody takes it for the active one any more.
-        sealed.seal();
-        add(&self.counters.rotations, 1);
-        self.prepare(writer);
-        Ok(())
     }
 }
 

@@ -45,6 +45,32 @@ unsafe impl GlobalAlloc for Counting {
 /// The largest file here is the mark; the segments are smaller, and so are all messages and lists.
 const LARGEST_FILE: usize = 8192;
 
+/// One copy of the batch, and when it is read a buffer and one record: not the segment that was made for it.
+#[test]
+fn a_batch_larger_than_a_segment_takes_memory_for_itself_only() {
+    const BUFFER: usize = 256 << 10;
+    let dir = fast_dir();
+    let log = options().open(dir.path()).unwrap();
+    let records = vec![vec![7; 1 << 20]; 8];
+    let batch: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+    LARGEST.set(0);
+    log.append_batch(&batch).unwrap();
+    let copy = 8 * ((1 << 20) + 8) + 32;
+    assert!(
+        (copy..copy + 1024).contains(&LARGEST.get()),
+        "{}",
+        LARGEST.get()
+    );
+    log.close().unwrap();
+    LARGEST.set(0);
+    let log = options().open(dir.path()).unwrap();
+    assert_eq!(log.records(Lsn(0)).filter(Result::is_ok).count(), 8);
+    log.verify().unwrap();
+    drop(log);
+    drop(options().repair(dir.path()).unwrap());
+    assert!(LARGEST.get() <= (1 << 20) + BUFFER, "{}", LARGEST.get());
+}
+
 /// A length prefix was believed: one flipped bit asked for 4 GiB.
 #[test]
 fn d31_no_length_read_from_a_disk_is_believed() {

@@ -145,7 +145,7 @@ fn a_slot_with_a_damaged_note_is_void_and_the_other_one_holds_with_its_own() {
     log.checkpoint_with(Lsn(4), b"new").unwrap();
     let world = sim.world().lose_unsynced();
     let mut notes = Vec::new();
-    for at in [132, SLOT as u64 + 132] {
+    for at in [140, SLOT as u64 + 140] {
         let flip = durable_io::sim::Damage::Flip {
             offset: at,
             mask: 1,

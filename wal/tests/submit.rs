@@ -160,22 +160,6 @@ fn a_payload_in_parts_is_the_same_record() {
 }
 
 #[test]
-fn a_batch_that_is_too_large_is_refused_with_its_size() {
-    let dir = fast_dir();
-    let log = options().open(dir.path()).unwrap();
-    let mut batch = Batch::new();
-    batch.push(&[7; 2000]);
-    let size = batch.size();
-    let Err(Error::TooLarge {
-        size: told, limit, ..
-    }) = log.write(batch)
-    else {
-        panic!("it was written");
-    };
-    assert_eq!((told, limit), (size, log.max_batch_size()));
-}
-
-#[test]
 fn a_log_begins_where_it_is_told_to() {
     let dir = fast_dir();
     let at = |lsn| options().first_lsn(Lsn(lsn));

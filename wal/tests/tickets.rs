@@ -325,9 +325,10 @@ fn a_batch_that_is_too_large_is_refused_at_once() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     let called = |_: Result<_, _>| panic!("nothing was submitted");
-    let large = vec![7; 4096];
-    assert!(matches!(log.submit(&[&large]), Err(Error::TooLarge { .. })));
-    let refused = log.submit_then(&[&large], called);
+    let chunk = vec![0; 64 << 20];
+    let large = [chunk.as_slice(); 64];
+    assert!(matches!(log.submit(&large), Err(Error::TooLarge { .. })));
+    let refused = log.submit_then(&large, called);
     assert!(matches!(refused, Err(Error::TooLarge { .. })));
     assert!(!log.run_background().unwrap() || log.stats().group_count == 0);
 }

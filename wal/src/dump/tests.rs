@@ -1,6 +1,8 @@
 use super::*;
-use crate::frame::GROUP_HEADER_SIZE;
+use crate::cut::ANY_LAYOUT;
+use crate::frame::{GROUP_HEADER_SIZE, place};
 use crate::segment::{FIRST_GROUP, SegmentHeader};
+use crate::slot::Cut;
 use durable_io::codec::put;
 
 const GROUP: GroupHeader = GroupHeader {
@@ -9,6 +11,7 @@ const GROUP: GroupHeader = GroupHeader {
     epoch: 1,
     first_lsn: Lsn(1),
     durable_lsn: Lsn(0),
+    time: 0,
 };
 
 fn mark(cut: Option<Cut>) -> Mark {
@@ -25,6 +28,7 @@ fn mark(cut: Option<Cut>) -> Mark {
         checkpoint: Lsn(0),
         cut,
         newest: 1,
+        time: 0,
         note: std::sync::Arc::from([]),
     }
 }
@@ -41,10 +45,16 @@ fn text(mark: &Mark, group: GroupHeader) -> String {
         log_id: 7,
         number,
         size,
+        usual: size,
+        layout: ANY_LAYOUT,
     };
     let mut bytes = [0; 1024];
     put(&mut bytes, 0, &header.encode());
-    put(&mut bytes, 64, &group.encode(place(7, number, FIRST_GROUP)));
+    put(
+        &mut bytes,
+        64,
+        &group.encode(place(7, number, FIRST_GROUP), ANY_LAYOUT),
+    );
     let file = dir.create_new(&names::segment(number)).unwrap();
     file.write_all_at(&bytes, 0).unwrap();
     let mut out = Vec::new();
@@ -65,7 +75,7 @@ fn a_cut_that_is_to_be_finished_is_shown() {
         shown.ends_with("\nopen: finishes the cut first\n"),
         "{shown}"
     );
-    cut.header = GROUP.encode(place(7, 1, 64));
+    cut.header = GROUP.encode(place(7, 1, 64), ANY_LAYOUT);
     let shown = text(&mark(Some(cut)), GROUP);
     let stay = "\n    a cut is to be finished: of segment 1, at 64, where LSN 1..=1 stay\n";
     assert!(shown.contains(stay), "{shown}");
@@ -87,7 +97,7 @@ fn numbers_at_their_limits_are_shown() {
     let cut = Cut {
         segment: u64::MAX,
         offset: u64::MAX,
-        header: GROUP.encode(place(7, u64::MAX, u64::MAX)),
+        header: GROUP.encode(place(7, u64::MAX, u64::MAX), ANY_LAYOUT),
     };
     let mut mark = mark(None);
     for (durable, low, epoch) in [(1, 1, 1), (u64::MAX, u64::MAX, u32::MAX)] {

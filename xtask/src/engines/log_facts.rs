@@ -8,7 +8,7 @@ use durable_io::codec::Decoder;
 const SEGMENT_HEADER: usize = 64;
 const GROUP_HEADER: usize = 32;
 /// Bytes of a slot before the length of its note.
-const SLOT: usize = 128;
+const SLOT: usize = 136;
 const SLOTS: [usize; 2] = [0, 4096];
 
 /// What a log says. A step of its history is a record's position.
@@ -96,7 +96,13 @@ fn group(at: usize, bytes: &[u8]) -> Option<Group> {
     let count = u64::from(decoder.u32()?);
     let _epoch = decoder.u32()?;
     let first = decoder.u64()?;
-    let witness = decoder.u64()?;
+    // Behind the first record; 0 says nothing.
+    let back = decoder.u64()? & 0x00FF_FFFF;
+    let witness = if back == 0 {
+        0
+    } else {
+        first.checked_sub(back)?
+    };
     (count > 0).then(|| Group {
         bytes: at..at + GROUP_HEADER + len,
         first,

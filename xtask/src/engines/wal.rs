@@ -7,13 +7,8 @@ mod subject;
 
 use crashtest::{
     AnyTrial, Engine, Killing, Outcome, Place, Refusal, Repaired, Script, Setting, Specimen, Store,
-    Trial,
 };
-use durable_io::SyncMode;
 use wal::{Error, Options};
-
-use subject::repair::RepairSubject;
-use subject::{Alphabet, BATCH, FAULTED, FAULTED_CUTS, WalSubject};
 
 pub(crate) const WAL: WalEngine = WalEngine;
 
@@ -47,38 +42,7 @@ impl Engine for WalEngine {
     }
 
     fn trials(&self) -> Vec<AnyTrial> {
-        let log = |sync| WalSubject {
-            mode: sync,
-            alphabet: Alphabet::Log,
-        };
-        let cut = |sync| WalSubject {
-            mode: sync,
-            alphabet: Alphabet::Cut,
-        };
-        // Two operations from each starting state reach every barrier.
-        let mode = |name, sync, length| {
-            let trial = Trial::new(name, log(sync)).lengths(length, length + 1);
-            trial.removal(2).soaks().faulted(FAULTED).boxed()
-        };
-        let cuts = |name, sync| {
-            let trial = Trial::new(name, cut(sync)).lengths(2, 3).removal(2);
-            trial.soaks().faulted(FAULTED_CUTS).boxed()
-        };
-        let repair = |name| Trial::new(name, RepairSubject).lengths(1, 1);
-        vec![
-            mode("wal always", SyncMode::Always, 3),
-            mode("wal batch", BATCH, 2),
-            mode("wal manual", SyncMode::Manual, 2),
-            cuts("wal cut", SyncMode::Always),
-            cuts("wal cut manual", SyncMode::Manual),
-            // One damage and its repair reach far. A repair that is cut short is repaired again: no barrier needs it.
-            repair("wal repair").unit(4096).shallow_removal(1).boxed(),
-            repair("wal repair 512").only_with_full().boxed(),
-            Trial::new("wal 4 KiB", log(SyncMode::Always))
-                .lengths(2, 3)
-                .unit(4096)
-                .boxed(),
-        ]
+        subject::trials::all()
     }
 
     fn specimens(&self) -> Outcome<Vec<Specimen>> {
@@ -111,13 +75,14 @@ impl Engine for WalEngine {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::subject::{Alphabet, BATCH, FAULTED, FAULTED_CUTS, FAULTED_LARGE, WalSubject};
+    use durable_io::SyncMode;
     use durable_io::sim::{Bound, Explorer, fill_the_disk, inject_everywhere};
 
     const MODES: [SyncMode; 3] = [SyncMode::Always, BATCH, SyncMode::Manual];
 
     fn subjects() -> impl Iterator<Item = WalSubject> {
-        let alphabets = [Alphabet::Log, Alphabet::Cut];
+        let alphabets = [Alphabet::Log, Alphabet::Cut, Alphabet::Large];
         let subject = |alphabet| MODES.map(|mode| WalSubject { mode, alphabet });
         alphabets.into_iter().flat_map(subject)
     }
@@ -142,6 +107,7 @@ mod tests {
             let ops = match subject.alphabet {
                 Alphabet::Log => FAULTED,
                 Alphabet::Cut => FAULTED_CUTS,
+                Alphabet::Large => FAULTED_LARGE,
             };
             for injection in [
                 inject_everywhere(&subject, ops, Some(1), &|_| {}),

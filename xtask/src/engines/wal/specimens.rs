@@ -30,7 +30,7 @@ const LONG: &str = "append 300, rotate, append 20, append 0+21+16, append 1100, 
     append 20, append 21";
 
 /// Names, scripts and ends: an `append` is of one batch, a record for each length.
-const LOGS: [(&str, &str, End); 9] = [
+const LOGS: [(&str, &str, End); 10] = [
     ("closed", LONG, End::Close),
     ("killed", LONG, End::Kill),
     ("created", "settle", End::Close),
@@ -62,6 +62,8 @@ const LOGS: [(&str, &str, End); 9] = [
          append 35+600, append 40, append 41, truncate after 6, append 50, append 22",
         End::Kill,
     ),
+    // A batch is larger than a segment.
+    ("large", "append 20, append 1940+9, append 7", End::Kill),
     // It had records and gave all of them up: no group is left.
     (
         "emptied",

@@ -6,6 +6,7 @@ mod model;
 pub(super) mod repair;
 pub(super) mod script;
 mod starts;
+pub(super) mod trials;
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use wal::{Expectation, Lsn, Wal};
 
 use crashtest::content::{identify, payload};
 
-pub(super) use alphabet::{Alphabet, FAULTED, FAULTED_CUTS};
+pub(super) use alphabet::{Alphabet, FAULTED, FAULTED_CUTS, FAULTED_LARGE};
 pub(crate) use alphabet::{Op, lengths};
 use chain::{begin_chain, go_on_with_chain};
 pub(crate) use model::State;
@@ -201,7 +202,7 @@ impl Subject for WalSubject {
             (Op::AppendSmall | Op::AppendLarge, [payload]) => {
                 wal.append(payload)?;
             }
-            (Op::AppendBatch, payloads) => {
+            (Op::AppendBatch | Op::AppendHuge, payloads) => {
                 let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
                 wal.append_batch(&payloads)?;
             }

@@ -8,6 +8,8 @@ pub(crate) enum Alphabet {
     Log,
     /// Giving up the newest, checkpoints, and appends in flight.
     Cut,
+    /// Batches that are larger than a segment.
+    Large,
 }
 
 /// Everything once: the runs that faults are injected into.
@@ -41,6 +43,19 @@ pub(crate) const FAULTED_CUTS: &[Op] = &[
     Op::ChainSecond,
 ];
 
+pub(crate) const FAULTED_LARGE: &[Op] = &[
+    Op::AppendHuge,
+    Op::AppendSmall,
+    Op::Background,
+    Op::Background,
+    Op::AppendHuge,
+    Op::CutNewest,
+    Op::Rotate,
+    Op::AppendHuge,
+    Op::Close,
+    Op::AppendSmall,
+];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     /// Append 20 bytes.
@@ -49,6 +64,8 @@ pub(crate) enum Op {
     AppendLarge,
     /// Append two records as one batch, which together span two sectors.
     AppendBatch,
+    /// Append two records as one batch that is larger than a segment.
+    AppendHuge,
     /// Submit two records, and wait for the second: one group of two appends.
     Submit,
     /// Submit a record over three sectors, for the next letter to be built on.
@@ -82,6 +99,7 @@ pub(crate) fn lengths(op: Op) -> &'static [usize] {
         Op::AppendSmall | Op::ChainSecond => &[20],
         Op::AppendLarge | Op::ChainFirst => &[1100],
         Op::AppendBatch => &[380, 376],
+        Op::AppendHuge => &[2100, 300],
         Op::Submit => &[20, 20],
         _ => &[],
     }
@@ -118,6 +136,7 @@ impl Alphabet {
                 Op::CutAll,
                 Op::Close,
             ],
+            Self::Large => vec![Op::AppendSmall, Op::AppendHuge, Op::Truncate, Op::CutNewest],
         }
     }
 }
@@ -127,6 +146,7 @@ impl Op {
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::AppendSmall | Self::AppendLarge | Self::AppendBatch => "append",
+            Self::AppendHuge => "append large",
             Self::Submit => "submit",
             Self::ChainFirst | Self::ChainSecond => "chain",
             Self::Rotate => "rotate",

@@ -32,6 +32,13 @@ pub(super) fn starts(alphabet: Alphabet) -> Vec<Start<Op>> {
         };
         return scripts.into_iter().map(start).collect();
     }
+    if alphabet == Alphabet::Large {
+        let script = [Op::AppendSmall, Op::Background, Op::Background];
+        return vec![Start {
+            name: "the next segment is ready",
+            script: script.map(Do).into(),
+        }];
+    }
     vec![
         Start {
             name: "two segments, the older one dead",
