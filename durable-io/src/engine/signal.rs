@@ -1,10 +1,11 @@
-//! [`Signal`]: where threads sleep until something that they look at has changed.
+//! [`Signal`]: where threads sleep, and tasks are suspended, until something that they look at has changed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// Threads wait at it for a condition over state that lies elsewhere (atomics, or behind locks of its
+/// Threads and tasks wait at it for a condition over state that lies elsewhere (atomics, or behind locks of its
 /// own); whoever changes that state calls [`wake`](Signal::wake) afterwards. While nobody waits that
 /// costs one load.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub struct Signal {
     /// How often those who waited were woken.
     woken: Mutex<u64>,
     changed: Condvar,
+    /// Tasks that wait, each counted among the waiters.
+    wakers: Mutex<Vec<Waker>>,
 }
 
 impl Signal {
@@ -27,7 +30,25 @@ impl Signal {
         if self.waiters.load(Ordering::SeqCst) > 0 {
             *self.woken() += 1;
             self.changed.notify_all();
+            let wakers = std::mem::take(&mut *self.wakers());
+            self.waiters.fetch_sub(wakers.len(), Ordering::SeqCst);
+            wakers.into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// Has `waker` woken by the next [`wake`](Signal::wake), once. Whoever waits looks again after this.
+    pub fn register(&self, waker: &Waker) {
+        let mut wakers = self.wakers();
+        if !wakers.iter().any(|other| other.will_wake(waker)) {
+            wakers.push(waker.clone());
+            // With the lock held: a wake takes as many as are counted.
+            self.waiters.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
+        // No code but ours runs under this lock, except for that of a waker that is cloned.
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until `is_over`, for at most `timeout`, or without a bound if that is `None`; returns
@@ -87,7 +108,9 @@ impl Drop for Counted<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
+    use std::task::Wake;
     use std::thread;
 
     use super::*;
@@ -111,6 +134,42 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_task_is_woken_once_for_each_time_it_registers() {
+        let signal = Signal::new();
+        let counters = [(); 2].map(|()| Arc::new(Counter::default()));
+        let wakers = counters
+            .each_ref()
+            .map(|counter| Arc::clone(counter).into());
+        let woken = || {
+            counters
+                .each_ref()
+                .map(|counter| counter.0.load(Ordering::SeqCst))
+        };
+        let [first, second]: &[Waker; 2] = &wakers;
+        signal.wake();
+        for waker in [first, second, first] {
+            signal.register(waker);
+        }
+        assert_eq!(woken(), [0, 0]);
+        signal.wake();
+        assert_eq!(woken(), [1, 1]);
+        signal.wake();
+        signal.register(second);
+        signal.wake();
+        assert_eq!(woken(), [1, 2]);
+        assert_eq!(signal.waiters.load(Ordering::SeqCst), 0);
     }
 
     #[test]
