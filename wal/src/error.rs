@@ -52,6 +52,9 @@ pub enum Error {
     /// The log was closed by this handle. Nothing was changed.
     #[error("the log is closed")]
     Closed,
+    /// [`FollowHandle::cancel`](crate::FollowHandle::cancel) was called. Nothing was changed.
+    #[error("following the log was cancelled")]
+    Cancelled,
     /// What was to be read next was given up in the meantime: by
     /// [`Wal::truncate_after`](crate::Wal::truncate_after), or, for [`Follow`](crate::Follow), by
     /// [`Wal::truncate_before`](crate::Wal::truncate_before). Read again from a position in

@@ -105,6 +105,8 @@ mod slot;
 mod source;
 mod spare;
 mod stats;
+#[cfg(feature = "stream")]
+mod stream;
 mod submit;
 mod survey;
 mod tear;
@@ -125,7 +127,7 @@ pub use durable_io::engine::{
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Result};
 pub use expectation::Expectation;
-pub use follow::Follow;
+pub use follow::{Follow, FollowHandle};
 pub use limits::{
     DEFAULT_OPEN_SEGMENTS, DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_BATCH_SIZE, MAX_IN_FLIGHT,
     MAX_NOTE_SIZE, MAX_RECORD_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN,
@@ -139,6 +141,8 @@ pub use records::Records;
 pub use retention::SegmentInfo;
 pub use salvage::Salvage;
 pub use stats::{Recovery, Stats, Tail, Verified};
+#[cfg(feature = "stream")]
+pub use stream::RecordStream;
 pub use ticket::Ticket;
 pub use wal::Wal;
 

@@ -135,7 +135,7 @@ impl Wal {
     /// Reads durable records from `from` on, or from the first retained one if that is later, and
     /// waits for more: for replication, and for stores that apply the log as it grows. What it gives
     /// out no crash takes back.
-    pub fn follow(&self, from: Lsn) -> Follow<'_> {
+    pub fn follow(&self, from: Lsn) -> Follow {
         Follow::new(&self.log, from)
     }
 

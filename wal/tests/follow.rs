@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn number(record: &Record) -> u64 {
 }
 
 /// What can be had without waiting.
-fn ready(follow: &mut Follow<'_>) -> Vec<u64> {
+fn ready(follow: &mut Follow) -> Vec<u64> {
     let mut next = || follow.next(Duration::ZERO).unwrap();
     std::iter::from_fn(|| next().map(|record| number(&record))).collect()
 }
@@ -261,4 +261,117 @@ fn after_a_failure_every_durable_record_is_read_and_then_the_error() {
         }
         assert!(matches!(log.follow(Lsn(3)).next(LONG), Ok(Some(_))));
     }
+}
+
+#[test]
+fn a_follower_lives_beside_the_log_and_in_a_thread_of_its_own() {
+    struct Replica {
+        log: Arc<Wal>,
+        follow: Follow,
+    }
+    let dir = fast_dir();
+    let log = Arc::new(options().open(dir.path()).unwrap());
+    let follow = log.follow(Lsn(1));
+    let mut replica = Replica { log, follow };
+    append(&replica.log, 1..5);
+    replica.log.sync().unwrap();
+    assert_eq!(ready(&mut replica.follow), [1, 2, 3, 4]);
+    let Replica { log, mut follow } = replica;
+    let (send, followed) = mpsc::channel();
+    let follower = thread::spawn(move || {
+        send.send(follow.next(LONG)).unwrap();
+        follow.next(LONG)
+    });
+    append(&log, 5..6);
+    log.sync().unwrap();
+    let first = followed.recv().unwrap();
+    assert_eq!(number(&first.unwrap().unwrap()), 5);
+    drop(log);
+    assert!(matches!(follower.join().unwrap(), Err(Error::Closed)));
+}
+
+#[test]
+fn a_follower_that_waits_is_woken_and_cancelled_by_its_handle() {
+    let dir = fast_dir();
+    let log = options().open(dir.path()).unwrap();
+    for _ in 0..50 {
+        let mut follow = log.follow(Lsn(1));
+        let handle = follow.handle();
+        let (send, waits) = mpsc::channel();
+        let follower = thread::spawn(move || {
+            send.send(()).unwrap();
+            let woken = follow.next(LONG).unwrap();
+            send.send(()).unwrap();
+            (woken, follow.next(LONG), follow.next(LONG))
+        });
+        waits.recv().unwrap();
+        handle.wake();
+        waits.recv().unwrap();
+        handle.cancel();
+        let (woken, cancelled, again) = follower.join().unwrap();
+        assert_eq!(woken, None);
+        assert!(matches!(cancelled, Err(Error::Cancelled)));
+        assert!(matches!(again, Err(Error::Cancelled)));
+    }
+}
+
+#[test]
+fn a_wake_takes_no_record_from_a_follower() {
+    let dir = fast_dir();
+    let log = options().open(dir.path()).unwrap();
+    append(&log, 1..4);
+    log.sync().unwrap();
+    let mut follow = log.follow(Lsn(1));
+    let handle = follow.handle();
+    handle.wake();
+    for lsn in 1..4 {
+        assert_eq!(number(&follow.next(LONG).unwrap().unwrap()), lsn);
+    }
+    assert_eq!(follow.next(LONG).unwrap(), None, "woken once");
+    handle.cancel();
+    assert!(matches!(follow.next(LONG), Err(Error::Cancelled)));
+}
+
+#[cfg(feature = "stream")]
+#[test]
+fn a_task_is_woken_for_what_becomes_durable() {
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use futures_core::Stream;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let dir = fast_dir();
+    let log = options().open(dir.path()).unwrap();
+    let follow = log.follow(Lsn(1));
+    let handle = follow.handle();
+    let mut stream = pin!(follow.into_stream());
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&count));
+    let mut context = Context::from_waker(&waker);
+    assert!(stream.as_mut().poll_next(&mut context).is_pending());
+    append(&log, 1..2);
+    log.sync().unwrap();
+    assert!(count.0.load(Ordering::SeqCst) > 0);
+    let Poll::Ready(Some(Ok(record))) = stream.as_mut().poll_next(&mut context) else {
+        panic!("nothing came");
+    };
+    assert_eq!(number(&record), 1);
+    assert!(stream.as_mut().poll_next(&mut context).is_pending());
+    let woken = count.0.load(Ordering::SeqCst);
+    handle.cancel();
+    assert_eq!(count.0.load(Ordering::SeqCst), woken + 1);
+    let cancelled = stream.as_mut().poll_next(&mut context);
+    assert!(matches!(
+        cancelled,
+        Poll::Ready(Some(Err(Error::Cancelled)))
+    ));
+    assert!(matches!(stream.poll_next(&mut context), Poll::Ready(None)));
 }
