@@ -50,6 +50,8 @@ pub struct GroupCommit<T, R> {
 struct State<T, R> {
     /// What the group that is filling holds.
     filling: Vec<T>,
+    /// How many of that need not be committed before something else is.
+    lazy: usize,
     /// Memory for the next one.
     emptied: Vec<T>,
     /// The number of the group that is filling, and itself, once it has a member that does not lead.
@@ -119,6 +121,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
         Self {
             state: Mutex::new(State {
                 filling: Vec::new(),
+                lazy: 0,
                 emptied: Vec::new(),
                 number: 0,
                 group: None,
@@ -191,6 +194,18 @@ impl<T, R: Clone> GroupCommit<T, R> {
         member
     }
 
+    /// As [`submit`](GroupCommit::submit), for what waits until others come, or the queue is stopped.
+    pub fn submit_lazily(&self, item: T) -> Member<R> {
+        let mut state = self.lock();
+        state.lazy += 1;
+        state.join(item)
+    }
+
+    /// True if something was submitted lazily and is not being committed yet.
+    pub fn has_lazy(&self) -> bool {
+        self.lock().lazy > 0
+    }
+
     /// Returns the result of `member`'s group when that has been committed; leads it if no other
     /// thread does, as [`commit`](GroupCommit::commit).
     ///
@@ -204,13 +219,13 @@ impl<T, R: Clone> GroupCommit<T, R> {
     }
 
     /// Leads the group that is filling, if it has a member and no other thread leads; returns whether
-    /// it did. For members that nobody waits for.
+    /// it did. For members that nobody waits for, unless all are lazy and the queue goes on.
     ///
     /// # Panics
     /// As [`commit`](GroupCommit::commit).
     pub fn lead_once(&self, lead: impl FnOnce(&mut [T]) -> R) -> bool {
         let state = self.lock();
-        let leads = state.leader == Leader::Free && !state.filling.is_empty();
+        let leads = state.leader == Leader::Free && state.is_wanted();
         if leads {
             self.lead(state, lead);
         }
@@ -255,8 +270,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
         }
     }
 
-    /// Makes [`wait_for_group`](GroupCommit::wait_for_group) return false as soon as no member is
-    /// left.
+    /// Makes [`wait_for_group`](GroupCommit::wait_for_group) return false when no member is left.
     pub fn stop(&self) {
         self.lock().stopped = true;
         self.wanted.notify_one();
@@ -360,6 +374,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
         state.leader = Leader::Works;
         let emptied = std::mem::take(&mut state.emptied);
         let mut items = std::mem::replace(&mut state.filling, emptied);
+        state.lazy = 0;
         let group = state.group.take();
         let members = items.len();
         match std::mem::replace(&mut state.watch, Watch::Nobody) {
@@ -467,7 +482,12 @@ impl<T, R> State<T, R> {
 
     /// True if there is something to lead, and nobody else will.
     fn needs_server(&self) -> bool {
-        self.leader == Leader::Free && !self.filling.is_empty() && self.waiting == 0
+        self.leader == Leader::Free && self.is_wanted() && self.waiting == 0
+    }
+
+    /// True if what fills is not only lazy, or will not wait for more.
+    fn is_wanted(&self) -> bool {
+        self.filling.len() > self.lazy || self.stopped && self.lazy > 0
     }
 
     /// True if nothing is left for the thread that serves, and nothing will come.

@@ -327,3 +327,26 @@ fn after_it_was_in_vain_a_group_is_waited_for_more_rarely() {
     });
     assert_eq!(queue.lock().skip_next, 1);
 }
+
+#[test]
+fn what_is_lazy_waits_for_company_or_for_the_end() {
+    let queue = Queue::new();
+    let lead = |items: &mut [u32]| items.to_vec();
+    let lazy = queue.submit_lazily(1);
+    assert!(queue.has_lazy());
+    assert!(!queue.lead_once(|_| unreachable!()));
+    assert_eq!(queue.commit(2, lead).0, [1, 2]);
+    assert_eq!(lazy.result(), Some(&vec![1, 2]));
+    assert!(!queue.has_lazy());
+    let lazy = queue.submit_lazily(3);
+    drop(queue.submit(4));
+    assert!(queue.lead_once(lead));
+    assert_eq!(lazy.result(), Some(&vec![3, 4]));
+    let lazy = queue.submit_lazily(5);
+    assert_eq!(queue.wait(&lazy, lead), [5], "somebody waits for it");
+    drop(queue.submit_lazily(6));
+    queue.stop();
+    assert!(queue.wait_for_group());
+    assert!(queue.lead_once(lead));
+    assert!(!queue.wait_for_group());
+}
