@@ -265,6 +265,16 @@ impl Log {
         Ok(self.durable())
     }
 
+    /// As [`sync`](Log::sync), together with what was submitted lazily.
+    pub(crate) fn sync_all(&self) -> Result<Lsn> {
+        if !self.queue.has_lazy() {
+            // Durable: everything acknowledged. Only now may the caller rely on it.
+            return self.sync();
+        }
+        self.append(Item::sync())?;
+        Ok(self.durable())
+    }
+
     /// Syncs what `capture` says was written, unless it is durable already, and moves the watermark.
     pub(crate) fn sync_written(&self, site: Site, capture: impl FnOnce() -> Written) -> Result<()> {
         // Durable, by the barrier in it: the groups up to what was captured. Only now may they be

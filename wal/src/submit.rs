@@ -192,6 +192,40 @@ impl Wal {
         self.submit_item(item).map(drop)
     }
 
+    /// Like [`submit`](Wal::submit), but asks nobody to commit it: for what need not be there soon, such as a
+    /// hint or a counter. It is written together with whatever is appended or submitted next, before that, and
+    /// acknowledged with it; or by the next [`sync`](Wal::sync), also that of an interval, by
+    /// [`close`](Wal::close), or when somebody waits for its ticket. So it takes no write and no sync of its own.
+    ///
+    /// # Durability
+    /// As [`submit`](Wal::submit). A crash before anything else is committed loses it.
+    ///
+    /// # Errors
+    /// As [`submit`](Wal::submit).
+    pub fn submit_lazy(&self, payloads: &[&[u8]]) -> Result<Ticket> {
+        if let Some(nothing) = self.nothing(payloads)? {
+            return Ok(Ticket::empty(nothing));
+        }
+        self.submit_lazy_item(Self::batch(payloads)?)
+    }
+
+    /// [`submit_lazy`](Wal::submit_lazy), and calls `done` as [`submit_then`](Wal::submit_then) does.
+    ///
+    /// # Errors
+    /// As [`submit_lazy`](Wal::submit_lazy); `done` is then not called.
+    pub fn submit_lazy_then(
+        &self,
+        payloads: &[&[u8]],
+        done: impl FnOnce(Result<Appended>) + Send + 'static,
+    ) -> Result<()> {
+        if let Some(nothing) = self.nothing(payloads)? {
+            done(Ok(nothing));
+            return Ok(());
+        }
+        let item = Self::batch(payloads)?.with_callback(Callback::new(done));
+        self.submit_lazy_item(item).map(drop)
+    }
+
     /// Like [`submit`](Wal::submit), but never waits: for a thread that must not, and for one that holds a
     /// lock which a callback takes. It commits nothing and calls nobody back.
     ///
@@ -286,6 +320,13 @@ impl Wal {
         let count = item.count();
         self.start_committer()?;
         let member = self.log.submit(item);
+        Ok(Ticket::new(Arc::downgrade(&self.log), member, count))
+    }
+
+    fn submit_lazy_item(&self, item: Item) -> Result<Ticket> {
+        let count = item.count();
+        self.start_committer()?;
+        let member = self.log.submit_lazily(item);
         Ok(Ticket::new(Arc::downgrade(&self.log), member, count))
     }
 

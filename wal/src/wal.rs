@@ -51,7 +51,7 @@ impl Wal {
         })
     }
 
-    /// Makes everything acknowledged so far durable, and returns the last durable position;
+    /// Makes everything acknowledged so far durable, with what was [lazily](Wal::submit_lazy) submitted, and returns the last durable position;
     /// `Lsn(0)` if there never was a record.
     ///
     /// # Cost
@@ -62,8 +62,8 @@ impl Wal {
     /// survive. [`Error::Poisoned`](crate::Error::Poisoned).
     pub fn sync(&self) -> Result<Lsn> {
         self.log.check_open()?;
-        // Durable: everything acknowledged. Only now may the caller rely on it.
-        self.log.sync()
+        // Durable: everything acknowledged, and what rides on it. Only now may the caller rely on it.
+        self.log.sync_all()
     }
 
     /// Continues in the next segment, so that truncation can give back the space of this one. Does
@@ -365,6 +365,8 @@ impl Wal {
         drop(workers);
         let committer = health.lock(&self.committer).take();
         drop(committer);
+        // From now on what is lazy is not.
+        self.log.queue.stop();
         // Also what a thread commits that waits for a ticket.
         while self.log.commit_submitted() || self.log.queue.wait_for_leader() {}
         self.log.delivery.wait();

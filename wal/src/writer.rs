@@ -159,6 +159,17 @@ impl Log {
         member
     }
 
+    /// As [`submit`](Log::submit), but asks nobody to commit it.
+    pub(crate) fn submit_lazily(&self, item: Item) -> Member<Results> {
+        let size = item.size();
+        let before = self.submitted.fetch_add(size, Ordering::Relaxed);
+        let member = self.queue.submit_lazily(item.submitted());
+        if before + size > MAX_IN_FLIGHT {
+            self.wait(&member);
+        }
+        member
+    }
+
     /// As [`submit`](Log::submit), if not too much is in flight then.
     pub(crate) fn try_submit(&self, item: Item) -> Result<Member<Results>> {
         let size = item.size();

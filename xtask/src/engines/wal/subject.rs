@@ -207,8 +207,10 @@ impl Subject for WalSubject {
                 wal.append_batch(&payloads)?;
             }
             (Op::Submit, payloads) => {
-                let submit = |payload: &Vec<u8>| wal.submit(&[payload]);
-                let tickets = payloads.iter().map(submit).collect::<Result<Vec<_>, _>>()?;
+                let [lazy, second] = payloads else {
+                    return Err("there are two".into());
+                };
+                let tickets = [wal.submit_lazy(&[lazy])?, wal.submit(&[second])?];
                 for ticket in tickets.into_iter().rev() {
                     ticket.wait()?;
                 }

@@ -66,7 +66,7 @@ pub(crate) enum Op {
     AppendBatch,
     /// Append two records as one batch that is larger than a segment.
     AppendHuge,
-    /// Submit two records, and wait for the second: one group of two appends.
+    /// Submit a record lazily and then another one, and wait for that: one group of two appends.
     Submit,
     /// Submit a record over three sectors, for the next letter to be built on.
     ChainFirst,
