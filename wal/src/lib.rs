@@ -54,7 +54,7 @@
 //!
 //! # What it does not do
 //!
-//! No compression, no encryption, no reading from another process while it is open.
+//! No compression, no encryption, no writing from two processes; another one can [watch](Options::watch).
 //!
 //! # Threads
 //!
@@ -114,6 +114,7 @@ mod ticket;
 mod truncate;
 mod wal;
 mod walk;
+mod watch;
 mod writer;
 
 #[doc = include_str!("../FORMAT.md")]
@@ -145,6 +146,7 @@ pub use stats::{Recovery, Stats, Tail, Verified};
 pub use stream::RecordStream;
 pub use ticket::Ticket;
 pub use wal::Wal;
+pub use watch::Watch;
 
 /// Compiles the examples of the read-me.
 #[cfg(doctest)]

@@ -34,6 +34,38 @@ pub(crate) fn read_slots(file: &File, unreadable: Unreadable) -> durable_io::Res
     Ok([read(0)?, read(SLOT_STRIDE)?])
 }
 
+/// Refuses slots of a newer version.
+fn check_version(file: &File, slots: &[Slot; 2]) -> Result<()> {
+    for slot in slots {
+        if let &Slot::Newer(version) = slot {
+            let path = file.path().to_owned();
+            return Err(UnsupportedVersion {
+                path,
+                version,
+                supported: VERSION,
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// How often a mark is read before it is lost: one of its slots may be being written.
+const READS: usize = 3;
+
+/// What the mark in `dir` says, which may be being written.
+pub(crate) fn read_mark(dir: &Dir) -> Result<Mark> {
+    let file = dir.open(names::MARK)?;
+    for _ in 0..READS {
+        let slots = read_slots(&file, Unreadable::Fails)?;
+        check_version(&file, &slots)?;
+        if let Some((_, mark, _)) = merge(&slots) {
+            return Ok(mark);
+        }
+    }
+    Err(mark_lost(file.path()))
+}
+
 /// The mark file, open.
 #[derive(Debug)]
 pub(crate) struct MarkFile {
@@ -74,17 +106,7 @@ impl MarkFile {
             other => other?,
         };
         let slots = read_slots(&file, unreadable)?;
-        for slot in &slots {
-            if let &Slot::Newer(version) = slot {
-                let path = file.path().to_owned();
-                return Err(UnsupportedVersion {
-                    path,
-                    version,
-                    supported: VERSION,
-                }
-                .into());
-            }
-        }
+        check_version(&file, &slots)?;
         let Some((sequence, mark, settled)) = merge(&slots) else {
             return Err(mark_lost(file.path()));
         };

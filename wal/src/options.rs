@@ -21,6 +21,7 @@ use crate::replay::Replay;
 use crate::salvage::Salvage;
 use crate::segment::is_segment_size;
 use crate::wal::Wal;
+use crate::watch::Watch;
 
 /// No log has as many records: what is behind it can be counted.
 const MAX_FIRST_LSN: u64 = 1 << 62;
@@ -268,6 +269,16 @@ impl Options {
     /// [`Error::Corrupt`] if there is neither a mark nor a record; [`Error::UnsupportedVersion`].
     pub fn salvage(self, dir: impl AsRef<Path>) -> Result<Salvage> {
         Salvage::open(StoreDir::open_shared(&self.disk, dir, names::LOCK)?)
+    }
+
+    /// Reads the records of the log in `dir` from `from` on, or from the first retained one if that is later, while
+    /// another process may be writing it: nothing is locked and nothing changed. In the process that has the log
+    /// open, [`Wal::follow`] is the better way: it waits, and gives out what is durable only.
+    ///
+    /// # Errors
+    /// [`Error::Disk`], [`Error::UnsupportedVersion`]; [`Error::Corrupt`] if the mark file cannot be read.
+    pub fn watch(self, dir: impl AsRef<Path>, from: Lsn) -> Result<Watch> {
+        Watch::open(self.disk.open_dir(dir.as_ref())?, from)
     }
 
     fn look_with(

@@ -312,7 +312,7 @@ pub(crate) fn front(
 }
 
 /// Reads the records of the group that was entered, to its end; what is wrong with them, and where.
-fn check_records(reader: &mut SegmentReader) -> Result<Option<(u64, Corruption)>> {
+pub(crate) fn check_records(reader: &mut SegmentReader) -> Result<Option<(u64, Corruption)>> {
     loop {
         match reader.next_record()? {
             Next::Some(_) => {}
