@@ -58,7 +58,7 @@ impl Log {
     fn sync_if_due(&self) -> Result<Step> {
         self.gate.keep_interval(|| {
             // Durable: what was acknowledged an interval ago. That is all a power loss may take.
-            self.sync_all().map(drop)
+            self.make_all_durable().map(drop)
         })
     }
 

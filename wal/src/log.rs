@@ -266,7 +266,7 @@ impl Log {
     }
 
     /// As [`sync`](Log::sync), together with what was submitted lazily.
-    pub(crate) fn sync_all(&self) -> Result<Lsn> {
+    pub(crate) fn make_all_durable(&self) -> Result<Lsn> {
         if !self.queue.has_lazy() {
             // Durable: everything acknowledged. Only now may the caller rely on it.
             return self.sync();

@@ -63,7 +63,7 @@ impl Wal {
     pub fn sync(&self) -> Result<Lsn> {
         self.log.check_open()?;
         // Durable: everything acknowledged, and what rides on it. Only now may the caller rely on it.
-        self.log.sync_all()
+        self.log.make_all_durable()
     }
 
     /// Continues in the next segment, so that truncation can give back the space of this one. Does
