@@ -25,6 +25,7 @@ pub const EXAMPLES: &str = "Examples:
 
 /// The command line of `crashtest`.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Args {
     /// What to judge: engines, `controls` (control engines: a correct one, and ones with a planted bug that
     /// must be found), `disk` (the simulated disk against this kernel's file systems); everything if
@@ -37,6 +38,9 @@ pub struct Args {
     /// Run only this layer; may be given more than once.
     #[arg(long = "layer", value_enum, value_name = "LAYER")]
     layers: Vec<LayerName>,
+    /// End a layer with the first trial that is red: for who wants to know no more than that.
+    #[arg(long, hide = true)]
+    pub(crate) first: bool,
     /// The seed of everything that is drawn.
     #[arg(long, default_value_t = DEFAULT_SEED)]
     pub(crate) seed: u64,

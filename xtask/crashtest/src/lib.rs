@@ -83,6 +83,8 @@ pub(crate) struct Context<'a> {
     extra_time: Duration,
     /// The layers `kill` and `litmus` judge a planted bug instead.
     plant: bool,
+    /// End a layer with the first trial that is red.
+    first: bool,
     /// The root of the workspace whose engines are judged: sources below it, tapes below its `target`.
     workspace: &'a Path,
 }

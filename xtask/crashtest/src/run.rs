@@ -43,6 +43,7 @@ pub fn run(args: &Args, engines: &[&'static dyn Engine], workspace: &Path) -> an
         seed: args.seed,
         extra_time: Duration::from_secs(args.minutes.unwrap_or(0) * 60) / 3,
         plant: args.plant,
+        first: args.first,
         workspace,
     };
     let started = Instant::now();

@@ -37,6 +37,9 @@ pub(crate) fn simulate(
     let trials = engine.trials();
     for AnyTrial(trial) in &trials {
         trial.explore(context, &mut found, &mut removals)?;
+        if context.first && !found.findings.is_empty() {
+            return Ok((found, None));
+        }
     }
     let soaking: Vec<_> = trials.iter().filter(|trial| trial.0.soaks()).collect();
     if !context.extra_time.is_zero() {
@@ -57,6 +60,9 @@ pub(crate) fn inject(engine: &dyn Engine, context: &Context<'_>) -> Faults {
     let mut faults = Faults::default();
     for AnyTrial(trial) in engine.trials() {
         trial.inject(context, &mut faults);
+        if context.first && !faults.findings.is_empty() {
+            break;
+        }
     }
     faults
 }
