@@ -1,8 +1,10 @@
 //! The developer's verbs. `cargo xtask crashtest` judges the engines; `cargo xtask dump` shows what
-//! stands in a table, or in the files of a log or a store; `cargo xtask tidy` looks for what no compiler does.
+//! stands in a table, or in the files of a log or a store; `cargo xtask tidy` looks for what no compiler
+//! does; `cargo xtask planted` plants bugs, which the judge or the tests must find.
 
 mod dump;
 mod engines;
+mod planted;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +34,9 @@ enum Verb {
     Dump(dump::Args),
     /// Look for what no compiler looks for: long files and adapters, made-up values, unexplained barriers.
     Tidy(tidy::Args),
+    /// Plant the bugs of `xtask/planted` one by one in a copy of the workspace: the judge or the tests must
+    /// find each.
+    Planted(planted::Args),
     /// The process that the layer `kill` kills.
     #[command(hide = true)]
     KillChild(crashtest::KillChild),
@@ -49,6 +54,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Verb::Crashtest(args) => crashtest::run(&args, ENGINES, &workspace()?)?,
         Verb::Dump(args) => dump::run(&args).map(|()| true)?,
         Verb::Tidy(args) => tidy::run(&args, &workspace()?)?,
+        Verb::Planted(args) => planted::run(&args, &workspace()?)?,
         Verb::KillChild(child) => {
             child.work(ENGINES)?;
             false

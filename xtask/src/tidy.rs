@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use durable_io::Disk;
 
 use crate::engines::ENGINES;
+use crate::planted::stale;
 
 /// The list of exceptions, from the root of the workspace: a check, a path, and a number in each line.
 const EXCEPTIONS: &str = "xtask/tidy.txt";
@@ -50,6 +51,9 @@ pub(crate) fn run(args: &Args, root: &Path) -> anyhow::Result<bool> {
             let is_told = source.is_none_or(|source| says_what_is_durable(&source.lines, line));
             note(&mut found, "barrier", &file, usize::from(!is_told), 0);
         }
+    }
+    for path in stale(root)? {
+        note(&mut found, "planted", &path, 1, 0);
     }
     let mut allowed = exceptions(root)?;
     if args.shrink {
@@ -111,6 +115,9 @@ fn why(check: &str) -> &'static str {
         "length" => "a file has one subject",
         "fallback" => {
             "a value made up in place of an error: a typed error, or `expect` with the invariant"
+        }
+        "planted" => {
+            "a planted bug must apply to the sources as they are: `git apply --reject` shows where not"
         }
         "discard" => "`let _ =` hides an error: drop(..) what is no result, and handle what is one",
         _ => "above each barrier stands `// Durable: … Only now may …`",
