@@ -279,6 +279,20 @@ impl Subject for BtreeSubject {
                     ]),
                 },
                 Start {
+                    name: "killed, with everything in the log",
+                    script: vec![
+                        Do(Op::PutLarge),
+                        Do(Op::Savepoint),
+                        Do(Op::PutLarge),
+                        Do(Op::TwoTables),
+                        Do(Op::Rename),
+                        Do(Op::DropTable),
+                        Kill,
+                        Do(Op::DropTable),
+                        Do(Op::TwoTables),
+                    ],
+                },
+                Start {
                     name: "killed, with a log to apply",
                     script: vec![Do(Op::Split), Do(Op::TwoTables), Kill],
                 },
