@@ -218,7 +218,7 @@ impl Space {
             return Ok(());
         }
         let cut = pager.file.set_len(pager.offset(kept));
-        cut.map_err(|error| pager.health.poison_unless_full(error.into()))?;
+        cut.map_err(|error| pager.health.note(error.into()))?;
         self.backed = kept;
         Ok(())
     }

@@ -51,6 +51,29 @@ pub(crate) const FAULTED: &[Op] = &[
     Op::Sync,
 ];
 
+/// A table that is newer than a range tombstone; then one that a reader sees, and one of which the last key is
+/// not covered, below another one.
+const COVERED: &[Op] = &[
+    Op::Put("a"),
+    Op::Flush,
+    Op::DeleteRange("a", "c"),
+    Op::Flush,
+    Op::Put("a"),
+    Op::Flush,
+    Op::Background,
+    Op::Background,
+    Op::Background,
+    Op::Snapshot,
+    Op::Put("a"),
+    Op::Put("c"),
+    Op::Flush,
+    Op::DeleteRange("a", "c"),
+    Op::Flush,
+    Op::Background,
+    Op::Background,
+    Op::Snapshot,
+];
+
 /// Which operations are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Alphabet {
@@ -336,8 +359,14 @@ impl Subject for LsmSubject {
                 script: script(&[Op::Put("a"), Op::Compact, Op::Delete("a"), Op::Flush]),
             },
             Start {
-                name: "a flush is due",
-                script: script(&[Op::PutLarge("a"), Op::PutLarge("b"), Op::Put("c")]),
+                name: "two flushes of one keyspace are due",
+                script: script(&[
+                    Op::PutLarge("a"),
+                    Op::PutLarge("b"),
+                    Op::Put("c"),
+                    Op::PutLarge("a"),
+                    Op::PutLarge("b"),
+                ]),
             },
             Start {
                 name: "a compaction cut in the middle",
@@ -356,9 +385,11 @@ impl Subject for LsmSubject {
                 ]),
             },
             Start {
+                // Records of a keyspace that is gone are in the log when there is another one.
                 name: "a manifest about to rotate",
                 script: script(&[
                     Op::DropOrCreate,
+                    Op::Batch,
                     Op::DropOrCreate,
                     Op::DropOrCreate,
                     Op::DropOrCreate,
@@ -372,14 +403,20 @@ impl Subject for LsmSubject {
             // The first edit behind an opening is a snapshot.
             Alphabet::Manifest => {
                 starts = vec![Start {
-                    name: "a long manifest",
-                    script: script(&[Op::Put("a"), Op::Close]),
+                    name: "a long manifest, with the other keyspace at its end",
+                    script: script(&[Op::DropOrCreate, Op::Put("a"), Op::Close]),
                 }];
             }
             _ => {}
         }
         if self.alphabet == Alphabet::Rest {
             starts.retain(|start| start.name != "two keyspaces that pin the log");
+        }
+        if self.alphabet == Alphabet::Rest && self.mode == SyncMode::Always {
+            starts.push(Start {
+                name: "range tombstones, above and below what they cover",
+                script: script(COVERED),
+            });
         }
         starts
     }

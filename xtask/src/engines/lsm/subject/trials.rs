@@ -28,15 +28,12 @@ pub(crate) fn all() -> Vec<AnyTrial> {
         trial.without_process_deaths()
     };
     let reserve = LsmSubject::new(always, Alphabet::Data, 8192);
+    // The shorter ones first: what is broken is mostly seen in them.
     vec![
-        data("lsm always", always, [2, 4]).faulted(FAULTED).boxed(),
-        data("lsm batch", BATCH, [1, 3]).boxed(),
-        data("lsm manual", manual, [1, 3]).faulted(FAULTED).boxed(),
-        deaths("lsm always deaths", always).boxed(),
-        deaths("lsm batch deaths", BATCH).only_with_full().boxed(),
-        deaths("lsm manual deaths", manual).only_with_full().boxed(),
         rest("lsm always rest", always),
         rest("lsm manual rest", manual),
+        data("lsm batch", BATCH, [1, 3]).boxed(),
+        data("lsm manual", manual, [1, 3]).faulted(FAULTED).boxed(),
         torn("lsm log", Alphabet::Log)
             .without_nested()
             .lengths(1, 2)
@@ -51,6 +48,10 @@ pub(crate) fn all() -> Vec<AnyTrial> {
             .lengths(1, 2)
             .shallow_removal(1)
             .boxed(),
+        data("lsm always", always, [2, 4]).faulted(FAULTED).boxed(),
+        deaths("lsm always deaths", always).boxed(),
+        deaths("lsm batch deaths", BATCH).only_with_full().boxed(),
+        deaths("lsm manual deaths", manual).only_with_full().boxed(),
         torn("lsm 512", Alphabet::Data)
             .lengths(0, 1)
             .only_with_full()
