@@ -19,7 +19,7 @@ const FORMAT: &str = include_str!("../FORMAT.md");
 const SEGMENT: usize = 1024;
 const SLOT: usize = 4096;
 /// When the log of the examples was made, and when it is written to.
-const MADE: Duration = Duration::from_millis(1000);
+const MADE: Duration = Duration::from_secs(1);
 const WRITTEN: Duration = Duration::from_millis(500);
 
 fn options(disk: &Disk) -> Options {

@@ -215,7 +215,7 @@ fn damage_of_a_large_batch_is_met_and_repaired() {
         let verified = options().open(fixture.path()).and_then(|log| log.verify());
         assert!(matches!(verified, Err(Error::Corrupt { .. })), "byte {at}");
         let records = options().salvage(fixture.path()).unwrap();
-        let found = records.filter(Result::is_ok).count();
+        let found = records.flatten().count();
         assert!(found >= 2, "byte {at}: {found} records");
     }
     // Too short: what is missing is zeros.

@@ -79,8 +79,8 @@ fn the_first_record_since_a_time_is_found() {
     let check = |time, lsn| assert_eq!(log.first_since(time).unwrap(), Lsn(lsn), "{time:?}");
     for n in 1..=40 {
         check(seconds(n), n);
-        check(seconds(n) - Duration::from_millis(1), n);
-        check(seconds(n) - Duration::from_nanos(1), n);
+        check(seconds(n).saturating_sub(Duration::from_millis(1)), n);
+        check(seconds(n).saturating_sub(Duration::from_nanos(1)), n);
         check(seconds(n) + Duration::from_nanos(1), n + 1);
     }
     check(Duration::ZERO, 1);

@@ -2,6 +2,7 @@ use super::*;
 
 fn context() -> Context<'static> {
     Context {
+        first: false,
         full: false,
         seed: 1,
         extra_time: std::time::Duration::ZERO,
