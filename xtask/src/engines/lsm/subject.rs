@@ -2,6 +2,7 @@
 
 mod backups;
 mod probes;
+mod starts;
 mod state;
 pub(crate) mod trials;
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crashtest::content::{identify, payload};
-use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
+use durable_io::sim::{Outcome, Start, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
 use lsm::{BackupOptions, Batch, Keyspace, KeyspaceOptions, Lsm, Options, Snapshot, Strategy};
 
@@ -49,29 +50,6 @@ pub(crate) const FAULTED: &[Op] = &[
     Op::Close,
     Op::Put("c"),
     Op::Sync,
-];
-
-/// A table that is newer than a range tombstone; then one that a reader sees, and one of which the last key is
-/// not covered, below another one.
-const COVERED: &[Op] = &[
-    Op::Put("a"),
-    Op::Flush,
-    Op::DeleteRange("a", "c"),
-    Op::Flush,
-    Op::Put("a"),
-    Op::Flush,
-    Op::Background,
-    Op::Background,
-    Op::Background,
-    Op::Snapshot,
-    Op::Put("a"),
-    Op::Put("c"),
-    Op::Flush,
-    Op::DeleteRange("a", "c"),
-    Op::Flush,
-    Op::Background,
-    Op::Background,
-    Op::Snapshot,
 ];
 
 /// Which operations are tried.
@@ -336,89 +314,7 @@ impl Subject for LsmSubject {
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
-        use StartStep::{CutDuring, Do};
-        let script = |ops: &[Op]| ops.iter().copied().map(Do).collect::<Vec<_>>();
-        let due = [
-            Op::PutLarge("b"),
-            Op::Put("a"),
-            Op::Flush,
-            Op::Put("a"),
-            Op::Flush,
-            Op::Delete("a"),
-            Op::Flush,
-            Op::Put("c"),
-            Op::Flush,
-            // Segments of the log that are made ready come first.
-            Op::Background,
-            Op::Background,
-        ];
-        let cut = |keep| [script(&due), vec![CutDuring(Op::Background, keep)]].concat();
-        let mut starts = vec![
-            Start {
-                name: "two levels, and a tombstone over an older value",
-                script: script(&[Op::Put("a"), Op::Compact, Op::Delete("a"), Op::Flush]),
-            },
-            Start {
-                name: "two flushes of one keyspace are due",
-                script: script(&[
-                    Op::PutLarge("a"),
-                    Op::PutLarge("b"),
-                    Op::Put("c"),
-                    Op::PutLarge("a"),
-                    Op::PutLarge("b"),
-                ]),
-            },
-            Start {
-                name: "a compaction cut in the middle",
-                script: cut(Keep::Everything),
-            },
-            Start {
-                // It has two segments: the next flush of all gives the first one up.
-                name: "two keyspaces that pin the log",
-                script: script(&[
-                    Op::DropOrCreate,
-                    Op::Batch,
-                    Op::Put("a"),
-                    Op::Batch,
-                    Op::Batch,
-                    Op::Batch,
-                ]),
-            },
-            Start {
-                // Records of a keyspace that is gone are in the log when there is another one.
-                name: "a manifest about to rotate",
-                script: script(&[
-                    Op::DropOrCreate,
-                    Op::Batch,
-                    Op::DropOrCreate,
-                    Op::DropOrCreate,
-                    Op::DropOrCreate,
-                    Op::Put("a"),
-                ]),
-            },
-        ];
-        match self.alphabet {
-            Alphabet::Log => starts.clear(),
-            Alphabet::Backup => starts.retain(|start| start.name.starts_with("two ")),
-            // The first edit behind an opening is a snapshot.
-            Alphabet::Manifest => {
-                starts = vec![Start {
-                    name: "a long manifest, with the other keyspace at its end",
-                    script: script(&[Op::DropOrCreate, Op::Put("a"), Op::Close]),
-                }];
-            }
-            _ => {}
-        }
-        if self.alphabet == Alphabet::Rest {
-            starts.retain(|start| start.name != "two keyspaces that pin the log");
-        }
-        if self.alphabet == Alphabet::Rest && self.mode == SyncMode::Always {
-            starts.push(Start {
-                name: "range tombstones, above and below what they cover",
-                script: script(COVERED),
-            });
-        }
-        starts
+        starts::of(self.alphabet, self.mode)
     }
 
     fn empty(&self) -> State {
