@@ -36,7 +36,7 @@ pub(crate) struct Checkpoints {
     slot: Slot,
     /// The disk had no space for the second slot, where a file system copies on write: it says something
     /// older, or nothing.
-    is_second_older: bool,
+    pub(crate) is_second_older: bool,
     /// Holds the pages that the slots reach.
     root: Arc<Root>,
     running: Option<Running>,

@@ -6,7 +6,7 @@
 //! V4. A table has as many entries as the catalog says.
 //! V5. Every page between the meta slots and the end has one owner: a tree, the list of free pages, or
 //!     nobody, and then it is free or will be. None is leaked, none is owned twice.
-//! V6. Both meta slots say what the last checkpoint wrote.
+//! V6. Both meta slots say what the last checkpoint wrote; the first one alone, if it met a full disk then.
 //! V7. The log is whole.
 
 use std::collections::BTreeSet;
@@ -79,7 +79,8 @@ impl Store {
         // Held across I/O: the slots are not written meanwhile.
         let checkpoints = self.lock(&self.checkpoints);
         let (slot, are_equal) = meta::read(&self.pager.file)?;
-        if !are_equal || slot != *checkpoints.slot() {
+        let is_second_right = are_equal || checkpoints.is_second_older;
+        if !is_second_right || slot != *checkpoints.slot() {
             return Err(self.pager.corrupt(0, Corruption::Slots));
         }
         Ok(())

@@ -176,6 +176,8 @@ impl<T: Send + 'static> Running<T> {
     pub(crate) fn save(&self, store: &Store) -> Result<Position> {
         let mut progress = self.progress();
         self.check(store)?;
+        // Also where there is nothing new: what is not durable is not seen after a failure.
+        store.check()?;
         self.save_progress(store, &mut progress)?;
         Ok(progress.at)
     }

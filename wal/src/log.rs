@@ -21,7 +21,7 @@ use crate::open_files::Segment;
 use crate::records::{CLOSED, Cuts, Records, Snapshot};
 use crate::recover::Recovered;
 use crate::results::{Results, Tally};
-use crate::slot::{MARK_SIZE, Mark};
+use crate::slot::MARK_SIZE;
 use crate::spare::Spare;
 use crate::stats::Stats;
 use crate::writer::Writer;
@@ -367,11 +367,13 @@ impl Log {
         let site = Site::new(std::panic::Location::caller(), Barrier::Data, "close");
         // Durable: everything. Only now may the mark state it as its witness.
         self.sync_written(site, || writer.written())?;
-        let sealed = Mark {
-            durable: self.durable(),
-            time: self.clock.last(),
-            ..mark.mark().clone()
-        };
+        let mut sealed = mark.mark().clone();
+        let durable = self.durable();
+        if sealed.durable != durable {
+            sealed.durable = durable;
+            // Without a new group the time alone is nothing that is worth a sync.
+            sealed.time = self.clock.last();
+        }
         mark.seal(sealed)
             .map_err(|error| self.poison_unless_full(error))
     }

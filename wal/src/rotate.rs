@@ -12,7 +12,6 @@ use crate::error::Result;
 use crate::frame::{GROUP_HEADER_SIZE, Layout};
 use crate::limits::SEGMENT_ALIGN;
 use crate::log::{Log, add};
-use crate::names;
 use crate::segment::{FIRST_GROUP, SegmentHeader, put_blank};
 use crate::spare::Ready;
 use crate::writer::Writer;
@@ -101,11 +100,9 @@ impl Log {
             layout: Layout::Timed { since },
             ..writer.active().header
         };
-        put_blank(self.dir(), &header).map_err(|error| self.poison_unless_full(error))?;
-        // Whatever fails: what stood there before is not known to the directory any more.
-        let file = self.dir().open(&names::segment(number));
+        let file = put_blank(self.dir(), &header);
         Ok(Ready {
-            file: file.map_err(|error| self.poison(error))?,
+            file: file.map_err(|error| self.poison_unless_full(error))?,
             header,
             edge: size,
         })

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use durable_io::codec::{Decoder, put};
 use durable_io::engine::{self, Format, UnsupportedVersion};
-use durable_io::{Dir, File, replace_file_with};
+use durable_io::{Dir, File, Temp, publish_temp};
 
 use crate::error::{Corruption, Error};
 use crate::frame::{Layout, place};
@@ -170,14 +170,14 @@ pub(crate) fn write_blank(
 ///
 /// # Errors
 /// A full disk: nothing has changed.
-pub(crate) fn put_blank(dir: &Dir, header: &SegmentHeader) -> durable_io::Result<()> {
+pub(crate) fn put_blank(dir: &Dir, header: &SegmentHeader) -> durable_io::Result<File> {
+    let blank = Temp::create(dir, &names::segment(header.number))?;
+    // Reserved and not written: what is made for one batch is written once.
+    blank.file().allocate(0, header.size)?;
+    blank.file().write_all_at(&header.encode(), 0)?;
     // Durable: a whole segment and its name, by both barriers of the procedure. Only now may a group be
     // written into it, and the mark name it. Until then the one that it takes the place of is there.
-    replace_file_with(dir, &names::segment(header.number), |file| {
-        // Reserved and not written: what is made for one batch is written once.
-        file.allocate(0, header.size)?;
-        file.write_all_at(&header.encode(), 0)
-    })
+    publish_temp(blank)
 }
 
 /// The file `name`, with whatever a left-over holds.

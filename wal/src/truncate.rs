@@ -21,6 +21,9 @@ use crate::slot::Mark;
 use crate::spare::Spare;
 use crate::survey::Listing;
 
+/// With so much free space beside what it writes, no cut of the end meets a full disk, whoever else writes meanwhile.
+const PLENTY: u64 = 64 << 20;
+
 impl Log {
     /// Gives up the records below `lsn`, and writes `note` beside that, if it is given.
     pub(crate) fn truncate_before(&self, lsn: Lsn, note: Option<&[u8]>) -> Result<()> {
@@ -173,10 +176,13 @@ impl Log {
             newest,
             ..old
         };
-        // A full disk is met here, where nothing has changed.
-        cut::claim(&file, cut.offset..used.max(cut_end))
-            .and_then(|()| mark.claim())
-            .map_err(|error| self.poison_unless_full(error))?;
+        let range = cut.offset..used.max(cut_end);
+        if self.dir().free_space()? < range.end - range.start + PLENTY {
+            // A full disk is met here, where nothing has changed.
+            cut::claim(&file, range)
+                .and_then(|()| mark.claim())
+                .map_err(|error| self.poison_unless_full(error))?;
+        }
         // Durable, by the barrier in it: the cut. Only now may any of it be done, and from now on
         // recovery does the rest.
         mark.advance(new.clone())

@@ -157,7 +157,7 @@ impl Wal {
     /// When this returns, no crash brings the records back.
     ///
     /// # Cost
-    /// One durable write of 140 bytes and the note, and a copy of it; unlinks the segments that hold nothing else;
+    /// A write of 140 bytes and the note, once more durably, and a copy of it; unlinks the segments that hold nothing else;
     /// a sync before if something is not durable yet.
     ///
     /// # Errors
@@ -225,7 +225,7 @@ impl Wal {
     /// When this returns, no crash takes the mark back, nor a record below it.
     ///
     /// # Cost
-    /// One durable write of 140 bytes and the note, and a copy of it; a sync before if something is not durable yet.
+    /// A write of 140 bytes and the note, once more durably, and a copy of it; a sync before if something is not durable yet.
     ///
     /// # Errors
     /// [`Error::Disk`](crate::Error::Disk): the log is poisoned, and the mark may or may not have

@@ -63,7 +63,7 @@ pub(crate) fn judge_controls(context: &Context<'_>) -> Controls {
 
 /// Tries everything on a recorded run of `engine`.
 pub(crate) fn run(engine: &dyn Engine, context: &Context<'_>) -> Life {
-    match Clauses::read(context.workspace, engine.name()) {
+    match Clauses::read(context.workspace, engine.folder()) {
         Ok(clauses) => try_all(engine, &clauses, context),
         Err(error) => Life {
             findings: vec![format!("{error:#}")],

@@ -12,12 +12,12 @@ const FENCE: &str = "```text undecidable";
 pub(super) struct Clauses(Vec<(Vec<String>, String)>);
 
 impl Clauses {
-    /// Those of the engine in the folder called `name`.
+    /// Those of the engine whose crate is in the folder `folder`.
     ///
     /// # Errors
     /// There is no format to be read.
-    pub(super) fn read(workspace: &Path, name: &str) -> anyhow::Result<Self> {
-        let path = workspace.join(name).join("FORMAT.md");
+    pub(super) fn read(workspace: &Path, folder: &str) -> anyhow::Result<Self> {
+        let path = workspace.join(folder).join("FORMAT.md");
         let text = std::fs::read_to_string(&path);
         let text = text.with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self::parse(&text))
