@@ -166,7 +166,7 @@ fn every_sync_of_the_write_order_says_what_it_protects() {
     }
     let is_sync = |step: &&String| step.contains("made durable") || step.contains(", durably");
     let syncs: Vec<_> = steps.iter().filter(is_sync).collect();
-    assert_eq!((steps.len(), syncs.len()), (18, 12));
+    assert_eq!((steps.len(), syncs.len()), (22, 13));
     for step in syncs {
         assert!(step.contains("Protects: "), "{step}");
     }

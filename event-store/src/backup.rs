@@ -175,7 +175,7 @@ impl Batch {
         if event.position().0 + 1 < first.0 + count {
             return Ok(());
         }
-        let limit = BATCH.min(log.max_batch_size());
+        let limit = BATCH.min(wal::max_batch_size(log.segment_size()));
         if self.size + self.begun_size > limit {
             self.write(log)?;
         }

@@ -158,7 +158,7 @@ impl Snapshots {
     pub(crate) fn write_again(&mut self, log: &Wal) -> Result<()> {
         let keys = self.by_age();
         self.written = self.bytes;
-        let limit = log.max_batch_size();
+        let limit = wal::max_batch_size(log.segment_size());
         let (mut batch, mut size) = (Vec::new(), 0);
         for key in keys {
             let Some(saved) = self.all.get(&key) else {
@@ -213,9 +213,18 @@ impl Marks {
             let (size, limit) = (projections as u64 + 1, MAX_PROJECTIONS as u64);
             return Err(Error::too_large("number of projections", size, limit));
         }
+        let record = encode(&header, state);
+        let (size, limit) = (
+            record.len() as u64,
+            wal::max_record_size(self.made()?.segment_size()),
+        );
+        if size > limit {
+            // Each state is read and written as a whole, also when that log is written anew.
+            return Err(Error::too_large("state", size, limit));
+        }
         // Durable, by the mode of that log: the state, with the position that it is of. What it rests on was
         // durable before. Only now may a restart begin behind it.
-        let location = self.made()?.append(&encode(&header, state))?;
+        let location = self.made()?.append(&record)?;
         self.snapshots.put(header, location);
         Ok(())
     }

@@ -10,8 +10,8 @@ pub const MAX_NAME_SIZE: usize = 255;
 pub const DEFAULT_KEYSPACE: &str = "default";
 
 /// The segment size of the log of a store that is created without
-/// [`Options::log_segment_size`](crate::Options::log_segment_size), in bytes: 8 MiB. It bounds the
-/// largest batch, and the log takes and gives back disk space in this unit.
+/// [`Options::log_segment_size`](crate::Options::log_segment_size), in bytes: 8 MiB. The log takes
+/// and gives back disk space in this unit.
 pub const DEFAULT_LOG_SEGMENT_SIZE: u64 = 8 << 20;
 
 /// The largest segment of the manifest, in bytes, and the one of a store that is created without

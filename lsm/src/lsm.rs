@@ -67,7 +67,7 @@ impl Lsm {
     /// there or none is, and no reader sees a part. An empty batch writes nothing.
     ///
     /// # Durability, cost
-    /// As [`put`](Keyspace::put), once for the whole batch. A batch must fit into one segment of the log.
+    /// As [`put`](Keyspace::put), once for the whole batch.
     ///
     /// # Errors
     /// As [`put`](Keyspace::put). A batch with an operation on a keyspace that was dropped is refused as a

@@ -115,7 +115,7 @@ impl Store {
             return self.move_parts(&parts);
         }
         let size = RECORD_HEADER + payload.len() as u64;
-        let limit = CHUNK.min(self.log.max_batch_size());
+        let limit = CHUNK.min(wal::max_batch_size(self.log.segment_size()));
         if load.size + size > limit {
             self.put_down(load)?;
         }

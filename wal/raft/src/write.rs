@@ -94,7 +94,7 @@ impl Store {
 
     /// `entries` as records, in batches.
     fn prepare<'a>(&self, name: Name, entries: &'a [Entry]) -> Vec<Prepared<'a>> {
-        let limit = self.log.max_batch_size();
+        let limit = wal::max_batch_size(self.log.segment_size());
         let room = limit - RECORD_HEADER - HEAD_SIZE as u64;
         let room = usize::try_from(room).expect("a segment is smaller than 4 GiB");
         let events = entries.iter().flat_map(|entry| events(entry, room));

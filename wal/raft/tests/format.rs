@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
 use durable_io::sim::SimDisk;
-use durable_raft::{Corruption, Entry, Error, LogPoint, LogStore, Lsn, Options, Vote};
+use durable_raft::{Background, Corruption, Entry, Error, LogPoint, LogStore, Lsn, Options, Vote};
 
 const FORMAT: &str = include_str!("../FORMAT.md");
 
@@ -103,7 +103,8 @@ fn the_documented_bytes_are_read() {
 #[test]
 fn the_documented_bytes_are_written() {
     let sim = SimDisk::new();
-    let store = Options::new().segment_size(4096).disk(sim.disk());
+    let options = Options::new().background(Background::Inline);
+    let store = options.segment_size(4096).disk(sim.disk());
     let store = store.open("/raft").unwrap();
     let group = store.create(5).unwrap();
     group.save_vote(&vote()).unwrap();
