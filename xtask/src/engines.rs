@@ -1,6 +1,7 @@
 //! The engines of the workspace before the judge, each in a folder of its own: its adapter, and the
 //! subjects of what it can do beyond a key-value store.
 
+mod backups;
 mod bitcask;
 mod btree;
 mod event_store;

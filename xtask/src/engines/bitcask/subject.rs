@@ -8,11 +8,13 @@ pub(crate) mod trials;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bitcask::{Batch, Bitcask, MergePolicy, Options, Snapshot, Value};
+use bitcask::{BackupOptions, Batch, Bitcask, MergePolicy, Options, Snapshot, Value};
 use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
 
 use crashtest::content::{identify, payload};
+
+use crate::engines::backups::path;
 
 const DIR: &str = "/bitcask";
 /// Small enough that a few records fill a data file.
@@ -381,7 +383,13 @@ impl Subject for BitcaskSubject {
             }
             (Op::SpoilHints, _) => store.spoil_hints()?,
             (Op::Snapshot, _) => store.toggle_snapshot()?,
-            (Op::Backup | Op::BackupCopied, _) => backups::make(store.store()?, *op, n)?,
+            (Op::Backup | Op::BackupCopied, _) => {
+                let options = match op {
+                    Op::BackupCopied => BackupOptions::new().copied(),
+                    _ => BackupOptions::new(),
+                };
+                store.store()?.backup(path(n), &options)?;
+            }
             (Op::CompareAndSet(_), [(key, value)]) => {
                 let store = store.store()?;
                 let current = store.get(key.as_bytes())?;
@@ -409,7 +417,11 @@ impl Subject for BitcaskSubject {
     }
 
     fn observe(&self, store: &mut Store) -> Outcome<State> {
-        let backups = backups::all(&store.disk)?;
+        let backups = if self.backs_up {
+            backups::all(&store.disk)?
+        } else {
+            BTreeMap::new()
+        };
         let store = store.store()?;
         let entries = entries(&store.snapshot())?;
         let keys = store.stats().keys;

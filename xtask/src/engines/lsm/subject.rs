@@ -14,6 +14,7 @@ use durable_io::sim::{Outcome, Start, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
 use lsm::{BackupOptions, Batch, Keyspace, KeyspaceOptions, Lsm, Options, Snapshot, Strategy};
 
+use crate::engines::backups::path;
 pub(crate) use probes::PROBES;
 pub(crate) use state::State;
 use state::{Entries, contents};
@@ -233,8 +234,12 @@ impl Opened {
             },
             Op::Clear => store.clear()?,
             Op::Snapshot => self.toggle_snapshot()?,
-            Op::Backup => backups::make(store, &BackupOptions::new(), n)?,
-            Op::BackupCopied => backups::make(store, &BackupOptions::new().copied(), n)?,
+            Op::Backup => {
+                store.backup(path(n), &BackupOptions::new())?;
+            }
+            Op::BackupCopied => {
+                store.backup(path(n), &BackupOptions::new().copied())?;
+            }
             Op::Sync => store.sync()?,
             Op::Close => {
                 // The store is opened by whatever comes next, so that a crash can come before.
