@@ -174,7 +174,7 @@ fn the_largest_disk_of_a_sweep_is_large_enough() {
 fn a_right_store_survives_every_fault_at_every_call() {
     for append in [Append::Syncs, Append::WritesDurably, Append::Groups] {
         let subject = LogSubject::appending(append);
-        let report = inject_everywhere(&subject, &[AppendOne; 3], None, &|_report| {});
+        let report = inject_everywhere(&subject, &[AppendOne; 3], &|_report| {});
         assert_eq!(report.violations, [""; 0], "{append:?}");
         assert!(report.injected > 10 * report.calls, "{report:?}");
         assert_eq!(report.unstruck, 0, "{append:?}");
@@ -184,7 +184,7 @@ fn a_right_store_survives_every_fault_at_every_call() {
 #[test]
 fn d30_a_store_that_swallows_the_error_of_a_sync_is_caught() {
     let wrong = LogSubject::appending(Append::SwallowsErrors);
-    let report = inject_everywhere(&wrong, &[AppendOne; 2], None, &|_report| {});
+    let report = inject_everywhere(&wrong, &[AppendOne; 2], &|_report| {});
     assert!(!report.violations.is_empty());
     // Only a power loss shows that the bytes are still dirty.
     let is_dirty = |violation: &String| violation.contains("Sync(StillDirty)");
@@ -202,7 +202,7 @@ fn d30_a_recovery_that_syncs_what_only_the_cache_holds_and_does_not_write_it_aga
     let wrong = LogSubject::recovering(Recovery::Syncs);
     // No crash alone shows it.
     passes(&wrong, &bound(2));
-    let report = inject_everywhere(&wrong, &[AppendOne; 2], None, &|_report| {});
+    let report = inject_everywhere(&wrong, &[AppendOne; 2], &|_report| {});
     assert!(!report.violations.is_empty());
     let of_cache = |violation: &String| violation.contains("Sync(CacheKeeps)");
     assert!(

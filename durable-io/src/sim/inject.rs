@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::disk::SimDisk;
 use super::fault::{CallClass, Fault, FaultKind, SyncFailure};
-use super::hash::mix;
 use super::run::{Broken, Moment, Passed, Runner, Until};
 use super::subject::{Subject, Survives};
 use super::world::World;
@@ -53,30 +52,23 @@ struct Candidates<State> {
 const STRIKES: [u64; 3] = [1, 4, u64::MAX];
 
 /// Repeats `ops` on an empty disk with every legal fault at every call, and from there on once, for a while
-/// and for ever: with a seed `drawn`, one of these for each fault.
+/// and for ever.
 ///
 /// What refuses a call and changes nothing may poison nothing: when it is over the store must go on.
 pub fn inject_everywhere<S: Subject>(
     subject: &S,
     ops: &[S::Op],
-    drawn: Option<u64>,
     progress: &(dyn Fn(&Injection) + Sync),
 ) -> Injection {
     let classes = reference_run(subject, ops);
     let mut faults = Vec::new();
     for (call, class) in classes.iter().enumerate() {
-        for (nth, kind) in class.faults().into_iter().enumerate() {
-            let lasting = STRIKES.iter().enumerate().filter(|(which, strikes)| {
-                let only = drawn.map(|seed| mix(seed, mix(call as u64, nth as u64)) % 3);
-                let is_drawn = only.is_none_or(|only| only == *which as u64);
-                // What is repeated by design is met once.
-                if kind.may_be_sticky() {
-                    is_drawn
-                } else {
-                    **strikes == 1
-                }
-            });
-            faults.extend(lasting.map(|(_, &strikes)| {
+        for kind in class.faults() {
+            // What is repeated by design is met once.
+            let lasting = STRIKES
+                .iter()
+                .filter(|strikes| **strikes == 1 || kind.may_be_sticky());
+            faults.extend(lasting.map(|&strikes| {
                 let fault = Fault {
                     call: call as u64,
                     kind,

@@ -59,7 +59,7 @@ pub(crate) fn simulate(
 pub(crate) fn inject(engine: &dyn Engine, context: &Context<'_>) -> Faults {
     let mut faults = Faults::default();
     for AnyTrial(trial) in engine.trials() {
-        trial.inject(context, &mut faults);
+        trial.inject(&mut faults);
         if context.first && !faults.findings.is_empty() {
             break;
         }

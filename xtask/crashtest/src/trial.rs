@@ -175,7 +175,7 @@ pub(crate) trait Judged {
     fn soak(&self, context: &Context<'_>, share: u32, sim: &mut Sim) -> anyhow::Result<()>;
 
     /// Injects faults, fills disks and spoils sectors.
-    fn inject(&self, context: &Context<'_>, faults: &mut Faults);
+    fn inject(&self, faults: &mut Faults);
 
     /// Runs a tape and prints what it breaks; true if it breaks nothing.
     ///
@@ -233,11 +233,10 @@ impl<S: Subject<Op: 'static>> Judged for Trial<S> {
         sim::soak(context, self.name, &self.subject, time, sim)
     }
 
-    fn inject(&self, context: &Context<'_>, faults: &mut Faults) {
+    fn inject(&self, faults: &mut Faults) {
         if !self.faulted.is_empty() {
             let name = format!("{} faults", self.name);
-            let drawn = (!context.full).then_some(context.seed);
-            inject(&name, &self.subject, self.faulted, drawn, faults);
+            inject(&name, &self.subject, self.faulted, faults);
         }
     }
 
@@ -256,16 +255,10 @@ impl<S: Subject<Op: 'static>> Judged for Trial<S> {
 
 /// The layer `faults`: injects everything into the run of `ops`. After each fault the store must be healthy
 /// or poisoned, and nothing acknowledged may be lost, whether it goes on, is opened again, or loses power.
-fn inject<S: Subject>(
-    name: &str,
-    subject: &S,
-    ops: &[S::Op],
-    drawn: Option<u64>,
-    faults: &mut Faults,
-) {
+fn inject<S: Subject>(name: &str, subject: &S, ops: &[S::Op], faults: &mut Faults) {
     let progress = Progress::new(name, None);
     let show = |injection: &Injection| progress.set(injection.injected);
-    let everywhere = inject_everywhere(subject, ops, drawn, &show);
+    let everywhere = inject_everywhere(subject, ops, &show);
     let full = fill_the_disk(subject, ops, &show);
     let spoilt = spoil_everywhere(subject, ops, &show);
     let summary = format!(

@@ -110,7 +110,7 @@ mod tests {
                 Alphabet::Large => FAULTED_LARGE,
             };
             for injection in [
-                inject_everywhere(&subject, ops, Some(1), &|_| {}),
+                inject_everywhere(&subject, ops, &|_| {}),
                 fill_the_disk(&subject, ops, &|_| {}),
             ] {
                 assert_eq!(injection.violations, Vec::<String>::new());

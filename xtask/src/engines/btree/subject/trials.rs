@@ -18,7 +18,7 @@ pub(in crate::engines::btree) fn all() -> Vec<AnyTrial> {
     };
     let data = |name, sync| {
         let trial = Trial::new(name, store(sync, Alphabet::Data));
-        trial.unit(4096).lengths(1, 2).without_process_deaths()
+        trial.unit(4096).lengths(2, 3).without_process_deaths()
     };
     vec![
         barriers("btree barriers", always).boxed(),
@@ -37,7 +37,7 @@ pub(in crate::engines::btree) fn all() -> Vec<AnyTrial> {
             .boxed(),
         Trial::new("btree 512", store(always, Alphabet::Sectors))
             .lengths(2, 2)
-            .sampled_above(1 << 7)
+            .sampled_above(1 << 10)
             .shallow_removal(2)
             .boxed(),
         // Each death of a process leaves very many moments at which power can be lost.
