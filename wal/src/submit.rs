@@ -107,10 +107,7 @@ impl Wal {
     /// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::Thread`](crate::Error::Thread): nothing
     /// was submitted. All others come with the ticket.
     pub fn submit(&self, payloads: &[&[u8]]) -> Result<Ticket> {
-        if let Some(nothing) = self.nothing(payloads)? {
-            return Ok(Ticket::empty(nothing));
-        }
-        self.submit_item(Self::batch(payloads)?)
+        self.ticket(payloads, |item| self.submit_item(item))
     }
 
     /// Like [`submit`](Wal::submit), and calls `done` with what a ticket would tell, exactly once. An
@@ -130,12 +127,7 @@ impl Wal {
         payloads: &[&[u8]],
         done: impl FnOnce(Result<Appended>) + Send + 'static,
     ) -> Result<()> {
-        if let Some(nothing) = self.nothing(payloads)? {
-            done(Ok(nothing));
-            return Ok(());
-        }
-        let item = Self::batch(payloads)?.with_callback(Callback::new(done));
-        self.submit_item(item).map(drop)
+        self.told(payloads, done, |item| self.submit_item(item))
     }
 
     /// What an append gets now, if no other one comes before it: the state of the log to build the first
@@ -167,10 +159,7 @@ impl Wal {
     /// log is not as expected: nothing was written. What is submitted next, if it is not built on that
     /// append, takes a new [`expectation`](Wal::expectation).
     pub fn submit_at(&self, expected: Expectation, payloads: &[&[u8]]) -> Result<Ticket> {
-        if let Some(nothing) = self.nothing(payloads)? {
-            return Ok(Ticket::empty(nothing));
-        }
-        self.submit_item(Self::batch(payloads)?.at(expected))
+        self.ticket(payloads, |item| self.submit_item(item.at(expected)))
     }
 
     /// [`submit_at`](Wal::submit_at), and calls `done` as [`submit_then`](Wal::submit_then) does.
@@ -183,13 +172,7 @@ impl Wal {
         payloads: &[&[u8]],
         done: impl FnOnce(Result<Appended>) + Send + 'static,
     ) -> Result<()> {
-        if let Some(nothing) = self.nothing(payloads)? {
-            done(Ok(nothing));
-            return Ok(());
-        }
-        let item = Self::batch(payloads)?.at(expected);
-        let item = item.with_callback(Callback::new(done));
-        self.submit_item(item).map(drop)
+        self.told(payloads, done, |item| self.submit_item(item.at(expected)))
     }
 
     /// Like [`submit`](Wal::submit), but asks nobody to commit it: for what need not be there soon, such as a
@@ -203,10 +186,7 @@ impl Wal {
     /// # Errors
     /// As [`submit`](Wal::submit).
     pub fn submit_lazy(&self, payloads: &[&[u8]]) -> Result<Ticket> {
-        if let Some(nothing) = self.nothing(payloads)? {
-            return Ok(Ticket::empty(nothing));
-        }
-        self.submit_lazy_item(Self::batch(payloads)?)
+        self.ticket(payloads, |item| self.submit_lazy_item(item))
     }
 
     /// [`submit_lazy`](Wal::submit_lazy), and calls `done` as [`submit_then`](Wal::submit_then) does.
@@ -218,12 +198,7 @@ impl Wal {
         payloads: &[&[u8]],
         done: impl FnOnce(Result<Appended>) + Send + 'static,
     ) -> Result<()> {
-        if let Some(nothing) = self.nothing(payloads)? {
-            done(Ok(nothing));
-            return Ok(());
-        }
-        let item = Self::batch(payloads)?.with_callback(Callback::new(done));
-        self.submit_lazy_item(item).map(drop)
+        self.told(payloads, done, |item| self.submit_lazy_item(item))
     }
 
     /// Like [`submit`](Wal::submit), but never waits: for a thread that must not, and for one that holds a
@@ -232,10 +207,7 @@ impl Wal {
     /// # Errors
     /// As [`submit`](Wal::submit); and [`Error::Full`](crate::Error::Full) where that would wait.
     pub fn try_submit(&self, payloads: &[&[u8]]) -> Result<Ticket> {
-        if let Some(nothing) = self.nothing(payloads)? {
-            return Ok(Ticket::empty(nothing));
-        }
-        self.try_submit_item(Self::batch(payloads)?)
+        self.ticket(payloads, |item| self.try_submit_item(item))
     }
 
     /// [`try_submit`](Wal::try_submit), and calls `done` as [`submit_then`](Wal::submit_then) does.
@@ -247,12 +219,7 @@ impl Wal {
         payloads: &[&[u8]],
         done: impl FnOnce(Result<Appended>) + Send + 'static,
     ) -> Result<()> {
-        if let Some(nothing) = self.nothing(payloads)? {
-            done(Ok(nothing));
-            return Ok(());
-        }
-        let item = Self::batch(payloads)?.with_callback(Callback::new(done));
-        self.try_submit_item(item).map(drop)
+        self.told(payloads, done, |item| self.try_submit_item(item))
     }
 
     /// Appends `batch`, as [`append_batch`](Wal::append_batch) does.
@@ -314,6 +281,33 @@ impl Wal {
         };
         let item = Item::sync().with_callback(Callback::new(told));
         self.submit_item(item).map(drop)
+    }
+
+    /// Submits `payloads` as `submit` does; an empty batch is answered at once.
+    fn ticket(
+        &self,
+        payloads: &[&[u8]],
+        submit: impl FnOnce(Item) -> Result<Ticket>,
+    ) -> Result<Ticket> {
+        match self.nothing(payloads)? {
+            Some(nothing) => Ok(Ticket::empty(nothing)),
+            None => submit(Self::batch(payloads)?),
+        }
+    }
+
+    /// As [`ticket`](Wal::ticket), and calls `done` with what it tells.
+    fn told(
+        &self,
+        payloads: &[&[u8]],
+        done: impl FnOnce(Result<Appended>) + Send + 'static,
+        submit: impl FnOnce(Item) -> Result<Ticket>,
+    ) -> Result<()> {
+        if let Some(nothing) = self.nothing(payloads)? {
+            done(Ok(nothing));
+            return Ok(());
+        }
+        let item = Self::batch(payloads)?.with_callback(Callback::new(done));
+        submit(item).map(drop)
     }
 
     fn submit_item(&self, item: Item) -> Result<Ticket> {
