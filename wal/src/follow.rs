@@ -19,7 +19,7 @@ use crate::records::Records;
 /// true. It holds no lock, and holds open what it has still to read. It borrows nothing: it can live beside an
 /// `Arc` of the log, or in a thread of its own; when the log is closed or dropped, it ends with
 /// [`Error::Closed`]. [`handle`](Follow::handle) wakes and cancels it from elsewhere, and with the feature
-/// `stream` [`into_stream`](Follow::into_stream) makes it a stream.
+/// `stream` its `into_stream` makes it one of `futures`.
 #[derive(Debug)]
 pub struct Follow {
     log: Arc<Log>,
