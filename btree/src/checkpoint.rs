@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use durable_io::made_durable;
+use sdd::Shared;
 use wal::Lsn;
 
 use crate::draft::Pages;
@@ -48,7 +49,7 @@ struct Running {
     slot: Slot,
     root: Arc<Root>,
     /// What goes to the file, in the order of the places.
-    pages: Vec<(u32, Arc<Page>)>,
+    pages: Vec<(u32, Shared<Page>)>,
     /// Bytes of records that it makes needless, since the store was opened.
     logged: u64,
     step: Step,
@@ -96,7 +97,7 @@ impl Checkpoints {
 }
 
 /// `pages` in the order of their places.
-fn in_order(pages: Pages) -> Vec<(u32, Arc<Page>)> {
+fn in_order(pages: Pages) -> Vec<(u32, Shared<Page>)> {
     let mut pages: Vec<_> = pages.into_iter().collect();
     pages.sort_unstable_by_key(|(number, _)| *number);
     pages
@@ -220,7 +221,7 @@ impl Store {
         Ok(())
     }
 
-    fn write_pages(&self, pages: &[(u32, Arc<Page>)]) -> Result<()> {
+    fn write_pages(&self, pages: &[(u32, Shared<Page>)]) -> Result<()> {
         add(&self.counters.pages_written, pages.len() as u64);
         let written = self.pager.write(pages);
         written.map_err(|error| self.pager.health.note(error))
@@ -355,7 +356,7 @@ impl Store {
         for page in &dropped {
             pages.remove(page);
         }
-        pages.extend(list.pages.iter().map(|(n, page)| (*n, Arc::clone(page))));
+        pages.extend(list.pages.iter().map(|(n, page)| (*n, page.clone())));
         let pages = in_order(pages);
         if let Err(error) = self.write_pages(&pages) {
             for (page, _) in list.pages {

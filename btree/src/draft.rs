@@ -11,9 +11,12 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Corruption, Result};
-use crate::node::{self, Kind, Node, Ref};
+use sdd::Shared;
+
+use crate::error::Result;
+use crate::node::{self, Node, Ref};
 use crate::page::{Page, PageRef, copy_of};
+use crate::page_table::reclaim;
 use crate::pager::Pager;
 use crate::space::{Dead, Purpose, Space};
 
@@ -37,8 +40,17 @@ impl Hasher for PageHasher {
     }
 }
 
+/// Something for each of some pages, by their numbers.
+type ByNumber<T> = HashMap<u32, T, BuildHasherDefault<PageHasher>>;
+
 /// Pages by their numbers.
-pub(crate) type Pages = HashMap<u32, Arc<Page>, BuildHasherDefault<PageHasher>>;
+pub(crate) type Pages = ByNumber<Shared<Page>>;
+
+/// A page of a transaction, for everybody.
+fn shared(page: Arc<Page>) -> Shared<Page> {
+    let page = Arc::try_unwrap(page);
+    Shared::new(page.unwrap_or_else(|page| Page::dirty(copy_of(page.bytes()))))
+}
 
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -51,7 +63,7 @@ pub(crate) struct Draft {
     version: u64,
     base: u64,
     /// Made by this transaction since the last savepoint, and edited in place.
-    mine: Pages,
+    mine: ByNumber<Arc<Page>>,
     /// Made since the last savepoint and written to the file already, to bound the memory.
     spilled: BTreeSet<u32>,
     /// Made before the last savepoint: not changed any more, since it may be returned to.
@@ -89,7 +101,7 @@ impl Draft {
             first_version: version,
             version,
             base,
-            mine: Pages::default(),
+            mine: ByNumber::default(),
             spilled: BTreeSet::new(),
             frozen: Vec::new(),
             dropped: Vec::new(),
@@ -158,18 +170,14 @@ impl Draft {
     /// A page to read.
     pub(crate) fn view(&self, r: Ref) -> Result<PageRef> {
         match self.mine.get(&r.page) {
-            Some(page) if r.stamp == self.stamp() => Ok(PageRef::of(Arc::clone(page))),
-            _ => self.pager.read(r),
+            Some(page) if r.stamp == self.stamp() => Ok(PageRef::Draft(Arc::clone(page))),
+            _ => Ok(PageRef::Shared(self.pager.read(r)?)),
         }
     }
 
     /// A leaf or a branch to read.
     pub(crate) fn view_node(&self, r: Ref) -> Result<PageRef> {
-        let page = self.view(r)?;
-        match node::kind(&page) {
-            Some(Kind::Leaf | Kind::Branch) => Ok(page),
-            _ => Err(self.pager.corrupt(r.page, Corruption::Kind)),
-        }
+        self.pager.must_be_node(r, self.view(r)?)
     }
 
     /// A new page, of zeros.
@@ -252,13 +260,14 @@ impl Draft {
     fn spill(&mut self) -> Result<()> {
         self.has_spilled = true;
         self.version += 1;
-        let mut pages: Vec<_> = self.mine.drain().collect();
+        let mine = self.mine.drain();
+        let mut pages: Vec<_> = mine.map(|(number, page)| (number, shared(page))).collect();
         pages.sort_unstable_by_key(|(number, _)| *number);
         // Not durable, and need not be: until a meta slot says otherwise these pages are free.
         let written = self.pager.write(&pages);
         for (number, page) in pages {
             self.spilled.insert(number);
-            self.pager.table.set(number, Arc::clone(&page));
+            self.pager.table.set(number, page.clone());
             self.pager.set_clean(number, &page);
         }
         written.map_err(|error| self.pager.health.note(error))
@@ -281,7 +290,7 @@ impl Draft {
 
     fn freeze_here(&mut self) {
         for (number, page) in self.mine.drain() {
-            self.pager.table.set(number, page);
+            self.pager.table.set(number, shared(page));
             self.frozen.push(number);
         }
         self.frozen.extend(std::mem::take(&mut self.spilled));
@@ -308,17 +317,14 @@ impl Draft {
         });
     }
 
-    /// What it has made and not written to the file.
-    pub(crate) fn in_memory(&self) -> Pages {
-        let mine = self
-            .mine
-            .iter()
-            .map(|(number, page)| (*number, Arc::clone(page)));
+    /// What it has made and not written to the file. It is not edited any more.
+    pub(crate) fn in_memory(&mut self) -> Pages {
+        self.freeze_here();
         let frozen = self.frozen.iter().filter_map(|&number| {
-            let page = self.pager.table.place(number).load_full()?;
+            let page = self.pager.table.get(number)?;
             page.is_dirty().then_some((number, page))
         });
-        mine.chain(frozen).collect()
+        frozen.collect()
     }
 
     /// The stamp of what else its version makes.
@@ -330,11 +336,12 @@ impl Draft {
     /// Those that are not in the file yet are added to `dirty`.
     pub(crate) fn publish(&mut self, dirty: &mut Pages, now: Duration) {
         for (number, page) in self.mine.drain() {
-            self.pager.table.set(number, Arc::clone(&page));
+            let page = shared(page);
+            self.pager.table.set(number, page.clone());
             dirty.insert(number, page);
         }
         for number in std::mem::take(&mut self.frozen) {
-            let page = self.pager.table.place(number).load_full();
+            let page = self.pager.table.get(number);
             if let Some(page) = page.filter(|page| page.is_dirty()) {
                 dirty.insert(number, page);
             }
@@ -344,5 +351,6 @@ impl Draft {
             dirty.remove(&dead.page);
             self.space.bury(&self.pager, dead, self.version);
         }
+        reclaim();
     }
 }

@@ -1,9 +1,9 @@
 //! The list of free pages, as a checkpoint writes it: runs of pages, in pages of their own.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use durable_io::codec::{Decoder, Encoder};
+use sdd::Shared;
 
 use crate::error::{Corruption, Result};
 use crate::node::{self, HEADER, Kind, Ref};
@@ -21,7 +21,7 @@ pub(crate) struct FreeList {
     /// Pages from this one on are used by nothing that the state has, and not listed.
     pub(crate) end: u32,
     /// In the order of their numbers.
-    pub(crate) pages: Vec<(u32, Arc<Page>)>,
+    pub(crate) pages: Vec<(u32, Shared<Page>)>,
 }
 
 fn runs(pages: &BTreeSet<u32>) -> Vec<(u32, u32)> {
@@ -83,7 +83,7 @@ pub(crate) fn make(pager: &Pager, space: &mut Space, more: &[u32], stamp: u64) -
             page: number,
             stamp,
         });
-        pages.push((number, Arc::new(Page::new(bytes))));
+        pages.push((number, Shared::new(Page::new(bytes))));
     }
     pages.sort_unstable_by_key(|(number, _)| *number);
     let first = next;

@@ -40,10 +40,15 @@ impl Health {
     /// Whether a reader at `version` may go on: after a failure only what is durable is shown.
     #[inline]
     pub(crate) fn check_read(&self, version: u64) -> Result<()> {
-        if self.is_poisoned() && version > self.durable.load(Ordering::SeqCst) {
+        if self.is_poisoned() && version > self.durable() {
             return self.check();
         }
         Ok(())
+    }
+
+    /// The last version that is durable.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::SeqCst)
     }
 
     /// Version `version` is durable.

@@ -1,20 +1,21 @@
 //! Finding a key in a tree.
 
-use std::ops::Bound;
+use std::ops::{Bound, Deref};
+
+use sdd::Guard;
 
 use crate::error::{Corruption, Result};
 use crate::node::{Node, Ref, head_of};
-use crate::page::PageRef;
 use crate::pager::Pager;
 
 /// The leaf and the index in it where `key` is, below `root`.
 #[inline]
-pub(crate) fn find(
+pub(crate) fn find<P: Deref<Target = [u8]>>(
     pager: &Pager,
-    view: impl Fn(Ref) -> Result<PageRef>,
+    view: impl Fn(Ref) -> Result<P>,
     root: Ref,
     key: &[u8],
-) -> Result<Option<(PageRef, usize)>> {
+) -> Result<Option<(P, usize)>> {
     let mut page = view(root)?;
     loop {
         let node = Node::new(&page);
@@ -31,12 +32,12 @@ pub(crate) fn find(
 /// A child of a branch of level `level`. It is one level below: a tree that goes down level by level
 /// cannot go round in circles.
 #[inline]
-pub(crate) fn below(
+pub(crate) fn below<P: Deref<Target = [u8]>>(
     pager: &Pager,
-    view: impl Fn(Ref) -> Result<PageRef>,
+    view: impl Fn(Ref) -> Result<P>,
     child: Ref,
     level: u8,
-) -> Result<PageRef> {
+) -> Result<P> {
     let page = view(child)?;
     if Node::new(&page).level() + 1 != level {
         return Err(pager.corrupt(child.page, Corruption::Kind));
@@ -72,10 +73,10 @@ pub(crate) fn to_index(node: Node<'_>, high: Bound<&[u8]>) -> usize {
 /// It goes down level by level, with all keys: the memory of one page is waited for while that of the others
 /// comes, and keys of one page share the way to it.
 pub(crate) fn find_many(
-    pager: &Pager,
+    (pager, guard): (&Pager, &Guard),
     root: Ref,
     keys: &[&[u8]],
-    mut found: impl FnMut(usize, &PageRef, usize) -> Result<()>,
+    mut found: impl FnMut(usize, &[u8], usize) -> Result<()>,
 ) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
@@ -85,7 +86,7 @@ pub(crate) fn find_many(
         .map(|(key, place)| (head_of(key), key, place))
         .collect();
     order.sort_unstable();
-    let read = |r| pager.read_node(r);
+    let read = |r| pager.view_node(r, guard);
     // Pages of one level, each with those of the ordered keys that lie in it.
     let mut runs = vec![(read(root)?, order.as_slice())];
     loop {

@@ -321,13 +321,6 @@ impl<'a> Node<'a> {
         self.payload_at(at + key_len)
     }
 
-    /// Where the payload of entry `index` stands in the page.
-    pub(crate) fn payload_range(self, index: usize) -> std::ops::Range<usize> {
-        let (at, key_len) = self.cell_at(index);
-        let len = self.payload_at(at + key_len).len();
-        at + key_len..at + key_len + len
-    }
-
     pub(crate) fn cells(self) -> Vec<Cell<'a>> {
         let cell = |index| Cell {
             key: self.key(index),

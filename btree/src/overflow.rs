@@ -1,10 +1,11 @@
 //! Values that have pages of their own: a chain of them.
 
+use std::ops::Deref;
+
 use crate::draft::Draft;
 use crate::error::{Corruption, Result};
 use crate::limits::MAX_VALUE_SIZE;
 use crate::node::{self, HEADER, INDIRECT_TAG, Kind, REF, Ref, put, u16_at, u64_at};
-use crate::page::PageRef;
 use crate::pager::Pager;
 
 /// Bytes of the payload of such a value in its leaf: the tag, the length, the first page.
@@ -42,9 +43,9 @@ pub(crate) fn inline(value: &[u8]) -> Vec<u8> {
 }
 
 /// Reads a value of `len` bytes from the chain that begins with `first`.
-pub(crate) fn read(
+pub(crate) fn read<P: Deref<Target = [u8]>>(
     pager: &Pager,
-    view: impl Fn(Ref) -> Result<PageRef>,
+    view: impl Fn(Ref) -> Result<P>,
     len: u64,
     first: Ref,
 ) -> Result<Vec<u8>> {
@@ -57,9 +58,9 @@ pub(crate) fn read(
 
 /// Calls `each` with every page of a chain. What it reads is bounded by what the chain's length says,
 /// which is bounded by the largest value.
-pub(crate) fn walk(
+pub(crate) fn walk<P: Deref<Target = [u8]>>(
     pager: &Pager,
-    view: impl Fn(Ref) -> Result<PageRef>,
+    view: impl Fn(Ref) -> Result<P>,
     len: u64,
     first: Ref,
     mut each: impl FnMut(Ref, &[u8]),

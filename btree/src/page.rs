@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::Guard;
+use sdd::{Ptr, Shared};
 
 /// Buffers of pages that are gone which a thread keeps for its next ones, at most.
 const SPARES: usize = 64;
@@ -13,6 +13,12 @@ const SPARES: usize = 64;
 thread_local! {
     /// A commit copies some pages and gives up as many.
     static SPARE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many of them this thread has.
+#[cfg(test)]
+pub(crate) fn spares() -> usize {
+    SPARE.with_borrow(Vec::len)
 }
 
 /// A copy of the bytes of a page.
@@ -100,29 +106,12 @@ impl Drop for Page {
 }
 
 /// A page that is being read: it stays what it is as long as this lives.
-#[derive(Debug)]
-pub(crate) struct PageRef(Guard<Option<Arc<Page>>>);
-
-impl PageRef {
-    /// `None` if the place is empty.
-    #[inline]
-    pub(crate) fn new(guard: Guard<Option<Arc<Page>>>) -> Option<Self> {
-        guard.is_some().then_some(Self(guard))
-    }
-
-    pub(crate) fn of(page: Arc<Page>) -> Self {
-        Self(Guard::from_inner(Some(page)))
-    }
-
-    /// The page, for who keeps it longer.
-    pub(crate) fn to_arc(&self) -> Arc<Page> {
-        Arc::clone(self.page())
-    }
-
-    #[inline]
-    pub(crate) fn page(&self) -> &Arc<Page> {
-        self.0.as_ref().expect("made of a page")
-    }
+#[derive(Clone, Debug)]
+pub(crate) enum PageRef {
+    /// Of a state that was committed, or a part of a transaction that a savepoint keeps.
+    Shared(Shared<Page>),
+    /// Of a transaction that is going on.
+    Draft(Arc<Page>),
 }
 
 impl Deref for PageRef {
@@ -130,6 +119,44 @@ impl Deref for PageRef {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        self.page().bytes()
+        match self {
+            Self::Shared(page) => page.bytes(),
+            Self::Draft(page) => page.bytes(),
+        }
+    }
+}
+
+/// A page that is lent by the table of pages: looking at it writes nothing that others read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PageView<'g> {
+    page: &'g Page,
+    place: Ptr<'g, Page>,
+}
+
+impl<'g> PageView<'g> {
+    /// `None` of an empty place.
+    #[inline]
+    pub(crate) fn of(place: Ptr<'g, Page>) -> Option<Self> {
+        let page = place.as_ref()?;
+        Some(Self { page, place })
+    }
+
+    #[inline]
+    pub(crate) fn page(&self) -> &'g Page {
+        self.page
+    }
+
+    /// The page, for who keeps it longer; `None` if it has left its place meanwhile.
+    pub(crate) fn keep(self) -> Option<Shared<Page>> {
+        self.place.get_shared()
+    }
+}
+
+impl Deref for PageView<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.page.bytes()
     }
 }

@@ -2,17 +2,19 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Deref;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use durable_io::File;
 use durable_io::checksum::{Place, checksum_at};
 use durable_io::engine::StoreDir;
+use sdd::{Guard, Shared};
 
 use crate::error::{Corruption, Error, Result};
 use crate::health::Health;
 use crate::node::{self, Kind, Ref};
-use crate::page::{Page, PageRef};
+use crate::page::{Page, PageView};
 use crate::page_table::PageTable;
 
 /// Pages that are written with one call at most.
@@ -66,10 +68,10 @@ impl Pager {
         Error::corrupt(self.file.path(), self.offset(page), reason)
     }
 
-    /// The page that `r` refers to.
+    /// The page that `r` refers to, lent while `guard` lives.
     #[inline]
-    pub(crate) fn read(&self, r: Ref) -> Result<PageRef> {
-        match PageRef::new(self.table.place(r.page).load()) {
+    pub(crate) fn view<'g>(&self, r: Ref, guard: &'g Guard) -> Result<PageView<'g>> {
+        match self.table.view(r.page, guard) {
             Some(page) => {
                 if node::stamp(&page) != r.stamp {
                     return Err(self.corrupt(r.page, Corruption::StalePage));
@@ -77,30 +79,44 @@ impl Pager {
                 page.page().touch();
                 Ok(page)
             }
-            None => self.load(r),
+            None => self.load(r, guard),
         }
     }
 
     /// A leaf or a branch.
     #[inline]
-    pub(crate) fn read_node(&self, r: Ref) -> Result<PageRef> {
-        let page = self.read(r)?;
+    pub(crate) fn view_node<'g>(&self, r: Ref, guard: &'g Guard) -> Result<PageView<'g>> {
+        self.must_be_node(r, self.view(r, guard)?)
+    }
+
+    /// `page`, to which `r` refers, if it is a leaf or a branch.
+    #[inline]
+    pub(crate) fn must_be_node<P: Deref<Target = [u8]>>(&self, r: Ref, page: P) -> Result<P> {
         match node::kind(&page) {
             Some(Kind::Leaf | Kind::Branch) => Ok(page),
             _ => Err(self.corrupt(r.page, Corruption::Kind)),
         }
     }
 
+    /// The page that `r` refers to, for who keeps it longer.
+    pub(crate) fn read(&self, r: Ref) -> Result<Shared<Page>> {
+        loop {
+            // It can leave memory between the two.
+            if let Some(page) = self.view(r, &Guard::new())?.keep() {
+                return Ok(page);
+            }
+        }
+    }
+
     #[cold]
-    fn load(&self, r: Ref) -> Result<PageRef> {
-        let page = Arc::new(Page::new(self.read_from_file(r)?));
-        let place = self.table.place(r.page);
+    fn load<'g>(&self, r: Ref, guard: &'g Guard) -> Result<PageView<'g>> {
+        let page = Page::new(self.read_from_file(r)?);
         // Somebody may have been faster; it is the same page.
-        let before = place.compare_and_swap(&None::<Arc<Page>>, Some(Arc::clone(&page)));
-        if before.is_none() {
+        let (page, is_new) = self.table.add(r.page, page, guard);
+        if is_new {
             self.remember(r.page);
         }
-        Ok(PageRef::of(page))
+        Ok(page)
     }
 
     /// Reads and checks a page of the file, whatever is in memory.
@@ -138,8 +154,8 @@ impl Pager {
 
     /// Writes `pages`, which are in the order of their numbers. The kernel has them when this returns;
     /// the disk may not.
-    pub(crate) fn write(&self, pages: &[(u32, Arc<Page>)]) -> Result<()> {
-        let follows = |a: &(u32, Arc<Page>), b: &(u32, Arc<Page>)| a.0 + 1 == b.0;
+    pub(crate) fn write(&self, pages: &[(u32, Shared<Page>)]) -> Result<()> {
+        let follows = |a: &(u32, Shared<Page>), b: &(u32, Shared<Page>)| a.0 + 1 == b.0;
         for run in pages.chunk_by(follows) {
             for run in run.chunks(RUN) {
                 self.write_run(run)?;
@@ -148,7 +164,7 @@ impl Pager {
         Ok(())
     }
 
-    fn write_run(&self, run: &[(u32, Arc<Page>)]) -> Result<()> {
+    fn write_run(&self, run: &[(u32, Shared<Page>)]) -> Result<()> {
         let Some((first, _)) = run.first() else {
             return Ok(());
         };
@@ -195,19 +211,13 @@ impl Pager {
 
     /// Forgets page `number`, unless it was read since the last time; returns whether it is gone.
     fn evict(&self, number: u32) -> bool {
-        let place = self.table.place(number);
-        let page = place.load_full();
-        match &page {
+        let mut has_changed = false;
+        let is_gone = self.table.forget_if(number, |page| {
             // A dirty one has come to the place of a page that is gone.
-            None => true,
-            Some(page) if page.is_dirty() => true,
-            Some(page) if page.take_used() => false,
-            Some(_) => {
-                // Only the one that was looked at: another one may have come.
-                place.compare_and_swap(&page, None);
-                true
-            }
-        }
+            has_changed = page.is_dirty();
+            !has_changed && !page.take_used()
+        });
+        is_gone || has_changed
     }
 
     /// Clean pages in memory.

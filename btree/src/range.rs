@@ -1,7 +1,7 @@
 //! [`Range`]: the entries of a table between two keys, from either end.
 
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Deref, RangeBounds};
 use std::sync::Arc;
 
 use crate::draft::Draft;
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::lookup::{below, from_index, to_index};
 use crate::node::{Node, Ref};
 use crate::overflow::{self, Stored};
-use crate::page::{Page, PageRef};
+use crate::page::PageRef;
 use crate::pager::Pager;
 use crate::remove_range::is_empty;
 use crate::root::Root;
@@ -36,7 +36,8 @@ impl Source<'_> {
         match self {
             Self::Root(root) => {
                 root.pager.health.check_read(root.version)?;
-                root.pager.read_node(r)
+                let page = PageRef::Shared(root.pager.read(r)?);
+                root.pager.must_be_node(r, page)
             }
             Self::Draft(draft) => draft.view_node(r),
         }
@@ -44,7 +45,7 @@ impl Source<'_> {
 
     pub(crate) fn view(&self, r: Ref) -> Result<PageRef> {
         match self {
-            Self::Root(root) => root.pager.read(r),
+            Self::Root(root) => Ok(PageRef::Shared(root.pager.read(r)?)),
             Self::Draft(draft) => draft.view(r),
         }
     }
@@ -52,19 +53,14 @@ impl Source<'_> {
 
 /// The value of entry `index` of the leaf `page`.
 #[inline]
-pub(crate) fn value_at(
+pub(crate) fn value_at<P: Deref<Target = [u8]>>(
     pager: &Pager,
-    view: impl Fn(Ref) -> Result<PageRef>,
-    page: PageRef,
+    view: impl Fn(Ref) -> Result<P>,
+    page: &[u8],
     index: usize,
 ) -> Result<Value> {
-    let payload = Node::new(&page).payload_range(index);
-    match overflow::stored(crate::node::slice(&page, payload.start, payload.len())) {
-        Stored::Inline(value) => {
-            let fits = |n: usize| u16::try_from(n).expect("offsets in a page are 16-bit numbers");
-            let (at, len) = (fits(payload.end - value.len()), fits(value.len()));
-            Ok(Value::in_page(page, at, len))
-        }
+    match overflow::stored(Node::new(page).payload(index)) {
+        Stored::Inline(value) => Ok(Value::copy(value)),
         Stored::Indirect { len, first } => Ok(Value::own(overflow::read(pager, view, len, first)?)),
     }
 }
@@ -93,8 +89,8 @@ pub struct Range<'a> {
 
 /// A leaf, the way to it, and what is left to show of it.
 struct Position {
-    way: Vec<(Arc<Page>, usize)>,
-    leaf: Arc<Page>,
+    way: Vec<(PageRef, usize)>,
+    leaf: PageRef,
     from: usize,
     to: usize,
 }
@@ -162,7 +158,7 @@ impl<'a> Range<'a> {
             return Ok(None);
         };
         let at = self.at.as_ref().expect("there is an entry");
-        let value = match overflow::stored(Node::new(at.leaf.bytes()).payload(index)) {
+        let value = match overflow::stored(Node::new(&at.leaf).payload(index)) {
             Stored::Inline(value) => value,
             Stored::Indirect { len, first } => {
                 let source = &self.source;
@@ -194,7 +190,7 @@ impl<'a> Range<'a> {
         };
         let at = self.at.as_ref().expect("there is an entry");
         self.key.truncate(self.prefix);
-        let rest = Node::new(at.leaf.bytes()).key(index).rest;
+        let rest = Node::new(&at.leaf).key(index).rest;
         self.key.extend_from_slice(rest);
         self.has_key = true;
         Ok(Some(index))
@@ -224,14 +220,14 @@ impl<'a> Range<'a> {
         loop {
             if let Some(index) = at.take(forward) {
                 self.key.clear();
-                let prefix = Node::new(at.leaf.bytes()).prefix();
+                let prefix = Node::new(&at.leaf).prefix();
                 self.key.extend_from_slice(prefix);
                 self.prefix = self.key.len();
                 self.at = Some(at);
                 return Ok(Some(index));
             }
             let ends_here = if forward {
-                at.to < Node::new(at.leaf.bytes()).count()
+                at.to < Node::new(&at.leaf).count()
             } else {
                 at.from > 0
             };
@@ -248,10 +244,10 @@ impl<'a> Range<'a> {
     /// Goes to the leaf in which the end lies from which it is read.
     fn seek(&self) -> Result<Position> {
         let root = self.root.expect("an empty range is done");
-        let root = self.source.node(root)?.to_arc();
+        let root = self.source.node(root)?;
         let mut at = Position {
             way: Vec::new(),
-            leaf: Arc::clone(&root),
+            leaf: root.clone(),
             from: 0,
             to: 0,
         };
@@ -260,7 +256,7 @@ impl<'a> Range<'a> {
         } else {
             borrowed(&self.high)
         };
-        let node = Node::new(root.bytes());
+        let node = Node::new(&root);
         if node.is_leaf() {
             self.enter(&mut at, root);
             return Ok(at);
@@ -275,19 +271,19 @@ impl<'a> Range<'a> {
     fn go_down(
         &self,
         at: &mut Position,
-        page: &Arc<Page>,
+        page: &PageRef,
         mut index: usize,
         bound: Bound<&[u8]>,
         forward: bool,
     ) -> Result<()> {
-        let mut page = Arc::clone(page);
+        let mut page = page.clone();
         loop {
-            let node = Node::new(page.bytes());
+            let node = Node::new(&page);
             let (child, level) = (node.child(index), node.level());
             let source = &self.source;
-            let child = below(source.pager(), |r| source.node(r), child, level)?.to_arc();
+            let child = below(source.pager(), |r| source.node(r), child, level)?;
             at.way.push((page, index));
-            let node = Node::new(child.bytes());
+            let node = Node::new(&child);
             if node.is_leaf() {
                 self.enter(at, child);
                 return Ok(());
@@ -297,8 +293,8 @@ impl<'a> Range<'a> {
         }
     }
 
-    fn enter(&self, at: &mut Position, leaf: Arc<Page>) {
-        let node = Node::new(leaf.bytes());
+    fn enter(&self, at: &mut Position, leaf: PageRef) {
+        let node = Node::new(&leaf);
         at.from = from_index(node, borrowed(&self.low));
         at.to = to_index(node, borrowed(&self.high)).max(at.from);
         at.leaf = leaf;
@@ -321,10 +317,10 @@ impl Position {
     }
 
     /// The branch from which it goes on, and its child.
-    fn next_branch(&mut self, forward: bool) -> Option<(Arc<Page>, usize)> {
+    fn next_branch(&mut self, forward: bool) -> Option<(PageRef, usize)> {
         while let Some((page, index)) = self.way.pop() {
             let next = if forward {
-                Some(index + 1).filter(|&next| next < Node::new(page.bytes()).children())
+                Some(index + 1).filter(|&next| next < Node::new(&page).children())
             } else {
                 index.checked_sub(1)
             };
@@ -351,8 +347,7 @@ impl Range<'_> {
             Err(error) => return Some(Err(error)),
         };
         let at = self.at.as_ref().expect("there is an entry");
-        let leaf = PageRef::of(Arc::clone(&at.leaf));
-        let source = &self.source;
+        let (leaf, source) = (&at.leaf, &self.source);
         let value = value_at(source.pager(), |r| source.view(r), leaf, index);
         if value.is_err() {
             self.is_done = true;

@@ -4,13 +4,12 @@ use std::fmt;
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
-use arc_swap::Guard;
+use sdd::Guard;
 
 use crate::catalog::{NamedTable, TableEntry};
 use crate::error::{Corruption, Error, Result};
 use crate::lookup::{find, find_many};
 use crate::node::Ref;
-use crate::page::PageRef;
 use crate::range::{Range, Source, value_at};
 use crate::root::{Root, Tree};
 use crate::value::Value;
@@ -19,11 +18,11 @@ use crate::work::list;
 /// A committed state of the store, from [`Btree::begin_read`](crate::Btree::begin_read). It never changes,
 /// blocks nobody, and can be kept and sent to other threads; as long as it lives, the pages that it
 /// reaches are used for nothing else.
-pub struct ReadTxn(Guard<Arc<Root>>);
+pub struct ReadTxn(arc_swap::Guard<Arc<Root>>);
 
 impl ReadTxn {
     #[inline]
-    pub(crate) fn new(root: Guard<Arc<Root>>) -> Self {
+    pub(crate) fn new(root: arc_swap::Guard<Arc<Root>>) -> Self {
         Self(root)
     }
 
@@ -86,7 +85,7 @@ pub(crate) fn names(tables: Vec<NamedTable>) -> Vec<String> {
 impl Clone for ReadTxn {
     /// The same state.
     fn clone(&self) -> Self {
-        Self(Guard::from_inner(Arc::clone(&self.0)))
+        Self(arc_swap::Guard::from_inner(Arc::clone(&self.0)))
     }
 }
 
@@ -109,9 +108,10 @@ impl Reader<'_> {
     fn get(self, tree: Ref, key: &[u8]) -> Result<Option<Value>> {
         let pager = &self.root.pager;
         pager.health.check_read(self.root.version)?;
-        let found = find(pager, |r| pager.read_node(r), tree, key)?;
+        let guard = Guard::new();
+        let found = find(pager, |r| pager.view_node(r, &guard), tree, key)?;
         found
-            .map(|(page, index)| value_at(pager, |r| pager.read(r), page, index))
+            .map(|(page, index)| value_at(pager, |r| pager.view(r, &guard), &page, index))
             .transpose()
     }
 }
@@ -128,7 +128,7 @@ impl Table<'_> {
     ///
     /// # Cost
     /// One page for each level of the tree; none is read from the file if they are in memory, and then
-    /// no lock is taken and nothing is copied. A value over a quarter of a page is put together from
+    /// no lock is taken, and only the value is copied. One over a quarter of a page is put together from
     /// pages of its own.
     ///
     /// # Errors
@@ -157,9 +157,9 @@ impl Table<'_> {
         };
         let pager = &self.root.pager;
         pager.health.check_read(self.root.version)?;
-        find_many(pager, root, keys, |place, page, index| {
-            let page = PageRef::of(page.to_arc());
-            let value = value_at(pager, |r| pager.read(r), page, index)?;
+        let guard = &Guard::new();
+        find_many((pager, guard), root, keys, |place, page, index| {
+            let value = value_at(pager, |r| pager.view(r, guard), page, index)?;
             *values.get_mut(place).expect("a place for each key") = Some(value);
             Ok(())
         })?;

@@ -2,7 +2,7 @@
 //!
 //! Locks, in the order in which they may be taken: the turn to write (held by a write transaction, as
 //! long as its user likes), `checkpoints` (held across I/O), `publishing`. None of them is needed to
-//! read.
+//! read, unless the store is poisoned.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -43,13 +43,10 @@ pub(crate) struct Store {
     pub(crate) turn: Turn,
     pub(crate) checkpoints: Mutex<Checkpoints>,
     /// The last committed state.
-    committed: ArcSwap<Root>,
-    /// What new readers see.
+    committed: Mutex<Arc<Root>>,
+    /// What new readers see. A change of it costs more with each thread that reads, which a lock does not.
     published: ArcSwap<Root>,
-    /// The last state that is durable.
-    durable: ArcSwap<Root>,
-    /// In `Batch`: a state that is to be the next durable one, when the log says so.
-    publishing: Mutex<Option<Arc<Root>>>,
+    publishing: Mutex<Publishing>,
     /// Commits that wait for the log share its syncs.
     syncs: GroupCommit<(), Result<()>>,
     /// Of the meta slots, when both were durable.
@@ -57,6 +54,14 @@ pub(crate) struct Store {
     pub(crate) background: Background,
     pub(crate) counters: Counters,
     dir: StoreDir,
+}
+
+#[derive(Debug)]
+struct Publishing {
+    /// The last state that is durable.
+    durable: Arc<Root>,
+    /// In `Batch`: a state that is to be the next durable one, when the log says so.
+    next: Option<Arc<Root>>,
 }
 
 #[derive(Debug, Default)]
@@ -106,10 +111,12 @@ impl Store {
             log: parts.log,
             turn: Turn::new(parts.writer),
             checkpoints: Mutex::new(parts.checkpoints),
-            committed: ArcSwap::new(Arc::clone(&head)),
+            committed: Mutex::new(Arc::clone(&head)),
             published: ArcSwap::new(Arc::clone(&head)),
-            durable: ArcSwap::new(head),
-            publishing: Mutex::new(None),
+            publishing: Mutex::new(Publishing {
+                durable: head,
+                next: None,
+            }),
             // Durable: every record that was appended before. Only now may the states that they lead to be
             // shown, and their commits be acknowledged.
             syncs: GroupCommit::new(),
@@ -137,9 +144,13 @@ impl Store {
     pub(crate) fn snapshot(&self) -> Guard<Arc<Root>> {
         if self.pager.health.is_poisoned() {
             self.learn_durable();
-            return self.durable.load();
+            return Guard::from_inner(self.durable());
         }
         self.published.load()
+    }
+
+    fn durable(&self) -> Arc<Root> {
+        Arc::clone(&self.lock(&self.publishing).durable)
     }
 
     // ---- writing
@@ -210,7 +221,7 @@ impl Store {
 
     /// Lets the next writer begin, behind a commit.
     pub(crate) fn end_turn(&self, writer: Writer) {
-        self.committed.store(Arc::clone(&writer.ledger.head));
+        *self.lock(&self.committed) = Arc::clone(&writer.ledger.head);
         let is_due = self.is_checkpoint_due(writer.ledger.dirty.len());
         let is_short = writer.space.is_short() && writer.space.buried_pages() > 0;
         self.turn.give(writer);
@@ -234,7 +245,7 @@ impl Store {
 
     /// Makes a state that is in the log durable, and shows it.
     fn make_durable(&self, root: &Arc<Root>) -> Result<()> {
-        if root.version > self.durable.load().version {
+        if root.version > self.pager.health.durable() {
             let site = self.syncs.site();
             let sync = |_: &mut [()]| {
                 let synced = site.within(|| Wal::sync(&self.log));
@@ -254,10 +265,10 @@ impl Store {
 
     /// Notes that `root` is durable, unless a newer one is.
     pub(crate) fn set_durable(&self, root: &Arc<Root>) {
-        let mut next_durable = self.lock(&self.publishing);
-        drop(next_durable.take_if(|next| next.version <= root.version));
-        if root.version > self.durable.load().version {
-            self.durable.store(Arc::clone(root));
+        let mut publishing = self.lock(&self.publishing);
+        drop(publishing.next.take_if(|next| next.version <= root.version));
+        if root.version > publishing.durable.version {
+            publishing.durable = Arc::clone(root);
             self.pager.health.set_durable(root.version);
             if self.settings.sync == SyncMode::Always {
                 self.published.store(Arc::clone(root));
@@ -272,16 +283,16 @@ impl Store {
             return;
         }
         {
-            let mut next_durable = self.lock(&self.publishing);
+            let mut publishing = self.lock(&self.publishing);
             if root.version > self.published.load().version {
                 self.published.store(Arc::clone(root));
             }
             // Its pages are pinned until then. Without syncs of the log's own that may take long, and the
             // next checkpoint or sync says which state is durable.
             let is_synced_soon = matches!(self.settings.sync, SyncMode::Batch { .. });
-            let is_newer = root.version > self.durable.load().version;
-            if is_synced_soon && next_durable.is_none() && is_newer {
-                *next_durable = Some(Arc::clone(root));
+            let is_newer = root.version > publishing.durable.version;
+            if is_synced_soon && publishing.next.is_none() && is_newer {
+                publishing.next = Some(Arc::clone(root));
             }
         }
         self.learn_durable();
@@ -290,8 +301,9 @@ impl Store {
     /// In `Batch` the log may have been synced by others.
     fn learn_durable(&self) {
         let candidate = {
-            let mut next_durable = self.lock(&self.publishing);
-            next_durable.take_if(|root| root.lsn <= self.log.stats().durable_lsn)
+            let mut publishing = self.lock(&self.publishing);
+            let next = &mut publishing.next;
+            next.take_if(|root| root.lsn <= self.log.stats().durable_lsn)
         };
         if let Some(root) = candidate {
             self.set_durable(&root);
@@ -301,7 +313,7 @@ impl Store {
     /// Makes everything committed so far durable.
     pub(crate) fn make_all_durable(&self) -> Result<()> {
         self.pager.health.check()?;
-        let head = self.committed.load_full();
+        let head = Arc::clone(&self.lock(&self.committed));
         self.make_durable(&head)
     }
 
@@ -342,8 +354,8 @@ impl Store {
         let slots = self.lock(&self.checkpoints).version();
         let known = [
             slots,
-            self.committed.load().version,
-            self.durable.load().version,
+            self.lock(&self.committed).version,
+            self.durable().version,
             self.published.load().version,
         ];
         self.turn.peek(|writer| {

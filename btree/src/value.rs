@@ -3,31 +3,39 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crate::page::PageRef;
+/// So many bytes are copied without an allocation.
+const SMALL: usize = 126;
 
-/// The bytes of a value. Small values are lent from their page, without a copy; the page stays in memory
-/// as long as this lives.
+/// The bytes of a value. It keeps no page in memory.
 pub struct Value(Bytes);
 
 enum Bytes {
-    InPage { page: PageRef, at: u16, len: u16 },
-    Own(Vec<u8>),
+    Small { len: u8, bytes: [u8; SMALL] },
+    Large(Vec<u8>),
 }
 
 impl Value {
-    pub(crate) fn in_page(page: PageRef, at: u16, len: u16) -> Self {
-        Self(Bytes::InPage { page, at, len })
+    #[inline]
+    pub(crate) fn copy(value: &[u8]) -> Self {
+        let mut bytes = [0; SMALL];
+        match (bytes.get_mut(..value.len()), u8::try_from(value.len())) {
+            (Some(small), Ok(len)) => {
+                small.copy_from_slice(value);
+                Self(Bytes::Small { len, bytes })
+            }
+            _ => Self(Bytes::Large(value.to_vec())),
+        }
     }
 
     pub(crate) fn own(bytes: Vec<u8>) -> Self {
-        Self(Bytes::Own(bytes))
+        Self(Bytes::Large(bytes))
     }
 
     /// The bytes, for who keeps them.
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {
-            Bytes::Own(bytes) => bytes,
-            Bytes::InPage { .. } => self.to_vec(),
+            Bytes::Large(bytes) => bytes,
+            Bytes::Small { .. } => self.to_vec(),
         }
     }
 }
@@ -38,9 +46,10 @@ impl Deref for Value {
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Bytes::Own(bytes) => bytes,
-            Bytes::InPage { page, at, len } => {
-                crate::node::slice(page, (*at).into(), (*len).into())
+            Bytes::Large(bytes) => bytes,
+            Bytes::Small { len, bytes } => {
+                let small = bytes.get(..usize::from(*len));
+                small.expect("its length is at most that of its bytes")
             }
         }
     }

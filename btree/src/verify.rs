@@ -110,15 +110,15 @@ impl Walk<'_> {
 
     fn read(&self, r: Ref) -> Result<PageRef> {
         let page = self.pager.read(r)?;
-        if page.page().is_dirty() {
-            return Ok(page);
+        if page.is_dirty() {
+            return Ok(PageRef::Shared(page));
         }
         let bytes = self.pager.read_from_file(r)?;
         // The checksum is made when a page is written; in memory it may be missing.
-        if bytes.get(4..) != page.get(4..) {
+        if bytes.get(4..) != page.bytes().get(4..) {
             return Err(self.corrupt(r.page, Corruption::StalePage));
         }
-        Ok(page)
+        Ok(PageRef::Shared(page))
     }
 
     fn everything(&mut self, root: &Root) -> Result<()> {

@@ -241,7 +241,7 @@ impl Work {
         let draft = &self.draft;
         let found = find(&draft.pager, |r| draft.view_node(r), root, key)?;
         found
-            .map(|(page, index)| value_at(&draft.pager, |r| draft.view(r), page, index))
+            .map(|(page, index)| value_at(&draft.pager, |r| draft.view(r), &page, index))
             .transpose()
     }
 
