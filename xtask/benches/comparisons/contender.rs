@@ -97,6 +97,11 @@ pub(crate) fn durable(size: usize, threads: usize, real_time: bool) -> String {
     )
 }
 
+/// Of a log that is made for it.
+pub(crate) fn first(size: usize) -> String {
+    format!("durable append, {size} B, 1 thread, a log's first 1.5 s")
+}
+
 pub(crate) fn unsynced(real_time: bool) -> String {
     let suffix = suffix(real_time);
     format!("append without sync, {QUICK_SIZE} B, 1 thread{suffix}")

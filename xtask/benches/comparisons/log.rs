@@ -7,10 +7,12 @@ use std::time::Duration;
 use wal::{Background, DEFAULT_SEGMENT_SIZE, Lsn, Options, SyncMode, Wal};
 
 use crate::contender::{
-    Contender, READ_FLOOR, Role, Unit, durable, durable_floor, kernel_floor, replay, suffix,
+    Contender, READ_FLOOR, Role, Unit, durable, durable_floor, first, kernel_floor, replay, suffix,
     unsynced,
 };
-use crate::measure::{QUICK, QUICK_SIZE, REPLAYED, Rate, SIZES, THREADS, closed_loop, record};
+use crate::measure::{
+    QUICK, QUICK_SIZE, REPLAYED, Rate, SIZES, THREADS, closed_loop, first_moments, record,
+};
 
 /// Tickets that one thread keeps in flight.
 const IN_FLIGHT: usize = 64;
@@ -31,6 +33,7 @@ pub(crate) fn contenders() -> Vec<Contender> {
         all.push(quick("wal, Manual", SyncMode::Manual, real_time));
         all.push(quick("wal, Batch of 64 writes, 10 ms", batch, real_time));
     }
+    all.extend(SIZES.map(first_appends));
     all.extend(SIZES.map(replayed));
     all
 }
@@ -76,6 +79,25 @@ fn durable_appends(size: usize, threads: usize, real_time: bool) -> [Contender; 
             Ok(rate)
         }),
     })
+}
+
+/// With what it costs to make the log, and without the segments that [`open`] prepares.
+fn first_appends(size: usize) -> Contender {
+    Contender {
+        workload: first(size),
+        name: "wal".to_owned(),
+        role: Role::Own,
+        unit: Unit::Operations,
+        floor: durable_floor(size, false),
+        real_time: false,
+        run: Box::new(move |dir, _time| {
+            let record = record(size);
+            first_moments(|| {
+                let log = Options::new().open(dir)?;
+                Ok((log, |log: &Wal| Ok(log.append(&record).map(drop)?)))
+            })
+        }),
+    }
 }
 
 fn pipelined(size: usize, real_time: bool) -> Contender {

@@ -20,6 +20,9 @@ pub(crate) const QUICK: u64 = 32;
 /// Bytes of payload that are replayed.
 pub(crate) const REPLAYED: usize = 64 << 20;
 
+/// The first moments of a log.
+const FIRST: Duration = Duration::from_millis(1500);
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     pub(crate) per_second: f64,
@@ -91,6 +94,25 @@ where
             per_second,
             involuntary_switches: involuntary_switches()? - before,
         })
+    })
+}
+
+/// Makes something new, and has it work again and again, in one thread, until its first moments are over.
+pub(crate) fn first_moments<L, W>(make: impl Fn() -> anyhow::Result<(L, W)>) -> anyhow::Result<Rate>
+where
+    W: FnMut(&L) -> anyhow::Result<()>,
+{
+    let start = Instant::now();
+    let before = involuntary_switches()?;
+    let (made, mut work) = make()?;
+    let mut done = 0;
+    while start.elapsed() < FIRST {
+        work(&made)?;
+        done += 1;
+    }
+    Ok(Rate {
+        per_second: float(done) / start.elapsed().as_secs_f64(),
+        involuntary_switches: involuntary_switches()? - before,
     })
 }
 

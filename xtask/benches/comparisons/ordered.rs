@@ -199,22 +199,37 @@ fn reopen<S: Ordered>(dir: &Path, time: Duration) -> anyhow::Result<Rate> {
     // Durable: what is not, redb does not write.
     let store = S::open(&live, true)?;
     store.load(variable("BENCH_REOPEN_KEYS", 1_000_000)?, key, &value())?;
-    let (mut opened, mut took) = (0, Duration::ZERO);
-    while opened == 0 || took < time {
-        copy_files(&live, &copy)?;
-        let start = Instant::now();
+    let took = open_copies(&live, &copy, time, || {
         let store = S::open(&copy, false)?;
         let reader = store.reader()?;
         let mut found = 0;
         store.get(&reader, &key(0), |value| found = value.len())?;
-        took += start.elapsed();
-        anyhow::ensure!(found == VALUE_SIZE, "the first key is absent");
         drop(reader);
-        store.close()?;
-        fs::remove_dir_all(&copy)?;
+        anyhow::ensure!(found == VALUE_SIZE, "the first key is absent");
+        Ok(store)
+    })?;
+    store.close()?;
+    Ok(took)
+}
+
+/// Nanoseconds of `open`, which opens the store in `copy` and reads from it: a copy of the one in `from`, made
+/// anew each time, until it has been opened for `time`.
+pub(crate) fn open_copies<S>(
+    from: &Path,
+    copy: &Path,
+    time: Duration,
+    open: impl Fn() -> anyhow::Result<S>,
+) -> anyhow::Result<Rate> {
+    let (mut opened, mut took) = (0, Duration::ZERO);
+    while opened == 0 || took < time {
+        copy_files(from, copy)?;
+        let start = Instant::now();
+        let store = open()?;
+        took += start.elapsed();
+        drop(store);
+        fs::remove_dir_all(copy)?;
         opened += 1;
     }
-    store.close()?;
     Ok(figure(took.as_secs_f64() * 1e9 / float(opened)))
 }
 
@@ -264,7 +279,7 @@ fn allocated(dir: &Path) -> anyhow::Result<u64> {
 }
 
 /// What is no rate.
-fn figure(figure: f64) -> Rate {
+pub(crate) fn figure(figure: f64) -> Rate {
     Rate {
         per_second: figure,
         involuntary_switches: 0,

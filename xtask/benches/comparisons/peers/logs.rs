@@ -1,19 +1,24 @@
 //! Other logs, each with its defaults unless its module says otherwise.
 
+#[path = "fsys.rs"]
+mod fsys;
 #[path = "okaywal.rs"]
 mod okaywal;
 #[path = "raft_engine.rs"]
 mod raft_engine;
 #[path = "seglog.rs"]
 mod seglog;
+#[path = "writeahead.rs"]
+mod writeahead;
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::contender::{
-    Contender, READ_FLOOR, Role, Unit, durable, durable_floor, kernel_floor, replay, unsynced,
+    Contender, READ_FLOOR, Role, Unit, durable, durable_floor, first, kernel_floor, replay,
+    unsynced,
 };
-use crate::measure::{QUICK, QUICK_SIZE, Rate, SIZES, THREADS, closed_loop, record};
+use crate::measure::{QUICK, QUICK_SIZE, Rate, SIZES, THREADS, closed_loop, first_moments, record};
 
 /// Another log, open.
 trait Peer: Sized + Sync + 'static {
@@ -37,6 +42,8 @@ pub(super) fn contenders() -> Vec<Contender> {
                 all.push(durable_append::<raft_engine::Log>(size, threads, real_time));
                 all.push(durable_append::<okaywal::Log>(size, threads, real_time));
                 all.push(durable_append::<seglog::Log>(size, threads, real_time));
+                all.push(durable_append::<writeahead::Log>(size, threads, real_time));
+                all.push(durable_append::<fsys::Log>(size, threads, real_time));
             }
         }
         all.push(quick(real_time, raft_engine::Log::append_unsynced));
@@ -49,6 +56,13 @@ pub(super) fn contenders() -> Vec<Contender> {
             role: Role::LesserPeer,
             ..quick(real_time, seglog::Log::append_buffered)
         });
+    }
+    for size in SIZES {
+        all.push(first_appends::<raft_engine::Log>(size));
+        all.push(first_appends::<okaywal::Log>(size));
+        all.push(first_appends::<seglog::Log>(size));
+        all.push(first_appends::<writeahead::Log>(size));
+        all.push(first_appends::<fsys::Log>(size));
     }
     all.extend(SIZES.map(|size| replayed("raft-engine", size, raft_engine::replay)));
     all.extend(SIZES.map(|size| replayed("okaywal, recovery", size, okaywal::replay)));
@@ -73,6 +87,24 @@ fn durable_append<P: Peer>(size: usize, threads: usize, real_time: bool) -> Cont
             })?;
             log.close()?;
             Ok(rate)
+        }),
+    }
+}
+
+fn first_appends<P: Peer>(size: usize) -> Contender {
+    Contender {
+        workload: first(size),
+        name: P::NAME.to_owned(),
+        role: Role::Peer,
+        unit: Unit::Operations,
+        floor: durable_floor(size, false),
+        real_time: false,
+        run: Box::new(move |dir, _time| {
+            let record = record(size);
+            first_moments(|| {
+                let log = P::open(dir)?;
+                Ok((log, |log: &P| log.append(0, &record)))
+            })
         }),
     }
 }

@@ -153,6 +153,12 @@ impl EventLog for Store {
         count(reader, query, [stream])
     }
 
+    fn read_tag(&self, reader: &Connection, tag: &str) -> anyhow::Result<u64> {
+        let query = "SELECT stream, version, id, kind, payload FROM tags JOIN events USING (position) \
+                     WHERE tag = ?1 ORDER BY position";
+        count(reader, query, [tag])
+    }
+
     fn close(self) -> anyhow::Result<()> {
         self.0.close()
     }
