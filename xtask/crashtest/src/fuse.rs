@@ -8,13 +8,14 @@
 //! A store runs once, from its creation on, and every call that changes something is recorded
 //! ([`filesystem`], [`machine`]), in one order with its acknowledgements. Then, for every moment of that record
 //! and several ways to lose power there, the disk is set to what was left, the store is opened
-//! through the mount, dumped, and judged ([`replay`]); nothing is mounted again. Syncs that fail and
-//! disks that are full come after that ([`failures`]).
+//! through the mount, dumped, and judged ([`replay`]); nothing is mounted again. What is wrong is told with the
+//! barriers that are missing ([`cause`]). Syncs that fail and disks that are full come after that ([`failures`]).
 //!
 //! Each engine is judged in a process of its own ([`mod@child`]), which mounts in a namespace of its
 //! own ([`mount`]): when it ends, however it ends, nothing is mounted any more.
 
 mod call;
+mod cause;
 mod child;
 mod failures;
 mod filesystem;

@@ -135,9 +135,32 @@ impl Names {
         self.0.insert(number, name.clone());
     }
 
+    /// What has to be synced for `call` to be durable, and that in words: a directory for a name, a file for the
+    /// rest.
+    pub(crate) fn object(&self, call: &Call) -> (usize, String) {
+        match call {
+            Call::CreateFile { dir, .. }
+            | Call::CreateDir { dir, .. }
+            | Call::RemoveFile { dir, .. }
+            | Call::RemoveDir { dir, .. }
+            | Call::Rename { dir, .. }
+            | Call::Link { dir, .. }
+            | Call::SyncDir { dir } => (*dir, format!("directory {}", self.name(*dir))),
+            Call::Write { file, .. }
+            | Call::SetLen { file, .. }
+            | Call::Allocate { file, .. }
+            | Call::SyncFile { file }
+            | Call::FailSync { file } => (*file, self.name(*file).to_owned()),
+        }
+    }
+
+    fn name(&self, number: usize) -> &str {
+        self.0.get(&number).map_or("?", String::as_str)
+    }
+
     /// `call` in words.
     pub(crate) fn describe(&self, call: &Call) -> String {
-        let name = |number: &usize| self.0.get(number).map_or("?", String::as_str);
+        let name = |number: &usize| self.name(*number);
         match call {
             Call::CreateFile { dir, name: new } => format!("create {new} in {}", name(dir)),
             Call::CreateDir { dir, name: new } => format!("mkdir {new} in {}", name(dir)),

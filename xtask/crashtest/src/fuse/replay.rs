@@ -8,6 +8,7 @@ use durable_io::Disk;
 use durable_io::sim::Volume;
 
 use super::call::Names;
+use super::cause::Moment;
 use super::machine::{Event, Machine};
 use crate::command::Silent;
 use crate::engine::{Engine, Outcome, Refusal, Setting, Store};
@@ -153,8 +154,11 @@ impl<'a> Run<'a> {
         let closed = ended.store.and_then(|store| guarded(|| store.close()));
         let events = self.machine.events();
         if let Err(error) = closed {
+            let how = self.refused("it fails", &*error);
+            self.tally.refused += 1;
             let place = || "a run without any crash".to_owned();
-            self.refuse(ended.acked, &place, "it fails", error.as_ref());
+            let told = self.tell(&how.at_once(), ended.acked, &place);
+            self.tally.find(|| told);
         }
         let writes = |event: &&Event| matches!(event, Event::Call(call) if call.writes());
         self.tally.writes = events.iter().filter(writes).count() as u64;
@@ -197,12 +201,25 @@ impl<'a> Run<'a> {
             }
             self.tally.moments += 1;
             for crashed in volume.power_losses(self.bound.per_moment, drawn) {
-                if seen.insert(mix(crashed.contents_hash(), acked)) {
-                    let (_, last) = story.split_at(story.len().saturating_sub(SHOWN));
-                    let last = last.join(", ");
-                    let place =
-                        || format!("a power loss after event {at} of {} ({last})", events.len());
-                    self.judge_loss(crashed, acked, &place);
+                if !seen.insert(mix(crashed.contents_hash(), acked)) {
+                    continue;
+                }
+                let (_, last) = story.split_at(story.len().saturating_sub(SHOWN));
+                let last = last.join(", ");
+                let place =
+                    || format!("a power loss after event {at} of {} ({last})", events.len());
+                self.machine.boot(crashed);
+                if let Err(wrong) = self.count(acked) {
+                    let told = self.tell(&wrong, acked, &place);
+                    let moment = Moment {
+                        events,
+                        at,
+                        acked,
+                        seed: drawn,
+                    };
+                    if !self.explain(moment, &wrong, &told) {
+                        self.tally.find(|| told);
+                    }
                 }
             }
         }
@@ -214,79 +231,137 @@ impl<'a> Run<'a> {
         self.judge(acked, place);
     }
 
-    /// Opens the store on the machine as it is and compares. Then it must take one more operation
-    /// and keep it over a power loss that takes everything not synced.
+    /// Judges the store on the machine as it is.
     pub(crate) fn judge(&mut self, acked: u64, place: &dyn Fn() -> String) {
+        if let Err(wrong) = self.count(acked) {
+            let told = self.tell(&wrong, acked, place);
+            self.tally.find(|| told);
+        }
+    }
+
+    /// Examines the store on the machine as it is, and counts that.
+    fn count(&mut self, acked: u64) -> Result<(), Wrong> {
         if self.is_over() {
-            return;
+            return Ok(());
         }
         self.tally.states += 1;
         (self.progress)(self.tally.states);
-        let Some((store, held)) = self.open_and_compare(acked, place) else {
-            return;
-        };
+        let examined = self.examine(acked);
+        match &examined {
+            Ok(()) => self.tally.continued += 1,
+            Err(wrong) => {
+                self.tally.continued += u64::from(wrong.has_continued);
+                match &wrong.how {
+                    How::Lost(_) => self.tally.lost += 1,
+                    How::Inconsistent(_) => self.tally.inconsistent += 1,
+                    How::Refused(..) => self.tally.refused += 1,
+                }
+            }
+        }
+        examined
+    }
+
+    /// Opens the store on the machine as it is and compares. Then it must take one more operation
+    /// and keep it over a power loss that takes everything not synced.
+    fn examine(&mut self, acked: u64) -> Result<(), Wrong> {
+        let (store, held) = self.open_and_compare(acked).map_err(How::at_once)?;
         let next = operation(held + 1);
         let gone_on = guarded(move || {
             apply(&*store, next)?;
             Ok(store)
         });
-        match gone_on {
-            Err(error) => self.refuse(acked, place, "it cannot go on", error.as_ref()),
-            Ok(store) => {
-                // The power fails with the acknowledgement: what the store does later is not there.
-                let left = self.machine.volume().lose_unsynced();
-                drop(store);
-                self.machine.boot(left);
-                self.tally.continued += 1;
-                let second =
-                    || format!("{}, recovery, one more operation and a power loss", place());
-                self.open_and_compare(held + 1, &second);
-            }
-        }
+        let gone_on = gone_on.map_err(|error| self.refused("it cannot go on", &*error));
+        let store = gone_on.map_err(How::at_once)?;
+        // The power fails with the acknowledgement: what the store does later is not there.
+        let left = self.machine.volume().lose_unsynced();
+        drop(store);
+        self.machine.boot(left);
+        let again = self.open_and_compare(held + 1);
+        again.map(drop).map_err(|how| Wrong {
+            how,
+            has_continued: true,
+        })
     }
 
-    /// The store and how many operations it holds, or `None` after a finding.
-    fn open_and_compare(
-        &mut self,
-        acked: u64,
-        place: &dyn Fn() -> String,
-    ) -> Option<(Box<dyn Store>, u64)> {
+    /// The store and how many operations it holds.
+    pub(crate) fn open_and_compare(&mut self, acked: u64) -> Result<(Box<dyn Store>, u64), How> {
         let opened = guarded(|| {
             let store = self.open()?;
             let contents = store.dump()?;
             Ok((store, contents))
         });
-        let (store, contents) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.refuse(acked, place, "it does not open", error.as_ref());
-                return None;
-            }
-        };
-        let words = match self.model.judge(acked, &contents) {
-            Verdict::Holds(held) => return Some((store, held)),
-            Verdict::Lost(lost) => {
-                self.tally.lost += 1;
-                format!("the last {lost} acknowledged operations are lost")
-            }
-            Verdict::Inconsistent(words) => {
-                self.tally.inconsistent += 1;
-                words
-            }
-        };
-        let unit = self.unit;
-        self.tally
-            .find(|| format!("{}: {words}", whole_place(place, acked, unit)));
-        None
+        let opened = opened.map_err(|error| self.refused("it does not open", &*error));
+        let (store, contents) = opened?;
+        match self.model.judge(acked, &contents) {
+            Verdict::Holds(held) => Ok((store, held)),
+            Verdict::Lost(lost) => Err(How::Lost(lost)),
+            Verdict::Inconsistent(words) => Err(How::Inconsistent(words)),
+        }
     }
 
-    /// Counts and tells an error of the store where there must be none.
-    fn refuse(&mut self, acked: u64, place: &dyn Fn() -> String, what: &str, error: &Refusal) {
+    /// An error of the store where there must be none.
+    fn refused(&mut self, what: &'static str, error: &Refusal) -> How {
         self.is_silent |= error.is::<Silent>();
-        self.tally.refused += 1;
-        let unit = self.unit;
-        self.tally
-            .find(|| format!("{}: {what}: {error}", whole_place(place, acked, unit)));
+        How::Refused(what, error.to_string())
+    }
+
+    /// What is wrong, in words.
+    fn tell(&self, wrong: &Wrong, acked: u64, place: &dyn Fn() -> String) -> String {
+        let place = place();
+        let then = if wrong.has_continued {
+            ", recovery, one more operation and a power loss"
+        } else {
+            ""
+        };
+        let (acked, unit) = (acked + u64::from(wrong.has_continued), self.unit);
+        let words = match &wrong.how {
+            How::Lost(lost) => format!("the last {lost} acknowledged operations are lost"),
+            How::Inconsistent(words) => words.clone(),
+            How::Refused(what, error) => format!("{what}: {error}"),
+        };
+        format!("{place}{then}, {acked} operations acknowledged, torn at {unit} bytes: {words}")
+    }
+}
+
+/// What is wrong with a store after a crash.
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    how: How,
+    /// Only after one more operation and a power loss.
+    has_continued: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum How {
+    /// So many acknowledged operations are gone.
+    Lost(u64),
+    Inconsistent(String),
+    /// It did not do something, and said why.
+    Refused(&'static str, String),
+}
+
+impl How {
+    fn at_once(self) -> Wrong {
+        Wrong {
+            how: self,
+            has_continued: false,
+        }
+    }
+}
+
+impl Wrong {
+    /// Only after one more operation and a power loss.
+    pub(crate) fn has_continued(&self) -> bool {
+        self.has_continued
+    }
+
+    /// Of which kind, in one word.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.how {
+            How::Lost(_) => "lost",
+            How::Inconsistent(_) => "inconsistent",
+            How::Refused(..) => "refused",
+        }
     }
 }
 
@@ -295,11 +370,6 @@ fn apply(store: &dyn Store, operation: Operation) -> Outcome<()> {
     store.apply(&[operation.change()])?;
     while store.maintain()? {}
     Ok(())
-}
-
-fn whole_place(place: &dyn Fn() -> String, acked: u64, unit: usize) -> String {
-    let place = place();
-    format!("{place}, {acked} operations acknowledged, torn at {unit} bytes")
 }
 
 /// An empty disk that tears at `unit` bytes.

@@ -35,8 +35,38 @@ pub(crate) struct Fuse {
     pub(crate) seconds: f64,
     /// In each process.
     states_per_second: u64,
-    /// The first findings, as text.
+    /// Why it did not survive, as far as that was found.
+    pub(crate) causes: Vec<Cause>,
+    /// The first findings without a known cause, as text.
     pub(crate) findings: Vec<String>,
+}
+
+/// One reason for violations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cause {
+    /// The words, with N for each number: what is the same for all of them.
+    pub(crate) name: String,
+    /// What was not durable in them, by which others are recognized.
+    pub(crate) alike: Vec<String>,
+    /// Which barriers are missing: with them, the states of the moment were right.
+    pub(crate) words: String,
+    /// The first of them.
+    pub(crate) example: String,
+    /// How many there are.
+    pub(crate) states: u64,
+}
+
+impl Cause {
+    fn tell(&self) -> String {
+        let Self {
+            words,
+            example,
+            states,
+            ..
+        } = self;
+        let many = if *states == 1 { "state" } else { "states" };
+        format!("{words}\n    {states} {many}; the first: {example}")
+    }
 }
 
 impl Fuse {
@@ -44,6 +74,22 @@ impl Fuse {
     pub(crate) fn find(&mut self, finding: impl FnOnce() -> String) {
         if self.findings.len() < TOLD {
             self.findings.push(finding());
+        }
+    }
+
+    /// A known cause.
+    pub(crate) fn cause(&mut self, is_it: impl Fn(&Cause) -> bool) -> Option<&mut Cause> {
+        self.causes.iter_mut().find(|known| is_it(known))
+    }
+
+    /// Counts to `cause`, which may be known.
+    pub(crate) fn explained(&mut self, cause: Cause) {
+        match self.cause(|known| known.name == cause.name) {
+            Some(known) => {
+                known.states += cause.states;
+                known.alike.extend(cause.alike);
+            }
+            None => self.causes.push(cause),
         }
     }
 
@@ -86,6 +132,9 @@ impl Fuse {
         self.failed_syncs += other.failed_syncs;
         self.full_disks += other.full_disks;
         self.took(self.seconds + other.seconds);
+        for cause in other.causes {
+            self.explained(cause);
+        }
         self.findings.extend(other.findings);
     }
 
@@ -100,14 +149,19 @@ impl Fuse {
 
 impl Layer for Fuse {
     fn red(&self) -> Vec<String> {
-        let mut red = violated(
-            self.states,
-            "states were",
-            self.violations(),
-            &self.findings,
-        );
-        let told = self.findings.len() as u64;
-        if self.violations() > told && told > 0 {
+        let causes = self.causes.iter().map(Cause::tell);
+        // Beside a cause, one more example is enough.
+        let without = if self.causes.is_empty() {
+            usize::MAX
+        } else {
+            1
+        };
+        let findings = self.findings.iter().take(without).cloned();
+        let told: Vec<String> = causes.chain(findings).collect();
+        let mut red = violated(self.states, "states were", self.violations(), &told);
+        let explained: u64 = self.causes.iter().map(|cause| cause.states).sum();
+        let shown = explained + self.findings.len().min(without) as u64;
+        if self.violations() > shown && !told.is_empty() {
             red.push(format!("and more: {}", self.wrong()));
         }
         red

@@ -1,0 +1,254 @@
+//! Why a store did not survive a power loss: which barriers are missing. They are found by trying. With a sync of
+//! each file and directory that was not durable, inserted into the record, the crash states of the moment are right.
+//! Then one after the other is taken out again, as long as they stay right, and what is left is moved to the
+//! earliest call behind which it is enough.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use durable_io::sim::Volume;
+
+use super::call::Names;
+use super::machine::Event;
+use super::replay::{Run, Wrong};
+use crate::report::Cause;
+
+/// So many violations that differ in what was not durable are looked into.
+const TRIED: usize = 8;
+/// Of one with more calls that are not durable, no cause is looked for.
+const BARRIERS: usize = 12;
+/// The least number of crash states that must be right.
+const STATES: usize = 8;
+
+/// A moment of a record at which something went wrong.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment<'e> {
+    pub(crate) events: &'e [Event],
+    /// The last event before the power loss.
+    pub(crate) at: usize,
+    /// Acknowledged operations.
+    pub(crate) acked: u64,
+    /// By which crash states are drawn.
+    pub(crate) seed: u64,
+}
+
+/// A sync that is not in the record.
+#[derive(Clone, Debug)]
+struct Barrier {
+    /// What it makes durable: a file or a directory.
+    object: usize,
+    /// The calls that are not, in their order; it comes behind the last one.
+    calls: Vec<Undurable>,
+}
+
+/// A call that is not durable.
+#[derive(Clone, Debug)]
+struct Undurable {
+    /// Its event.
+    at: usize,
+    words: String,
+}
+
+impl Barrier {
+    fn last(&self) -> Option<&Undurable> {
+        self.calls.last()
+    }
+
+    fn words(&self) -> &str {
+        self.last().map_or("", |call| &call.words)
+    }
+}
+
+impl Run<'_> {
+    /// Counts `wrong` to the cause that it has, or to a new one; false if none is found.
+    pub(crate) fn explain(&mut self, moment: Moment<'_>, wrong: &Wrong, example: &str) -> bool {
+        if wrong.has_continued() {
+            // What it lacks is in no record.
+            return false;
+        }
+        let missing = missing_barriers(moment, self.fresh());
+        let calls = missing.iter().map(|one| general(one.words()));
+        let calls: BTreeSet<String> = calls.collect();
+        let calls: Vec<String> = calls.into_iter().collect();
+        let alike = format!("{}: {}", wrong.kind(), calls.join("; "));
+        if let Some(known) = self.tally.cause(|known| known.alike.contains(&alike)) {
+            known.states += 1;
+            return true;
+        }
+        let tried: usize = self
+            .tally
+            .causes
+            .iter()
+            .map(|known| known.alike.len())
+            .sum();
+        let is_hopeless = missing.is_empty() || missing.len() > BARRIERS || tried >= TRIED;
+        if is_hopeless || !self.suffices(moment, &missing) {
+            return false;
+        }
+        let needed = self.fewest(moment, missing);
+        let needed = self.earliest(moment, needed);
+        let words: Vec<&str> = needed.iter().map(Barrier::words).collect();
+        let words = words.join(", and ");
+        self.tally.explained(Cause {
+            name: general(&words),
+            alike: vec![alike],
+            words,
+            example: example.to_owned(),
+            states: 1,
+        });
+        true
+    }
+
+    /// Those of `barriers` that cannot be left out.
+    fn fewest(&mut self, moment: Moment<'_>, barriers: Vec<Barrier>) -> Vec<Barrier> {
+        let mut needed = barriers;
+        // From the last one on: what belongs behind an earlier call is the better explanation.
+        for nth in (0..needed.len()).rev() {
+            let mut fewer = needed.clone();
+            fewer.remove(nth);
+            if self.suffices(moment, &fewer) {
+                needed = fewer;
+            }
+        }
+        needed
+    }
+
+    /// `barriers`, each as early as is enough.
+    fn earliest(&mut self, moment: Moment<'_>, barriers: Vec<Barrier>) -> Vec<Barrier> {
+        let mut needed = barriers;
+        for nth in 0..needed.len() {
+            let of = |needed: &[Barrier]| needed.get(nth).map_or(0, |barrier| barrier.calls.len());
+            // Behind so many calls it is not enough, behind so many it is.
+            let (mut too_few, mut enough) = (0, of(&needed));
+            while too_few + 1 < enough {
+                let middle = too_few.midpoint(enough);
+                let mut earlier = needed.clone();
+                if let Some(barrier) = earlier.get_mut(nth) {
+                    barrier.calls.truncate(middle);
+                }
+                if self.suffices(moment, &earlier) {
+                    needed = earlier;
+                    enough = middle;
+                } else {
+                    too_few = middle;
+                }
+            }
+        }
+        needed
+    }
+
+    /// True if every crash state of the moment is right, once `barriers` are in the record.
+    fn suffices(&mut self, moment: Moment<'_>, barriers: &[Barrier]) -> bool {
+        let mut volume = self.fresh();
+        for (at, event) in moment.events.iter().enumerate().take(moment.at + 1) {
+            if let Event::Call(call) = event {
+                let done = call.apply(&mut volume);
+                done.expect("it succeeded on an equal volume");
+            }
+            let is_here = |barrier: &&Barrier| barrier.last().is_some_and(|call| call.at == at);
+            for barrier in barriers.iter().filter(is_here) {
+                volume.sync(barrier.object);
+            }
+        }
+        let most = self.bound.per_moment.max(STATES);
+        let mut crashed = volume.power_losses(most, moment.seed);
+        crashed.push(volume.lose_unsynced());
+        crashed.into_iter().all(|left| {
+            self.machine.boot(left);
+            self.open_and_compare(moment.acked).is_ok()
+        })
+    }
+}
+
+/// A sync of each file and directory that is not durable at `moment`. `volume` is empty.
+fn missing_barriers(moment: Moment<'_>, mut volume: Volume) -> Vec<Barrier> {
+    let mut names = Names::of(&volume);
+    let mut missing: BTreeMap<usize, Barrier> = BTreeMap::new();
+    let mut number = 0;
+    for (at, event) in moment.events.iter().enumerate().take(moment.at + 1) {
+        let Event::Call(call) = event else { continue };
+        number += 1;
+        let made = call.apply(&mut volume);
+        let made = made.expect("it succeeded on an equal volume");
+        names.see(call, made, &volume);
+        let (object, what) = names.object(call);
+        if !call.writes() {
+            missing.remove(&object);
+            continue;
+        }
+        let told = names.describe(call);
+        let words = format!("nothing syncs {what} after call {number}, {told}");
+        let calls = Vec::new();
+        let barrier = missing.entry(object).or_insert(Barrier { object, calls });
+        barrier.calls.push(Undurable { at, words });
+    }
+    let mut missing: Vec<Barrier> = missing.into_values().collect();
+    missing.sort_by_key(|barrier| barrier.last().map(|call| call.at));
+    missing
+}
+
+/// `words` with N for each number in it: what is the same for many calls.
+fn general(words: &str) -> String {
+    let mut general = String::new();
+    for part in words.chars() {
+        match part {
+            '0'..='9' if general.ends_with('N') => {}
+            '0'..='9' => general.push('N'),
+            other => general.push(other),
+        }
+    }
+    general
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuse::call::Call;
+    use crate::fuse::replay::fresh;
+
+    fn moment(events: &[Event]) -> Moment<'_> {
+        Moment {
+            events,
+            at: events.len() - 1,
+            acked: 0,
+            seed: 1,
+        }
+    }
+
+    #[test]
+    fn what_is_not_durable_lacks_a_sync_behind_its_last_call() {
+        let mut volume = fresh(512);
+        let disk = volume.lookup(Volume::ROOT, "disk").unwrap();
+        let file = volume.create_file(disk, "log").unwrap();
+        let write = |offset| {
+            Event::Call(Call::Write {
+                file,
+                offset,
+                bytes: vec![7; 16],
+            })
+        };
+        let create = Event::Call(Call::CreateFile {
+            dir: disk,
+            name: "log".to_owned(),
+        });
+        let sync = Event::Call(Call::SyncFile { file });
+        let words = |events: &[Event]| -> Vec<String> {
+            let missing = missing_barriers(moment(events), fresh(512));
+            missing.iter().map(|one| one.words().to_owned()).collect()
+        };
+        let of_name = "nothing syncs directory disk after call 1, create log in disk";
+        let of_data = "nothing syncs log after call 3, write log 16..32";
+        assert_eq!(
+            words(&[create.clone(), write(0), write(16)]),
+            [of_name, of_data]
+        );
+        assert_eq!(
+            words(&[create, write(0), sync, Event::Acknowledged(1)]),
+            [of_name]
+        );
+    }
+
+    #[test]
+    fn numbers_are_left_out_of_what_is_the_same() {
+        assert_eq!(general("write log.12 16..32"), "write log.N N..N");
+    }
+}
