@@ -81,8 +81,8 @@ pub trait Subject: Sync {
         self.matches(expected, observed)
     }
 
-    /// What operation `n`, refused in the middle by a full disk, may have done, beside nothing and all: where it is several
-    /// writes of which each stands alone.
+    /// What operation `n`, ended in the middle by a crash, or refused there by a full disk, may have done, beside
+    /// nothing and all, the least first: where it is several writes of which each stands alone.
     fn partly(&self, _before: &Self::State, _op: &Self::Op, _n: u64) -> Vec<Self::State> {
         Vec::new()
     }

@@ -30,6 +30,7 @@ pub struct Trial<S: Subject<Op: 'static>> {
     unit: usize,
     /// In the short run.
     states_per_point: Option<u64>,
+    whole_up_to: Option<u64>,
     process_deaths: bool,
     nested: bool,
     /// The longest sequences without a barrier, and whether recoveries are cut off, too.
@@ -48,6 +49,7 @@ impl<S: Subject<Op: 'static>> Trial<S> {
             lengths: None,
             unit: 512,
             states_per_point: None,
+            whole_up_to: None,
             process_deaths: true,
             nested: true,
             removal: None,
@@ -75,6 +77,13 @@ impl<S: Subject<Op: 'static>> Trial<S> {
     #[must_use]
     pub const fn sampled_above(mut self, states: u64) -> Self {
         self.states_per_point = Some(states);
+        self
+    }
+
+    /// An instant with up to `states` crash states is looked at in all of them, where the usual bound is lower.
+    #[must_use]
+    pub const fn whole_up_to(mut self, states: u64) -> Self {
+        self.whole_up_to = Some(states);
         self
     }
 
@@ -207,12 +216,13 @@ impl<S: Subject<Op: 'static>> Judged for Trial<S> {
         }
         let length = if context.full { full } else { short };
         let whole = sim::bound(length);
+        let most = self.whole_up_to.unwrap_or(whole.states_per_point);
         let sampled = self.states_per_point.filter(|_| !context.full);
         let bound = Bound {
             unit: self.unit,
             process_deaths: self.process_deaths,
             nested: self.nested,
-            states_per_point: sampled.unwrap_or(whole.states_per_point),
+            states_per_point: sampled.unwrap_or(most),
             ..whole
         };
         let explored = sim::explore(context, self.name, &self.subject, &bound, sim)?;

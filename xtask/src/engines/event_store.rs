@@ -9,14 +9,12 @@ use std::sync::Mutex;
 
 use crashtest::{
     AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Refusal, Setting, Specimen, Store,
-    Trial,
 };
-use durable_io::SyncMode;
 use event_store::{
     Append, Error, Event, EventStore, Expected, NewEvent, Options, Position, Projected, Version,
 };
 
-use subject::{Alphabet, BATCH, EventSubject, FAULTED, Total};
+use subject::Total;
 
 pub(crate) const EVENT_STORE: EventStoreEngine = EventStoreEngine;
 
@@ -60,45 +58,7 @@ impl Engine for EventStoreEngine {
     }
 
     fn trials(&self) -> Vec<AnyTrial> {
-        let store = |sync, alphabet, reserve| EventSubject {
-            sync,
-            alphabet,
-            reserve,
-        };
-        let mode = |name, sync, short, full| {
-            // An append, an index part and a list have many sectors pending at once; at 512 bytes each is kept
-            // or lost alone, which is very many states: so the short run tears at 4096.
-            let trial = Trial::new(name, store(sync, Alphabet::Data, 0));
-            let trial = trial.unit(4096).without_process_deaths();
-            trial.lengths(short, full).soaks()
-        };
-        let barriers = |name, sync| {
-            let trial = Trial::new(name, store(sync, Alphabet::Syncs, 0));
-            let trial = trial.unit(4096).without_process_deaths();
-            trial.lengths(1, 2).shallow_removal(1).boxed()
-        };
-        let always = |alphabet, reserve| store(SyncMode::Always, alphabet, reserve);
-        let mut trials = vec![
-            mode("event-store always", SyncMode::Always, 2, 4)
-                .faulted(FAULTED)
-                .boxed(),
-            mode("event-store batch", BATCH, 1, 3)
-                .faulted(FAULTED)
-                .boxed(),
-            mode("event-store manual", SyncMode::Manual, 1, 3).boxed(),
-            barriers("event-store barriers", SyncMode::Always),
-            barriers("event-store barriers, manual", SyncMode::Manual),
-            Trial::new("event-store readers", always(Alphabet::Readers, 0))
-                .lengths(0, 3)
-                .only_with_full()
-                .soaks()
-                .boxed(),
-            Trial::new("event-store reserve", always(Alphabet::Data, 4096))
-                .faulted(FAULTED)
-                .boxed(),
-        ];
-        trials.extend(subject::trials());
-        trials
+        subject::trials()
     }
 
     fn specimens(&self) -> Outcome<Vec<Specimen>> {

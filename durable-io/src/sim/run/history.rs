@@ -121,6 +121,8 @@ pub(super) struct History<S: Subject> {
     /// `floor` as it was when the last operation began.
     floor_before: usize,
     pub(super) acknowledged: usize,
+    /// `acknowledged` as it was when the last operation began.
+    acknowledged_before: usize,
     pub(super) next_n: u64,
 }
 
@@ -136,6 +138,7 @@ impl<S: Subject> History<S> {
             floor: 0,
             floor_before: 0,
             acknowledged: 0,
+            acknowledged_before: 0,
             next_n,
         }
     }
@@ -145,10 +148,12 @@ impl<S: Subject> History<S> {
     pub(super) fn begin(&mut self, subject: &S, op: &S::Op) -> u64 {
         let n = self.next_n;
         self.floor_before = self.floor;
+        self.acknowledged_before = self.acknowledged;
         if let Some(last) = self.states.last() {
             let next = subject.model(last, op, n);
             self.next_n += u64::from(next != *last);
-            self.states.push(next);
+            let halfway = subject.partly(last, op, n);
+            self.states.extend(halfway.into_iter().chain([next]));
         }
         n
     }
@@ -164,7 +169,7 @@ impl<S: Subject> History<S> {
     pub(super) fn before_acknowledgement(&self) -> Self {
         let mut before = Self::of(self.states.clone(), self.next_n);
         before.floor = self.floor_before;
-        before.acknowledged = self.states.len().saturating_sub(2);
+        before.acknowledged = self.acknowledged_before;
         before
     }
 

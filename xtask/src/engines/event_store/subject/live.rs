@@ -4,10 +4,10 @@ use crashtest::content::identify;
 use durable_io::sim::{Outcome, Survives};
 use durable_io::{Disk, SyncMode};
 use event_store::{
-    Condition, Error, Event, EventStore, Expected, Position, Query, Subscribe, Version,
+    Condition, Error, Event, EventStore, Expected, NewEvent, Position, Query, Subscribe, Version,
 };
 
-use super::records::{append, drafts};
+use super::records::{Draft, append, drafts, late};
 use super::{DIR, EventSubject, Op, READER};
 
 pub(crate) struct Store {
@@ -85,31 +85,65 @@ impl Store {
             store.write(&append.condition(Condition::new(tagged, seen)))?;
             return Ok(());
         }
+        let before = store.stats().last;
         let appended = store.write(&append)?;
-        if appended.was_there {
-            return Err("a new append was there already".into());
+        if appended.was_there || appended.positions.start != before.next() {
+            return Err(format!("a new append behind {before} was {appended:?}").into());
         }
         Ok(())
     }
 
+    /// Two appends in flight, and an answer that rests on them: each time another one.
     pub(super) fn in_flight(&mut self, n: u64) -> Outcome<()> {
         let drafts = drafts(Op::InFlight, n);
         let (first, second) = drafts.split_at(1);
+        let sync = self.subject.sync;
         let store = self.store()?;
         let info = store.stream_info("s-2")?;
         let version = info.map_or(Version(0), |info| info.version);
+        let before = store.stats().last;
         let one = store.submit(&append(first, Expected::Exactly(version)))?;
         let next = Expected::Exactly(version.next());
         let other = store.submit(&append(second, next))?;
-        // Its answer rests on what is in flight.
-        let again = store.write(&append(first, Expected::NoStream));
+        let late = [late(n)];
+        let answer = match n % 3 {
+            0 => store.write(&append(first, Expected::NoStream)),
+            1 => store.write(&append(&late, Expected::Exactly(version))),
+            _ => {
+                let tagged = Condition::new(Query::new().tags(["t"]), before);
+                store.write(&append(&late, Expected::Any).condition(tagged))
+            }
+        };
+        let durable = store.stats().durable;
         let one = one.wait()?;
-        let again = again?;
-        if !again.was_there || again.positions != one.positions {
-            return Err(format!("a retry of {one:?} was {again:?}").into());
+        let rests_on = match (n % 3, answer) {
+            (0, Ok(again)) if again.was_there && again.positions == one.positions => before.next(),
+            (1, Err(Error::WrongVersion { .. })) => before.next().next(),
+            (2, Err(Error::ConditionFailed { position })) if position == before.next() => position,
+            (_, answer) => return Err(format!("behind {one:?} came {answer:?}").into()),
+        };
+        if sync == SyncMode::Always && durable < rests_on {
+            return Err(format!("an answer rests on {rests_on}, and {durable} is durable").into());
         }
         other.wait()?;
         Ok(())
+    }
+
+    /// An event, and the end of its stream, unless that was ended; and an append that comes too late.
+    pub(super) fn end(&mut self, n: u64) -> Outcome<()> {
+        let has_reserve = self.subject.reserve > 0;
+        let store = self.store()?;
+        let is_ended = store
+            .stream_info("ended")?
+            .is_some_and(|info| info.is_ended);
+        if !is_ended && !has_reserve {
+            store.write(&append(&drafts(Op::Tombstone, n), Expected::Any))?;
+        }
+        store.tombstone("ended", Expected::Any)?;
+        match store.append("ended", Expected::Any, [NewEvent::new("Late", b"")]) {
+            Err(Error::StreamEnded { .. }) => Ok(()),
+            other => Err(format!("an ended stream took {other:?}").into()),
+        }
     }
 
     /// The last append once more, whatever it was, with an expectation that is not met.
@@ -138,19 +172,21 @@ impl Store {
             "AppendNew" => drafts(Op::AppendNew, n),
             "AppendTwo" => drafts(Op::AppendTwo, n),
             "Conditional" => drafts(Op::Conditional, n),
-            _ => drafts(Op::InFlight, n).split_off(1),
+            "First" => drafts(Op::InFlight, n).drain(..1).collect(),
+            "Ended" => drafts(Op::Tombstone, n),
+            "Second" => drafts(Op::InFlight, n).split_off(1),
+            _ => vec![late(n)],
         };
         let again = store.write(&append(&drafts, Expected::NoStream))?;
         if !again.was_there || again.positions.end != last.position().next() {
             return Err(format!("a retry of {last:?} was {again:?}").into());
         }
         if let (first @ [_], [_, ..]) = drafts.split_at(1) {
-            match store.write(&append(first, Expected::Any)) {
-                Err(Error::IdConflict { .. }) => {}
-                other => return Err(format!("half an append once more was {other:?}").into()),
-            }
+            check_conflict(store, first)?;
         }
-        Ok(())
+        let (last, others) = drafts.split_last().expect("an append has an event");
+        let changed = [others, &[last.changed()]].concat();
+        check_conflict(store, &changed)
     }
 
     pub(super) fn acknowledge(&mut self) -> Outcome<()> {
@@ -224,5 +260,13 @@ impl Store {
         }
         dir.sync()?;
         Ok(())
+    }
+}
+
+/// What has ids that are there, but is not the append that they are of.
+fn check_conflict(store: &EventStore, drafts: &[Draft]) -> Outcome<()> {
+    match store.write(&append(drafts, Expected::Any)) {
+        Err(Error::IdConflict { .. }) => Ok(()),
+        other => Err(format!("with the ids of another append came {other:?}").into()),
     }
 }

@@ -99,6 +99,10 @@ pub(super) fn inline(store: &EventStore, n: u64) -> Outcome<()> {
 /// Brings the projection up to date, and saves it.
 pub(crate) fn save(store: &EventStore) -> Outcome<()> {
     let given = given(store, Project::new())?;
+    // What is not durable yet is given to no projection.
+    given.catch_up()?;
+    check(store, &given)?;
+    store.sync()?;
     given.catch_up()?;
     check(store, &given)?;
     given.save()?;
@@ -107,5 +111,10 @@ pub(crate) fn save(store: &EventStore) -> Outcome<()> {
 
 /// Saves the state of a stream.
 pub(super) fn save_stream(store: &EventStore) -> Outcome<()> {
+    let last = store.last_event(STREAM)?;
+    if last.is_none_or(|last| last.position() < store.stats().last) {
+        // What came behind it could be lost alone.
+        store.sync()?;
+    }
     Ok(store.save(&store.load::<Given>(STREAM)?)?)
 }

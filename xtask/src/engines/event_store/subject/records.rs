@@ -9,6 +9,7 @@ use event_store::{Append, Event, EventStore, Expected, NewEvent, Position, Query
 use super::{Op, Record};
 
 /// An event that an operation appends.
+#[derive(Clone)]
 pub(super) struct Draft {
     stream: String,
     kind: &'static str,
@@ -17,14 +18,41 @@ pub(super) struct Draft {
     id: u128,
 }
 
+impl Draft {
+    fn new(n: u64, index: usize, stream: &str, kind: &'static str, tag: &'static str) -> Self {
+        Self {
+            stream: stream.to_owned(),
+            kind,
+            tag,
+            payload: Vec::new(),
+            id: u128::from(n) << 8 | index as u128,
+        }
+    }
+
+    /// The same event, which says something else.
+    pub(super) fn changed(&self) -> Self {
+        let mut changed = self.clone();
+        changed.payload.push(0);
+        changed
+    }
+}
+
+/// What comes too late while the events of operation `n` are in flight.
+pub(super) fn late(n: u64) -> Draft {
+    Draft {
+        payload: payload(n, LATE, 20),
+        ..Draft::new(n, LATE, "s-2", "Late", "t")
+    }
+}
+
+/// Its number among the events of that operation.
+pub(super) const LATE: usize = 2;
+
 /// The events of operation `n`, whose type says what it was.
 pub(super) fn drafts(op: Op, n: u64) -> Vec<Draft> {
     let draft = |index: usize, stream: &str, kind, tag, len| Draft {
-        stream: stream.to_owned(),
-        kind,
-        tag,
         payload: payload(n, index, len),
-        id: u128::from(n) << 8 | index as u128,
+        ..Draft::new(n, index, stream, kind, tag)
     };
     match op {
         Op::Append | Op::Project => vec![draft(0, "s-1", "Append", "t", 20)],
@@ -34,9 +62,10 @@ pub(super) fn drafts(op: Op, n: u64) -> Vec<Draft> {
             draft(1, "s-1", "AppendTwo", "u", 150),
             draft(2, "s-2", "AppendTwo", "t", 180),
         ],
+        Op::Tombstone => vec![draft(0, "ended", "Ended", "e", 24)],
         Op::Conditional => vec![draft(0, "c", "Conditional", "c", 24)],
         Op::InFlight => vec![
-            draft(0, "s-2", "First", "t", 30),
+            draft(0, "s-2", "First", "t", 1100),
             draft(1, "s-2", "Second", "t", 40),
         ],
         _ => Vec::new(),
@@ -76,6 +105,12 @@ pub(super) fn records(store: &EventStore) -> Outcome<Vec<Record>> {
         backward.reverse();
         if backward != events {
             return Err(format!("stream {name} is {events:?}, backward {backward:?}").into());
+        }
+        let info = store.stream_info(&name)?;
+        let found = info.map(|info| (info.version.0, info.is_ended));
+        let is_ended = events.last().is_some_and(Event::is_tombstone);
+        if found != Some((events.len() as u64, is_ended)) {
+            return Err(format!("stream {name} is {events:?}, and {found:?} is said of it").into());
         }
         for (event, version) in events.iter().zip(1..) {
             if event.version() != Version(version) || event.stream() != name {
