@@ -125,19 +125,24 @@ impl Subscription {
     /// [`Error::Poisoned`]: every durable event was given out, and after a failure there will be no more.
     /// [`Error::Closed`].
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Event>> {
-        if let Some(event) = self.try_next()? {
-            return Ok(Some(event));
-        }
-        let end = self.store.durable_end();
         let store = Arc::clone(&self.store);
-        let is_over = || store.durable_end() > end || store.check().is_err();
-        if store.moved.wait_until(is_over, Some(timeout)) {
-            return self.after_wait();
+        let give_up = store.disk.now().saturating_add(timeout);
+        loop {
+            // Before the look: what becomes durable while it is looked at is news.
+            let end = store.durable_end();
+            if let Some(event) = self.look()? {
+                return Ok(Some(event));
+            }
+            let left = give_up.saturating_sub(store.disk.now());
+            let is_over = || store.durable_end() > end || store.check().is_err();
+            if left.is_zero() || !store.moved.wait_until(is_over, Some(left)) {
+                return Ok(None);
+            }
         }
-        Ok(None)
     }
 
-    fn after_wait(&mut self) -> Result<Option<Event>> {
+    /// The next event; after a failure and the last one, that there will be none.
+    fn look(&mut self) -> Result<Option<Event>> {
         let next = self.try_next()?;
         if next.is_none() {
             self.store.check()?;
@@ -209,12 +214,13 @@ impl Subscription {
     pub(crate) fn poll(&mut self, waker: &std::task::Waker) -> std::task::Poll<Result<Event>> {
         use std::task::Poll;
         loop {
-            match self.after_wait() {
+            // Before the look: what becomes durable while it is looked at is news.
+            let end = self.store.durable_end();
+            match self.look() {
                 Ok(Some(event)) => return Poll::Ready(Ok(event)),
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(None) => {}
             }
-            let end = self.store.durable_end();
             let store = &self.store;
             let is_over = || store.durable_end() > end || store.check().is_err();
             // Registered first: what comes after this look wakes it.

@@ -111,6 +111,65 @@ fn a_condition_sees_only_what_stands_behind_its_position() {
 }
 
 #[test]
+fn every_condition_counts_and_every_tag_of_a_query() {
+    let dir = fast_dir();
+    let store = options().index_interval(1).open(dir.path()).unwrap();
+    let append = one(
+        "s",
+        Expected::Any,
+        event(1).tag("course:1").tag("student:1"),
+    );
+    store.write(&append).unwrap();
+    let append = one("s", Expected::Any, event(2).tag("course:1"));
+    store.write(&append).unwrap();
+    let behind = |after, tags: &[&str]| {
+        let tags = tags.iter().copied();
+        Condition::new(Query::new().tags(tags), Position(after))
+    };
+    for is_indexed in [false, true] {
+        assert_eq!(store.stats().parts > 0, is_indexed);
+        // The second event has one of the tags.
+        let both = behind(1, &["course:1", "student:1"]);
+        let append = one("t", Expected::Any, NewEvent::new("Yes", b""));
+        store
+            .write(&append.clone().condition(both.clone()))
+            .unwrap();
+        let append = append.condition(both).condition(behind(1, &["course:1"]));
+        match store.write(&append) {
+            Err(Error::ConditionFailed { position }) => assert_eq!(position, Position(2)),
+            other => panic!("{other:?}"),
+        }
+        settle(&store);
+    }
+}
+
+#[test]
+fn a_retry_is_known_by_the_ids_that_it_has_and_drawn_ids_never_come_again() {
+    let dir = fast_dir();
+    let mut ids = Vec::new();
+    for opening in 1..=3 {
+        let store = options().open(dir.path()).unwrap();
+        let drawn = NewEvent::new("Kind", b"payload");
+        let append = Append::new().stream("s", Expected::Any, [drawn, event(opening)]);
+        let first = store.write(&append).unwrap();
+        let again = store.write(&append).unwrap();
+        assert!(!first.was_there && again.was_there);
+        assert_eq!(
+            (again.positions, again.versions),
+            (first.positions, first.versions)
+        );
+        store.sync().unwrap();
+        ids = store
+            .read_all(Position(1))
+            .map(|event| event.unwrap().id())
+            .collect();
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 6);
+}
+
+#[test]
 fn a_retry_is_answered_as_the_first_time_and_half_of_it_is_a_conflict() {
     let dir = fast_dir();
     let mut store = options().open(dir.path()).unwrap();

@@ -203,3 +203,31 @@ fn a_store_that_is_refused_is_not_changed() {
         assert!(files() == before, "what is refused was changed");
     }
 }
+
+/// As when the log alone is restored from a copy, and goes on elsewhere.
+#[test]
+fn an_index_of_another_log_is_made_anew() {
+    let dir = fast_dir();
+    let path = |store: &str| dir.path().join(store);
+    let open = |store| options().index_interval(1).open(path(store)).unwrap();
+    for (name, stream, first) in [("one", "old", 0), ("other", "new", 100)] {
+        let store = open(name);
+        for n in first..first + 6 {
+            put(&store, stream, "Kind", n);
+        }
+        settle(&store);
+        store.close().unwrap();
+    }
+    let is_index = |name: &String| name == "index" || name.strip_suffix(".part").is_some();
+    for name in names(&path("other")).iter().filter(|name| is_index(name)) {
+        fs::remove_file(path("other").join(name)).unwrap();
+    }
+    for name in names(&path("one")).iter().filter(|name| is_index(name)) {
+        fs::copy(path("one").join(name), path("other").join(name)).unwrap();
+    }
+    let store = open("other");
+    assert!(store.recovery().lost_parts > 0);
+    assert_eq!(store.read_stream("new", Version(1)).count(), 6);
+    assert_eq!(store.read_stream("old", Version(1)).count(), 0);
+    assert!(store.verify().unwrap().damage.is_empty());
+}

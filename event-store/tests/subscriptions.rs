@@ -265,6 +265,56 @@ fn d36_a_subscriber_that_panics_or_does_not_read_holds_up_nobody() {
 }
 
 #[test]
+fn an_event_that_comes_while_the_one_before_it_is_looked_for_wakes_the_reader() {
+    let dir = fast_dir();
+    let store = threads().open(dir.path()).unwrap();
+    thread::scope(|scope| {
+        let (ask, asked) = std::sync::mpsc::channel();
+        let store = &store;
+        scope.spawn(move || {
+            for n in asked {
+                put(store, "s", "A", n);
+            }
+        });
+        let mut reader = store.subscribe(Subscribe::new()).unwrap();
+        // One at a time: no later one wakes whoever has missed one. The moments at which the reader looks are spread
+        // over those at which the event comes.
+        for n in 0..4000 {
+            ask.send(n).unwrap();
+            for _ in 0..n % 200 * 20 {
+                std::hint::spin_loop();
+            }
+            let event = reader.next(Duration::from_secs(5)).unwrap();
+            assert!(event.is_some(), "event {n} is not told");
+        }
+    });
+}
+
+#[test]
+fn what_a_reader_has_not_asked_for_does_not_end_its_wait() {
+    let dir = fast_dir();
+    let store = threads().open(dir.path()).unwrap();
+    thread::scope(|scope| {
+        let (ask, asked) = std::sync::mpsc::channel();
+        let store = &store;
+        scope.spawn(move || {
+            for first in asked {
+                for id in first..first + 20 {
+                    put(store, "s", "Other", id);
+                }
+                put(store, "s", "Wanted", first + 20);
+            }
+        });
+        let what = Subscribe::new().query(Query::new().kinds(["Wanted"]));
+        let mut reader = store.subscribe(what).unwrap();
+        for round in 0..20 {
+            ask.send(round * 21).unwrap();
+            assert!(reader.next(LONG).unwrap().is_some());
+        }
+    });
+}
+
+#[test]
 fn the_end_of_the_store_is_told_to_those_who_wait() {
     let dir = fast_dir();
     let store = Arc::new(threads().open(dir.path()).unwrap());
