@@ -5,6 +5,8 @@
 #[allow(dead_code, reason = "each test file uses a part")]
 mod support;
 
+use std::time::Duration;
+
 use durable_io::sim::{Fault, FaultKind, SimDisk, SyncFailure};
 use event_store::{
     Append, Error, EventStore, Expected, NewEvent, Options, Position, Subscribe, SyncMode, Version,
@@ -138,4 +140,24 @@ fn a_failed_sync_takes_back_what_was_not_durable_and_nothing_of_the_index() {
         store.append("s", Expected::Any, [NewEvent::new("Kind", b"")]),
         Err(Error::Poisoned(_))
     ));
+}
+
+#[test]
+fn a_reader_gets_every_durable_event_before_it_is_told_of_a_failure() {
+    let sim = SimDisk::new();
+    let store = on(&sim).open("/store").unwrap();
+    let mut reader = store.subscribe(Subscribe::new()).unwrap();
+    put(&store, "s", "Kind", 1);
+    put(&store, "s", "Kind", 2);
+    let kind = FaultKind::Sync(SyncFailure::StillDirty);
+    let (call, sticky) = (sim.calls(), true);
+    sim.inject(Fault { call, kind, sticky });
+    let failed = store.append("s", Expected::Any, [NewEvent::new("Kind", b"")]);
+    failed.unwrap_err();
+    for position in [1, 2] {
+        let event = reader.next(Duration::ZERO).unwrap().unwrap();
+        assert_eq!(event.position(), Position(position));
+    }
+    let told = reader.next(Duration::ZERO);
+    assert!(matches!(told, Err(Error::Poisoned(_))), "{told:?}");
 }

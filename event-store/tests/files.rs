@@ -231,3 +231,24 @@ fn an_index_of_another_log_is_made_anew() {
     assert_eq!(store.read_stream("old", Version(1)).count(), 0);
     assert!(store.verify().unwrap().damage.is_empty());
 }
+
+#[test]
+fn a_reader_does_not_pass_over_an_event_that_cannot_be_read() {
+    let dir = fast_dir();
+    let store = options().index_interval(1).open(dir.path()).unwrap();
+    for _ in 0..6 {
+        let event = NewEvent::new("Kind", &[7; 2000]);
+        store.append("s", Expected::Any, [event]).unwrap();
+    }
+    settle(&store);
+    let segment = dir.path().join("events").join("0000000000000001.wal");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[3000] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let mut reader = store.subscribe(Subscribe::new()).unwrap();
+    assert_eq!(reader.try_next().unwrap().unwrap().position(), Position(1));
+    for _ in 0..6 {
+        let told = reader.try_next();
+        assert!(matches!(told, Err(Error::Corrupt { .. })), "{told:?}");
+    }
+}

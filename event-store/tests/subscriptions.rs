@@ -54,6 +54,25 @@ fn it_begins_where_it_is_told_and_gives_what_it_is_asked_for() {
 }
 
 #[test]
+fn a_filtered_one_gives_each_of_many_events_once() {
+    let dir = fast_dir();
+    let store = options().open(dir.path()).unwrap();
+    let mut expected = Vec::new();
+    for n in 0..300 {
+        let kind = if n % 3 == 0 { "Other" } else { "Wanted" };
+        let position = put(&store, "s", kind, n);
+        expected.extend((kind == "Wanted").then_some(position));
+    }
+    store.sync().unwrap();
+    for is_indexed in [false, true] {
+        assert_eq!(store.stats().parts > 0, is_indexed);
+        let wanted = Subscribe::new().query(Query::new().kinds(["Wanted"]));
+        assert_eq!(positions(&store, wanted), expected);
+        settle(&store);
+    }
+}
+
+#[test]
 fn only_durable_events_are_given_out() {
     let dir = fast_dir();
     let store = options().open(dir.path()).unwrap();
