@@ -28,6 +28,8 @@
 //! - What must work on a full disk goes on from a [`Reserve`].
 //! - A backup takes files that are never written again by [`take_file`], into an
 //!   [`open_empty_store`]; what is written in place is made anew, the root last.
+//! - A salvage reads [around](read_around) what cannot be read, believes only what its check holds for, and names
+//!   what is lost: positions, or [`LostKeys`]. Damage is an item of it, not its end.
 //! - Values are [`Value`]s; callbacks [`Progress`]; dumps are written to a [`Text`].
 //! - Its one `Error` has, beside what is its own, `Disk(#[from] durable_io::Error)`, `Corrupt { path, offset,
 //!   reason }`, `TooLarge { what, size, limit }`, and, each `#[error(transparent)]` and `#[from]`:
@@ -103,6 +105,8 @@ mod contents;
 mod gate;
 mod header;
 mod health;
+mod holes;
+mod lost;
 mod open;
 mod options;
 mod progress;
@@ -117,6 +121,8 @@ pub use contents::Contents;
 pub use gate::{SyncGate, Written};
 pub use header::{BadHeader, Format, UnsupportedVersion};
 pub use health::{Failure, Health, Poisoned};
+pub use holes::{Hole, read_around};
+pub use lost::LostKeys;
 pub use open::{StoreDir, open_store};
 pub use options::InvalidOption;
 pub use progress::Progress;

@@ -161,6 +161,8 @@ impl From<sstable::Error> for Error {
                 offset,
                 reason: Corruption::Table(reason),
             },
+            // Who salvages a table says which keys are lost; this is why.
+            Table::Lost(lost) => lost.source.into(),
             Table::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
             Table::UnsupportedVersion(newer) => Self::UnsupportedVersion(newer),
             Table::UnsupportedCompression { path, name } => {

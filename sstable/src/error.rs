@@ -1,8 +1,9 @@
 //! The one error of this crate.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use durable_io::engine::{InvalidOption, NoOutput, UnsupportedVersion};
+use durable_io::engine::{InvalidOption, LostKeys, NoOutput, UnsupportedVersion};
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -24,6 +25,9 @@ pub enum Error {
         /// What is wrong there.
         reason: Corruption,
     },
+    /// Something that the table had cannot be read: an item of a [`Salvage`](crate::Salvage), and of nothing else.
+    #[error(transparent)]
+    Lost(#[from] Box<Lost>),
     /// What was added does not belong behind what was added before. Nothing was written; what is in
     /// order can still be added.
     #[error("{what} added out of order")]
@@ -80,6 +84,23 @@ impl Error {
             reason,
         }
     }
+}
+
+/// What a damaged table had, and cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{what} of {keys} cannot be read, in bytes {} to {} of {}", bytes.start, bytes.end, path.display())]
+#[non_exhaustive]
+pub struct Lost {
+    /// The file.
+    pub path: PathBuf,
+    /// `"entries"` or `"range tombstones"`. Where the latter are lost, what they deleted may be among the entries.
+    pub what: &'static str,
+    /// The keys of which there may have been some.
+    pub keys: LostKeys,
+    /// Where in the file they were.
+    pub bytes: Range<u64>,
+    /// What is wrong there: the first thing, if there are several.
+    pub source: Error,
 }
 
 /// What is wrong with a damaged file.

@@ -11,7 +11,7 @@ use crate::error::Corruption;
 
 /// The size of a block's header, in bytes.
 pub(crate) const BLOCK_HEADER_SIZE: usize = 24;
-const MAGIC: [u8; 3] = *b"sst";
+pub(crate) const MAGIC: [u8; 3] = *b"sst";
 
 /// What a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,18 @@ impl BlockKind {
             Self::RangeTombstones => b'R',
             Self::Properties => b'P',
         }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        let all = [
+            Self::Data,
+            Self::Index,
+            Self::Filter,
+            Self::Top,
+            Self::RangeTombstones,
+            Self::Properties,
+        ];
+        all.into_iter().find(|kind| kind.code() == code)
     }
 }
 
@@ -105,6 +117,19 @@ pub(crate) fn header(block: &[u8], kind: BlockKind) -> Result<BlockHeader, Corru
     let fits = header.stored.checked_add(BLOCK_HEADER_SIZE) == Some(block.len())
         && compression::is_possible(header.compression, header.stored, header.raw);
     fits.then_some(header).ok_or(Corruption::Length)
+}
+
+/// The kind and the length of a block that may begin with `bytes`; nothing of it is believed yet.
+pub(crate) fn guess(bytes: &[u8]) -> Option<(BlockKind, u64)> {
+    let start = bytes.first_chunk::<BLOCK_HEADER_SIZE>()?;
+    let kind = BlockKind::from_code(*start.get(7)?)?;
+    let stored = u32::from_le_bytes(*start.get(8..)?.first_chunk()?);
+    let raw = u32::from_le_bytes(*start.get(12..)?.first_chunk()?) as usize;
+    let &[compression, zeros @ ..] = start.get(20..)?.first_chunk::<4>()?;
+    let is_one = start.get(4..7) == Some(&MAGIC)
+        && zeros == [0; 3]
+        && compression::is_possible(compression, stored as usize, raw);
+    is_one.then_some((kind, BLOCK_HEADER_SIZE as u64 + u64::from(stored)))
 }
 
 /// Checks `block`, a whole block of `kind` at `offset` of file `id`, and returns its header.

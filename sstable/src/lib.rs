@@ -65,7 +65,8 @@
 //! is believed: a data block when it is first used. Damage is [`Error::Corrupt`], which names file and byte.
 //! Header and footer, index, range tombstones and properties are there twice; a damaged filter is not asked:
 //! then the answers are exact, and [`Table::damage`] tells. [`Table::verify`] reads and cross-checks
-//! everything. When damage can go unnoticed is said in [`mod@format`], section 11.
+//! everything, [`Table::salvage`] gives what is left of a table that [`Table::open`] refuses, and names the keys of
+//! which something is lost. When damage can go unnoticed is said in [`mod@format`], section 11.
 //!
 //! # What it assumes of the disk
 //!
@@ -94,6 +95,7 @@ mod dump;
 mod entry;
 mod error;
 mod filter;
+mod finder;
 mod footer;
 mod fragmenter;
 mod fragments;
@@ -108,6 +110,7 @@ mod output;
 mod partition;
 mod properties;
 mod reader;
+mod salvage;
 mod scan;
 mod separators;
 mod source;
@@ -126,9 +129,9 @@ pub use cache::BlockCache;
 pub use compression::Compression;
 pub use cursor::Cursor;
 pub use dump::{Detail, dump};
-pub use durable_io::engine::{InvalidOption, NoOutput, UnsupportedVersion, Value};
+pub use durable_io::engine::{InvalidOption, LostKeys, NoOutput, UnsupportedVersion, Value};
 pub use entry::{Entry, Kind, RangeTombstone, compare};
-pub use error::{Corruption, Error, Result};
+pub use error::{Corruption, Error, Lost, Result};
 pub use fragmenter::fragment;
 pub use fragments::covering;
 pub use key_range::{KeyRange, union};
@@ -139,6 +142,7 @@ pub use limits::{
 pub use merge::{Merge, Source};
 pub use options::Options;
 pub use properties::Properties;
+pub use salvage::{Salvage, Salvaged};
 pub use scan::Scan;
 pub use source::Reads;
 pub use table::{Found, Table};

@@ -106,16 +106,7 @@ impl Reader {
     pub(crate) fn places(&self, nth: usize) -> Places {
         let top = self.top.as_ref();
         let top = top.expect("who has a partition has a top index");
-        let payload = self.source.payload(&top.payload);
-        let number = |column| top.separators.number(payload, column, nth);
-        Places {
-            start: number(0),
-            index: number(1),
-            index_len: number(2),
-            copy: self.footer.index_copies.saturating_add(number(3)),
-            filter: number(4),
-            filter_len: number(5),
-        }
+        places(&self.source, &self.footer, top, nth)
     }
 
     /// Partition `nth`, which there is.
@@ -136,6 +127,20 @@ impl Reader {
         // Two threads may do the same; one of them is heard.
         let loaded = Partition::load(&self.source, &self.footer, &self.places(nth))?;
         Ok(slot.get_or_init(|| Box::new(loaded)))
+    }
+}
+
+/// What `top` says of partition `nth`, which there is.
+pub(crate) fn places(source: &Source, footer: &Footer, top: &Top, nth: usize) -> Places {
+    let payload = source.payload(&top.payload);
+    let number = |column| top.separators.number(payload, column, nth);
+    Places {
+        start: number(0),
+        index: number(1),
+        index_len: number(2),
+        copy: footer.index_copies.saturating_add(number(3)),
+        filter: number(4),
+        filter_len: number(5),
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crc32fast::Hasher;
-use durable_io::Dir;
 use durable_io::engine::{Contents, UnsupportedVersion, Value};
+use durable_io::{Dir, File};
 
 use crate::block::Layout;
 use crate::cache::BlockCache;
@@ -69,16 +69,36 @@ impl Source {
         let len = usize::try_from(size).ok();
         let len = len.filter(|&len| len >= 2 * FOOTER_SIZE);
         let len = len.ok_or_else(|| Error::corrupt(&path, size, Corruption::Length))?;
-        Ok(Self {
+        Ok(Self::new(path, Contents::new(file, size), len, cache))
+    }
+
+    /// Opens the file `name` of `dir`, whatever its length is, to read around damage: it is not mapped, so that a
+    /// place that cannot be read is an error and not a signal.
+    pub(crate) fn open_unmapped(dir: &Dir, name: &str) -> Result<Self> {
+        let file = dir.open_read_only(name)?;
+        let path = file.path().to_owned();
+        let size = file.len()?;
+        let len = usize::try_from(size);
+        let len = len.map_err(|_too_large| Error::corrupt(&path, 0, Corruption::Length))?;
+        Ok(Self::new(
             path,
-            contents: Contents::new(file, size),
+            Contents::unmapped(file),
+            len,
+            &BlockCache::new(0),
+        ))
+    }
+
+    fn new(path: PathBuf, contents: Contents, len: usize, cache: &BlockCache) -> Self {
+        Self {
+            path,
+            contents,
             len,
             cache: cache.clone(),
             number: cache.new_table(),
             blocks_read: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
             damage: Mutex::new(Vec::new()),
-        })
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -88,6 +108,11 @@ impl Source {
     /// The size of the file, in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.len as u64
+    }
+
+    /// The file, if it is not mapped.
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.contents.file()
     }
 
     pub(crate) fn is_mapped(&self) -> bool {
@@ -160,22 +185,27 @@ impl Source {
     pub(crate) fn ends(&self) -> [Result<Footer>; 2] {
         let len = self.len;
         [0, len - FOOTER_SIZE].map(|at| {
-            let offset = at as u64;
-            let bytes = self.get(at..at + FOOTER_SIZE)?;
-            let bytes = bytes.first_chunk().expect("so many were asked for");
-            let footer = Footer::decode(bytes, offset).map_err(|refused| match refused {
-                Refused::Corrupt(reason) => self.corrupt(offset, reason),
-                Refused::Version(version) => Error::UnsupportedVersion(UnsupportedVersion {
-                    path: self.path.clone(),
-                    version,
-                    supported: VERSION,
-                }),
-            })?;
+            let footer = self.end(at)?;
             if footer.file_len != len as u64 {
                 let end = footer.file_len.min(len as u64);
                 return Err(self.corrupt(end, Corruption::Length));
             }
             Ok(footer)
+        })
+    }
+
+    /// What the header or footer at `at`, which the file has, says, whatever the length of the file is.
+    pub(crate) fn end(&self, at: usize) -> Result<Footer> {
+        let offset = at as u64;
+        let bytes = self.get(at..at + FOOTER_SIZE)?;
+        let bytes = bytes.first_chunk().expect("so many were asked for");
+        Footer::decode(bytes, offset).map_err(|refused| match refused {
+            Refused::Corrupt(reason) => self.corrupt(offset, reason),
+            Refused::Version(version) => Error::UnsupportedVersion(UnsupportedVersion {
+                path: self.path.clone(),
+                version,
+                supported: VERSION,
+            }),
         })
     }
 

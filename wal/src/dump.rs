@@ -11,7 +11,7 @@ use std::io::Write;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
-use durable_io::engine::{Chain, Text};
+use durable_io::engine::{Chain, Hole, Text};
 use durable_io::{Dir, Disk};
 
 use crate::error::{Corruption, Error, Result};
@@ -23,7 +23,7 @@ use crate::recover::{Outlook, foresee};
 use crate::scan::headers_until;
 use crate::segment::BadHeader;
 use crate::slot::Mark;
-use crate::source::{Hole, Unreadable};
+use crate::source::Unreadable;
 use crate::stats::Tail;
 use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
 

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use durable_io::File;
+use durable_io::engine::{Hole, read_around};
 
 /// The first read of a segment: enough for its header and its first group header, and for the whole
 /// of a tiny segment.
@@ -14,9 +15,6 @@ const READ: u64 = 256 << 10;
 
 const BELOW_4_GIB: &str = "a segment is smaller than 4 GiB";
 
-/// A place that cannot be read may hide as much as one page of the system's cache.
-const PAGE: u64 = 4 << 10;
-
 /// What becomes of bytes that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
@@ -24,13 +22,6 @@ pub(crate) enum Unreadable {
     Fails,
     /// They read as zeros, and are known as [`Hole`]s: to whoever reads around damage.
     IsDamage,
-}
-
-/// Bytes that cannot be read, and why.
-#[derive(Clone, Debug)]
-pub(crate) struct Hole {
-    pub(crate) range: Range<u64>,
-    pub(crate) error: durable_io::Error,
 }
 
 /// A window on a file, moved by `read_at`.
@@ -128,53 +119,15 @@ impl Source {
         self.filled = 0;
         self.start = offset;
         let (bytes, _) = self.bytes.split_at_mut(want);
-        let read = match self.file.read_at(bytes, offset) {
-            Err(error) if self.unreadable == Unreadable::IsDamage && error.is_unreadable() => {
-                read_around(&self.file, bytes, offset, &mut self.holes)?;
-                want
+        match self.unreadable {
+            Unreadable::IsDamage => read_around(&self.file, bytes, offset, &mut self.holes)?,
+            Unreadable::Fails => {
+                let read = self.file.read_at(bytes, offset)?;
+                bytes.split_at_mut(read).1.fill(0);
             }
-            read => read?,
-        };
-        bytes.split_at_mut(read).1.fill(0);
+        }
         self.filled = want;
         self.ahead = READ.min(self.ahead * 8);
         Ok(())
-    }
-}
-
-/// Reads page by page; what cannot be read is zero, and added to `holes`.
-fn read_around(
-    file: &File,
-    bytes: &mut [u8],
-    offset: u64,
-    holes: &mut Vec<Hole>,
-) -> durable_io::Result<()> {
-    let (mut rest, mut at) = (bytes, offset);
-    while !rest.is_empty() {
-        let to_next = usize::try_from(PAGE - at % PAGE).expect(BELOW_4_GIB);
-        let (page, behind) = rest.split_at_mut(to_next.min(rest.len()));
-        let range = at..at + page.len() as u64;
-        (rest, at) = (behind, range.end);
-        let read = match file.read_at(page, range.start) {
-            Err(error) if error.is_unreadable() => {
-                add(holes, Hole { range, error });
-                0
-            }
-            read => read?,
-        };
-        page.split_at_mut(read).1.fill(0);
-    }
-    Ok(())
-}
-
-/// Adds what was not met before, to the hole before it if it goes on there.
-fn add(holes: &mut Vec<Hole>, hole: Hole) {
-    let Range { start, end } = hole.range;
-    let known = holes
-        .iter_mut()
-        .find(|known| known.range.start <= start && start <= known.range.end);
-    match known {
-        Some(known) => known.range.end = known.range.end.max(end),
-        None => holes.push(hole),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use durable_io::engine::Progress;
+use durable_io::engine::{Hole, Progress};
 use durable_io::{Dir, File};
 
 use crate::error::{Corruption, Error, Result};
@@ -21,7 +21,7 @@ use crate::replay::Replay;
 use crate::scan::{self, Behind, Front};
 use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, SegmentHeader, layout_of};
 use crate::slot::Mark;
-use crate::source::{Hole, Source, Unreadable};
+use crate::source::{Source, Unreadable};
 
 /// The names in the directory that are ours.
 #[derive(Debug, Default)]

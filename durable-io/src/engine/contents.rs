@@ -27,6 +27,11 @@ impl Contents {
         }
     }
 
+    /// Those of `file`, which is not mapped: a place that cannot be read is then an error, and not a signal.
+    pub fn unmapped(file: File) -> Self {
+        Self(How::Read(file))
+    }
+
     /// All of them, if they are mapped.
     #[inline]
     pub fn mapped(&self) -> Option<&[u8]> {
