@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use durable_io::engine::{InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion};
+use durable_io::engine::{
+    InvalidOption, LostKeys, NoOutput, NoThread, Poisoned, UnsupportedVersion,
+};
 use wal::Lsn;
+
+use crate::salvage::SalvagedKeyspace;
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -28,6 +32,9 @@ pub enum Error {
         /// What is wrong there.
         reason: Corruption,
     },
+    /// Something that the store had cannot be read: an item of a [`Salvage`](crate::Salvage), and of nothing else.
+    #[error(transparent)]
+    Lost(#[from] Box<Lost>),
     /// An earlier write or sync failed, so nobody knows what of it is on the disk. Reads of what was
     /// durable by then go on; reopen the store to recover. A snapshot or an iterator that is newer than
     /// that answers with this, too.
@@ -177,6 +184,21 @@ impl From<sstable::Error> for Error {
     }
 }
 
+/// What a damaged store had in tables, and cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{what} of {keys} in {keyspace} cannot be read")]
+#[non_exhaustive]
+pub struct Lost {
+    /// Of which keyspace.
+    pub keyspace: SalvagedKeyspace,
+    /// `"entries"` or `"range tombstones"`.
+    pub what: &'static str,
+    /// The keys of which there may have been some.
+    pub keys: LostKeys,
+    /// What is wrong, and where.
+    pub source: Error,
+}
+
 /// What is wrong with a damaged store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -245,6 +267,9 @@ pub enum Corruption {
     /// The table is another one than the manifest names, of another store or another time.
     #[error("it is not the table that the manifest names")]
     ForeignTable,
+    /// The manifest does not say of which keyspace the table is, nor does it itself.
+    #[error("nothing says of which keyspace the table is")]
+    NobodysTable,
     /// Two tables of a sorted run overlap.
     #[error("it overlaps another table of its run")]
     Overlap,

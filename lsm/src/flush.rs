@@ -9,7 +9,7 @@ use std::time::Duration;
 use durable_io::engine::Step;
 use durable_io::made_durable;
 use sstable::compaction::{Action, Compaction, Job, Retention, TableMeta};
-use sstable::{Source, Table, TableInfo, union};
+use sstable::{Properties, Source, Table, TableInfo, union};
 use wal::Lsn;
 
 use crate::cursor::AnyCursor;
@@ -24,6 +24,8 @@ use crate::tree::{Frozen, Tree};
 /// The property of a table that says which store it is of, and which edit of the manifest was durable
 /// when it was begun.
 pub(crate) const PROPERTY: &[u8] = b"lsm";
+/// The property of a table that says for which keyspace it was made: it is asked for when the manifest is lost.
+const KEYSPACE_PROPERTY: &[u8] = b"lsm keyspace";
 
 impl Store {
     /// Brings everything that was written to the keyspace of `slot`, or to all, into tables.
@@ -128,7 +130,8 @@ impl Store {
         let options = tree
             .options
             .table()
-            .property(PROPERTY, witness.as_flattened());
+            .property(PROPERTY, witness.as_flattened())
+            .property(KEYSPACE_PROPERTY, tree.id.to_le_bytes());
         let mut numbers = Vec::new();
         let name = || {
             let number = self.new_table_number();
@@ -259,7 +262,7 @@ pub(crate) fn open_table(
         }
         error => error.into(),
     })?;
-    let witness = witness(&table).filter(|(id, _)| *id == store_id);
+    let witness = witness(table.properties()).filter(|(id, _)| *id == store_id);
     let is_right = table.file_id() == entry.file_id && table.file_bytes() == entry.bytes;
     let Some((_, generation)) = witness.filter(|_| is_right) else {
         return Err(Error::corrupt(&path, Corruption::ForeignTable));
@@ -283,11 +286,17 @@ pub(crate) fn open_table(
 }
 
 /// What a table says of its maker: the store, and the edit that was durable when it was begun.
-pub(crate) fn witness(table: &Table) -> Option<(u64, Lsn)> {
-    let bytes = table.properties().user(PROPERTY)?;
+pub(crate) fn witness(table: &Properties) -> Option<(u64, Lsn)> {
+    let bytes = table.user(PROPERTY)?;
     let mut rest = durable_io::codec::Decoder::new(bytes);
     let witness = (rest.u64()?, Lsn(rest.u64()?));
     rest.rest().is_empty().then_some(witness)
+}
+
+/// The id of the keyspace that a table was made for, as it says itself; those of older versions do not.
+pub(crate) fn made_for(table: &Properties) -> Option<u32> {
+    let bytes = table.user(KEYSPACE_PROPERTY)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
 }
 
 #[cfg(test)]

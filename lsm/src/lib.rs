@@ -103,6 +103,7 @@ mod record;
 mod replay;
 mod reserve;
 mod room;
+mod salvage;
 mod scan;
 mod sequence;
 mod snapshot;
@@ -124,9 +125,9 @@ pub mod operations {}
 pub use batch::Batch;
 pub use compact::CompactReport;
 pub use dump::{Detail, dump};
-pub use durable_io::engine::{BackupOptions, BackupReport};
+pub use durable_io::engine::{BackupOptions, BackupReport, LostKeys};
 pub use durable_io::{Background, Disk, SyncMode};
-pub use error::{Corruption, Error, Result};
+pub use error::{Corruption, Error, Lost, Result};
 pub use keyspace::Keyspace;
 pub use limits::{
     DEFAULT_KEYSPACE, DEFAULT_LOG_SEGMENT_SIZE, MAX_KEY_SIZE, MAX_MANIFEST_SEGMENT_SIZE,
@@ -134,6 +135,7 @@ pub use limits::{
 };
 pub use lsm::Lsm;
 pub use options::{KeyspaceOptions, Options, Strategy};
+pub use salvage::{Salvage, Salvaged, SalvagedKeyspace};
 pub use scan::{Keys, Scan};
 pub use snapshot::{Snapshot, View};
 pub use sstable::Compression;

@@ -207,8 +207,8 @@ pub(crate) fn open_tables(disk: &Disk, path: &Path) -> Result<Option<Dir>> {
 /// A file in the directory of the tables.
 pub(crate) struct Listed {
     name: String,
-    number: u64,
-    is_temp: bool,
+    pub(crate) number: u64,
+    pub(crate) is_temp: bool,
 }
 
 pub(crate) fn list(tables: &Dir) -> Result<Vec<Listed>> {
@@ -295,7 +295,7 @@ fn orphans(listing: &[Listed], root: &Root, tables: &Dir, generation: Lsn) -> Re
             Err(sstable::Error::Disk(error)) => return Err(error.into()),
             Err(_) => continue,
         };
-        if let Some((store, made)) = witness(&table)
+        if let Some((store, made)) = witness(table.properties())
             && store == root.store_id
         {
             check_generation(generation, made, tables)?;
