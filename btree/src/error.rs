@@ -1,8 +1,13 @@
 //! The one error of this crate.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use durable_io::engine::{InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion};
+use durable_io::engine::{
+    InvalidOption, LostKeys, NoOutput, NoThread, Poisoned, UnsupportedVersion,
+};
+
+use crate::salvage::SalvagedTable;
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -30,6 +35,9 @@ pub enum Error {
         /// What is wrong there.
         reason: Corruption,
     },
+    /// Something that the store had cannot be read: an item of a [`Salvage`](crate::Salvage), and of nothing else.
+    #[error(transparent)]
+    Lost(#[from] Box<Lost>),
     /// An earlier write or sync failed, so nobody knows what of it is on the disk. Reads of durable
     /// data go on; reopen the store to recover.
     #[error(transparent)]
@@ -99,6 +107,32 @@ impl Error {
             Self::Disk(durable_io::Error::NoSpace { .. })
                 | Self::Log(wal::Error::Disk(durable_io::Error::NoSpace { .. }))
         )
+    }
+}
+
+/// What a damaged store had in pages, and cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{what} of {keys}{} cannot be read", Of(table.as_ref()))]
+#[non_exhaustive]
+pub struct Lost {
+    /// Of which table; `None` if whole tables are lost.
+    pub table: Option<SalvagedTable>,
+    /// `"entries"`; or `"tables"`, whose names are the keys.
+    pub what: &'static str,
+    /// The keys of which there may have been some.
+    pub keys: LostKeys,
+    /// What is wrong, and where.
+    pub source: Error,
+}
+
+struct Of<'a>(Option<&'a SalvagedTable>);
+
+impl fmt::Display for Of<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(table) => write!(f, " in {table}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -107,6 +107,7 @@ mod record;
 mod recover;
 mod remove_range;
 mod root;
+mod salvage;
 mod shrink;
 mod space;
 mod stats;
@@ -123,14 +124,15 @@ pub mod format {}
 pub use btree::Btree;
 pub use dump::{Detail, dump};
 pub use durable_io::engine::{
-    InvalidOption, NoOutput, NoThread, Poisoned, Trouble, UnsupportedVersion,
+    InvalidOption, LostKeys, NoOutput, NoThread, Poisoned, Trouble, UnsupportedVersion,
 };
 pub use durable_io::{Background, Disk, SyncMode};
-pub use error::{Corruption, Error, Result};
+pub use error::{Corruption, Error, Lost, Result};
 pub use limits::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, MAX_VALUE_SIZE, MIN_PAGE_SIZE, max_key_size};
 pub use options::Options;
 pub use range::Range;
 pub use read_txn::{OwnedTable, ReadTxn, Table};
+pub use salvage::{Salvage, Salvaged, SalvagedTable};
 pub use stats::{Recovery, Shrunk, Stats, Verified};
 pub use value::Value;
 pub use write_txn::{Durability, Savepoint, TableMut, WriteTxn};

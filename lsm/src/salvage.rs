@@ -92,6 +92,9 @@ impl Options {
     /// beside places and files that cannot be read. Where something is lost, an older value of a key may show, or a key
     /// that was deleted: [`Salvaged::may_be_older`] says so, of each key that the lost place may have had.
     ///
+    /// What a crash can have left is taken for that: of a store that was not closed, damage at the very end of the log
+    /// looks like an operation that was never acknowledged.
+    ///
     /// Without the last edits of the manifest, nothing says which tables were the store: then all that are there are
     /// given out, by the keyspace that each says it was made for, and every key may be older. A table that was made
     /// before tables said so is given out only if an edit that can be read names it.

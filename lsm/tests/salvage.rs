@@ -43,7 +43,7 @@ fn options(disk: &SimDisk) -> Options {
 
 /// Two keyspaces in several tables that overlap, one of them compacted; deletions of keys and of a range; the last
 /// operations in the log alone.
-fn fixture() -> (SimDisk, Model) {
+fn fixture(is_closed: bool) -> (SimDisk, Model) {
     let disk = SimDisk::new();
     let db = options(&disk).open(STORE).unwrap();
     let made = KeyspaceOptions::new().block_size(256);
@@ -75,8 +75,12 @@ fn fixture() -> (SimDisk, Model) {
             _ => db.flush_all().unwrap(),
         }
     }
-    db.close().unwrap();
-    (SimDisk::boot(disk.world()), model)
+    if is_closed {
+        db.close().unwrap();
+    } else {
+        drop(db);
+    }
+    (SimDisk::boot(disk.world().keep_unsynced()), model)
 }
 
 struct Left {
@@ -178,7 +182,7 @@ fn removed(disk: &SimDisk, path: &str) -> SimDisk {
 
 #[test]
 fn an_undamaged_store_is_given_out_whole() {
-    let (disk, model) = fixture();
+    let (disk, model) = fixture(true);
     let left = salvage(&disk);
     assert!(left.errors.is_empty(), "{:?}", left.errors);
     assert_eq!(left.check(&model, "undamaged"), (0, 0));
@@ -201,7 +205,7 @@ fn an_undamaged_store_is_given_out_whole() {
 #[test]
 fn each_damaged_place_costs_what_was_there_and_warns_of_it() {
     let (_, mut rng) = seeded(1);
-    let (disk, model) = fixture();
+    let (disk, model) = fixture(true);
     let (mut missing, mut older, mut cases) = (0, 0, 0);
     for (path, bytes) in files(&disk) {
         let mut at = rng.random_range(0..60);
@@ -225,47 +229,58 @@ fn each_damaged_place_costs_what_was_there_and_warns_of_it() {
     );
 }
 
-/// A part of the store that is lost, and how.
+/// Also of a store that was not closed: nothing but what is there says how far its log went.
 #[test]
 fn a_file_that_is_missing_or_cannot_be_opened_takes_no_other_with_it() {
-    let (disk, model) = fixture();
-    for (path, _) in files(&disk) {
-        let gone = salvage(&removed(&disk, &path));
-        let found = gone.check(&model, &format!("{path} is gone"));
-        let forbidden = SimDisk::boot(disk.world());
-        forbidden.forbid(&path);
-        let closed = salvage(&forbidden);
-        closed.check(&model, &format!("{path} is closed to us"));
-        assert!(!closed.errors.is_empty(), "{path}");
-        if path.contains("/tables/") {
-            assert!(found.0 < model.now.len(), "{path}: {found:?}");
-            let missing = |error: &Error| {
-                matches!(error, Error::Lost(lost) if matches!(
-                    lost.source,
-                    Error::Corrupt { reason: Corruption::MissingTable, .. }
-                ))
-            };
-            assert!(gone.errors.iter().any(missing), "{path}: {:?}", gone.errors);
+    for is_closed in [true, false] {
+        let (disk, model) = fixture(is_closed);
+        for (path, _) in files(&disk) {
+            let gone = salvage(&removed(&disk, &path));
+            let found = gone.check(&model, &format!("{path} is gone"));
+            let forbidden = SimDisk::boot(disk.world());
+            forbidden.forbid(&path);
+            let closed = salvage(&forbidden);
+            closed.check(&model, &format!("{path} is closed to us"));
+            assert!(!closed.errors.is_empty(), "{path}");
+            if path.contains("/tables/") {
+                assert!(found.0 < model.now.len(), "{path}: {found:?}");
+                assert!(gone.errors.iter().any(is_missing_table), "{path}");
+            }
         }
     }
 }
 
+fn is_missing_table(error: &Error) -> bool {
+    let Error::Lost(lost) = error else {
+        return false;
+    };
+    matches!(
+        lost.source,
+        Error::Corrupt {
+            reason: Corruption::MissingTable,
+            ..
+        }
+    )
+}
+
 #[test]
 fn sectors_that_cannot_be_read_are_no_more_than_damage() {
-    let (disk, model) = fixture();
-    for (path, bytes) in files(&disk) {
-        for start in (0..used(&bytes) as u64).step_by(512) {
-            let spoiled = SimDisk::boot(disk.world());
-            spoiled.spoil(&path, start..start + 512);
-            let left = salvage(&spoiled);
-            left.check(&model, &format!("byte {start} of {path} cannot be read"));
+    for is_closed in [true, false] {
+        let (disk, model) = fixture(is_closed);
+        for (path, bytes) in files(&disk) {
+            for start in (0..used(&bytes) as u64).step_by(512) {
+                let spoiled = SimDisk::boot(disk.world());
+                spoiled.spoil(&path, start..start + 512);
+                let left = salvage(&spoiled);
+                left.check(&model, &format!("byte {start} of {path} cannot be read"));
+            }
         }
     }
 }
 
 #[test]
 fn without_the_manifest_tables_say_whose_they_are() {
-    let (disk, model) = fixture();
+    let (disk, model) = fixture(true);
     let manifests = files(&disk).into_iter();
     let manifests = manifests.filter(|(path, _)| path.contains("/manifest/"));
     let mut without = SimDisk::boot(disk.world());
@@ -289,7 +304,7 @@ fn without_the_manifest_tables_say_whose_they_are() {
 #[test]
 fn several_damaged_places_at_once() {
     let (_, mut rng) = seeded(2);
-    let (disk, model) = fixture();
+    let (disk, model) = fixture(true);
     let files = files(&disk);
     for _ in 0..150 {
         let mut damaged = SimDisk::boot(disk.world());

@@ -17,7 +17,7 @@ use crate::scan;
 use crate::segment::FIRST_GROUP;
 use crate::slot::Mark;
 use crate::source::Unreadable;
-use crate::survey::{Listing, Loaded};
+use crate::survey::{Listing, Loaded, missing};
 
 /// The records of a log that can be read, whatever is damaged. Made by
 /// [`Options::salvage`](crate::Options::salvage).
@@ -25,12 +25,15 @@ use crate::survey::{Listing, Loaded};
 /// Records come in order, each checked. Where some are missing, an [`Error::Corrupt`] with
 /// [`Corruption::LostRecords`] names them and the place of the damage, and reading goes on behind
 /// it. So it does behind a place that cannot be read (`EIO`), and past a segment that cannot be opened
-/// (`EACCES`): each is an [`Error::Disk`], once. After any other error nothing follows.
+/// (`EACCES`): each is an [`Error::Disk`], once. That the last segment is missing, as far as the mark knows of it, is an
+/// [`Error::Corrupt`] with [`Corruption::MissingSegment`]. After any other error nothing follows.
 #[derive(Debug)]
 pub struct Salvage {
     dir: Dir,
     mark: Mark,
     segments: vec::IntoIter<u64>,
+    /// The last segment that was entered, or told to be missing.
+    segment: u64,
     reader: Option<SegmentReader>,
     /// The record that comes next if nothing is missing.
     next: Lsn,
@@ -44,6 +47,8 @@ pub struct Salvage {
     durable: Lsn,
     has_ended: bool,
     has_mark: bool,
+    /// Behind the last record is something that cannot be read.
+    is_end_hidden: bool,
     /// Nobody may write meanwhile.
     _locked: StoreDir,
 }
@@ -63,12 +68,14 @@ impl Salvage {
             durable: mark.durable,
             mark,
             segments: segments.into_iter(),
+            segment: 0,
             reader: None,
             found: None,
             unreadable: VecDeque::new(),
             damage: None,
             has_ended: false,
             has_mark,
+            is_end_hidden: false,
             _locked: locked,
         })
     }
@@ -77,6 +84,13 @@ impl Salvage {
     /// durable: the last ones can be missing without a word.
     pub fn has_mark(&self) -> bool {
         self.has_mark
+    }
+
+    /// True if bytes or a segment behind the last record so far cannot be read: if no other follows, more may have been there than
+    /// anything names. (What is damaged at the end of a log that was not closed is what a crash leaves of a group that
+    /// was never acknowledged, as far as anybody can tell.)
+    pub fn is_end_hidden(&self) -> bool {
+        self.is_end_hidden
     }
 
     /// The position of the record that comes next, if none is missing before it; at first, that of the first
@@ -103,6 +117,7 @@ impl Salvage {
             Some(record) => {
                 self.next = record.lsn.next();
                 self.damage = None;
+                self.is_end_hidden = false;
                 Ok(Some(record))
             }
             None if self.durable >= self.next => Err(self.gap(self.durable)),
@@ -163,6 +178,10 @@ impl Salvage {
         }
         let from = reader.offset();
         let found = scan::find_from(reader, from, self.next)?;
+        if found.is_none() {
+            let holes = reader.parts().1.holes();
+            self.is_end_hidden |= holes.iter().any(|hole| hole.range.end > from);
+        }
         if found.is_some() || self.next <= self.durable {
             let path = reader.identity().path.clone();
             self.damage.get_or_insert((path, from));
@@ -177,16 +196,29 @@ impl Salvage {
         Ok(())
     }
 
+    /// Tells, once, that the last segment is missing that the mark knows of, if it is.
+    fn miss_last(&mut self) {
+        let newest = self.mark.newest.max(self.mark.low_segment);
+        if self.segment < newest {
+            self.segment = newest;
+            self.is_end_hidden = true;
+            self.unreadable.push_back(missing(&self.dir, newest));
+        }
+    }
+
     /// Enters the next segment; false if there is none.
     fn enter_segment(&mut self) -> Result<bool> {
         let Some(number) = self.segments.next() else {
+            self.miss_last();
             return Ok(false);
         };
+        self.segment = number;
         let of_log = (self.mark.log_id, self.mark.epochs);
         let mut loaded = match Loaded::open(&self.dir, number, of_log, Unreadable::IsDamage) {
             Err(error) if error.is_unreadable() => {
                 let path = self.dir.path().join(names::segment(number));
                 self.damage.get_or_insert((path, 0));
+                self.is_end_hidden = true;
                 self.unreadable.push_back(error);
                 return Ok(true);
             }
@@ -212,7 +244,7 @@ impl Error {
         let is_gap = matches!(
             self,
             Self::Corrupt {
-                reason: Corruption::LostRecords { .. },
+                reason: Corruption::LostRecords { .. } | Corruption::MissingSegment { .. },
                 ..
             }
         );

@@ -136,6 +136,42 @@ fn a_segment_that_cannot_be_opened_takes_no_other_with_it() {
     }
 }
 
+/// Of a log that was not closed nothing says what was behind a place at its end.
+#[test]
+fn a_hidden_end_is_told() {
+    let sim = SimDisk::new();
+    let log = options(&sim.disk()).open("/log").unwrap();
+    let mut last = None;
+    while last.is_none_or(|location| place(&location).0 < 3) {
+        last = Some(log.append(&payload(1)).unwrap());
+    }
+    drop(log);
+    let world = sim.world();
+    let is_hidden = |spoil: &dyn Fn(&SimDisk)| {
+        let sim = SimDisk::boot(world.clone());
+        spoil(&sim);
+        let mut records = options(&sim.disk()).salvage("/log").unwrap();
+        records.by_ref().for_each(drop);
+        records.is_end_hidden()
+    };
+    assert!(!is_hidden(&|_| {}));
+    assert!(is_hidden(&|sim| sim.spoil(&path(3), 600..601)));
+    assert!(is_hidden(&|sim| sim.forbid(&path(3))));
+    assert!(!is_hidden(&|sim| sim.spoil(&path(2), 600..601)));
+    assert!(!is_hidden(&|sim| sim.forbid(&path(2))));
+    let remove = |sim: &SimDisk, number| {
+        let dir = sim.disk().open_dir("/log").unwrap();
+        for file in dir.list().unwrap() {
+            if file.name >= format!("{number:016x}.wal") && !["lock", "mark"].contains(&&*file.name)
+            {
+                dir.remove(&file.name).unwrap();
+            }
+        }
+    };
+    assert!(is_hidden(&|sim| remove(sim, 1)));
+    assert!(is_hidden(&|sim| remove(sim, 2)));
+}
+
 #[test]
 fn a_mark_that_cannot_be_read_is_a_lost_one() {
     let (sim, _) = fixture();

@@ -45,7 +45,7 @@ pub(super) fn read(
     told: &mut VecDeque<Error>,
 ) -> Result<Log> {
     let mut log = Log::default();
-    let records = match wal::Options::new().disk(disk.clone()).salvage(path) {
+    let mut records = match wal::Options::new().disk(disk.clone()).salvage(path) {
         Ok(records) => records,
         Err(error) => {
             told.push_back(lost(error, path, Corruption::LogLost)?);
@@ -59,7 +59,7 @@ pub(super) fn read(
         log.lost = u64::MAX;
     }
     let (first, mut last) = (records.next_lsn(), records.next_lsn().previous());
-    for record in records {
+    for record in records.by_ref() {
         match record {
             Ok(record) => {
                 last = record.lsn;
@@ -80,6 +80,9 @@ pub(super) fn read(
                 told.push_back(error.into());
             }
         }
+    }
+    if records.is_end_hidden() {
+        log.lost = u64::MAX;
     }
     if let Some(root) = manifest.whole() {
         let (floor, seen) = (root.floor, root.seen());
