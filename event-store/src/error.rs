@@ -227,6 +227,15 @@ pub enum Corruption {
         /// The last event of the log.
         last: Position,
     },
+    /// Events cannot be read: something written after them is still there, or says that they were. An item of a
+    /// [`Salvage`](crate::Salvage).
+    #[error("the events at positions {first} to {last} are missing")]
+    MissingEvents {
+        /// The first of them.
+        first: Position,
+        /// The last one.
+        last: Position,
+    },
     /// A checksum does not match.
     #[error("a checksum does not match")]
     Checksum,

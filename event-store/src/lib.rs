@@ -114,6 +114,7 @@ mod read_only;
 mod record;
 mod recover;
 mod running;
+mod salvage;
 mod search;
 mod snapshot;
 mod stats;
@@ -151,6 +152,7 @@ pub use projection::{Failure, Handler, Project, Projection, Run};
 pub use query::{Condition, Query};
 pub use read::{Backward, Events, StreamEvents, StreamInfo, Streams};
 pub use read_only::{ReadOnly, StoredEvents};
+pub use salvage::Salvage;
 pub use stats::{ProjectionStats, Recovery, Stats, Verified};
 #[cfg(feature = "stream")]
 pub use stream::EventStream;
