@@ -51,6 +51,9 @@ pub(crate) fn recover(options: Options, path: &Path) -> Result<(Store, Recovery)
     let log = log.open()?;
     settle_slots(&file, &slot, are_equal)?;
     recovery.repaired_slot = !are_equal;
+    if let wal::Tail::Torn { bytes } = log.recovery().tail {
+        recovery.torn_bytes = bytes;
+    }
     writer.space.make_reserve(&pager)?;
     let settings = options.settings(slot.page_size);
     let checkpoints = Checkpoints::new(slot, root);
@@ -64,7 +67,9 @@ pub(crate) fn recover(options: Options, path: &Path) -> Result<(Store, Recovery)
         memory,
         &mut recovery,
     )?;
-    if log.bounds().start <= slot.lsn {
+    let first = log.bounds().start;
+    if first <= slot.lsn {
+        recovery.needless_records = slot.lsn.next().0 - first.0;
         // The slots are durable: what they hold is not needed in the log.
         log.truncate_before(slot.lsn.next())?;
     }

@@ -14,6 +14,10 @@ pub struct Recovery {
     pub replayed_bytes: u64,
     /// A crash had come between the two meta slots, or one of them was damaged: it was written again.
     pub repaired_slot: bool,
+    /// Bytes of a torn tail of the log that were cut off: something that was never acknowledged as durable.
+    pub torn_bytes: u64,
+    /// Records of the log that the trees of the meta slots hold: a crash had come before they were given up.
+    pub needless_records: u64,
 }
 
 /// What a handle has done since it was opened, and how large the store is.

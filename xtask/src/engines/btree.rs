@@ -5,7 +5,8 @@ mod subject;
 
 use btree::{Btree, Corruption, Error, Options};
 use crashtest::{
-    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Refusal, Setting, Specimen, Store,
+    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Probe, Refusal, Setting, Specimen,
+    Store,
 };
 
 pub(crate) const BTREE: BtreeEngine = BtreeEngine;
@@ -59,6 +60,10 @@ impl Engine for BtreeEngine {
 
     fn trials(&self) -> Vec<AnyTrial> {
         subject::trials::all()
+    }
+
+    fn probes(&self) -> &'static [Probe] {
+        &subject::PROBES
     }
 
     fn specimens(&self) -> Outcome<Vec<Specimen>> {

@@ -24,7 +24,8 @@ pub(super) const KEYS: [&str; 8] = [
 
 /// The stores that are damaged.
 pub(super) fn all() -> Outcome<Vec<Specimen>> {
-    let closed = format!("{FILL}, close");
+    // What the third checkpoint writes takes the places of what the first one wrote.
+    let closed = format!("{FILL}, checkpoint, put key-2 60, close");
     let killed = format!("{FILL}, checkpoint, put key-1 30, batch key-2 90 key-4, put - 20");
     let stores = [
         ("closed", closed.as_str()),

@@ -1,5 +1,7 @@
 //! The store in each `SyncMode`: its alphabets and their starting states.
 
+mod probes;
+mod starts;
 mod state;
 mod transaction;
 pub(super) mod trials;
@@ -7,11 +9,12 @@ pub(super) mod trials;
 use std::time::Duration;
 
 use btree::{Btree, Durability, Options, ReadTxn};
-use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
+use durable_io::sim::{Outcome, Start, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
 
+pub(super) use probes::PROBES;
 use state::{State, state_of, state_of_write};
-use transaction::transaction;
+use transaction::{abandon, transaction};
 
 /// Two directories that opening has to make: no other opening syncs the name of the upper one.
 const DIR: &str = "/stores/btree";
@@ -55,7 +58,7 @@ pub(crate) enum Op {
     PutLarge,
     /// Put so many entries that leaves are split.
     Split,
-    /// Delete most of them, so that leaves are merged.
+    /// Delete them, so that leaves are merged, until none is left.
     Merge,
     /// One transaction over two tables.
     TwoTables,
@@ -65,6 +68,8 @@ pub(crate) enum Op {
     Buffered,
     /// One step of background work: of a checkpoint that is due, or the interval's sync.
     Background,
+    /// Background work until a checkpoint that is due has begun.
+    Begin,
     /// A whole checkpoint.
     Checkpoint,
     /// A part of making the file shorter.
@@ -82,6 +87,12 @@ pub(crate) enum Op {
     DeleteRange,
     /// Fill a table up to three levels of pages.
     Fill,
+    /// Fill a table with large values, and delete every other one: free pages far apart.
+    Holes,
+    /// A transaction that is larger than memory, and taken back.
+    Abort,
+    /// Make the file as short as it can be.
+    Compact,
     /// Open a reader, or look whether the one that is open shows what it must, and close it.
     Reader,
 }
@@ -173,6 +184,8 @@ impl Store {
         } else {
             let reader = self.store()?.begin_read();
             let state = state_of(&reader)?;
+            // A copy that ends takes nothing from the one that stays.
+            drop(reader.clone());
             self.reader = Some((reader, state));
         }
         Ok(())
@@ -180,7 +193,10 @@ impl Store {
 }
 
 fn is_idle(op: Op) -> bool {
-    matches!(op, Op::Background | Op::Reader | Op::Shrink)
+    matches!(
+        op,
+        Op::Background | Op::Begin | Op::Reader | Op::Shrink | Op::Compact | Op::Abort
+    )
 }
 
 impl Subject for BtreeSubject {
@@ -190,7 +206,7 @@ impl Subject for BtreeSubject {
 
     fn operations(&self) -> Vec<Op> {
         let mut ops = match self.alphabet {
-            Alphabet::Slots => return vec![Op::Background],
+            Alphabet::Slots => return vec![Op::Background, Op::Abort],
             Alphabet::Sectors => return vec![Op::Put, Op::Checkpoint],
             Alphabet::Barriers => {
                 let checkpoints = [Op::Large, Op::Checkpoint, Op::Shrink];
@@ -216,6 +232,8 @@ impl Subject for BtreeSubject {
                 Op::Reader,
                 Op::Checkpoint,
                 Op::Shrink,
+                Op::Compact,
+                Op::Abort,
             ],
         };
         ops.push(match (self.sync, self.alphabet) {
@@ -227,77 +245,7 @@ impl Subject for BtreeSubject {
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
-        use StartStep::{CutDuring, Do, Kill};
-        let levels = || vec![Do(Op::Fill)];
-        let with = |more: Vec<StartStep<Op>>| [levels(), more].concat();
-        // So much that a checkpoint is due, and begun.
-        let log = || vec![Do(Op::Split), Do(Op::TwoTables), Do(Op::Split)];
-        let half = || [log(), vec![Do(Op::Background)]].concat();
-        match self.alphabet {
-            Alphabet::Sectors => Vec::new(),
-            Alphabet::Slots => vec![Start {
-                name: "pages are written, the slots are not",
-                script: [half(), vec![Do(Op::Background)]].concat(),
-            }],
-            Alphabet::Barriers => vec![Start {
-                name: "a checkpoint in the middle",
-                script: half(),
-            }],
-            Alphabet::Data => vec![
-                Start {
-                    name: "a checkpoint in the middle",
-                    script: half(),
-                },
-                Start {
-                    name: "a checkpoint cut off before it counted",
-                    script: [
-                        half(),
-                        vec![
-                            Do(Op::Background),
-                            CutDuring(Op::Background, Keep::Everything),
-                        ],
-                    ]
-                    .concat(),
-                },
-            ],
-            Alphabet::Tables => vec![
-                Start {
-                    name: "three levels",
-                    script: levels(),
-                },
-                Start {
-                    name: "many free pages",
-                    script: with(vec![Do(Op::DeleteRange), Do(Op::Merge), Do(Op::Checkpoint)]),
-                },
-                Start {
-                    name: "a reader pins an old root",
-                    script: with(vec![
-                        Do(Op::TwoTables),
-                        Do(Op::Reader),
-                        Do(Op::Merge),
-                        Do(Op::Checkpoint),
-                    ]),
-                },
-                Start {
-                    name: "killed, with everything in the log",
-                    script: vec![
-                        Do(Op::PutLarge),
-                        Do(Op::Savepoint),
-                        Do(Op::PutLarge),
-                        Do(Op::TwoTables),
-                        Do(Op::Rename),
-                        Do(Op::DropTable),
-                        Kill,
-                        Do(Op::DropTable),
-                        Do(Op::TwoTables),
-                    ],
-                },
-                Start {
-                    name: "killed, with a log to apply",
-                    script: vec![Do(Op::Split), Do(Op::TwoTables), Kill],
-                },
-            ],
-        }
+        starts::of(self.alphabet)
     }
 
     fn empty(&self) -> State {
@@ -305,7 +253,9 @@ impl Subject for BtreeSubject {
     }
 
     fn open(&self, disk: &Disk) -> Outcome<Store> {
+        let left = probes::left(disk);
         let store = options(self.sync, disk).open(DIR)?;
+        probes::note(left, store.recovery());
         Ok(Store {
             disk: disk.clone(),
             subject: *self,
@@ -326,8 +276,15 @@ impl Subject for BtreeSubject {
             }
             Op::Reader => store.toggle_reader()?,
             Op::Background => drop(store.store()?.run_background()?),
+            Op::Begin => {
+                let store = store.store()?;
+                // The log's own work comes first.
+                while store.stats().dirty_pages > 0 && store.run_background()? {}
+            }
             Op::Checkpoint => store.store()?.checkpoint()?,
             Op::Shrink => drop(store.store()?.shrink(SHRINK_STEP)?),
+            Op::Compact => drop(store.store()?.compact()?),
+            Op::Abort => abandon(store.store()?.begin_write()?, n)?,
             Op::Sync => store.store()?.sync()?,
             _ => {
                 let mut write = store.store()?.begin_write()?;
@@ -352,7 +309,11 @@ impl Subject for BtreeSubject {
         if self.sync == SyncMode::Always && store.stats().unsynced_commits > 0 {
             // What is committed and not durable is seen by writers only.
             if let Ok(mut write) = store.begin_write() {
-                return state_of_write(&mut write);
+                let state = state_of_write(&mut write)?;
+                if state_of(&store.begin_read())? == state {
+                    return Err("a reader sees what a loss of power may take back".into());
+                }
+                return Ok(state);
             }
         }
         state_of(&store.begin_read())
@@ -371,8 +332,11 @@ impl Subject for BtreeSubject {
         let writes = !matches!(
             interrupted,
             Op::Background
+                | Op::Begin
                 | Op::Checkpoint
                 | Op::Shrink
+                | Op::Compact
+                | Op::Abort
                 | Op::Sync
                 | Op::Close
                 | Op::Reader
@@ -388,8 +352,8 @@ impl Subject for BtreeSubject {
 
     fn label(&self, op: &Op) -> String {
         match op {
-            Op::Background | Op::Checkpoint => "checkpoint",
-            Op::Shrink => "shrink",
+            Op::Background | Op::Begin | Op::Checkpoint => "checkpoint",
+            Op::Shrink | Op::Compact => "shrink",
             Op::Large => "large commit",
             Op::Sync => "sync",
             Op::Close => "close",

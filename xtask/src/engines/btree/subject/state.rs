@@ -7,7 +7,7 @@ use crashtest::content::identify;
 use durable_io::sim::Outcome;
 
 use super::Op;
-use super::transaction::{FIRST, RENAMED, SECOND, deletes, many, puts, rename};
+use super::transaction::{BETWEEN, FIRST, RENAMED, SECOND, deletes, puts, rename};
 
 /// What a user sees: for each table and key, the operation that wrote the value, and its index in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -71,16 +71,15 @@ pub(super) fn after(before: &State, op: Op, n: u64) -> State {
         let table = tables.entry(table.to_owned()).or_default();
         table.insert(key, (n, index));
     }
+    for (table, key) in deletes(op) {
+        let table = if table == FIRST { first } else { table };
+        tables.entry(table.to_owned()).or_default().remove(&key);
+    }
     match op {
-        Op::Merge => {
-            let table = tables.entry(first.to_owned()).or_default();
-            for key in deletes(op) {
-                table.remove(&key);
-            }
-        }
         Op::DeleteRange => {
             let table = tables.entry(first.to_owned()).or_default();
-            table.retain(|key, _| !(many(1)..=many(8)).contains(key));
+            let (low, high) = BETWEEN;
+            table.retain(|key, _| key.as_str() <= low || key.as_str() >= high);
         }
         Op::DropTable if tables.remove(SECOND).is_some() => {}
         Op::DropTable => drop(tables.insert(SECOND.to_owned(), BTreeMap::new())),

@@ -1,5 +1,7 @@
 //! What each letter does in its transaction.
 
+use std::ops::Bound;
+
 use btree::{TableMut, WriteTxn};
 use crashtest::content::payload;
 use durable_io::sim::Outcome;
@@ -9,12 +11,23 @@ use super::Op;
 pub(super) const FIRST: &str = "first";
 pub(super) const SECOND: &str = "second";
 pub(super) const RENAMED: &str = "renamed";
-/// Entries of [`Op::Split`]: more than a leaf holds.
+/// Entries of [`Op::Split`]: one more than a leaf holds.
 const MANY: usize = 5;
-const MANY_SIZE: usize = 64;
+const MANY_SIZE: usize = 90;
+/// Values of [`Op::Holes`], each with a page of its own. Half as many holes are more than a page of the list
+/// of free pages holds.
+const HOLES: usize = 130;
 
-pub(super) fn many(index: usize) -> String {
+/// What [`Op::DeleteRange`] deletes lies between these, which stay: most of what [`Op::Fill`] puts, and the
+/// first of what [`Op::Split`] does.
+pub(super) const BETWEEN: (&str, &str) = ("fill008", "many02");
+
+fn many(index: usize) -> String {
     format!("many{index:02}")
+}
+
+fn hole(index: usize) -> String {
+    format!("hole{index:03}")
 }
 
 /// What operation `op` puts: tables, keys and the lengths of their values.
@@ -23,25 +36,35 @@ pub(super) fn puts(op: Op) -> Vec<(&'static str, String, usize)> {
     match op {
         Op::Put => one("a", 20),
         Op::PutLarge => one("large", 520),
-        Op::Split => (0..MANY).map(|i| (FIRST, many(i), MANY_SIZE)).collect(),
+        Op::Split => {
+            let many = (0..MANY).map(|i| (FIRST, many(i), MANY_SIZE));
+            many.chain(one("next", 20)).collect()
+        }
         Op::Large => (0..7).map(|i| (FIRST, many(2 * i), 96)).collect(),
         Op::TwoTables => vec![
             (FIRST, "both".to_owned(), 24),
             (SECOND, "both".to_owned(), 25),
         ],
-        Op::Savepoint => one("saved", 30),
+        Op::Savepoint => one("intact", 30),
         Op::Buffered => one("b", 21),
-        Op::Fill => (0..80)
+        Op::Fill => (0..100)
             .map(|i| (FIRST, format!("fill{i:03}"), 90))
             .collect(),
+        Op::Holes => (0..HOLES).map(|i| (SECOND, hole(i), 110)).collect(),
         _ => Vec::new(),
     }
 }
 
-/// The keys of the first table that it deletes.
-pub(super) fn deletes(op: Op) -> Vec<String> {
+/// What it then deletes: tables and keys. Of what [`Op::Split`] puts, the first key leaves a leaf with so little
+/// that its neighbour shares with it; the next ones make it one leaf with that, and in the end it is empty.
+pub(super) fn deletes(op: Op) -> Vec<(&'static str, String)> {
     match op {
-        Op::Merge => (0..MANY).filter(|i| i % 3 != 0).map(many).collect(),
+        Op::Merge => {
+            let many = [1, 2, 4, 0, 3].map(many);
+            let keys = std::iter::once("next".to_owned()).chain(many);
+            keys.map(|key| (FIRST, key)).collect()
+        }
+        Op::Holes => (0..HOLES).step_by(2).map(|i| (SECOND, hole(i))).collect(),
         _ => Vec::new(),
     }
 }
@@ -63,13 +86,30 @@ fn put(write: &mut WriteTxn<'_>, op: Op, n: u64) -> Outcome<()> {
         let mut table: TableMut<'_> = write.create_table(table)?;
         table.put(key.as_bytes(), &payload(n, index, len))?;
     }
-    let deleted = deletes(op);
-    if !deleted.is_empty() {
-        let mut table = write.create_table(first)?;
-        for key in deleted {
-            table.delete(key.as_bytes())?;
-        }
+    for (table, key) in deletes(op) {
+        let table = if table == FIRST { first } else { table };
+        write.create_table(table)?.delete(key.as_bytes())?;
     }
+    Ok(())
+}
+
+fn delete_range(write: &mut WriteTxn<'_>) -> Outcome<()> {
+    let first = first_name(write)?;
+    let (low, high) = (BETWEEN.0.as_bytes(), BETWEEN.1.as_bytes());
+    let mut table = write.create_table(first)?;
+    table.delete_range((Bound::Excluded(low), Bound::Excluded(high)))?;
+    Ok(())
+}
+
+/// Writes more pages than stay in memory, drops some of them, also behind a savepoint, and takes back everything.
+pub(super) fn abandon(mut write: WriteTxn<'_>, n: u64) -> Outcome<()> {
+    put(&mut write, Op::Fill, n)?;
+    delete_range(&mut write)?;
+    let savepoint = write.savepoint()?;
+    put(&mut write, Op::PutLarge, n)?;
+    delete_range(&mut write)?;
+    write.rollback_to(&savepoint)?;
+    write.abort();
     Ok(())
 }
 
@@ -80,8 +120,8 @@ pub(super) fn transaction(write: &mut WriteTxn<'_>, op: Op, n: u64) -> Outcome<(
             let savepoint = write.savepoint()?;
             let first = first_name(write)?;
             let mut table = write.table(first)?;
-            table.put(b"saved", &payload(n, 7, 40))?;
-            table.put(b"unsaved", &payload(n, 8, 400))?;
+            table.put(b"intact", &payload(n, 7, 40))?;
+            table.put(b"rolled back", &payload(n, 8, 400))?;
             table.delete_range(..&b"many"[..])?;
             write.rollback_to(&savepoint)?;
         }
@@ -95,11 +135,7 @@ pub(super) fn transaction(write: &mut WriteTxn<'_>, op: Op, n: u64) -> Outcome<(
             write.create_table(first)?;
             write.rename_table(first, rename(first))?;
         }
-        Op::DeleteRange => {
-            let first = first_name(write)?;
-            let mut table = write.create_table(first)?;
-            table.delete_range(many(1).as_bytes()..=many(8).as_bytes())?;
-        }
+        Op::DeleteRange => delete_range(write)?,
         _ => put(write, op, n)?,
     }
     Ok(())

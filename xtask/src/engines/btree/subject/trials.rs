@@ -16,22 +16,22 @@ pub(in crate::engines::btree) fn all() -> Vec<AnyTrial> {
         let trial = trial.unit(4096).lengths(1, 2).without_process_deaths();
         trial.shallow_removal(1)
     };
-    let data = |name, sync| {
+    let data = |name, sync, full| {
         let trial = Trial::new(name, store(sync, Alphabet::Data));
-        trial.unit(4096).lengths(2, 3).without_process_deaths()
+        trial.unit(4096).lengths(2, full).without_process_deaths()
     };
     vec![
         barriers("btree barriers", always).boxed(),
         barriers("btree manual barriers", manual).boxed(),
-        data("btree always", always)
+        data("btree always", always, 4)
             .soaks()
             .faulted(FAULTED)
             .boxed(),
-        data("btree batch", BATCH).soaks().boxed(),
-        data("btree manual", manual).soaks().boxed(),
+        data("btree batch", BATCH, 3).soaks().boxed(),
+        data("btree manual", manual, 3).soaks().boxed(),
         Trial::new("btree tables", store(always, Alphabet::Tables))
             .unit(4096)
-            .lengths(0, 2)
+            .lengths(1, 3)
             .without_process_deaths()
             .soaks()
             .boxed(),
@@ -43,7 +43,8 @@ pub(in crate::engines::btree) fn all() -> Vec<AnyTrial> {
         // Each death of a process leaves very many moments at which power can be lost.
         Trial::new("btree slots", store(always, Alphabet::Slots))
             .unit(4096)
-            .lengths(1, 3)
+            .lengths(1, 2)
+            .sampled_above(1 << 12)
             .shallow_removal(1)
             .boxed(),
     ]
