@@ -166,6 +166,27 @@ fn a_reader_keeps_its_pages_and_then_they_are_given_back() {
 }
 
 #[test]
+fn the_file_is_not_cut_before_what_a_reader_has() {
+    let disk = SimDisk::new();
+    let store = open(&disk);
+    for numbers in [0..300, 300..600] {
+        put(&store, numbers).unwrap();
+        store.checkpoint().unwrap();
+    }
+    delete(&store, 0..300).unwrap();
+    store.checkpoint().unwrap();
+    // What the reader has lies behind free places.
+    let reader = store.begin_read();
+    delete(&store, 310..600).unwrap();
+    store.compact().unwrap();
+    put(&store, 1000..1600).unwrap();
+    store.checkpoint().unwrap();
+    assert_eq!(entries(&reader), expected(300..600));
+    drop(reader);
+    store.verify().unwrap();
+}
+
+#[test]
 fn nothing_is_lost_or_leaked_whenever_the_power_fails() {
     let mut shortest = u64::MAX;
     let mut is_over = false;
