@@ -263,6 +263,53 @@ mod tests {
         db
     }
 
+    /// Why a large write to `db` would be delayed now, if it would.
+    fn cause(db: &crate::Lsm) -> Option<Cause> {
+        let store = db.store();
+        let catalog = store.catalog_full();
+        let used = store.used(&catalog);
+        store
+            .delay(&catalog, used, 10_000_000)
+            .map(|(cause, _)| cause)
+    }
+
+    #[test]
+    fn the_debt_of_any_keyspace_counts() {
+        let sim = SimDisk::new();
+        let db = store(&sim, 0);
+        let other = db
+            .create_keyspace("other", &crate::KeyspaceOptions::new())
+            .unwrap();
+        for run in 0..20_u8 {
+            assert_eq!(cause(&db), (run > 12).then_some(Cause::Debt), "{run} runs");
+            other.put(&[0], &[run]).unwrap();
+            other.put(&[255], &[run]).unwrap();
+            db.flush_all().unwrap();
+        }
+        other.compact(..).unwrap();
+        assert_eq!(cause(&db), None, "all is merged");
+    }
+
+    #[test]
+    fn memtables_that_wait_for_their_flush_delay_a_put() {
+        let sim = SimDisk::new();
+        let options = Options::new()
+            .background(Background::Inline)
+            .disk(sim.disk())
+            .memtable_size(100_000)
+            .memory(300_000)
+            .block_cache(4096)
+            .reserve(0);
+        let db = options.open("/store").unwrap();
+        for n in 0..4_u8 {
+            assert_eq!(cause(&db), None, "one memtable is not half of the room");
+            db.put(&[n], &vec![n; 50_000]).unwrap();
+        }
+        assert_eq!(cause(&db), Some(Cause::Memory));
+        db.flush().unwrap();
+        assert_eq!(cause(&db), None);
+    }
+
     #[test]
     fn a_put_is_delayed_by_the_debt_and_never_for_long() {
         let mut last = Duration::ZERO;

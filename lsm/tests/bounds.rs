@@ -137,3 +137,35 @@ fn an_idle_keyspace_does_not_make_an_opening_long() {
         assert!((LIMIT / 4..=LIMIT).contains(&most), "{most}");
     }
 }
+
+/// A disk that is too full for a flush, while the log has space: whoever comes to the bound is told, and does not wait
+/// for what cannot come.
+#[test]
+fn a_writer_at_the_bound_is_told_that_the_disk_is_too_full_for_a_flush() {
+    let disk = SimDisk::new();
+    let db = Options::new()
+        .sync(SyncMode::Manual)
+        .disk(disk.disk())
+        .memtable_size(32 << 10)
+        .memory(128 << 10)
+        .block_cache(4 << 10)
+        .reserve(0)
+        .open("/store")
+        .unwrap();
+    db.put(b"before", b"there is space").unwrap();
+    disk.set_budget(Some(0));
+    let put = |n: u32| db.put(&n.to_le_bytes(), &[8; 1000]);
+    let error = (0..1000)
+        .find_map(|n| put(n).err())
+        .expect("so much is not flushed");
+    assert!(
+        matches!(&error, Error::Disk(disk) if disk.is_no_space()),
+        "{error}"
+    );
+    disk.set_budget(None);
+    put(1000).unwrap();
+    assert_eq!(
+        db.get(b"before").unwrap().as_deref(),
+        Some(&b"there is space"[..])
+    );
+}
