@@ -7,12 +7,13 @@ pub(super) mod repair;
 pub(super) mod script;
 mod starts;
 pub(super) mod trials;
+mod watched;
 
 use std::time::Duration;
 
 use durable_io::sim::{Outcome, Start, Subject, Survives};
 use durable_io::{Disk, SyncMode};
-use wal::{Expectation, Lsn, Wal};
+use wal::{Expectation, Lsn, Wal, Watch};
 
 use crashtest::content::{identify, payload};
 
@@ -47,6 +48,8 @@ pub(crate) struct Store {
     pub(crate) unsynced: Vec<Lsn>,
     /// What the next of a chain that this handle has begun is built on.
     pub(crate) chain: Option<Expectation>,
+    /// Another process that reads along.
+    pub(crate) watch: Option<Watch>,
 }
 
 impl WalSubject {
@@ -167,6 +170,7 @@ impl Subject for WalSubject {
             wal: Some(wal),
             unsynced: Vec::new(),
             chain: None,
+            watch: None,
         })
     }
 
@@ -187,14 +191,14 @@ impl Subject for WalSubject {
         match (op, payloads.as_slice()) {
             (Op::ChainFirst, [first]) => {
                 begin_chain(store, first)?;
+                watched::watch_on(store)?;
                 return store.promise(*op);
             }
             (Op::ChainSecond, [second]) => {
                 go_on_with_chain(store, second)?;
+                watched::watch_on(store)?;
                 return store.promise(*op);
             }
-            // What a chain was built on may be gone.
-            (Op::CutNewest | Op::CutAll, _) => store.chain = None,
             _ => {}
         }
         let wal = store.wal()?;
@@ -234,6 +238,9 @@ impl Subject for WalSubject {
                 Op::AppendSmall | Op::AppendLarge | Op::ChainFirst | Op::ChainSecond | Op::Close,
                 _,
             ) => {}
+        }
+        if self.alphabet != Alphabet::Log {
+            watched::watch_on(store)?;
         }
         store.promise(*op)
     }

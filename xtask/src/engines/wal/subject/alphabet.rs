@@ -31,15 +31,27 @@ pub(crate) const FAULTED_CUTS: &[Op] = &[
     Op::CutNewest,
     Op::Rotate,
     Op::Submit,
+    Op::Truncate,
     Op::AppendBatch,
     Op::Close,
     Op::CutNewest,
     Op::CutAll,
     Op::Submit,
     Op::AppendLarge,
-    // Does not fit into what is left of the segment, while the one that is built on it does: the disk is
-    // full at every size, so also exactly between the two.
+    // Does not fit into what is left of the segment, while those behind it do: the disk is full at every size,
+    // so also exactly between them.
     Op::ChainFirst,
+    // Takes the position of the first one, if that was refused.
+    Op::AppendSmall,
+    Op::ChainSecond,
+    Op::ChainFirst,
+    Op::ChainSecond,
+    // So many records in the place of those that are cut off: the position is the one that is expected.
+    Op::AppendSmall,
+    Op::ChainFirst,
+    Op::CutNewest,
+    Op::CutNewest,
+    Op::Submit,
     Op::ChainSecond,
 ];
 
@@ -136,7 +148,13 @@ impl Alphabet {
                 Op::CutAll,
                 Op::Close,
             ],
-            Self::Large => vec![Op::AppendSmall, Op::AppendHuge, Op::Truncate, Op::CutNewest],
+            Self::Large => vec![
+                Op::AppendSmall,
+                Op::AppendHuge,
+                Op::Rotate,
+                Op::Truncate,
+                Op::CutNewest,
+            ],
         }
     }
 }

@@ -59,6 +59,7 @@ fn store(disk: &Disk, wal: wal::Wal) -> Store {
         wal: Some(wal),
         unsynced: Vec::new(),
         chain: None,
+        watch: None,
     }
 }
 

@@ -25,26 +25,31 @@ pub(crate) fn all() -> Vec<AnyTrial> {
         let trial = Trial::new(name, cut(sync)).lengths(2, 3).removal(2);
         trial.soaks().faulted(FAULTED_CUTS).boxed()
     };
-    let large = WalSubject {
-        mode: SyncMode::Always,
-        alphabet: Alphabet::Large,
+    let large = |name, mode| {
+        let alphabet = Alphabet::Large;
+        // Two operations reach every barrier of a segment that is made for a batch.
+        Trial::new(name, WalSubject { mode, alphabet }).lengths(2, 3)
     };
-    // Two operations reach every barrier of a segment that is made for a batch.
-    let large = Trial::new("wal large", large).lengths(2, 3).removal(2);
     let repair = |name| Trial::new(name, RepairSubject).lengths(1, 1);
+    // The shorter ones first: what is broken is mostly seen in them.
     vec![
-        mode("wal always", SyncMode::Always, 3),
-        mode("wal batch", BATCH, 2),
-        mode("wal manual", SyncMode::Manual, 2),
+        large("wal large", SyncMode::Always)
+            .removal(2)
+            .faulted(FAULTED_LARGE)
+            .boxed(),
+        // A large batch behind what is not durable yet.
+        large("wal large manual", SyncMode::Manual).boxed(),
         cuts("wal cut", SyncMode::Always),
         cuts("wal cut manual", SyncMode::Manual),
-        large.faulted(FAULTED_LARGE).boxed(),
-        // One damage and its repair reach far. A repair that is cut short is repaired again: no barrier needs it.
-        repair("wal repair").unit(4096).shallow_removal(1).boxed(),
-        repair("wal repair 512").only_with_full().boxed(),
         Trial::new("wal 4 KiB", log(SyncMode::Always))
             .lengths(2, 3)
             .unit(4096)
             .boxed(),
+        mode("wal batch", BATCH, 2),
+        mode("wal manual", SyncMode::Manual, 2),
+        // One damage and its repair reach far. A repair that is cut short is repaired again: no barrier needs it.
+        repair("wal repair").unit(4096).shallow_removal(1).boxed(),
+        repair("wal repair 512").only_with_full().boxed(),
+        mode("wal always", SyncMode::Always, 3),
     ]
 }
