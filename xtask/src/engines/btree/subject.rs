@@ -124,6 +124,9 @@ pub(crate) struct Store {
     subject: BtreeSubject,
     /// Before the store, so that it is dropped first.
     reader: Option<(ReadTxn, State)>,
+    /// A buffered commit was the last one: readers see it after the next durable one, even if something else has
+    /// synced the log meanwhile.
+    is_behind: bool,
     open: Option<Btree>,
 }
 
@@ -260,6 +263,7 @@ impl Subject for BtreeSubject {
             disk: disk.clone(),
             subject: *self,
             reader: None,
+            is_behind: false,
             open: Some(store),
         })
     }
@@ -296,21 +300,26 @@ impl Subject for BtreeSubject {
                 }
             }
         }
+        if !is_idle(*op) {
+            store.is_behind = *op == Op::Buffered;
+        }
         store.promise(*op)
     }
 
     fn observe(&self, store: &mut Store) -> Outcome<State> {
+        let is_behind = store.is_behind;
         let store = store.store()?;
         match store.verify() {
             // What is shown then is what was durable.
             Ok(_) | Err(btree::Error::Poisoned { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        if self.sync == SyncMode::Always && store.stats().unsynced_commits > 0 {
+        let is_unsynced = store.stats().unsynced_commits > 0;
+        if self.sync == SyncMode::Always && (is_unsynced || is_behind) {
             // What is committed and not durable is seen by writers only.
             if let Ok(mut write) = store.begin_write() {
                 let state = state_of_write(&mut write)?;
-                if state_of(&store.begin_read())? == state {
+                if is_unsynced && state_of(&store.begin_read())? == state {
                     return Err("a reader sees what a loss of power may take back".into());
                 }
                 return Ok(state);
