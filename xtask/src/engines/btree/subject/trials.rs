@@ -43,7 +43,7 @@ pub(in crate::engines::btree) fn all() -> Vec<AnyTrial> {
         // Each death of a process leaves very many moments at which power can be lost.
         Trial::new("btree slots", store(always, Alphabet::Slots))
             .unit(4096)
-            .lengths(1, 2)
+            .lengths(1, 3)
             .sampled_above(1 << 12)
             .shallow_removal(1)
             .boxed(),
