@@ -220,8 +220,7 @@ fn open(
     match records {
         Ok(records) if records.has_mark() => return Ok(Some(records)),
         Err(wal::Error::Disk(error)) if error.is_locked() => return Err(error.into()),
-        // What stands in a segment then is what a crash left of another file.
-        _ if is_first && is_unmarked() => return Ok(None),
+        Err(_) if is_first && is_unmarked() => return Ok(None),
         _ => log.lost = u64::MAX,
     }
     match records {

@@ -3,10 +3,12 @@
 //! An engine gives small stores, and says what their bytes mean ([`specimen`]). Then one thing is changed
 //! ([`changes`]), the store is opened and asked everything, and the answer is compared with what the bytes of the
 //! undamaged store allow ([`judge`]): the same answer, an error that names the place, or, only where every
-//! witness is gone too, an earlier one.
+//! witness is gone too, an earlier one. A salvage is asked first, if there is one: what it gives out without a warning
+//! must be right ([`salvage`]).
 
 mod changes;
 mod judge;
+mod salvage;
 mod script;
 mod specimen;
 #[cfg(test)]

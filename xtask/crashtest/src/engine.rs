@@ -115,6 +115,12 @@ pub trait Engine: Debug + Sync {
         None
     }
 
+    /// What a salvage gives out of a damaged store, which it leaves as it is; `None` if the engine has none, or it is
+    /// not asked here.
+    fn salvage(&self, _setting: &Setting) -> Option<Outcome<Salvaged>> {
+        None
+    }
+
     /// What the layer `kill` does; `None`, and the layer is left out.
     fn killing(&self) -> Option<Killing> {
         Some(Killing::default())
@@ -144,6 +150,29 @@ pub trait Engine: Debug + Sync {
     /// it shows of one engine's calls, it shows of all.
     fn script(&self) -> Option<Script> {
         None
+    }
+}
+
+/// What is left of a damaged store.
+#[derive(Debug, Default)]
+pub struct Salvaged {
+    /// What it held, without a warning.
+    pub contents: Contents,
+    /// What it held once, and perhaps no more.
+    pub older: Contents,
+    /// What is said to be wrong.
+    pub errors: Vec<Box<Refusal>>,
+}
+
+impl Salvaged {
+    /// Adds a key and its value.
+    pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>, may_be_older: bool) {
+        let to = if may_be_older {
+            &mut self.older
+        } else {
+            &mut self.contents
+        };
+        to.insert(key, value);
     }
 }
 

@@ -62,8 +62,8 @@ use anyhow::Context as _;
 pub use args::{Args, EXAMPLES};
 pub use corruption::{Blocks, Held, PROBE, Piece, Root, Span, Specimen, Written, files, write};
 pub use engine::{
-    Change, Contents, Engine, Killing, Outcome, Place, Probe, Refusal, Repaired, Script, Setting,
-    Store,
+    Change, Contents, Engine, Killing, Outcome, Place, Probe, Refusal, Repaired, Salvaged, Script,
+    Setting, Store,
 };
 #[cfg(all(feature = "fuse", target_os = "linux"))]
 pub use fuse::FuseChild;

@@ -5,8 +5,8 @@ mod subject;
 
 use btree::{Btree, Corruption, Error, Options};
 use crashtest::{
-    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Probe, Refusal, Setting, Specimen,
-    Store,
+    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Probe, Refusal, Salvaged, Setting,
+    Specimen, Store,
 };
 
 pub(crate) const BTREE: BtreeEngine = BtreeEngine;
@@ -68,6 +68,10 @@ impl Engine for BtreeEngine {
 
     fn specimens(&self) -> Outcome<Vec<Specimen>> {
         specimens::all()
+    }
+
+    fn salvage(&self, setting: &Setting) -> Option<Outcome<Salvaged>> {
+        Some(subject::salvage(setting))
     }
 
     fn killing(&self) -> Option<Killing> {

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use crashtest::{
-    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Refusal, Setting, Specimen, Store,
+    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Refusal, Salvaged, Setting,
+    Specimen, Store,
 };
 use event_store::{
     Append, Error, Event, EventStore, Expected, NewEvent, Options, Position, Projected, Version,
@@ -63,6 +64,10 @@ impl Engine for EventStoreEngine {
 
     fn specimens(&self) -> Outcome<Vec<Specimen>> {
         specimens::all()
+    }
+
+    fn salvage(&self, setting: &Setting) -> Option<Outcome<Salvaged>> {
+        Some(subject::salvage(setting))
     }
 
     fn killing(&self) -> Option<Killing> {

@@ -4,8 +4,8 @@ mod specimens;
 mod subject;
 
 use crashtest::{
-    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Probe, Refusal, Setting, Specimen,
-    Store,
+    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Probe, Refusal, Salvaged, Setting,
+    Specimen, Store,
 };
 use lsm::{Batch, Corruption, Error, Keyspace, KeyspaceOptions, Lsm, Options};
 
@@ -71,6 +71,10 @@ impl Engine for LsmEngine {
 
     fn specimens(&self) -> Outcome<Vec<Specimen>> {
         specimens::all()
+    }
+
+    fn salvage(&self, setting: &Setting) -> Option<Outcome<Salvaged>> {
+        Some(subject::salvage(setting))
     }
 
     fn killing(&self) -> Option<Killing> {

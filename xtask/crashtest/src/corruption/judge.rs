@@ -25,7 +25,7 @@ pub(super) enum Verdict {
 /// Small, so that every byte of a store of some files can be changed.
 pub(super) const SIZE: u64 = 2048;
 
-type Judged<T> = Result<T, String>;
+pub(super) type Judged<T> = Result<T, String>;
 
 /// One damaged store.
 pub(super) struct Case<'a> {
@@ -60,7 +60,7 @@ struct Answer {
     damage: Vec<Box<Refusal>>,
 }
 
-fn told(error: &Refusal) -> String {
+pub(super) fn told(error: &Refusal) -> String {
     format!("{error} ({error:?})")
 }
 
@@ -157,6 +157,8 @@ impl<'a> Case<'a> {
     }
 
     fn verdict(&self, world: &World) -> Judged<Verdict> {
+        let salvaged = self.check_salvage(world);
+        salvaged.map_err(|what| format!("a salvage: {what}"))?;
         let disk = SimDisk::boot(world.clone());
         let setting = self.setting(&disk);
         let damaged = self.specimen.files.get(self.file);
@@ -213,7 +215,7 @@ impl<'a> Case<'a> {
         Ok(Verdict::InWindow)
     }
 
-    fn setting(&self, disk: &SimDisk) -> Setting {
+    pub(super) fn setting(&self, disk: &SimDisk) -> Setting {
         Setting::new(disk.disk(), self.specimen.dir, SIZE)
     }
 
@@ -227,9 +229,14 @@ impl<'a> Case<'a> {
         self.left.lost_roots < self.specimen.roots.len()
     }
 
+    /// The first step of the history at which a store may be that says nothing.
+    pub(super) fn least(&self) -> u64 {
+        self.left.before.max(self.left.witness)
+    }
+
     /// The steps of the history at which a store may be that says nothing, if it holds `contents`.
     fn allowed(&self, contents: &Contents) -> Vec<&Held> {
-        let least = self.left.before.max(self.left.witness);
+        let least = self.least();
         // Without any root a store that says nothing must begin where it began.
         let roots = if self.has_root() {
             self.roots()

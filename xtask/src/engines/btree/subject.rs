@@ -1,6 +1,7 @@
 //! The store in each `SyncMode`: its alphabets and their starting states.
 
 mod probes;
+mod salvage;
 mod starts;
 mod state;
 mod transaction;
@@ -13,6 +14,7 @@ use durable_io::sim::{Outcome, Start, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
 
 pub(super) use probes::PROBES;
+pub(super) use salvage::salvage;
 use state::{State, state_of, state_of_write};
 use transaction::{abandon, transaction};
 

@@ -5,6 +5,7 @@ mod chores;
 mod live;
 mod projection;
 mod records;
+mod salvage;
 mod trials;
 
 use std::time::Duration;
@@ -19,6 +20,8 @@ use projection::STREAM;
 pub(super) use projection::save;
 use records::{LATE, count_in, drafts, records};
 pub(super) use trials::trials;
+
+pub(super) use salvage::salvage;
 
 /// Its parent is missing, too: the log, which is a directory in it, makes only the name in that durable.
 const DIR: &str = "/data/events";

@@ -2,6 +2,7 @@
 
 mod backups;
 mod probes;
+mod salvage;
 mod starts;
 mod state;
 pub(crate) mod trials;
@@ -18,6 +19,8 @@ use crate::engines::backups::path;
 pub(crate) use probes::PROBES;
 pub(crate) use state::State;
 use state::{Entries, contents};
+
+pub(super) use salvage::salvage;
 
 const DIR: &str = "/lsm";
 const OTHER: &str = "other";

@@ -1,0 +1,53 @@
+//! What a salvage of a damaged store may give out.
+
+use durable_io::sim::{SimDisk, World};
+
+use super::judge::{Case, Judged, told};
+use super::specimen::Held;
+use crate::engine::Salvaged;
+
+impl Case<'_> {
+    /// A salvage, if the engine has one, changes nothing; and what it gives out without a warning is what the store
+    /// held, all of it if it says that nothing is wrong.
+    pub(super) fn check_salvage(&self, world: &World) -> Judged<()> {
+        let disk = SimDisk::boot(world.clone());
+        let salvaged = match self.engine.salvage(&self.setting(&disk)) {
+            None => return Ok(()),
+            Some(Err(error)) if self.engine.damage(&*error).is_some() => return Ok(()),
+            Some(Err(error)) => return Err(format!("it ends: {}", told(&*error))),
+            Some(Ok(salvaged)) => salvaged,
+        };
+        if !world.shows_the_same(&disk.world()) {
+            return Err("a file was changed".to_owned());
+        }
+        let roots = &self.specimen.roots;
+        let history: Vec<&Held> = roots.iter().flat_map(|root| &root.history).collect();
+        // Of a store that was killed only the steps are known that it may show.
+        let is_complete = history.iter().any(|held| held.step == 0);
+        let mut older = salvaged.older.iter();
+        let was = |key: &Vec<u8>, value: &Vec<u8>| {
+            let mut history = history.iter();
+            history.any(|held| held.contents.get(key) == Some(value))
+        };
+        if let Some((key, _)) = older.find(|(key, value)| is_complete && !was(key, value)) {
+            return Err(format!("{key:?} never had that value"));
+        }
+        let least = self.least();
+        let whole = self.specimen.whole();
+        let mut held = history.iter().filter(|held| held.step >= least);
+        if fits(&salvaged, whole) || held.any(|held| fits(&salvaged, held)) {
+            return Ok(());
+        }
+        let keys: Vec<_> = salvaged.contents.keys().collect();
+        let errors: Vec<_> = salvaged.errors.iter().map(|error| told(&**error)).collect();
+        Err(format!("it gives out {keys:?} and says {errors:?}"))
+    }
+}
+
+/// True if that is left of a store that held `held`.
+fn fits(salvaged: &Salvaged, held: &Held) -> bool {
+    let mut contents = salvaged.contents.iter();
+    let is_right = contents.all(|(key, value)| held.contents.get(key) == Some(value));
+    let is_whole = salvaged.older.is_empty() && salvaged.contents.len() == held.contents.len();
+    is_right && (is_whole || !salvaged.errors.is_empty())
+}
