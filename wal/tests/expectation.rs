@@ -142,6 +142,17 @@ fn what_would_get_another_position_is_refused_and_what_is_built_on_it_too() {
 }
 
 #[test]
+fn what_expects_the_middle_of_a_batch_in_its_own_group_is_refused() {
+    let dir = fast_dir();
+    let log = options().open(dir.path()).unwrap();
+    let base = log.expectation();
+    let two = log.submit(&[b"a", b"b"]).unwrap();
+    let wrong = submit(&log, base.after(1), b"built on another one");
+    assert!(two.wait().is_ok());
+    assert!(is_refused(&wrong));
+}
+
+#[test]
 fn a_refusal_of_what_was_built_on_a_refusal_refuses_nothing_new() {
     let (_sim, log) = full();
     let base = log.expectation();
