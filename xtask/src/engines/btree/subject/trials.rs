@@ -16,19 +16,22 @@ pub(in crate::engines::btree) fn all() -> Vec<AnyTrial> {
         let trial = trial.unit(4096).lengths(1, 2).without_process_deaths();
         trial.shallow_removal(1)
     };
-    let data = |name, sync, full| {
+    let data = |name, sync, [short, full]: [usize; 2]| {
         let trial = Trial::new(name, store(sync, Alphabet::Data));
-        trial.unit(4096).lengths(2, full).without_process_deaths()
+        trial
+            .unit(4096)
+            .lengths(short, full)
+            .without_process_deaths()
     };
     vec![
         barriers("btree barriers", always).boxed(),
         barriers("btree manual barriers", manual).boxed(),
-        data("btree always", always, 4)
+        data("btree always", always, [3, 4])
             .soaks()
             .faulted(FAULTED)
             .boxed(),
-        data("btree batch", BATCH, 3).soaks().boxed(),
-        data("btree manual", manual, 3).soaks().boxed(),
+        data("btree batch", BATCH, [2, 3]).soaks().boxed(),
+        data("btree manual", manual, [2, 3]).soaks().boxed(),
         Trial::new("btree tables", store(always, Alphabet::Tables))
             .unit(4096)
             .lengths(1, 3)
