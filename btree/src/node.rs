@@ -341,11 +341,24 @@ impl<'a> Node<'a> {
             match u32::from_le_bytes([a, b, c, d]).cmp(&head) {
                 Ordering::Equal => {
                     let (at, len) = place(*slot);
+                    self.fetch_value(at);
                     slice(self.bytes, at, len).cmp(rest)
                 }
                 unequal => unequal,
             }
         })
+    }
+
+    /// Looks at what is behind the key at `at`, if that is probably the one that is searched for: so the memory of
+    /// a value is waited for together with that of its key, and not after it.
+    #[inline]
+    fn fetch_value(self, at: usize) {
+        const LINE: usize = 64;
+        if self.is_leaf() {
+            for line in 1..=2 {
+                std::hint::black_box(self.bytes.get(at + line * LINE).copied());
+            }
+        }
     }
 
     /// Which child of a branch has `key`, counted from 0.
