@@ -5,10 +5,10 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use btree::{Background, Btree, Corruption, Error, Options, Salvaged};
 use durable_io::sim::SimDisk;
+use durable_io::testing::simulated::{files, overwritten, spoilt, used, without};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -172,47 +172,6 @@ impl Left {
     }
 }
 
-/// Every file but the locks, by path.
-fn files(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
-    let names = disk.files().into_iter().map(|(name, _)| name);
-    let names = names.filter(|name| !name.ends_with("lock"));
-    let bytes = |name: String| {
-        let bytes = disk.world().file_bytes(&name)?;
-        Some((name, bytes))
-    };
-    names.filter_map(bytes).collect()
-}
-
-fn used(bytes: &[u8]) -> usize {
-    let last = bytes.iter().rposition(|&byte| byte != 0);
-    last.map_or(0, |last| last + 1)
-}
-
-/// The disk with the bytes from `at` on of the file `path` replaced.
-fn with(disk: &SimDisk, path: &str, at: usize, bytes: &[u8]) -> SimDisk {
-    let disk = SimDisk::boot(disk.world());
-    let (dir, name) = path.rsplit_once('/').unwrap();
-    let file = disk.disk().open_dir(dir).unwrap().open(name).unwrap();
-    file.write_all_at(bytes, at as u64).unwrap();
-    disk
-}
-
-fn changed(disk: &SimDisk, path: &str, range: Range<usize>) -> SimDisk {
-    let bytes = disk.world().file_bytes(path).unwrap();
-    let bytes: Vec<u8> = bytes[range.clone()]
-        .iter()
-        .map(|byte| byte ^ 0x5a)
-        .collect();
-    with(disk, path, range.start, &bytes)
-}
-
-fn removed(disk: &SimDisk, path: &str) -> SimDisk {
-    let disk = SimDisk::boot(disk.world());
-    let (dir, name) = path.rsplit_once('/').unwrap();
-    disk.disk().open_dir(dir).unwrap().remove(name).unwrap();
-    disk
-}
-
 #[test]
 fn an_undamaged_store_is_given_out_whole() {
     let (disk, model) = fixture();
@@ -257,7 +216,7 @@ fn each_damaged_place_costs_what_was_there_and_names_it() {
         while at < used(&bytes) {
             let range = at..used(&bytes).min(at + 90);
             let what = format!("bytes {range:?} of {path}");
-            let left = salvage(&changed(&disk, &path, range));
+            let left = salvage(&spoilt(&disk, &path, range));
             let found = if path == PAGES {
                 let found = left.check(&model, &what);
                 assert_eq!(found.1, 0, "{what}: pages have no older entries");
@@ -280,12 +239,12 @@ fn each_damaged_place_costs_what_was_there_and_names_it() {
 fn either_slot_is_enough() {
     let (disk, model) = fixture();
     for slot in [0, 4096] {
-        let left = salvage(&changed(&disk, PAGES, slot..slot + 1024));
+        let left = salvage(&spoilt(&disk, PAGES, slot..slot + 1024));
         assert_eq!(left.check(&model, "one slot"), (0, 0));
         assert_eq!(left.errors.len(), 1, "{:?}", left.errors);
     }
     // Without both, the log remains.
-    let damaged = changed(&changed(&disk, PAGES, 0..1024), PAGES, 4096..5120);
+    let damaged = spoilt(&spoilt(&disk, PAGES, 0..1024), PAGES, 4096..5120);
     let left = salvage(&damaged);
     let (missing, older) = left.check(&model, "no slot");
     assert!(missing > 100 && older == left.entries.len() && older > 30);
@@ -304,9 +263,9 @@ fn where_the_newer_tree_is_damaged_the_older_one_and_the_log_say_the_same() {
     store.checkpoint().unwrap();
     drop(store);
     let mut crashed = SimDisk::boot(disk.world().keep_unsynced());
-    crashed = with(&crashed, PAGES, 4096, &before[4096..5120]);
+    crashed = overwritten(&crashed, PAGES, 4096, &before[4096..5120]);
     for (path, bytes) in log {
-        crashed = with(&crashed, &path, 0, &bytes);
+        crashed = overwritten(&crashed, &path, 0, &bytes);
     }
     let left = salvage(&crashed);
     assert!(left.errors.is_empty(), "{:?}", left.errors);
@@ -317,7 +276,7 @@ fn where_the_newer_tree_is_damaged_the_older_one_and_the_log_say_the_same() {
     let mut pages = 0;
     for at in (8192..after.len()).step_by(512) {
         if before.get(at..at + 512) != Some(&after[at..at + 512]) {
-            damaged = changed(&damaged, PAGES, at..at + 512);
+            damaged = spoilt(&damaged, PAGES, at..at + 512);
             pages += 1;
         }
     }
@@ -342,7 +301,7 @@ fn sectors_and_files_that_cannot_be_read_are_no_more_than_damage() {
         let closed = salvage(&forbidden);
         closed.check(&model, &format!("{path} is closed to us"));
         assert!(!closed.errors.is_empty(), "{path}");
-        salvage(&removed(&disk, &path)).check(&model, &format!("{path} is gone"));
+        salvage(&without(&disk, &path)).check(&model, &format!("{path} is gone"));
     }
 }
 
@@ -357,7 +316,7 @@ fn several_damaged_places_at_once() {
             let (path, bytes) = &files[rng.random_range(0..files.len())];
             let start = rng.random_range(0..used(bytes));
             let len = rng.random_range(1..400);
-            damaged = changed(&damaged, path, start..used(bytes).min(start + len));
+            damaged = spoilt(&damaged, path, start..used(bytes).min(start + len));
         }
         salvage(&damaged).check_torn(&model, "several places");
     }

@@ -5,6 +5,8 @@ mod allocations;
 mod files;
 mod format;
 mod panics;
+#[cfg(feature = "sim")]
+pub mod simulated;
 
 pub use allocations::{Allocations, CountingAllocator};
 pub use files::{descriptors, fast_dir, read, restore, snapshot, write};

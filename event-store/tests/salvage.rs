@@ -2,9 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
-use std::ops::Range;
-
 use durable_io::sim::SimDisk;
+use durable_io::testing::simulated::{files, spoilt, used, without};
 use event_store::{
     Background, Corruption, Error, Event, Expected, NewEvent, Options, Position, Subscribe,
     SyncMode,
@@ -115,42 +114,6 @@ fn index(event: &Event) -> usize {
     usize::try_from(event.position().0 - 1).unwrap()
 }
 
-/// Every file but the locks, by path.
-fn files(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
-    let names = disk.files().into_iter().map(|(name, _)| name);
-    let names = names.filter(|name| !name.ends_with("lock"));
-    let bytes = |name: String| {
-        let bytes = disk.world().file_bytes(&name)?;
-        Some((name, bytes))
-    };
-    names.filter_map(bytes).collect()
-}
-
-fn used(bytes: &[u8]) -> usize {
-    let last = bytes.iter().rposition(|&byte| byte != 0);
-    last.map_or(0, |last| last + 1)
-}
-
-fn changed(disk: &SimDisk, path: &str, range: Range<usize>) -> SimDisk {
-    let disk = SimDisk::boot(disk.world());
-    let bytes = disk.world().file_bytes(path).unwrap();
-    let changed: Vec<u8> = bytes[range.clone()]
-        .iter()
-        .map(|byte| byte ^ 0x5a)
-        .collect();
-    let (dir, name) = path.rsplit_once('/').unwrap();
-    let file = disk.disk().open_dir(dir).unwrap().open(name).unwrap();
-    file.write_all_at(&changed, range.start as u64).unwrap();
-    disk
-}
-
-fn removed(disk: &SimDisk, path: &str) -> SimDisk {
-    let disk = SimDisk::boot(disk.world());
-    let (dir, name) = path.rsplit_once('/').unwrap();
-    disk.disk().open_dir(dir).unwrap().remove(name).unwrap();
-    disk
-}
-
 #[test]
 fn an_undamaged_store_is_given_out_whole() {
     for is_closed in [true, false] {
@@ -185,7 +148,7 @@ fn each_damaged_place_costs_what_was_there_and_names_it() {
         while at < used(&bytes) {
             let range = at..used(&bytes).min(at + 100);
             let what = format!("bytes {range:?} of {path}");
-            let left = salvage(&changed(&disk, &path, range));
+            let left = salvage(&spoilt(&disk, &path, range));
             let found = left.check(&all, false, &what);
             // Two appends, if a group lost its header.
             assert!(found <= 10, "{what}: {found}");
@@ -216,7 +179,7 @@ fn files_and_sectors_that_cannot_be_read_take_no_other_with_them() {
 }
 
 fn removed_or_closed(disk: &SimDisk, all: &[Event], path: &str) {
-    let gone = salvage(&removed(disk, path));
+    let gone = salvage(&without(disk, path));
     let found = gone.check(all, false, &format!("{path} is gone"));
     let forbidden = SimDisk::boot(disk.world());
     forbidden.forbid(path);
@@ -241,7 +204,7 @@ fn several_damaged_places_at_once() {
                 if end > 0 {
                     let start = rng.random_range(0..end);
                     let len = rng.random_range(1..400);
-                    damaged = changed(&damaged, path, start..end.min(start + len));
+                    damaged = spoilt(&damaged, path, start..end.min(start + len));
                 }
             }
             salvage(&damaged).check(&all, true, "several places");

@@ -5,6 +5,7 @@
 mod support;
 
 use durable_io::sim::SimDisk;
+use durable_io::testing::simulated::files;
 use lsm::{Corruption, Error, Lsm, Options};
 use support::small;
 
@@ -23,17 +24,6 @@ fn killed() -> SimDisk {
     db.put(b"last", b"in the log alone").unwrap();
     drop(db);
     SimDisk::boot(disk.world().keep_unsynced())
-}
-
-/// Every file but the locks, by name.
-fn files(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
-    let names = disk.files().into_iter().map(|(name, _)| name);
-    let names = names.filter(|name| !name.ends_with("lock"));
-    let bytes = |name: String| {
-        let bytes = disk.world().file_bytes(&name)?;
-        Some((name, bytes))
-    };
-    names.filter_map(bytes).collect()
 }
 
 /// Changes the byte at `at` of the file `name`.

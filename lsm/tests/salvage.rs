@@ -5,9 +5,9 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use durable_io::sim::SimDisk;
+use durable_io::testing::simulated::{files, spoilt, used, without};
 use lsm::{Corruption, Error, KeyspaceOptions, Options, Salvaged};
 use rand::RngExt;
 use support::{seeded, small};
@@ -143,43 +143,6 @@ impl Left {
     }
 }
 
-/// Every file but the locks, by path.
-fn files(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
-    let names = disk.files().into_iter().map(|(name, _)| name);
-    let names = names.filter(|name| !name.ends_with("lock"));
-    let bytes = |name: String| {
-        let bytes = disk.world().file_bytes(&name)?;
-        Some((name, bytes))
-    };
-    names.filter_map(bytes).collect()
-}
-
-fn used(bytes: &[u8]) -> usize {
-    let last = bytes.iter().rposition(|&byte| byte != 0);
-    last.map_or(0, |last| last + 1)
-}
-
-/// The disk with the bytes `range` of the file `path` changed.
-fn changed(disk: &SimDisk, path: &str, range: Range<usize>) -> SimDisk {
-    let disk = SimDisk::boot(disk.world());
-    let (dir, name) = path.rsplit_once('/').unwrap();
-    let file = disk.disk().open_dir(dir).unwrap().open(name).unwrap();
-    let mut bytes = vec![0; range.len()];
-    file.read_exact_at(&mut bytes, range.start as u64).unwrap();
-    for byte in &mut bytes {
-        *byte ^= 0x5a;
-    }
-    file.write_all_at(&bytes, range.start as u64).unwrap();
-    disk
-}
-
-fn removed(disk: &SimDisk, path: &str) -> SimDisk {
-    let disk = SimDisk::boot(disk.world());
-    let (dir, name) = path.rsplit_once('/').unwrap();
-    disk.disk().open_dir(dir).unwrap().remove(name).unwrap();
-    disk
-}
-
 #[test]
 fn an_undamaged_store_is_given_out_whole() {
     let (disk, model) = fixture(true);
@@ -213,7 +176,7 @@ fn each_damaged_place_costs_what_was_there_and_warns_of_it() {
         while at < used(&bytes) {
             let range = at..used(&bytes).min(at + 60);
             let what = format!("bytes {range:?} of {path}");
-            let left = salvage(&changed(&disk, &path, range));
+            let left = salvage(&spoilt(&disk, &path, range));
             let found = left.check(&model, &what);
             if is_table {
                 // Some blocks of some 250 bytes.
@@ -235,7 +198,7 @@ fn a_file_that_is_missing_or_cannot_be_opened_takes_no_other_with_it() {
     for is_closed in [true, false] {
         let (disk, model) = fixture(is_closed);
         for (path, _) in files(&disk) {
-            let gone = salvage(&removed(&disk, &path));
+            let gone = salvage(&without(&disk, &path));
             let found = gone.check(&model, &format!("{path} is gone"));
             let forbidden = SimDisk::boot(disk.world());
             forbidden.forbid(&path);
@@ -283,12 +246,12 @@ fn without_the_manifest_tables_say_whose_they_are() {
     let (disk, model) = fixture(true);
     let manifests = files(&disk).into_iter();
     let manifests = manifests.filter(|(path, _)| path.contains("/manifest/"));
-    let mut without = SimDisk::boot(disk.world());
+    let mut left_over = SimDisk::boot(disk.world());
     for (path, _) in manifests {
-        without = removed(&without, &path);
+        left_over = without(&left_over, &path);
     }
-    let left = salvage(&without);
-    let all = options(&without).salvage(STORE).unwrap();
+    let left = salvage(&left_over);
+    let all = options(&left_over).salvage(STORE).unwrap();
     let ids: Vec<_> = all.keyspaces().iter().map(|one| one.id).collect();
     assert_eq!(ids, [0, 1]);
     assert!(all.keyspaces().iter().all(|one| one.name.is_none()));
@@ -315,11 +278,11 @@ fn several_damaged_places_at_once() {
                 continue;
             }
             damaged = if rng.random_range(0..12) == 0 {
-                removed(&damaged, path)
+                without(&damaged, path)
             } else {
                 let start = rng.random_range(0..end);
                 let len = rng.random_range(1..400);
-                changed(&damaged, path, start..end.min(start + len))
+                spoilt(&damaged, path, start..end.min(start + len))
             };
         }
         salvage(&damaged).check(&model, "several places");
