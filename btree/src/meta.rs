@@ -162,26 +162,31 @@ pub(crate) enum BadSlot {
     Version(u32),
 }
 
+/// The slot at `offset`; `None` if it is damaged.
+pub(crate) fn read_slot(file: &File, offset: u64) -> Result<Option<Slot>> {
+    let mut bytes = [0; SLOT_SIZE];
+    file.read_at(&mut bytes, offset)?;
+    match Slot::decode(&bytes, offset) {
+        Ok(slot) => Ok(Some(slot)),
+        Err(BadSlot::Damaged) => Ok(None),
+        Err(BadSlot::Version(version)) => {
+            let path = file.path().to_owned();
+            let supported = VERSION;
+            let refused = UnsupportedVersion {
+                path,
+                version,
+                supported,
+            };
+            Err(refused.into())
+        }
+    }
+}
+
 /// The newest of the two slots, and whether the other one says the same.
 pub(crate) fn read(file: &File) -> Result<(Slot, bool)> {
     let mut found = Vec::new();
     for offset in SLOTS {
-        let mut bytes = [0; SLOT_SIZE];
-        file.read_at(&mut bytes, offset)?;
-        match Slot::decode(&bytes, offset) {
-            Ok(slot) => found.push(slot),
-            Err(BadSlot::Damaged) => {}
-            Err(BadSlot::Version(version)) => {
-                let path = file.path().to_owned();
-                let supported = VERSION;
-                let refused = UnsupportedVersion {
-                    path,
-                    version,
-                    supported,
-                };
-                return Err(refused.into());
-            }
-        }
+        found.extend(read_slot(file, offset)?);
     }
     let newest = found.iter().copied().max_by_key(|slot| slot.generation);
     let newest = newest.ok_or_else(|| Error::corrupt(file.path(), 0, Corruption::Slots))?;

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use durable_io::engine::UnsupportedVersion;
-use durable_io::{Dir, File};
+use durable_io::Dir;
 
 use crate::catalog::TableEntry;
 use crate::error::{Corruption, Error, Lost, Result};
-use crate::meta::{BadSlot, SLOT_SIZE, SLOTS, Slot, VERSION};
+use crate::meta::{SLOTS, Slot, read_slot};
 use crate::names;
 use crate::pager::Pager;
 use crate::salvage::Known;
@@ -32,8 +31,9 @@ pub(super) fn find(dir: &Dir, told: &mut VecDeque<Error>) -> Result<Option<(Slot
     };
     let mut slots = Vec::new();
     for offset in SLOTS {
-        match slot(&file, offset) {
-            Ok(slot) => slots.push(slot),
+        match read_slot(&file, offset) {
+            Ok(Some(slot)) => slots.push(slot),
+            Ok(None) => told.push_back(Error::corrupt(file.path(), offset, Corruption::Checksum)),
             Err(newer @ Error::UnsupportedVersion(_)) => return Err(newer),
             Err(error) => told.push_back(error),
         }
@@ -56,19 +56,6 @@ pub(super) fn find(dir: &Dir, told: &mut VecDeque<Error>) -> Result<Option<(Slot
         return Ok(None);
     };
     Ok(Some(pager(*newest)))
-}
-
-fn slot(file: &File, offset: u64) -> Result<Slot> {
-    let mut bytes = [0; SLOT_SIZE];
-    file.read_at(&mut bytes, offset)?;
-    Slot::decode(&bytes, offset).map_err(|bad| match bad {
-        BadSlot::Damaged => Error::corrupt(file.path(), offset, Corruption::Checksum),
-        BadSlot::Version(version) => Error::from(UnsupportedVersion {
-            path: file.path().to_owned(),
-            version,
-            supported: VERSION,
-        }),
-    })
 }
 
 /// True if everything of the slot can be read.
