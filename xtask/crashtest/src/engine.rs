@@ -165,6 +165,21 @@ pub struct Salvaged {
 }
 
 impl Salvaged {
+    /// What the items of a salvage give: keys and values, and of each whether it may be older.
+    pub fn of<E>(items: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>, bool), E>>) -> Self
+    where
+        E: Into<Box<Refusal>>,
+    {
+        let mut left = Self::default();
+        for item in items {
+            match item {
+                Ok((key, value, may_be_older)) => left.add(key, value, may_be_older),
+                Err(error) => left.errors.push(error.into()),
+            }
+        }
+        left
+    }
+
     /// Adds a key and its value.
     pub fn add(&mut self, key: Vec<u8>, value: Vec<u8>, may_be_older: bool) {
         let to = if may_be_older {

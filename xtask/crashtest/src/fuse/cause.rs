@@ -5,9 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use durable_io::sim::Volume;
-
-use super::call::Names;
+use super::call::{Call, Names};
 use super::machine::Event;
 use super::replay::{Run, Wrong};
 use crate::report::Cause;
@@ -48,6 +46,39 @@ struct Undurable {
     words: String,
 }
 
+/// A sync of each file and directory that is not durable, as a record is done again.
+#[derive(Debug, Default)]
+pub(crate) struct Missing {
+    by_object: BTreeMap<usize, Barrier>,
+    /// How many calls there were.
+    calls: u64,
+}
+
+impl Missing {
+    /// Takes in `call`, which is event `at`, and which `names` knows.
+    pub(crate) fn see(&mut self, at: usize, call: &Call, names: &Names) {
+        self.calls += 1;
+        let (object, what) = names.object(call);
+        if !call.writes() {
+            self.by_object.remove(&object);
+            return;
+        }
+        let (number, told) = (self.calls, names.describe(call));
+        let words = format!("nothing syncs {what} after call {number}, {told}");
+        let calls = Vec::new();
+        let barrier = self.by_object.entry(object);
+        let barrier = barrier.or_insert(Barrier { object, calls });
+        barrier.calls.push(Undurable { at, words });
+    }
+
+    /// In the order of their last calls.
+    fn in_order(&self) -> Vec<Barrier> {
+        let mut missing: Vec<Barrier> = self.by_object.values().cloned().collect();
+        missing.sort_by_key(|barrier| barrier.last().map(|call| call.at));
+        missing
+    }
+}
+
 impl Barrier {
     fn last(&self) -> Option<&Undurable> {
         self.calls.last()
@@ -59,13 +90,19 @@ impl Barrier {
 }
 
 impl Run<'_> {
-    /// Counts `wrong` to the cause that it has, or to a new one; false if none is found.
-    pub(crate) fn explain(&mut self, moment: Moment<'_>, wrong: &Wrong, example: &str) -> bool {
+    /// Counts `wrong` to the cause that it has, or to a new one; false if none is found. `missing` is as of the moment.
+    pub(crate) fn explain(
+        &mut self,
+        moment: Moment<'_>,
+        missing: &Missing,
+        wrong: &Wrong,
+        example: &str,
+    ) -> bool {
         if wrong.has_continued() {
             // What it lacks is in no record.
             return false;
         }
-        let missing = missing_barriers(moment, self.fresh());
+        let missing = missing.in_order();
         let calls = missing.iter().map(|one| general(one.words()));
         let calls: BTreeSet<String> = calls.collect();
         let calls: Vec<String> = calls.into_iter().collect();
@@ -159,33 +196,6 @@ impl Run<'_> {
     }
 }
 
-/// A sync of each file and directory that is not durable at `moment`. `volume` is empty.
-fn missing_barriers(moment: Moment<'_>, mut volume: Volume) -> Vec<Barrier> {
-    let mut names = Names::of(&volume);
-    let mut missing: BTreeMap<usize, Barrier> = BTreeMap::new();
-    let mut number = 0;
-    for (at, event) in moment.events.iter().enumerate().take(moment.at + 1) {
-        let Event::Call(call) = event else { continue };
-        number += 1;
-        let made = call.apply(&mut volume);
-        let made = made.expect("it succeeded on an equal volume");
-        names.see(call, made, &volume);
-        let (object, what) = names.object(call);
-        if !call.writes() {
-            missing.remove(&object);
-            continue;
-        }
-        let told = names.describe(call);
-        let words = format!("nothing syncs {what} after call {number}, {told}");
-        let calls = Vec::new();
-        let barrier = missing.entry(object).or_insert(Barrier { object, calls });
-        barrier.calls.push(Undurable { at, words });
-    }
-    let mut missing: Vec<Barrier> = missing.into_values().collect();
-    missing.sort_by_key(|barrier| barrier.last().map(|call| call.at));
-    missing
-}
-
 /// `words` with N for each number in it: what is the same for many calls.
 fn general(words: &str) -> String {
     let mut general = String::new();
@@ -201,38 +211,35 @@ fn general(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::fuse::call::Call;
-    use crate::fuse::replay::fresh;
+    use durable_io::sim::Volume;
 
-    fn moment(events: &[Event]) -> Moment<'_> {
-        Moment {
-            events,
-            at: events.len() - 1,
-            acked: 0,
-            seed: 1,
-        }
-    }
+    use super::*;
+    use crate::fuse::replay::fresh;
 
     #[test]
     fn what_is_not_durable_lacks_a_sync_behind_its_last_call() {
         let mut volume = fresh(512);
         let disk = volume.lookup(Volume::ROOT, "disk").unwrap();
         let file = volume.create_file(disk, "log").unwrap();
-        let write = |offset| {
-            Event::Call(Call::Write {
-                file,
-                offset,
-                bytes: vec![7; 16],
-            })
+        let write = |offset| Call::Write {
+            file,
+            offset,
+            bytes: vec![7; 16],
         };
-        let create = Event::Call(Call::CreateFile {
+        let create = Call::CreateFile {
             dir: disk,
             name: "log".to_owned(),
-        });
-        let sync = Event::Call(Call::SyncFile { file });
-        let words = |events: &[Event]| -> Vec<String> {
-            let missing = missing_barriers(moment(events), fresh(512));
+        };
+        let sync = Call::SyncFile { file };
+        let words = |calls: &[Call]| -> Vec<String> {
+            let mut volume = fresh(512);
+            let (mut names, mut missing) = (Names::of(&volume), Missing::default());
+            for (at, call) in calls.iter().enumerate() {
+                let made = call.apply(&mut volume).unwrap();
+                names.see(call, made, &volume);
+                missing.see(at, call, &names);
+            }
+            let missing = missing.in_order();
             missing.iter().map(|one| one.words().to_owned()).collect()
         };
         let of_name = "nothing syncs directory disk after call 1, create log in disk";
@@ -241,10 +248,7 @@ mod tests {
             words(&[create.clone(), write(0), write(16)]),
             [of_name, of_data]
         );
-        assert_eq!(
-            words(&[create, write(0), sync, Event::Acknowledged(1)]),
-            [of_name]
-        );
+        assert_eq!(words(&[create, write(0), sync]), [of_name]);
     }
 
     #[test]

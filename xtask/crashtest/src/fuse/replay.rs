@@ -8,7 +8,7 @@ use durable_io::Disk;
 use durable_io::sim::Volume;
 
 use super::call::Names;
-use super::cause::Moment;
+use super::cause::{Missing, Moment};
 use super::machine::{Event, Machine};
 use crate::command::Silent;
 use crate::engine::{Engine, Outcome, Refusal, Setting, Store};
@@ -176,6 +176,7 @@ impl<'a> Run<'a> {
         let thinned = (events.len() * self.bound.per_moment).div_ceil(self.bound.states) as u64;
         let mut volume = self.fresh();
         let mut names = Names::of(&volume);
+        let mut missing = Missing::default();
         let mut story = Vec::new();
         let mut acked = 0;
         let mut seen = HashSet::new();
@@ -188,6 +189,7 @@ impl<'a> Run<'a> {
                     let done = call.apply(&mut volume);
                     let number = done.expect("it succeeded on an equal volume");
                     names.see(call, number, &volume);
+                    missing.see(at, call, &names);
                     story.push(names.describe(call));
                 }
                 Event::Acknowledged(n) => {
@@ -217,7 +219,7 @@ impl<'a> Run<'a> {
                         acked,
                         seed: drawn,
                     };
-                    if !self.explain(moment, &wrong, &told) {
+                    if !self.explain(moment, &missing, &wrong, &told) {
                         self.tally.find(|| told);
                     }
                 }

@@ -4,15 +4,9 @@ use btree::Options;
 use crashtest::{Outcome, Salvaged, Setting};
 
 pub(in crate::engines::btree) fn salvage(setting: &Setting) -> Outcome<Salvaged> {
-    let mut left = Salvaged::default();
-    for item in Options::new()
-        .disk(setting.disk.clone())
-        .salvage(&setting.dir)?
-    {
-        match item {
-            Ok(item) => left.add(item.key, item.value, item.may_be_older),
-            Err(error) => left.errors.push(error.into()),
-        }
-    }
-    Ok(left)
+    let options = Options::new().disk(setting.disk.clone());
+    let items = options.salvage(&setting.dir)?;
+    Ok(Salvaged::of(items.map(|item| {
+        item.map(|item| (item.key, item.value, item.may_be_older))
+    })))
 }
