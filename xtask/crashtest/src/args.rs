@@ -19,6 +19,8 @@ pub const EXAMPLES: &str = "Examples:
   cargo xtask crashtest                       judge everything, in some minutes
   cargo xtask crashtest wal --details         one engine, and every sync of it
   cargo xtask crashtest lsm --layer kill      one layer of one engine
+  cargo xtask crashtest lsm --layer sim --trial 'lsm always'
+                                              one alphabet of one engine
   cargo xtask crashtest --full --json F       the declared bounds, and all figures
   cargo xtask crashtest --replay TAPE         once more what a violation left
   cargo xtask crashtest --command 'python3 xtask/examples/sqlite_store.py {dir} WAL'";
@@ -38,6 +40,9 @@ pub struct Args {
     /// Run only this layer; may be given more than once.
     #[arg(long = "layer", value_enum, value_name = "LAYER")]
     layers: Vec<LayerName>,
+    /// On the simulated disk, run only the trial of this name, as reports call it; may be given more than once.
+    #[arg(long = "trial", value_name = "NAME")]
+    pub(crate) trials: Vec<String>,
     /// End a layer with the first trial that is red: for who wants to know no more than that.
     #[arg(long, hide = true)]
     pub(crate) first: bool,

@@ -85,6 +85,8 @@ pub(crate) struct Context<'a> {
     plant: bool,
     /// End a layer with the first trial that is red.
     first: bool,
+    /// The trials that are run on the simulated disk; all, if none is named.
+    trials: &'a [String],
     /// The root of the workspace whose engines are judged: sources below it, tapes below its `target`.
     workspace: &'a Path,
 }

@@ -38,12 +38,14 @@ pub fn run(args: &Args, engines: &[&'static dyn Engine], workspace: &Path) -> an
                 .join(", ")
         );
     }
+    sim::check_names(&args.trials, engines)?;
     let context = Context {
         full: args.full,
         seed: args.seed,
         extra_time: Duration::from_secs(args.minutes.unwrap_or(0) * 60) / 3,
         plant: args.plant,
         first: args.first,
+        trials: &args.trials,
         workspace,
     };
     let started = Instant::now();
@@ -173,7 +175,9 @@ impl<'a> Run<'a> {
         if self.runs(LayerName::Sim, name) {
             let (sim, barriers) = judged.timed("sim", || sim::simulate(engine, &context))?;
             if barriers.is_none() {
-                let reason = if sim.findings.is_empty() {
+                let reason = if !context.trials.is_empty() {
+                    "only some of the trials were asked for"
+                } else if sim.findings.is_empty() {
                     "its barriers are left out with --full only"
                 } else {
                     "the complete engine breaks, so leaving out a barrier proves nothing"

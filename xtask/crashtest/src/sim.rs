@@ -34,7 +34,7 @@ pub(crate) fn simulate(
 ) -> anyhow::Result<(Sim, Option<Barriers>)> {
     let mut found = Sim::default();
     let mut removals = Removals::new(engine, context)?;
-    let trials = engine.trials();
+    let trials = wanted(engine, context);
     for AnyTrial(trial) in &trials {
         trial.explore(context, &mut found, &mut removals)?;
         if context.first && !found.findings.is_empty() {
@@ -48,6 +48,10 @@ pub(crate) fn simulate(
             trial.soak(context, share, &mut found)?;
         }
     }
+    if !context.trials.is_empty() {
+        // What some of the trials have not reached, another may.
+        return Ok((found, None));
+    }
     let is_proof = found.findings.is_empty() && removals.has_run();
     let barriers = is_proof.then(|| removals.finish());
     let untaken = engine.probes().iter().filter_map(Probe::untaken);
@@ -55,10 +59,40 @@ pub(crate) fn simulate(
     Ok((found, barriers))
 }
 
+/// The trials of `engine` that are asked for.
+fn wanted(engine: &dyn Engine, context: &Context<'_>) -> Vec<AnyTrial> {
+    let mut trials = engine.trials();
+    trials.retain(|AnyTrial(trial)| {
+        context.trials.is_empty() || context.trials.iter().any(|name| name == trial.name())
+    });
+    trials
+}
+
+/// Checks that each of `names` is a trial of one of `engines`.
+///
+/// # Errors
+/// There is none of that name.
+pub(crate) fn check_names(names: &[String], engines: &[&dyn Engine]) -> anyhow::Result<()> {
+    for name in names {
+        find_trial(name, engines)?;
+    }
+    Ok(())
+}
+
+/// The trial called `name`.
+///
+/// # Errors
+/// There is none of that name.
+fn find_trial(name: &str, engines: &[&dyn Engine]) -> anyhow::Result<AnyTrial> {
+    let mut trials = engines.iter().flat_map(|engine| engine.trials());
+    let trial = trials.find(|AnyTrial(trial)| trial.name() == name);
+    trial.with_context(|| format!("no engine is judged as {name:?}"))
+}
+
 /// The layer `faults` of every trial of `engine`.
 pub(crate) fn inject(engine: &dyn Engine, context: &Context<'_>) -> Faults {
     let mut faults = Faults::default();
-    for AnyTrial(trial) in engine.trials() {
+    for AnyTrial(trial) in wanted(engine, context) {
         trial.inject(&mut faults);
         if context.first && !faults.findings.is_empty() {
             break;
@@ -73,12 +107,8 @@ pub(crate) fn inject(engine: &dyn Engine, context: &Context<'_>) -> Faults {
 /// No tape, or of no subject that there is.
 pub(crate) fn replay(path: &Path, engines: &[&dyn Engine]) -> anyhow::Result<bool> {
     let (subject, tape) = read_tape(path)?;
-    let mut trials = engines.iter().flat_map(|engine| engine.trials());
-    let trial = trials.find(|trial| trial.0.name() == subject);
-    let trial = trial.map(|AnyTrial(trial)| trial);
-    trial
-        .with_context(|| format!("no engine is judged as {subject:?}"))?
-        .replay(&tape)
+    let AnyTrial(trial) = find_trial(&subject, engines)?;
+    trial.replay(&tape)
 }
 
 /// A bound on all of this machine's cores.

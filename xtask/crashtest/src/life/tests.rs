@@ -3,6 +3,7 @@ use super::*;
 fn context() -> Context<'static> {
     Context {
         first: false,
+        trials: &[],
         full: false,
         seed: 1,
         extra_time: std::time::Duration::ZERO,

@@ -34,7 +34,7 @@ pub(in crate::engines::btree) fn all() -> Vec<AnyTrial> {
         data("btree manual", manual, [2, 3]).soaks().boxed(),
         Trial::new("btree tables", store(always, Alphabet::Tables))
             .unit(4096)
-            .lengths(1, 3)
+            .lengths(1, 2)
             .without_process_deaths()
             .soaks()
             .boxed(),
