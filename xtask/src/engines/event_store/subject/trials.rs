@@ -74,7 +74,7 @@ pub(crate) fn trials() -> Vec<AnyTrial> {
             .boxed(),
         sectors("event-store sectors", Always)
             .whole_up_to(1 << 20)
-            .lengths(1, 2)
+            .lengths(1, 1)
             .boxed(),
         sectors("event-store sectors, batch", BATCH)
             .lengths(1, 1)
