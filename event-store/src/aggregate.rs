@@ -2,11 +2,12 @@
 
 use crate::append::check_name;
 use crate::error::{Error, Result};
-use crate::event::{Event, Position, Version};
+use crate::event::Event;
 use crate::event_store::EventStore;
+use crate::ids::{Position, Version};
 use crate::marks::Mark;
+use crate::marks::snapshot::{Header, Key};
 use crate::projection::Projection;
-use crate::snapshot::{Header, Key};
 use crate::store::Store;
 
 /// The last event of a stream that counts for [`EventStore::reconstruct`].

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::event::{EventId, Position, Version};
+use crate::ids::{EventId, Position, Version};
 use crate::limits::{MAX_EVENTS, MAX_NAME_SIZE, MAX_TAGS};
 use crate::query::Condition;
 

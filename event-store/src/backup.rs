@@ -1,4 +1,4 @@
-//! [`EventStore::backup`]: a second store with the same events ([format], section 11).
+//! Backups: a second store with the same events ([format], section 11).
 //!
 //! [format]: crate::format
 
@@ -9,11 +9,11 @@ use durable_io::{Dir, SyncMode};
 use wal::{Lsn, Wal};
 
 use crate::error::{Error, Result};
-use crate::event::{Event, Position};
-use crate::event_store::EventStore;
+use crate::event::Event;
+use crate::ids::Position;
+use crate::marks::snapshot::Header;
 use crate::marks::{How, Marks};
 use crate::names;
-use crate::snapshot::Header;
 use crate::store::Store;
 use crate::view;
 
@@ -30,34 +30,8 @@ pub struct Backup {
     pub copied: u64,
 }
 
-impl EventStore {
-    /// Makes `dir`, on the same [disk](crate::Options::disk), a store with every event that is durable now, and
-    /// with what its readers have acknowledged and its projections have saved; which opens like any other. If it
-    /// is an earlier backup of this store only what has come since is copied. Appends go on meanwhile;
-    /// whoever acknowledges or saves waits for the last part of it.
-    ///
-    /// Every event is checked as it is read, so a damaged one is not copied. The index is not copied: the backup
-    /// makes its own when it is opened.
-    ///
-    /// # Durability
-    /// When this returns, the backup survives power loss. A crash before leaves an earlier one with at least what
-    /// it had; the first one [`Error::Unfinished`] until it is tried again.
-    ///
-    /// # Cost
-    /// Reads the events that are not there yet, and writes them; some syncs.
-    ///
-    /// # Errors
-    /// [`Error::Diverged`]: `dir` is a store, but none that began as this one; nothing was changed.
-    /// [`Error::Corrupt`]: an event here, or the backup, is damaged. [`Error::Disk`]: also with
-    /// [`Locked`](durable_io::Error::Locked) if `dir` is open, or with
-    /// [`NoSpace`](durable_io::Error::NoSpace). [`Error::Closed`]. None of them changes this store.
-    pub fn backup(&self, dir: impl AsRef<Path>) -> Result<Backup> {
-        self.store.backup(dir.as_ref())
-    }
-}
-
 impl Store {
-    fn backup(&self, path: &Path) -> Result<Backup> {
+    pub(crate) fn backup(&self, path: &Path) -> Result<Backup> {
         self.check_open()?;
         // Durable: the directory's own name. Only now may anything in it be relied on.
         let lock = open_store(&self.disk, path, names::LOCK)?;

@@ -6,7 +6,8 @@ use durable_io::Dir;
 use wal::{Location, Lsn, Wal};
 
 use crate::error::Result;
-use crate::event::{Event, EventId, Position};
+use crate::event::Event;
+use crate::ids::{EventId, Position};
 use crate::list::Entry;
 use crate::part::Part;
 use crate::part::layout::{Header, Listed, Run, Where};

@@ -3,7 +3,8 @@
 
 use crate::append::{Append, Appended, Expected};
 use crate::error::Error;
-use crate::event::{Event, EventId, Position, Version};
+use crate::event::Event;
+use crate::ids::{EventId, Position, Version};
 use crate::query::Condition;
 use crate::record::Draft;
 use crate::store::Ids;

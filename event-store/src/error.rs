@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use durable_io::engine::{InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion};
 
-use crate::event::{EventId, Position, Version};
+use crate::ids::{EventId, Position, Version};
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

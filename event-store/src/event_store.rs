@@ -1,5 +1,6 @@
 //! [`EventStore`]: the handle.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -7,10 +8,11 @@ use durable_io::Background;
 
 use crate::append::{Append, Appended, Expected, NewEvent};
 use crate::background::Workers;
+use crate::backup::Backup;
 use crate::decide::recorded_source;
 use crate::error::Result;
-use crate::event::{Event, Position, Version};
-use crate::pending::Ticket;
+use crate::event::Event;
+use crate::ids::{Position, Version};
 use crate::query::Query;
 use crate::read::{Backward, Events, StreamEvents, StreamInfo, Streams};
 use crate::recover::Recovered;
@@ -18,6 +20,7 @@ use crate::stats::{Recovery, Stats, Verified};
 use crate::store::Store;
 use crate::subscription::{Subscribe, Subscription};
 use crate::term::About;
+use crate::ticket::Ticket;
 
 /// An open store. Made by [`Options::open`](crate::Options::open).
 ///
@@ -287,6 +290,30 @@ impl EventStore {
     /// What this handle has done since it was opened, and how large the store is. Cheap.
     pub fn stats(&self) -> Stats {
         self.store.stats()
+    }
+
+    /// Makes `dir`, on the same [disk](crate::Options::disk), a store with every event that is durable now, and
+    /// with what its readers have acknowledged and its projections have saved; which opens like any other. If it
+    /// is an earlier backup of this store only what has come since is copied. Appends go on meanwhile;
+    /// whoever acknowledges or saves waits for the last part of it.
+    ///
+    /// Every event is checked as it is read, so a damaged one is not copied. The index is not copied: the backup
+    /// makes its own when it is opened.
+    ///
+    /// # Durability
+    /// When this returns, the backup survives power loss. A crash before leaves an earlier one with at least what
+    /// it had; the first one [`Error::Unfinished`](crate::Error::Unfinished) until it is tried again.
+    ///
+    /// # Cost
+    /// Reads the events that are not there yet, and writes them; some syncs.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`](crate::Error::Diverged): `dir` is a store, but none that began as this one; nothing was changed.
+    /// [`Error::Corrupt`](crate::Error::Corrupt): an event here, or the backup, is damaged. [`Error::Disk`](crate::Error::Disk): also with
+    /// [`Locked`](durable_io::Error::Locked) if `dir` is open, or with
+    /// [`NoSpace`](durable_io::Error::NoSpace). [`Error::Closed`](crate::Error::Closed). None of them changes this store.
+    pub fn backup(&self, dir: impl AsRef<Path>) -> Result<Backup> {
+        self.store.backup(dir.as_ref())
     }
 
     /// Under [`Background::Inline`], runs one step of background work and returns true, or returns

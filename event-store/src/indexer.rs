@@ -6,21 +6,13 @@ use std::sync::Arc;
 
 use crate::build::{self, Merged, NewFile};
 use crate::error::{Error, Result};
-use crate::event::Position;
-use crate::list::{Entry, List};
+use crate::ids::Position;
+use crate::list::{Entry, Indexer};
 use crate::names;
 use crate::part::Part;
 use crate::policy::{self, Size};
 use crate::store::{Store, add};
 use crate::view::Slot;
-
-/// The list as it is on the disk; held by whoever changes it.
-#[derive(Debug)]
-pub(crate) struct Indexer {
-    pub(crate) list: List,
-    /// The number of the next part: above all that were tried.
-    pub(crate) next_number: u64,
-}
 
 /// How many events are dropped from memory before others may look at it.
 const STEP: u64 = 256;

@@ -14,10 +14,11 @@ use serde_json::value::RawValue;
 
 use crate::append::{Append, Expected, NewEvent};
 use crate::error::{Error, Result};
-use crate::event::{Event, EventId, Position};
+use crate::event::Event;
 use crate::event_store::EventStore;
-use crate::pending::Ticket;
+use crate::ids::{EventId, Position};
 use crate::projection::Failure;
+use crate::ticket::Ticket;
 
 /// How many appends of an import are in flight, at most: they share syncs.
 const IN_FLIGHT: usize = 256;

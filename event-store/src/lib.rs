@@ -90,11 +90,13 @@ mod append;
 mod background;
 mod backup;
 mod build;
+mod clock;
 mod decide;
 mod dump;
 mod error;
 mod event;
 mod event_store;
+mod ids;
 mod indexer;
 #[cfg(feature = "serde")]
 mod json;
@@ -116,7 +118,6 @@ mod recover;
 mod running;
 mod salvage;
 mod search;
-mod snapshot;
 mod stats;
 mod store;
 #[cfg(feature = "stream")]
@@ -124,6 +125,7 @@ mod stream;
 mod subscription;
 mod tail;
 mod term;
+mod ticket;
 mod verify;
 mod view;
 mod write;
@@ -137,8 +139,9 @@ pub use backup::Backup;
 pub use dump::{Detail, dump};
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Result};
-pub use event::{Event, EventId, Position, Version};
+pub use event::Event;
 pub use event_store::EventStore;
+pub use ids::{EventId, Position, Version};
 #[cfg(feature = "serde")]
 pub use json::Imported;
 pub use limits::{
@@ -146,7 +149,6 @@ pub use limits::{
     MAX_PROJECTIONS, MAX_SNAPSHOTS, MAX_SUBSCRIPTIONS, MAX_TAGS,
 };
 pub use options::Options;
-pub use pending::Ticket;
 pub use projected::Projected;
 pub use projection::{Failure, Handler, Project, Projection, Run};
 pub use query::{Condition, Query};
@@ -157,6 +159,7 @@ pub use stats::{ProjectionStats, Recovery, Stats, Verified};
 #[cfg(feature = "stream")]
 pub use stream::EventStream;
 pub use subscription::{Subscribe, Subscription};
+pub use ticket::Ticket;
 
 /// Compiles the examples of the read-me.
 #[cfg(doctest)]

@@ -10,7 +10,7 @@ use durable_io::engine::{BadHeader, Format, UnsupportedVersion};
 use durable_io::{Dir, replace_file};
 
 use crate::error::{Corruption, Error, Result};
-use crate::event::Position;
+use crate::ids::Position;
 use crate::names;
 use crate::term::Key;
 
@@ -190,6 +190,14 @@ pub(crate) enum Found {
     Whole(List),
     Missing,
     Damaged,
+}
+
+/// The list as it is on the disk; held by whoever changes it.
+#[derive(Debug)]
+pub(crate) struct Indexer {
+    pub(crate) list: List,
+    /// The number of the next part: above all that were tried.
+    pub(crate) next_number: u64,
 }
 
 #[cfg(test)]

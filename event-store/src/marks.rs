@@ -11,10 +11,13 @@ use wal::{Lsn, Opening, Wal};
 
 use crate::append::invalid;
 use crate::error::{Corruption, Error, Result};
-use crate::event::{EventId, Position};
+use crate::ids::{EventId, Position};
 use crate::limits::{MAX_NAME_SIZE, MAX_SUBSCRIPTIONS};
 use crate::names;
-use crate::snapshot::{self, Other, Snapshots};
+
+pub(crate) mod snapshot;
+
+use snapshot::{Other, Snapshots};
 
 /// How far a reader has come: the event, by its place and its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

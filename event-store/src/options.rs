@@ -1,12 +1,11 @@
 //! [`Options`]: how a store is opened.
 
-use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 
 use durable_io::engine::InvalidOption;
 use durable_io::{Background, Disk, SyncMode};
 
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::event_store::EventStore;
 use crate::limits::{DEFAULT_INDEX_INTERVAL, DEFAULT_SEGMENT_SIZE, MAX_INDEX_INTERVAL};
@@ -78,7 +77,7 @@ impl Options {
     /// each append. Default: the system's clock.
     #[must_use]
     pub fn clock(mut self, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        self.clock = Clock(Some(Arc::new(now)));
+        self.clock = Clock::new(now);
         self
     }
 
@@ -124,36 +123,5 @@ impl Options {
             path: dir.as_ref().to_owned(),
         })?;
         EventStore::start(recovered, background)
-    }
-}
-
-/// What time it is.
-#[derive(Clone, Default)]
-pub(crate) struct Clock(Option<Arc<dyn Fn() -> u64 + Send + Sync>>);
-
-impl Clock {
-    pub(crate) fn now(&self) -> u64 {
-        match &self.0 {
-            Some(now) => now(),
-            None => system_clock(),
-        }
-    }
-}
-
-/// Microseconds since the Unix epoch; 0 if the system's clock stands before it.
-#[expect(
-    clippy::disallowed_types,
-    reason = "the default of the clock that the options inject"
-)]
-fn system_clock() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_micros()).expect("the year is below 500,000")
-    })
-}
-
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clock").finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use durable_io::{Dir, File, Map};
 use wal::Location;
 
 use crate::error::{Corruption, Error};
-use crate::event::Position;
+use crate::ids::Position;
 use crate::list::Entry;
 use crate::names;
 use crate::term::Term;

@@ -7,13 +7,13 @@ use durable_io::{Background, SyncMode};
 
 use crate::append::{check_name, invalid};
 use crate::error::{Error, Result};
-use crate::event::Position;
 use crate::event_store::EventStore;
+use crate::ids::Position;
+use crate::marks::snapshot::{Header, Key, Saved};
 use crate::projection::{Handler, Project, Projection, Run};
-use crate::running::{Begin, Encoding, How, Running, Runs, guarded, is_applying};
-use crate::snapshot::{Header, Key, Saved};
+use crate::running::{Begin, Encoding, How, Running, guarded, is_applying};
 use crate::stats::ProjectionStats;
-use crate::store::Store;
+use crate::store::{Runs, Store};
 
 /// A projection, or a handler, that is at work as long as this lives. Made by [`EventStore::project`] and
 /// [`EventStore::handle`].

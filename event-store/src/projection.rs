@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::event::{Event, EventId, Position};
+use crate::event::Event;
+use crate::ids::{EventId, Position};
 use crate::query::Query;
 
 /// What a projection failed with: any error.

@@ -1,6 +1,7 @@
 //! [`Query`] and [`Condition`]: which events are meant.
 
-use crate::event::{Event, Position};
+use crate::event::Event;
+use crate::ids::Position;
 use crate::term::category;
 
 /// A choice of events: those that match at least one of its items. Each item asks for a type (any of

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use wal::{Lsn, Records};
 
 use crate::error::Result;
-use crate::event::{Event, Position, Version};
+use crate::event::Event;
+use crate::ids::{Position, Version};
 use crate::query::Query;
 use crate::store::Store;
 use crate::term::{About, Term};

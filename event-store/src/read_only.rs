@@ -9,7 +9,8 @@ use wal::Salvage;
 
 use crate::backup::check_finished;
 use crate::error::{Corruption, Error, Result};
-use crate::event::{Event, Position, Version};
+use crate::event::Event;
+use crate::ids::{Position, Version};
 use crate::list::{Found, List};
 use crate::marks::{self, Mark};
 use crate::names;

@@ -4,7 +4,7 @@
 
 use durable_io::codec::{Decoder, Encoder, put};
 
-use crate::event::EventId;
+use crate::ids::EventId;
 use crate::limits::{MAX_EVENTS, MAX_NAME_SIZE, MAX_TAGS};
 
 /// Bytes before the names.

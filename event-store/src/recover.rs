@@ -13,14 +13,13 @@ use durable_io::{Background, Dir, Disk, SyncMode};
 use wal::{Lsn, Opening, Wal};
 
 use crate::backup::check_finished;
+use crate::clock::Clock;
 use crate::error::Result;
-use crate::event::Position;
-use crate::indexer::Indexer;
+use crate::ids::Position;
 use crate::limits::tail_bound;
-use crate::list::{Entry, Found, List};
+use crate::list::{Entry, Found, Indexer, List};
 use crate::marks::{How, Marks};
 use crate::names;
-use crate::options::Clock;
 use crate::part::Part;
 use crate::stats::Recovery;
 use crate::store::{Counters, Head, Ids, Settings, Store};

@@ -9,13 +9,14 @@ use std::time::Duration;
 use durable_io::engine::{Signal, Step, Work, Worker};
 
 use crate::error::{Error, Result};
-use crate::event::{Event, Position};
+use crate::event::Event;
+use crate::ids::Position;
 use crate::marks::Mark;
+use crate::marks::snapshot::{Header, Key};
 use crate::projection::{Failure, Project, Run};
 use crate::read::Feed;
-use crate::snapshot::{Header, Key};
 use crate::stats::ProjectionStats;
-use crate::store::Store;
+use crate::store::{Runs, Store};
 
 /// How many events are added before others may look at the state.
 const STEP: usize = 256;
@@ -371,21 +372,6 @@ impl<T: Send + 'static> Running<T> {
             Ok(true) | Err(_) => Step::Idle,
         }
     }
-}
-
-/// A projection, whatever its state is: what the store does with it.
-pub(crate) trait Runs: fmt::Debug + Send + Sync {
-    fn name(&self) -> &str;
-    fn run(&self) -> Run;
-    /// Adds every event that is durable. What it fails with is told to whoever asks, and in the statistics.
-    fn run_inline(&self, store: &Store);
-    /// Wakes its thread.
-    fn ring(&self);
-    /// In place of its thread; true if there was something to do.
-    fn run_once(&self, store: &Store) -> Result<bool>;
-    /// Ends its thread, and waits until it has.
-    fn stop(&self, store: &Store);
-    fn stats(&self, store: &Store) -> ProjectionStats;
 }
 
 impl<T: Send + 'static> Runs for Running<T> {

@@ -8,7 +8,8 @@ use durable_io::engine::StoreDir;
 
 use crate::backup::{check_finished, has};
 use crate::error::{Corruption, Error, Result};
-use crate::event::{Event, Position};
+use crate::event::Event;
+use crate::ids::Position;
 use crate::list::{Found, List};
 use crate::marks::{self, Mark};
 use crate::names;

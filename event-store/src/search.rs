@@ -1,6 +1,6 @@
 //! What a query means, found in one place of the index after the other.
 
-use crate::event::Position;
+use crate::ids::Position;
 use crate::query::{Item, Query};
 use crate::term::About;
 use crate::view::{List, Miss, View};

@@ -3,7 +3,7 @@
 use durable_io::engine::Trouble;
 
 use crate::error::Error;
-use crate::event::Position;
+use crate::ids::Position;
 use crate::projection::Run;
 
 /// What opening a store found and did.

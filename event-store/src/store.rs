@@ -5,6 +5,7 @@
 //! held across I/O, and say why where they are taken.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
@@ -14,13 +15,14 @@ use durable_io::engine::{Health, Reserve, Signal, StoreDir, Work};
 use durable_io::{Background, Disk, Op, SyncMode, made_durable};
 use wal::{Expectation, Wal};
 
+use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::event::{EventId, Position};
-use crate::indexer::Indexer;
+use crate::ids::{EventId, Position};
+use crate::list::Indexer;
 use crate::marks::Marks;
-use crate::options::Clock;
 use crate::pending::Pending;
-use crate::running::Runs;
+use crate::projection::Run;
+use crate::stats::ProjectionStats;
 use crate::tail::Tail;
 use crate::term::Key;
 use crate::view::{Miss, Slot, View};
@@ -60,6 +62,21 @@ pub(crate) struct Store {
     pub(crate) index_work: Arc<Work>,
     pub(crate) ids: Ids,
     pub(crate) counters: Counters,
+}
+
+/// A projection, whatever its state is: what the store does with it.
+pub(crate) trait Runs: fmt::Debug + Send + Sync {
+    fn name(&self) -> &str;
+    fn run(&self) -> Run;
+    /// Adds every event that is durable. What it fails with is told to whoever asks, and in the statistics.
+    fn run_inline(&self, store: &Store);
+    /// Wakes its thread.
+    fn ring(&self);
+    /// In place of its thread; true if there was something to do.
+    fn run_once(&self, store: &Store) -> Result<bool>;
+    /// Ends its thread, and waits until it has.
+    fn stop(&self, store: &Store);
+    fn stats(&self, store: &Store) -> ProjectionStats;
 }
 
 /// What an append is decided by: everything that was accepted, durable or in flight. Whoever holds it is

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::append::{check_name, invalid};
 use crate::error::{Error, Result};
-use crate::event::{Event, EventId, Position};
+use crate::event::Event;
+use crate::ids::{EventId, Position};
 use crate::marks::Mark;
 use crate::query::Query;
 use crate::read::Feed;

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Event, Position};
+use crate::event::Event;
+use crate::ids::Position;
 use crate::term::{Key, Term, TermMap};
 
 /// What an event costs beside its bytes: an entry of the list, and of the map for each of its terms.

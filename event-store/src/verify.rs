@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wal::Lsn;
 
 use crate::error::{Corruption, Error, Result};
-use crate::event::{Event, Position};
+use crate::event::Event;
+use crate::ids::Position;
 use crate::names;
 use crate::stats::{Stats, Verified};
 use crate::store::Store;

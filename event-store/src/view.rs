@@ -5,7 +5,8 @@ use std::sync::Arc;
 use wal::{Location, Lsn, Wal};
 
 use crate::error::{Corruption, Error, Result};
-use crate::event::{Event, EventId, Position, Version};
+use crate::event::Event;
+use crate::ids::{EventId, Position, Version};
 use crate::list::Entry;
 use crate::part::{Part, Postings};
 use crate::tail::Tail;

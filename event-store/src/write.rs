@@ -5,11 +5,12 @@ use std::sync::Arc;
 use crate::append::{Append, Appended};
 use crate::decide::{Prepared, Verdict, decide};
 use crate::error::{Error, Result};
-use crate::event::{Position, Version};
+use crate::ids::{Position, Version};
 use crate::limits::tail_bound;
-use crate::pending::{Answer, Pending};
+use crate::pending::Pending;
 use crate::record::Place;
 use crate::store::{Head, Store, add};
+use crate::ticket::Answer;
 use crate::view::{self, Miss};
 use durable_io::SyncMode;
 

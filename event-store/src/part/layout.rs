@@ -5,7 +5,7 @@
 use durable_io::checksum::checksum_at;
 use durable_io::codec::{Decoder, Encoder, put};
 
-use crate::event::{EventId, Position};
+use crate::ids::{EventId, Position};
 use crate::list::Entry;
 use crate::term::{Term, halves};
 

@@ -8,7 +8,7 @@ use durable_io::codec::{Decoder, Encoder};
 use wal::{Location, Wal};
 
 use crate::error::{Error, Result};
-use crate::event::{EventId, Position};
+use crate::ids::{EventId, Position};
 use crate::limits::{MAX_NAME_SIZE, MAX_PROJECTIONS, MAX_SNAPSHOTS};
 use crate::marks::{Mark, Marks};
 
