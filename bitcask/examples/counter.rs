@@ -1,4 +1,4 @@
-//! Counters that several threads count up, without a lock: read, add one, set if nobody was faster.
+//! Counters that several threads count up, without a lock of their own.
 //!
 //! ```console
 //! $ cargo run --release -p bitcask --example counter
@@ -13,15 +13,13 @@ const EACH: u64 = 200;
 
 /// Adds one to the counter `name` and returns its new value, on stable storage.
 fn count_up(store: &Bitcask, name: &[u8]) -> bitcask::Result<u64> {
-    loop {
-        let current = store.get(name)?;
-        let bytes = current.as_deref().and_then(|bytes| bytes.try_into().ok());
-        let next = bytes.map_or(0, u64::from_le_bytes) + 1;
-        if store.compare_and_set(name, current.as_deref(), Some(&next.to_le_bytes()))? {
-            return Ok(next);
-        }
-        // Somebody else has counted in between: again, from the new value.
-    }
+    let mut next = 0;
+    store.update(name, |old| {
+        let old = old.and_then(|bytes| bytes.try_into().ok());
+        next = old.map_or(0, u64::from_le_bytes) + 1;
+        Some(next.to_le_bytes())
+    })?;
+    Ok(next)
 }
 
 #[allow(clippy::print_stdout, reason = "an example")]

@@ -56,7 +56,7 @@ impl Store {
 
     /// Runs one step of background work, if there is any; returns whether there was.
     pub(crate) fn run_one_step(&self) -> Result<bool> {
-        self.health.check()?;
+        self.check_healthy()?;
         let has_synced = self.gate.interval().run_once(|| self.sync_if_due())?;
         // Nobody waits here for what a rate allows.
         Ok(has_synced || self.tidying.work.run_once(|| self.tidy(None))?)

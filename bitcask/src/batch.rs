@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::keydir::{Hasher, Spot};
 use crate::limits::{MAX_BATCH_SIZE, MAX_KEY_SIZE};
 use crate::record::{Kind, RECORD_HEADER_SIZE, bind_record, encode_record};
+use crate::writer::Expected;
 
 const IN_BATCH: &str = "a change is within the bytes of its batch";
 
@@ -90,10 +91,6 @@ impl Batch {
         self.bytes.len() as u64
     }
 }
-
-/// The value that a key must have; `None` if it must be absent.
-#[derive(Clone, Debug)]
-pub(crate) struct Expected(pub(crate) Option<Vec<u8>>);
 
 /// A batch on its way to the disk.
 #[derive(Debug)]
@@ -196,13 +193,6 @@ impl Item {
             op.superseded = find(op.hash, op.key(bytes))?;
         }
         Ok(())
-    }
-
-    /// The hash and the key that the item is bound to, and the value that it expects.
-    pub(crate) fn condition(&self) -> Option<(u64, Vec<u8>, Expected)> {
-        let expected = self.expected.clone()?;
-        let op = self.ops().first()?;
-        Some((op.hash, self.key(op).to_vec(), expected))
     }
 
     /// The value of `op`; `None` if it deletes.

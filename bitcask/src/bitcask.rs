@@ -1,22 +1,24 @@
 //! [`Bitcask`]: the handle.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use durable_io::Background;
 use durable_io::engine::{BackupOptions, BackupReport, Trouble, Value, Worker};
 
-use crate::batch::{Batch, Expected};
+use crate::batch::Batch;
 use crate::error::Result;
 use crate::keydir::Found;
 use crate::record::Kind;
 use crate::snapshot::{Keys, Snapshot};
 use crate::stats::{FileSpace, MergeReport, Recovery, Stats, Verified};
 use crate::store::Store;
+use crate::writer::Answer;
 
 /// An open store. Made by [`Options::open`](crate::Options::open).
 ///
-/// `Send + Sync`; every method takes `&self`. Share it in an [`Arc`].
+/// `Send + Sync`; every method takes `&self`. Share it in an [`Arc`]. Once it is closed, every call that can fail
+/// answers [`Error::Closed`](crate::Error::Closed); snapshots and iterators that are open can still be read.
 ///
 /// # Drop
 /// Dropping it joins its threads and releases the lock. It syncs nothing: what a mode acknowledges
@@ -24,8 +26,9 @@ use crate::store::Store;
 /// and says whether that worked.
 #[derive(Debug)]
 pub struct Bitcask {
+    background: Background,
     /// None under [`Background::Inline`].
-    workers: Vec<Worker>,
+    workers: Mutex<Vec<Worker>>,
     store: Arc<Store>,
     recovery: Recovery,
 }
@@ -43,7 +46,8 @@ impl Bitcask {
             Background::Inline => Vec::new(),
         };
         Ok(Self {
-            workers,
+            background,
+            workers: Mutex::new(workers),
             store,
             recovery,
         })
@@ -65,9 +69,40 @@ impl Bitcask {
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) if the record is damaged,
-    /// [`Error::Disk`](crate::Error::Disk) if it cannot be read.
+    /// [`Error::Disk`](crate::Error::Disk) if it cannot be read; [`Error::Closed`](crate::Error::Closed).
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        self.store.check_open()?;
         Ok(self.store.find(key)?.and_then(Found::into_value))
+    }
+
+    /// The values of `keys`, in their order; `None` for each that is absent. A key may be there more than once.
+    ///
+    /// Each is as a [`get`](Bitcask::get) during the call would find it: not all of them need to be of one moment.
+    /// [`Snapshot::get_many`] gives them so.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = bitcask::Options::new().open(dir.path())?;
+    /// store.put(b"apple", b"3")?;
+    /// store.put(b"pear", b"1")?;
+    /// let found = store.get_many(&[b"pear".as_slice(), b"fig", b"apple"])?;
+    /// let found: Vec<Option<&[u8]>> = found.iter().map(|value| value.as_deref()).collect();
+    /// assert_eq!(found, [Some(&b"1"[..]), None, Some(&b"3"[..])]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cost
+    /// For each key that of a [`get`](Bitcask::get), but for the waiting for memory: that of up to 64 keys is waited
+    /// for at once, first for the slots of the index, then for the records. Writers of these keys wait while the
+    /// slots are read. A table of the keys is sorted.
+    ///
+    /// # Errors
+    /// As [`get`](Bitcask::get), the first that is met: damage of one key withholds the others, which `get` gives.
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
+        self.store.check_open()?;
+        self.store.find_many(keys, None)
     }
 
     /// True if `key` is there.
@@ -78,6 +113,7 @@ impl Bitcask {
     /// # Errors
     /// As [`get`](Bitcask::get).
     pub fn contains(&self, key: &[u8]) -> Result<bool> {
+        self.store.check_open()?;
         Ok(self.store.find(key)?.is_some())
     }
 
@@ -98,7 +134,8 @@ impl Bitcask {
     /// [`NoSpace`](durable_io::Error::NoSpace) or [`Resource`](durable_io::Error::Resource): nothing was
     /// written, and a later write may succeed.
     /// Any other `Error::Disk`: the store is poisoned, and the value may or may not survive.
-    /// [`Error::Poisoned`](crate::Error::Poisoned): the same.
+    /// [`Error::Poisoned`](crate::Error::Poisoned): the same. [`Error::Closed`](crate::Error::Closed): nothing was
+    /// written.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
         self.commit_one(Kind::Put, key, value)
     }
@@ -135,9 +172,23 @@ impl Bitcask {
         self.store.commit(batch, None).map(drop)
     }
 
-    /// If `key` has the value `expected` (`None`: is absent), gives it the value `new` (`None`: makes
-    /// it absent), and returns true; else returns false, and nothing was written. Nothing comes in
-    /// between.
+    /// If `key` has the value `expected` (`None`: is absent), gives it the value `new` (`None`: makes it absent),
+    /// and returns `Ok(())`; else nothing was written, and it returns `Err` with the value that the key has, `None`
+    /// if it is absent. Nothing comes in between.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = bitcask::Options::new().open(dir.path())?;
+    /// // Who comes first gets the lock.
+    /// assert!(store.compare_and_set(b"lock", None, Some(b"alice"))?.is_ok());
+    /// match store.compare_and_set(b"lock", None, Some(b"bob"))? {
+    ///     Ok(()) => unreachable!("alice has it"),
+    ///     Err(found) => assert_eq!(found.as_deref(), Some(&b"alice"[..])),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Durability, cost
     /// As [`put`](Bitcask::put), and a read of the key.
@@ -149,14 +200,47 @@ impl Bitcask {
         key: &[u8],
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
-    ) -> Result<bool> {
-        let mut batch = Batch::new();
-        match new {
-            Some(value) => batch.push(Kind::Put, key, value),
-            None => batch.push(Kind::Delete, key, &[]),
-        }
-        let expected = Expected(expected.map(<[u8]>::to_vec));
-        self.store.commit(batch, Some(expected))
+    ) -> Result<Result<(), Option<Value>>> {
+        let expected = expected.map(|value| Value::from(value.to_vec()));
+        Ok(match self.store.commit_if(key, expected, new)? {
+            Answer::Done => Ok(()),
+            Answer::Found(found) => Err(found),
+        })
+    }
+
+    /// Gives `key` the value that `change` makes of the one that it has (`None`: is absent, or shall be), and
+    /// returns the one that it had. No other write of the key comes in between.
+    ///
+    /// `change` is called without a lock, and again with the newer value if another writer was faster: it should do
+    /// nothing but compute. Among several that update one key, one gets on with each group that is written. If it
+    /// returns what is there, nothing is written.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = bitcask::Options::new().open(dir.path())?;
+    /// let append = |old: Option<&[u8]>| Some([old.unwrap_or(b""), b"!"].concat());
+    /// assert_eq!(store.update(b"shout", append)?, None);
+    /// assert_eq!(store.update(b"shout", append)?.as_deref(), Some(&b"!"[..]));
+    /// assert_eq!(store.get(b"shout")?.as_deref(), Some(&b"!!"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Durability
+    /// As [`put`](Bitcask::put).
+    ///
+    /// # Cost
+    /// A [`get`](Bitcask::get), and a [`compare_and_set`](Bitcask::compare_and_set) for each call of `change`.
+    ///
+    /// # Errors
+    /// As [`put`](Bitcask::put) and [`get`](Bitcask::get).
+    pub fn update<V: AsRef<[u8]>>(
+        &self,
+        key: &[u8],
+        change: impl FnMut(Option<&[u8]>) -> Option<V>,
+    ) -> Result<Option<Value>> {
+        self.store.update(key, change)
     }
 
     /// The store as it is now, to read while others write.
@@ -165,16 +249,21 @@ impl Bitcask {
     /// None now; then memory for each key that changes, once, and the data files that have its records, until
     /// it is dropped ([`Stats::change_bytes`], [`Stats::removed_bytes`]). Dropping it may go through all
     /// changes that are kept for others.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(&self.store)
+    ///
+    /// # Errors
+    /// [`Error::Closed`](crate::Error::Closed).
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.store.check_open()?;
+        Ok(Snapshot::new(&self.store))
     }
 
     /// Every key, in no order, as of now. [`Snapshot::entries`] gives the values, too.
     ///
     /// # Errors
-    /// The items are errors as those of [`get`](Bitcask::get); reading goes on behind one.
-    pub fn keys(&self) -> Keys {
-        self.snapshot().keys()
+    /// [`Error::Closed`](crate::Error::Closed). The items are errors as those of [`get`](Bitcask::get); reading goes
+    /// on behind one.
+    pub fn keys(&self) -> Result<Keys> {
+        Ok(self.snapshot()?.keys())
     }
 
     /// Calls `f` with every key and value as of now, in no order, and what it returned before; `init`
@@ -183,7 +272,7 @@ impl Bitcask {
     /// # Errors
     /// As [`get`](Bitcask::get): the first one ends it. [`Snapshot::entries`] goes on behind it.
     pub fn fold<T>(&self, init: T, f: impl FnMut(T, &[u8], &[u8]) -> T) -> Result<T> {
-        self.snapshot().fold(init, f)
+        self.snapshot()?.fold(init, f)
     }
 
     /// Makes everything acknowledged so far durable.
@@ -193,8 +282,9 @@ impl Bitcask {
     ///
     /// # Errors
     /// [`Error::Disk`](crate::Error::Disk): the store is poisoned; what was not durable may or may not
-    /// survive. [`Error::Poisoned`](crate::Error::Poisoned).
+    /// survive. [`Error::Poisoned`](crate::Error::Poisoned), [`Error::Closed`](crate::Error::Closed).
     pub fn sync(&self) -> Result<()> {
+        self.store.check_open()?;
         // Durable: everything acknowledged. Only now may the caller rely on it.
         self.store.sync()
     }
@@ -229,7 +319,8 @@ impl Bitcask {
     /// [`Error::Corrupt`](crate::Error::Corrupt): a file is damaged; it is left as it is.
     /// [`Error::Disk`](crate::Error::Disk) with [`NoSpace`](durable_io::Error::NoSpace): the files that
     /// are not merged yet stay as they are. Any other `Error::Disk`: the store is poisoned.
-    /// [`Error::Poisoned`](crate::Error::Poisoned).
+    /// [`Error::Poisoned`](crate::Error::Poisoned). [`Error::Closed`](crate::Error::Closed), also if it is closed
+    /// meanwhile: then each file is as before or merged.
     pub fn merge(&self) -> Result<MergeReport> {
         self.store.merge_all()
     }
@@ -272,7 +363,8 @@ impl Bitcask {
     /// Reads the whole store. A merge waits until it is done.
     ///
     /// # Errors
-    /// [`Error::Disk`](crate::Error::Disk) if the system refuses a descriptor or memory. Damage is no error
+    /// [`Error::Disk`](crate::Error::Disk) if the system refuses a descriptor or memory;
+    /// [`Error::Closed`](crate::Error::Closed). Damage is no error
     /// here, nor is a place that cannot be read: all of it is in [`Verified::damage`].
     pub fn verify(&self) -> Result<Verified> {
         self.store.verify()
@@ -305,29 +397,43 @@ impl Bitcask {
     /// poisoned. Damage is no error here: [`merge`](Bitcask::merge) reports it. Nor is what changed
     /// nothing: [`trouble`](Bitcask::trouble).
     pub fn run_background(&self) -> Result<bool> {
-        if !self.workers.is_empty() {
+        if self.background == Background::Threads {
+            self.store.check_open()?;
             return Ok(false);
         }
         self.store.run_one_step()
     }
 
     /// Makes everything durable, states so in the manifest, so that any later loss will be noticed,
-    /// joins the threads and releases the lock.
+    /// joins the threads and releases the lock. What other threads begin meanwhile is done, or answered with
+    /// [`Error::Closed`](crate::Error::Closed), as is every later call that can fail. Snapshots, iterators and values
+    /// that are open can still be read; so the memory and the maps of the store go with the handle and the last of
+    /// these.
     ///
     /// # Cost
-    /// A sync if something is not durable, and two if something was written since the last close.
+    /// A sync if something is not durable, and two if something was written since the last close. It waits for a step
+    /// of a merge, a [`verify`](Bitcask::verify) or a [`backup`](Bitcask::backup) that is going on.
     ///
     /// # Errors
-    /// [`Error::Disk`](crate::Error::Disk), [`Error::Poisoned`](crate::Error::Poisoned): the handle
-    /// is gone, the lock is released, and what was not durable may or may not survive.
-    pub fn close(self) -> Result<()> {
-        self.store.seal()
+    /// [`Error::Disk`](crate::Error::Disk), [`Error::Poisoned`](crate::Error::Poisoned): the store is
+    /// closed, the lock is released, and what was not durable may or may not survive.
+    /// [`Error::Closed`](crate::Error::Closed): it was closed before.
+    pub fn close(&self) -> Result<()> {
+        self.store.begin_close()?;
+        self.stop_workers();
+        self.store.close()
+    }
+
+    fn stop_workers(&self) {
+        // Taken out first: joining them is nothing to hold a lock for.
+        let workers = std::mem::take(&mut *self.store.health.lock(&self.workers));
+        drop(workers);
     }
 }
 
 impl Drop for Bitcask {
     fn drop(&mut self) {
-        self.workers.clear();
+        self.stop_workers();
         self.store.home.unlock();
     }
 }

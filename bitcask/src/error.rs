@@ -34,6 +34,9 @@ pub enum Error {
     /// data go on; reopen the store to recover.
     #[error(transparent)]
     Poisoned(#[from] Poisoned),
+    /// The store was closed by this handle. Nothing was changed.
+    #[error("the store is closed")]
+    Closed,
     /// A key or a batch, or the number of data files, is over its limit. Nothing was written.
     #[error("a {what} of {size} is over the limit of {limit}")]
     TooLarge {

@@ -7,6 +7,7 @@
 //! then.
 
 mod changes;
+mod many;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::record::{Kind, decode_record};
 use crate::table::{Loc, Table};
 pub(crate) use changes::{AtVersion, CHANGE_SIZE, Change, Noted};
+pub(crate) use many::Wanted;
 
 /// Each shard has a lock, and grows alone: a pause is that of one shard.
 pub(crate) const SHARDS: usize = 64;
@@ -249,6 +251,10 @@ pub(crate) struct Spots {
 }
 
 impl Spots {
+    pub(crate) fn first(&self) -> Option<&Spot> {
+        self.first.as_ref()
+    }
+
     pub(crate) fn into_iter(self) -> impl Iterator<Item = Spot> {
         self.first.into_iter().chain(self.more)
     }

@@ -13,13 +13,13 @@
 //! assert_eq!(store.get(b"apple")?.as_deref(), Some(&b"3"[..]));
 //! assert_eq!(store.get(b"fig")?, None);
 //!
-//! let before = store.snapshot();
-//! assert!(store.compare_and_set(b"apple", Some(b"3"), Some(b"4"))?);
+//! let before = store.snapshot()?;
+//! assert!(store.compare_and_set(b"apple", Some(b"3"), Some(b"4"))?.is_ok());
 //! store.delete(b"pear")?;
 //! assert!(before.contains(b"pear")?);
 //! assert_eq!(before.get(b"apple")?.as_deref(), Some(&b"3"[..]));
 //!
-//! for key in store.keys() {
+//! for key in store.keys()? {
 //!     println!("{}", String::from_utf8_lossy(&key?)); // in no order
 //! }
 //! store.close()?;
@@ -75,6 +75,7 @@ mod background;
 mod backup;
 mod batch;
 mod bitcask;
+mod close;
 mod damaged;
 mod data_file;
 mod dump;
@@ -91,6 +92,7 @@ mod names;
 mod options;
 mod orphans;
 mod policy;
+mod read;
 mod record;
 mod recover;
 mod reserve;

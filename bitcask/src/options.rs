@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use durable_io::engine::{self, InvalidOption, Reserve, StoreDir, open_store};
 use durable_io::{Background, Disk, SyncMode};
@@ -189,7 +190,7 @@ impl Options {
     }
 
     /// Reads the store in `dir` as it is now, and changes nothing; also while another process has it
-    /// open. What that one writes later is not seen.
+    /// open. It gives a [`Snapshot`]: what that one writes later is not seen. Call this again to see it.
     ///
     /// It needs no right to write, neither to the directory nor to the files, takes no lock, and works on
     /// a file system that is mounted read-only.
@@ -263,6 +264,7 @@ impl Options {
             policy: self.policy.of_store(self.data_file_size),
             auto_merge: self.auto_merge,
             store_id: recovered.manifest.store_id,
+            is_closed: AtomicBool::new(false),
         };
         let store = Store::new(Opened {
             disk: self.disk,

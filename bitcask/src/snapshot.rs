@@ -15,6 +15,9 @@ use crate::store::Store;
 /// It holds up nobody: writes and merges go on. It costs memory for each key that changed since it was taken,
 /// once, and disk space for the data files in which these had their records then, also when merges have
 /// replaced them; of files that are younger it keeps none. [`Stats`](crate::Stats) says how much.
+///
+/// Made by [`Bitcask::snapshot`](crate::Bitcask::snapshot), and, of a store that another process may have open, by
+/// [`Options::open_read_only`](crate::Options::open_read_only). It can be read after the store was closed.
 #[derive(Clone)]
 pub struct Snapshot {
     held: Arc<Held>,
@@ -62,6 +65,18 @@ impl Snapshot {
     /// As [`Bitcask::get`](crate::Bitcask::get).
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         Ok(self.find(key)?.and_then(Found::into_value))
+    }
+
+    /// The values that `keys` had, all at that one moment, in their order; `None` for each that was absent.
+    ///
+    /// # Cost
+    /// As [`Bitcask::get_many`](crate::Bitcask::get_many).
+    ///
+    /// # Errors
+    /// As [`get`](Snapshot::get), the first that is met.
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Value>>> {
+        let Held { store, version } = &*self.held;
+        store.find_many(keys, Some(*version))
     }
 
     /// True if `key` was there.

@@ -4,7 +4,7 @@
 //! then `files`, `reserve` or what is wanted of the background, then `view`, then those of the history,
 //! then a shard of the index. The first four are held across I/O, and say why where they are taken.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use durable_io::engine::{self, Health, Reserve, StoreDir, SyncGate, Work};
@@ -15,18 +15,16 @@ use crate::batch::{Item, Op};
 use crate::data_file::{Counts, DataFile};
 use crate::error::{Error, Result};
 use crate::history::{History, Undo};
-use crate::keydir::{AtVersion, Change, Files, Found, Keydir, Noted, Old};
+use crate::keydir::{Change, Files, Keydir, Noted, Old};
 use crate::manifest::Manifest;
 use crate::merge::Merging;
 use crate::policy::MergePolicy;
 use crate::record::Kind;
 use crate::stats::Stats;
-use crate::writer::Writer;
+use crate::writer::{Results, Writer};
 
-/// The results of one commit, one per item: whether it was done, or its expectation was not met.
-pub(crate) type Results = Arc<[Result<bool>]>;
-
-/// What does not change while a store is open.
+/// What does not change while a store is open, and whether it is: every call reads that, so it is apart from
+/// what is written often.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) data_file_size: u64,
@@ -36,6 +34,7 @@ pub(crate) struct Settings {
     /// The background merges without being asked.
     pub(crate) auto_merge: bool,
     pub(crate) store_id: u64,
+    pub(crate) is_closed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -187,8 +186,17 @@ impl Store {
         self.health.lock(&self.view)
     }
 
-    /// [`Error::Poisoned`] after a failure.
+    /// [`Error::Closed`] when the store is closed, or about to be.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.settings.is_closed.load(Ordering::SeqCst) {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// [`Error::Closed`], or [`Error::Poisoned`] after a failure.
     pub(crate) fn check_healthy(&self) -> Result<()> {
+        self.check_open()?;
         Ok(self.health.check()?)
     }
 
@@ -204,7 +212,7 @@ impl Store {
 
     /// After a failure, the version that readers get: what is durable, since the kernel may have dropped
     /// the rest.
-    fn last_good(&self) -> Option<u64> {
+    pub(crate) fn last_good(&self) -> Option<u64> {
         if !self.health.is_poisoned() {
             return None;
         }
@@ -246,30 +254,6 @@ impl Store {
         held.map(|(_, bytes)| bytes).sum()
     }
 
-    // ---- reading
-
-    /// The record of `key`.
-    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<Found>> {
-        let hash = self.keydir.hasher.hash(key);
-        if let Some(version) = self.last_good() {
-            return self.find_at(hash, key, version);
-        }
-        let found = self.keydir.spots(hash).find(key);
-        match (&found, self.last_good()) {
-            // The failure came in between, and the kernel has dropped what was found.
-            (Err(Error::Corrupt { .. }), Some(version)) => self.find_at(hash, key, version),
-            _ => found,
-        }
-    }
-
-    /// The record that `key` had at `version`.
-    pub(crate) fn find_at(&self, hash: u64, key: &[u8], version: u64) -> Result<Option<Found>> {
-        match self.keydir.at_version(hash, key, version) {
-            AtVersion::Was(old) => old.map_or(Ok(None), |spot| spot.read(key)),
-            AtVersion::Is(spots) => spots.find(key),
-        }
-    }
-
     // ---- snapshots
 
     /// The version that readers see now; held until [`release`](Store::release).
@@ -294,7 +278,8 @@ impl Store {
         let mut view = self.view();
         let is_durable = self.gate.position() >= written.writes;
         if !is_durable {
-            self.check_healthy()?;
+            // Also while it is being closed, which waits for what is written.
+            self.health.check()?;
         }
         let newest_snapshot = self.history.newest_snapshot();
         let changes = self.keydir.change_count();
@@ -415,28 +400,6 @@ impl Store {
             *durable = (*durable).max((covered.number, covered.end));
             self.history.note_durable(covered.version);
         })
-    }
-
-    /// Makes everything durable and says so in the manifest.
-    pub(crate) fn seal(&self) -> Result<()> {
-        // Held across I/O: nothing may be written between the sync and the manifest.
-        let writer = self.health.lock(&self.writer);
-        self.check_healthy()?;
-        // Durable: everything. Only now may the manifest state it as its witness.
-        self.sync()?;
-        let (number, end) = writer.position();
-        // Held across I/O: manifests are written one at a time.
-        let mut manifest = self.health.lock(&self.manifest);
-        let mut sealed = manifest.clone();
-        match sealed.files.last_mut() {
-            Some(active) if active.number == number && active.end != end => active.end = end,
-            _ => return Ok(()),
-        }
-        match self.replace_manifest(&mut manifest, sealed) {
-            // A full disk: all is durable, only the witness is older.
-            Err(error) if error.is_no_space() => Ok(()),
-            other => other,
-        }
     }
 
     /// Replaces the manifest, durably.

@@ -151,6 +151,12 @@ impl Table {
         }
     }
 
+    /// Asks for the memory of the slot where a search for the fingerprint begins, so that it comes while something
+    /// else is done.
+    pub(crate) fn fetch(&self, fingerprint: u32) {
+        std::hint::black_box(self.slots.get(self.home(fingerprint)).copied());
+    }
+
     /// Every location with this fingerprint.
     pub(crate) fn find(&self, fingerprint: u32) -> impl Iterator<Item = Loc> + '_ {
         self.from(self.lower_bound(fingerprint))

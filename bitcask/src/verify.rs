@@ -15,6 +15,7 @@ use crate::store::Store;
 
 impl Store {
     pub(crate) fn verify(&self) -> Result<Verified> {
+        self.check_open()?;
         // No merge removes what is read.
         let _turn = self.health.lock(&self.merge);
         let (manifest, end) = {

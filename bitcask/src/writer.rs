@@ -1,5 +1,7 @@
 //! The write path: groups, rotation, acknowledgement.
 
+mod condition;
+
 use std::io::IoSlice;
 use std::panic::Location;
 use std::sync::Arc;
@@ -7,17 +9,21 @@ use std::sync::atomic::Ordering;
 
 use durable_io::{Barrier, File, Site};
 
-use crate::batch::{Batch, Expected, Item, Op, Superseded};
+use crate::batch::{Batch, Item, Superseded};
 use crate::data_file::DataFile;
 use crate::error::{Error, Result};
 use crate::file_header::{FIRST_GROUP, FileHeader, Made, create};
-use crate::keydir::{Found, Spot};
+use crate::keydir::Spot;
 use crate::limits::{MAX_DATA_FILES, MAX_UNSYNCED};
 use crate::manifest::{FileEntry, Manifest};
 use crate::names;
 use crate::record::{GROUP_HEADER, GroupHeader, Kind, align_group, digest};
 use crate::reserve::Frees;
-use crate::store::{Results, Store, Written, add};
+use crate::store::{Store, Written, add};
+pub(crate) use condition::{Answer, Expected};
+
+/// The results of one commit, one per item.
+pub(crate) type Results = Arc<[Result<Answer>]>;
 
 /// A group is of one item, or not larger than the limit of a batch.
 const GROUP_FITS: &str = "a group is not larger than the limit of a batch";
@@ -76,7 +82,7 @@ impl Writer {
 /// What becomes of the items of one commit.
 struct Commit<'a> {
     items: &'a mut [Item],
-    results: Vec<Option<Result<bool>>>,
+    results: Vec<Option<Result<Answer>>>,
     /// Items, by index, that will be written together.
     planned: Vec<usize>,
     /// Items that were written.
@@ -84,13 +90,13 @@ struct Commit<'a> {
 }
 
 impl Store {
-    /// Commits `batch`, together with whatever other threads write. False if it was not done because
-    /// the expectation was not met.
-    pub(crate) fn commit(&self, batch: Batch, expected: Option<Expected>) -> Result<bool> {
+    /// Commits `batch`, together with whatever other threads write, if its key is as `expected`.
+    pub(crate) fn commit(&self, batch: Batch, expected: Option<Expected>) -> Result<Answer> {
         let mut item = Item::new(batch, &self.keydir.hasher)?;
+        self.check_open()?;
         if item.count() == 0 {
             self.check_healthy()?;
-            return Ok(true);
+            return Ok(Answer::Done);
         }
         item.expected = expected;
         let lead = |items: &mut [Item]| {
@@ -127,9 +133,15 @@ impl Store {
                 let written = writer.written(self);
                 shown = self.publish(items, &written);
             }
+            if let Err(error) = &shown {
+                // What a comparison found may be lost, too.
+                for result in results.iter_mut().flatten().filter(|result| result.is_ok()) {
+                    *result = Err(error.clone());
+                }
+            }
             for index in written {
                 if let Some(result) = results.get_mut(index) {
-                    *result = Some(shown.clone().map(|()| true));
+                    *result = Some(shown.clone().map(|()| Answer::Done));
                 }
             }
         }
@@ -143,7 +155,7 @@ impl Store {
         for index in 0..commit.items.len() {
             let admitted = self.admit(writer, commit, index);
             match admitted {
-                Ok(true) => commit.planned.push(index),
+                Ok(Answer::Done) => commit.planned.push(index),
                 refused => {
                     if let Some(result) = commit.results.get_mut(index) {
                         *result = Some(refused);
@@ -154,24 +166,11 @@ impl Store {
         self.write_planned(writer, commit);
     }
 
-    /// Whether the item at `index` is to be written.
-    fn admit(&self, writer: &mut Writer, commit: &mut Commit<'_>, index: usize) -> Result<bool> {
+    /// Whether the item at `index` is to be written, or what is there that it did not expect.
+    fn admit(&self, writer: &mut Writer, commit: &mut Commit<'_>, index: usize) -> Result<Answer> {
         self.check_healthy()?;
-        let condition = commit.items.get(index).and_then(Item::condition);
-        if let Some((hash, key, Expected(expected))) = condition {
-            if commit.touches(&commit.planned, hash, &key) {
-                // What is only planned may yet fail: first it is written.
-                self.write_planned(writer, commit);
-            }
-            let is_met = if let Some((item, op)) = commit.newest(hash, &key) {
-                item.value(op) == expected.as_deref()
-            } else {
-                let value = self.find(&key)?.and_then(Found::into_value);
-                value.as_deref() == expected.as_deref()
-            };
-            if !is_met {
-                return Ok(false);
-            }
+        if let unmet @ Answer::Found(_) = self.compare(writer, commit, index)? {
+            return Ok(unmet);
         }
         // Now, since a record that cannot be read is no reason any more once it is written.
         if let Some(item) = commit.items.get_mut(index) {
@@ -180,7 +179,7 @@ impl Store {
         if self.keydir.has_limit() {
             self.reserve_keys(commit, index)?;
         }
-        Ok(true)
+        Ok(Answer::Done)
     }
 
     /// The record that a new one of `key` supersedes: also one that is damaged, which heals it.
@@ -476,27 +475,5 @@ impl Commit<'_> {
                 item.unbind();
             }
         }
-    }
-
-    /// True if one of the items at `among` changes `key`.
-    fn touches(&self, among: &[usize], hash: u64, key: &[u8]) -> bool {
-        let items = among.iter().filter_map(|&index| self.items.get(index));
-        let mut items = items.filter(|item| item.changes(hash, key).is_some());
-        items.next().is_some()
-    }
-
-    /// The last change of `key` that was written for this commit.
-    fn newest(&self, hash: u64, key: &[u8]) -> Option<(&Item, &Op)> {
-        let written = self.written.iter().rev();
-        let mut items = written.filter_map(|&index| self.items.get(index));
-        items.find_map(|item| Some((item, item.changes(hash, key)?)))
-    }
-}
-
-impl Item {
-    /// Its last change of `key`.
-    fn changes(&self, hash: u64, key: &[u8]) -> Option<&Op> {
-        let mut ops = self.ops().iter().rev();
-        ops.find(|op| op.hash == hash && self.key(op) == key)
     }
 }

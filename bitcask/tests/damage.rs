@@ -42,7 +42,7 @@ fn damage(path: &Path, name: &str, offset: usize) {
 
 /// The keys that an iteration gives, and its errors.
 fn keys(store: &Bitcask) -> (Vec<Vec<u8>>, Vec<Error>) {
-    let (keys, errors): (Vec<_>, Vec<_>) = store.keys().partition(Result::is_ok);
+    let (keys, errors): (Vec<_>, Vec<_>) = store.keys().unwrap().partition(Result::is_ok);
     let mut keys: Vec<_> = keys.into_iter().map(Result::unwrap).collect();
     keys.sort();
     (keys, errors.into_iter().map(Result::unwrap_err).collect())

@@ -181,6 +181,7 @@ fn d16_no_changed_byte_of_a_sealed_file_is_believed() {
     let model = fill(&store);
     settle(&store);
     store.close().unwrap();
+    drop(store);
     let whole = read(dir.path(), &data(1));
     let used = whole.iter().rposition(|&byte| byte != 0).unwrap();
     let mut damaged = 0;

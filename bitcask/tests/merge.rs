@@ -118,7 +118,7 @@ fn a_snapshot_costs_what_changed_since_and_no_younger_file() {
     for key in 0..10_u8 {
         store.put(&[key], b"first").unwrap();
     }
-    let snapshot = store.snapshot();
+    let snapshot = store.snapshot().unwrap();
     let (mut most_changes, mut most_removed) = (0, 0);
     for n in 0..20_000_u32 {
         store.put(&[(n % 10) as u8], &[7; 500]).unwrap();
@@ -198,7 +198,7 @@ fn a_snapshot_and_a_value_outlive_the_files_they_are_in() {
     store.put(b"a", b"first").unwrap();
     store.put(b"b", b"other").unwrap();
     store.rotate().unwrap();
-    let snapshot = store.snapshot();
+    let snapshot = store.snapshot().unwrap();
     let model = contents(&store);
     let value = store.get(b"a").unwrap().unwrap();
     store.put(b"a", b"second").unwrap();

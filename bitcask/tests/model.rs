@@ -67,12 +67,14 @@ impl Mirror<'_> {
                     self.model.remove(&other);
                 }
             }
-            70..80 => self.compare_and_set(&key, value),
+            70..75 => self.compare_and_set(&key, value),
+            75..79 => self.update(&key),
+            79 => self.get_many(),
             80..83 => self.store().rotate().unwrap(),
             83..85 => drop(self.store().merge().unwrap()),
             85..88 => settle(self.store()),
             88..91 => {
-                let snapshot = self.store().snapshot();
+                let snapshot = self.store().snapshot().unwrap();
                 self.snapshots.push((snapshot, self.model.clone()));
             }
             91..93 if !self.snapshots.is_empty() => {
@@ -100,11 +102,42 @@ impl Mirror<'_> {
             .store()
             .compare_and_set(key, expected.as_deref(), new.as_deref())
             .unwrap();
-        assert_eq!(done, is_met);
+        assert_eq!(done.is_ok(), is_met);
+        match done {
+            Ok(()) => self.set(key, new),
+            Err(found) => assert_eq!(found.as_deref(), self.model.get(key).map(Vec::as_slice)),
+        }
+    }
+
+    /// Half of the value twice, or no value.
+    fn update(&mut self, key: &[u8]) {
+        let keeps = self.rng.random_bool(0.8);
+        let change = |old: Option<&[u8]>| {
+            let old = old?;
+            let half = old.get(..old.len() / 2).unwrap();
+            keeps.then(|| [half, half].concat())
+        };
+        let old = self.store().update(key, change).unwrap();
+        let expected = self.model.get(key).cloned();
+        assert_eq!(old.as_deref(), expected.as_deref());
+        self.set(key, change(expected.as_deref()));
+    }
+
+    fn set(&mut self, key: &[u8], new: Option<Vec<u8>>) {
         match new {
-            Some(value) if done => drop(self.model.insert(key.to_vec(), value)),
-            None if done => drop(self.model.remove(key)),
-            _ => {}
+            Some(value) => drop(self.model.insert(key.to_vec(), value)),
+            None => drop(self.model.remove(key)),
+        }
+    }
+
+    /// Some keys twice, some of them absent.
+    fn get_many(&mut self) {
+        let count = self.rng.random_range(0..200);
+        let keys: Vec<Vec<u8>> = (0..count).map(|_| self.key()).collect();
+        let found = self.store().get_many(&keys).unwrap();
+        assert_eq!(found.len(), keys.len());
+        for (key, found) in keys.iter().zip(found) {
+            assert_eq!(found.as_deref(), self.model.get(key).map(Vec::as_slice));
         }
     }
 

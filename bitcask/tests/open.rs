@@ -171,7 +171,7 @@ fn d30_after_a_failed_sync_readers_see_what_is_durable_and_nobody_writes() {
         store.put(b"b", b"durable").unwrap();
         store.sync().unwrap();
         let model = contents(&store);
-        let before = store.snapshot();
+        let before = store.snapshot().unwrap();
         store.put(b"a", b"newer").unwrap();
         store.delete(b"b").unwrap();
         store.put(b"c", b"newest").unwrap();
@@ -363,7 +363,7 @@ fn a_reader_beside_a_writer_sees_a_state_that_was() {
             let a = decode(&reader.get(b"a").unwrap().unwrap());
             let b = decode(&reader.get(b"b").unwrap().unwrap());
             assert!(a == b && a >= least, "{a} and {b}, after {least}");
-            let snapshot = store.snapshot();
+            let snapshot = store.snapshot().unwrap();
             let both = snapshot.fold(Vec::new(), |mut both, _, value| {
                 both.push(decode(value));
                 both
@@ -408,4 +408,16 @@ fn handles_can_be_shared_between_threads() {
     is_shared::<bitcask::Snapshot>();
     is_shared::<bitcask::Value>();
     is_shared::<Error>();
+}
+
+/// The active file is mapped piece by piece. A value of no bytes behind the last byte of a piece is in none.
+#[test]
+fn an_empty_value_is_read_wherever_its_record_ends() {
+    for len in 1..600 {
+        let dir = fast_dir();
+        let store = options().open(dir.path()).unwrap();
+        let key = vec![7; len];
+        store.put(&key, b"").unwrap();
+        assert_eq!(store.get(&key).unwrap().unwrap(), b"", "{len}");
+    }
 }

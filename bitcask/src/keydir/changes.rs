@@ -80,10 +80,7 @@ impl Keydir {
         let Some(shard) = self.read(shard_of(hash)) else {
             return AtVersion::Is(self.spots(hash));
         };
-        match shard.first_change(hash, key, version) {
-            Some(change) => AtVersion::Was(change.old.clone()),
-            None => AtVersion::Is(shard.spots(hash)),
-        }
+        shard.seen(hash, key, Some(version))
     }
 
     /// Changes that are noted for snapshots.

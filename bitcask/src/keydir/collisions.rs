@@ -63,9 +63,19 @@ fn step(store: &Bitcask, model: &mut Model, rng: &mut StdRng, n: u64) {
         }
         16 | 17 => {
             let current = model.get(&key).cloned();
-            assert!(!store.compare_and_set(&key, Some(b"no"), None).unwrap());
+            assert!(
+                store
+                    .compare_and_set(&key, Some(b"no"), None)
+                    .unwrap()
+                    .is_err()
+            );
             let expected = current.as_deref();
-            assert!(store.compare_and_set(&key, expected, Some(&value)).unwrap());
+            assert!(
+                store
+                    .compare_and_set(&key, expected, Some(&value))
+                    .unwrap()
+                    .is_ok()
+            );
             model.insert(key, value);
         }
         18 => drop(store.run_background().unwrap()),
@@ -85,25 +95,25 @@ fn keys_that_the_index_cannot_tell_apart_are_told_apart() {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut model = Model::new();
         let mut store = options().open(dir.path()).unwrap();
-        let mut snapshot = (store.snapshot(), model.clone());
+        let mut snapshot = (store.snapshot().unwrap(), model.clone());
         for n in 0..1500 {
             step(&store, &mut model, &mut rng, n);
             if n % 50 == 0 {
                 check(&snapshot.0, &snapshot.1);
-                snapshot = (store.snapshot(), model.clone());
+                snapshot = (store.snapshot().unwrap(), model.clone());
                 check(&snapshot.0, &model);
             }
             if n % 211 == 0 {
                 drop(store);
                 store = options().open(dir.path()).unwrap();
                 assert_eq!(store.stats().keys, model.len() as u64);
-                snapshot = (store.snapshot(), model.clone());
+                snapshot = (store.snapshot().unwrap(), model.clone());
             }
         }
         store.rotate().unwrap();
         store.merge().unwrap();
         assert_eq!(store.stats().tombstone_bytes, 0);
-        check(&store.snapshot(), &model);
+        check(&store.snapshot().unwrap(), &model);
         assert!(store.verify().unwrap().is_whole());
     }
     MASK.set(u64::MAX);
@@ -123,7 +133,7 @@ fn many_snapshots_cost_one_change_for_each_key_and_snapshot() {
         for n in 0..1200 {
             step(&store, &mut model, &mut rng, n);
             if rng.random_bool(0.05) {
-                snapshots.push((store.snapshot(), model.clone()));
+                snapshots.push((store.snapshot().unwrap(), model.clone()));
             }
             if rng.random_bool(0.05) && !snapshots.is_empty() {
                 let (snapshot, model) = snapshots.swap_remove(rng.random_range(0..snapshots.len()));
@@ -169,7 +179,7 @@ fn a_snapshot_shows_a_record_that_a_merge_moved_to_where_a_newer_one_was() {
     store.put(b"kept", b"1").unwrap();
     store.put(b"dead", b"1").unwrap();
     let first = place(&store, b"kept");
-    let snapshot = store.snapshot();
+    let snapshot = store.snapshot().unwrap();
     store.rotate().unwrap();
     // As long as the first record of the first file, so at the same offset in the second.
     store.put(b"gone", b"1").unwrap();

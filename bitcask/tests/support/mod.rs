@@ -44,6 +44,10 @@ pub(crate) fn assert_holds(store: &Bitcask, model: &Model) {
     for (key, value) in model {
         assert_eq!(store.get(key).unwrap().unwrap(), *value);
     }
+    let keys: Vec<_> = model.keys().collect();
+    let values = store.get_many(&keys).unwrap();
+    let values = values.into_iter().map(|value| value.unwrap().to_vec());
+    assert!(values.eq(model.values().cloned()));
 }
 
 pub(crate) fn dir(path: &Path) -> Dir {

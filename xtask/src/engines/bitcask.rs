@@ -93,13 +93,7 @@ impl Store for Opened {
         match changes {
             // Now and then in the other way to put one value.
             [(key, Some(value))] if value.len() % 10 == 0 => {
-                let current = self.0.get(key)?;
-                if !self
-                    .0
-                    .compare_and_set(key, current.as_deref(), Some(value))?
-                {
-                    return Err("the key has not the value that it was given".into());
-                }
+                self.0.update(key, |_| Some(value))?;
             }
             [(key, Some(value))] => self.0.put(key, value)?,
             [(key, None)] => self.0.delete(key)?,
@@ -124,7 +118,8 @@ impl Store for Opened {
 
     fn salvage(&self) -> (Contents, Vec<Box<Refusal>>) {
         let (mut contents, mut errors) = (Contents::new(), Vec::<Box<Refusal>>::new());
-        for entry in self.0.snapshot().entries() {
+        let snapshot = self.0.snapshot().expect("the store is open");
+        for entry in snapshot.entries() {
             match entry {
                 Ok((key, value)) => drop(contents.insert(key, value.to_vec())),
                 Err(error) => errors.push(error.into()),

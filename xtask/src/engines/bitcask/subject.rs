@@ -66,8 +66,8 @@ pub(crate) enum Op {
     Delete(Key),
     /// Put keys `a` and `c` as one batch over two sectors.
     Batch,
-    /// Replace the value by another one, whatever it is; and before it, in vain, a value that nobody
-    /// wrote.
+    /// Replace the value by another one, whatever it is, by a comparison or an update; and before it, in
+    /// vain, a value that nobody wrote.
     CompareAndSet(Key),
     Rotate,
     /// One step of background work: a hint, a step of a merge that is due, or the interval's sync.
@@ -200,7 +200,7 @@ impl Store {
                 return Err(format!("a snapshot of {expected:?} shows {seen:?}").into());
             }
         } else {
-            let snapshot = self.store()?.snapshot();
+            let snapshot = self.store()?.snapshot()?;
             let entries = entries(&snapshot)?;
             let state = State {
                 entries,
@@ -392,11 +392,16 @@ impl Subject for BitcaskSubject {
             }
             (Op::CompareAndSet(_), [(key, value)]) => {
                 let store = store.store()?;
-                let current = store.get(key.as_bytes())?;
-                let nobodys = payload(n, 7, 24);
-                if store.compare_and_set(key.as_bytes(), Some(&nobodys), None)?
-                    || !store.compare_and_set(key.as_bytes(), current.as_deref(), Some(value))?
-                {
+                let (key, nobodys) = (key.as_bytes(), payload(n, 7, 24));
+                let current = store.get(key)?;
+                let refused = store.compare_and_set(key, Some(&nobodys), None)?;
+                let is_done = if n % 2 == 0 {
+                    store.update(key, |_| Some(value))? == current
+                } else {
+                    let done = store.compare_and_set(key, current.as_deref(), Some(value))?;
+                    done.is_ok()
+                };
+                if refused != Err(current) || !is_done {
                     return Err("a comparison went wrong".into());
                 }
             }
@@ -423,7 +428,7 @@ impl Subject for BitcaskSubject {
             BTreeMap::new()
         };
         let store = store.store()?;
-        let entries = entries(&store.snapshot())?;
+        let entries = entries(&store.snapshot()?)?;
         let keys = store.stats().keys;
         check_gets(|key| store.get(key), &entries)?;
         // After a failure the index may be ahead of what readers are shown.
