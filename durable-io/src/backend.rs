@@ -38,6 +38,8 @@ pub(crate) trait DirBackend: Any + Debug + Send + Sync {
     fn mode_of(&self, name: &str) -> io::Result<Option<u32>>;
     /// A number that no other temporary file has, unless it is used up: then another `attempt` follows.
     fn temp_number(&self, attempt: u64) -> io::Result<u64>;
+    /// As that of the disk.
+    fn unique_id(&self) -> io::Result<u64>;
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>>;
     fn create_dir(&self, name: &str, mode: u32) -> io::Result<()>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;

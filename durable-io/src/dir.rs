@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backend::{DirBackend, FileBackend, LockAttempt};
+use crate::disk::no_randomness;
 use crate::error::{Error, Op, Result};
 use crate::file::{File, retry_interrupted};
 use crate::latch::Latch;
@@ -163,6 +164,15 @@ impl Dir {
     pub(crate) fn number(&self, attempt: u64) -> Result<u64> {
         let number = self.inner.backend.temp_number(attempt);
         number.map_err(|source| Error::refusal(Op::Create, &self.inner.path, None, source))
+    }
+
+    /// A number that nobody else has drawn, as [`Disk::unique_id`](crate::Disk::unique_id) gives it, of the disk
+    /// that the directory is on.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system has no randomness to give.
+    pub fn unique_id(&self) -> Result<u64> {
+        self.inner.backend.unique_id().map_err(no_randomness)
     }
 
     /// Opens the directory `name` below this one.

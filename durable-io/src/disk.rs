@@ -164,16 +164,18 @@ impl Disk {
     /// # Errors
     /// [`Error::Io`] if the system has no randomness to give.
     pub fn unique_id(&self) -> Result<u64> {
-        self.backend.unique_id().map_err(|source| {
-            let path = Path::new("the system's random source");
-            Error::io(Op::Open, path, None, source)
-        })
+        self.backend.unique_id().map_err(no_randomness)
     }
 
     /// What this disk does when asked for durability, for reports.
     pub fn capabilities(&self) -> Capabilities {
         self.backend.capabilities()
     }
+}
+
+pub(crate) fn no_randomness(source: io::Error) -> Error {
+    let path = Path::new("the system's random source");
+    Error::io(Op::Open, path, None, source)
 }
 
 /// `path` as parent directory and last name, or `None` if it has no name of its own (`/`, `.`,

@@ -125,6 +125,10 @@ impl DirBackend for OsDir {
         getrandom::u64().map_err(io::Error::from)
     }
 
+    fn unique_id(&self) -> io::Result<u64> {
+        getrandom::u64().map_err(io::Error::from)
+    }
+
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>> {
         let fd = rustix::fs::openat(&self.fd, name, DIRECTORY, Mode::empty())?;
         Ok(Arc::new(Self::new(fd)))

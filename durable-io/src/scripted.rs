@@ -160,6 +160,10 @@ impl DirBackend for Script {
         Ok(attempt)
     }
 
+    fn unique_id(&self) -> io::Result<u64> {
+        Ok(1)
+    }
+
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>> {
         self.done(&format!("open_dir {name}"))?;
         Ok(Self::new(&[]))

@@ -149,7 +149,7 @@ impl Store {
                 std::ops::ControlFlow::Continue(())
             });
         // Durable: the outputs, with their names. Only now may the manifest name them.
-        let outputs = made_durable(|| compaction.run(job, sources, &self.disk, &self.tables, name))
+        let outputs = made_durable(|| compaction.run(job, sources, &self.tables, name))
             .map_err(|error| self.note(error.into()))?;
         let infos = outputs.into_iter().map(|(_, info)| info);
         let opened = numbers.iter().zip(infos).map(|(&number, info)| {

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .compression(Compression::Lz4)
         .filter_prefix(4)
         .property("made by", "an example");
-    let mut writer = options.create(&disk, &dir, "prices")?;
+    let mut writer = options.create(&dir, "prices")?;
     for day in 1..=31 {
         let key = format!("2026-10-{day:02}");
         for version in [2, 1] {

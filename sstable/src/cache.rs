@@ -17,6 +17,11 @@ const USUAL_BLOCK: u64 = 4096;
 ///
 /// Cheap to clone; clones are the same cache. Blocks that are not compressed are lent from the mapped
 /// file and need none. What it holds of a table that was closed goes in time.
+///
+/// ```
+/// let cache = sstable::BlockCache::new(64 << 20); // bytes; one for all tables of a store
+/// assert_eq!(cache.bytes(), 0); // of these, so many are in use
+/// ```
 #[derive(Clone)]
 pub struct BlockCache {
     inner: Arc<Inner>,

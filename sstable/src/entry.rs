@@ -59,6 +59,27 @@ pub fn compare(a: (&[u8], u64), b: (&[u8], u64)) -> Ordering {
 /// It hides the entries of that range that have a smaller version, and those of an equal version that
 /// are in *older* sources. So in tables without versions it hides what older tables say, and never an
 /// entry of its own table.
+///
+/// ```
+/// use sstable::{BlockCache, Options, RangeTombstone, Table};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temp = tempfile::tempdir()?;
+/// # let dir = durable_io::Disk::os().create_dir(temp.path().join("tables"))?;
+/// let october = RangeTombstone {
+///     start: b"2026-10".to_vec(),
+///     end: b"2026-11".to_vec(),
+///     version: 0,
+/// };
+/// assert!(october.contains(b"2026-10-31") && !october.contains(b"2026-11-01"));
+/// let mut writer = Options::new().create(&dir, "t")?;
+/// writer.add_range_tombstone(&october)?; // what overlaps goes through `fragment` first
+/// writer.finish()?;
+/// let table = Table::open(&dir, "t", &BlockCache::new(1 << 20))?;
+/// assert_eq!(table.range_tombstones(), [october]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RangeTombstone {
     /// The first key that is deleted.

@@ -4,16 +4,41 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::entry::RangeTombstone;
+use crate::error::{Error, Result};
 
 /// Any range tombstones as fragments, which delete the same: their ranges are disjoint and ascending, or
 /// identical with descending versions. Neighbours with the same versions become one; empty ranges are
-/// left out.
+/// left out. A [`Writer`](crate::Writer) takes fragments, and so does a [`Source`](crate::Source).
+///
+/// ```
+/// use sstable::{MAX_RANGE_TOMBSTONES_SIZE, RangeTombstone, fragment};
+///
+/// let range = |start: &str, end: &str, version| RangeTombstone {
+///     start: start.into(),
+///     end: end.into(),
+///     version,
+/// };
+/// let overlapping = [range("a", "c", 1), range("b", "d", 2)];
+/// assert_eq!(
+///     fragment(overlapping, MAX_RANGE_TOMBSTONES_SIZE)?,
+///     [range("a", "b", 1), range("b", "c", 2), range("b", "c", 1), range("c", "d", 2)]
+/// );
+/// # Ok::<(), sstable::Error>(())
+/// ```
 ///
 /// # Cost
-/// O(n log n) comparisons, and one step for each fragment; of n range tombstones that overlap each other
-/// there can be n².
-pub fn fragment(tombstones: impl IntoIterator<Item = RangeTombstone>) -> Vec<RangeTombstone> {
-    fragment_as_seen(tombstones, |version| version)
+/// O(n log n) comparisons, and one step for each fragment. Of n range tombstones that overlap each other there can
+/// be n² fragments, so they are counted while they are made.
+///
+/// # Errors
+/// [`Error::TooLarge`] if the fragments have more than `limit` bytes, with 16 for each beside its keys; a table
+/// takes [`MAX_RANGE_TOMBSTONES_SIZE`](crate::MAX_RANGE_TOMBSTONES_SIZE). Then fewer at a time fit, in several
+/// tables.
+pub fn fragment(
+    tombstones: impl IntoIterator<Item = RangeTombstone>,
+    limit: usize,
+) -> Result<Vec<RangeTombstone>> {
+    fragment_within(tombstones, |version| version, limit)
 }
 
 /// Like [`fragment`]; but of the versions of one range that have the same `reader`, which only grows with the
@@ -22,6 +47,14 @@ pub(crate) fn fragment_as_seen(
     tombstones: impl IntoIterator<Item = RangeTombstone>,
     reader: impl Fn(u64) -> u64,
 ) -> Vec<RangeTombstone> {
+    fragment_within(tombstones, reader, usize::MAX).expect("there is no limit")
+}
+
+fn fragment_within(
+    tombstones: impl IntoIterator<Item = RangeTombstone>,
+    reader: impl Fn(u64) -> u64,
+    limit: usize,
+) -> Result<Vec<RangeTombstone>> {
     // What begins and what ends at each border.
     let mut borders: BTreeMap<Vec<u8>, Vec<(u64, bool)>> = BTreeMap::new();
     for tombstone in tombstones {
@@ -33,36 +66,72 @@ pub(crate) fn fragment_as_seen(
         }
     }
     let mut fragments = Vec::new();
-    // How many of each version reach over the border.
-    let mut open: BTreeMap<Reverse<u64>, usize> = BTreeMap::new();
+    let mut size = 0;
+    // What each reader sees of the range from `start` on, and everything that reaches over the border.
+    let mut seen: BTreeMap<Reverse<u64>, u64> = BTreeMap::new();
     let mut start = Vec::new();
-    let seen = |open: &BTreeMap<Reverse<u64>, usize>| {
-        let mut versions: Vec<u64> = open.keys().map(|version| version.0).collect();
-        versions.dedup_by_key(|version| reader(*version));
-        versions
-    };
+    let mut open = Open::default();
     for (border, changes) in borders {
-        let before = seen(&open);
-        for (version, is_begin) in changes {
-            let count = open.entry(Reverse(version)).or_default();
-            *count = if is_begin {
-                *count + 1
-            } else {
-                count.wrapping_sub(1)
-            };
+        for &(version, is_begin) in &changes {
+            open.change(reader(version), version, is_begin);
         }
-        open.retain(|_, count| *count > 0);
-        if seen(&open) == before {
+        // Nothing else is looked at than the readers of what changes here: most see something else rarely.
+        let readers = changes.iter().map(|(version, _)| reader(*version));
+        let readers: Vec<u64> = readers
+            .filter(|&reader| open.newest(reader) != seen.get(&Reverse(reader)).copied())
+            .collect();
+        if readers.is_empty() {
             continue;
         }
-        fragments.extend(before.into_iter().map(|version| RangeTombstone {
-            start: start.clone(),
-            end: border.clone(),
-            version,
-        }));
+        for &version in seen.values() {
+            size += start.len() + border.len() + 16;
+            if size > limit {
+                return Err(Error::TooLarge {
+                    what: "the sum of all range tombstones",
+                    size: size as u64,
+                    limit: limit as u64,
+                });
+            }
+            fragments.push(RangeTombstone {
+                start: start.clone(),
+                end: border.clone(),
+                version,
+            });
+        }
+        for reader in readers {
+            match open.newest(reader) {
+                Some(version) => seen.insert(Reverse(reader), version),
+                None => seen.remove(&Reverse(reader)),
+            };
+        }
         start = border;
     }
-    fragments
+    Ok(fragments)
+}
+
+/// The range tombstones that reach over a border: by reader and version, how many.
+#[derive(Debug, Default)]
+struct Open(BTreeMap<(u64, u64), usize>);
+
+impl Open {
+    fn change(&mut self, reader: u64, version: u64, is_begin: bool) {
+        let count = self.0.entry((reader, version)).or_default();
+        // Of one border ends may come before begins.
+        *count = if is_begin {
+            count.wrapping_add(1)
+        } else {
+            count.wrapping_sub(1)
+        };
+        if *count == 0 {
+            self.0.remove(&(reader, version));
+        }
+    }
+
+    /// The newest version that `reader` sees.
+    fn newest(&self, reader: u64) -> Option<u64> {
+        let its = self.0.range((reader, 0)..=(reader, u64::MAX));
+        its.map(|((_, version), _)| *version).next_back()
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +146,7 @@ mod tests {
             end: end.into(),
             version,
         };
-        let fragments = fragment(tombstones.iter().map(owned));
+        let fragments = fragment(tombstones.iter().map(owned), usize::MAX).unwrap();
         let expected: Vec<_> = expected.iter().map(owned).collect();
         assert_eq!(fragments, expected, "{tombstones:?}");
     }
@@ -119,7 +188,7 @@ mod tests {
         for snapshots in [vec![], vec![0], vec![3, 9], vec![2, 3, 4, 11]] {
             let retention = Retention::new().snapshots(snapshots.iter().copied());
             let reader = |version| retention.first_reader(version);
-            let mut expected = fragment(nested(12));
+            let mut expected = fragment(nested(12), usize::MAX).unwrap();
             expected.dedup_by(|next, last| {
                 next.start == last.start && reader(next.version) == reader(last.version)
             });
@@ -143,5 +212,73 @@ mod tests {
         assert!(fragment_as_seen(nested(depth), |_| 0).len() < 2 * 2000);
         let two = fragment_as_seen(nested(depth), |version| version / 1000);
         assert!(two.len() < 2 * 2 * 2000);
+    }
+
+    #[test]
+    fn more_fragments_than_are_wanted_are_an_error_before_they_are_made() {
+        let all = fragment(nested(40), usize::MAX).unwrap();
+        let size: usize = all
+            .iter()
+            .map(|it| it.start.len() + it.end.len() + 16)
+            .sum();
+        assert_eq!(fragment(nested(40), size).unwrap(), all);
+        assert!(matches!(
+            fragment(nested(40), size - 1),
+            Err(Error::TooLarge { limit, .. }) if limit == size as u64 - 1
+        ));
+        // 20,000 that nest would be 400 million fragments: the error comes after those that fit.
+        let refused = fragment(nested(20_000), 1 << 20).unwrap_err();
+        assert!(matches!(refused, Error::TooLarge { size, .. } if size < (1 << 20) + 100));
+    }
+
+    /// Each border cost a step for everything that reaches over it, also where nothing changed.
+    #[test]
+    fn what_reaches_over_a_border_where_nothing_changes_costs_nothing() {
+        let depth = 100_000;
+        let within = |n: u32| RangeTombstone {
+            start: format!("{:05}", 2 * n).into_bytes(),
+            end: format!("{:05}", 2 * n + 1).into_bytes(),
+            version: 0,
+        };
+        // Seen by one reader, who sees the newest, which is over all of them.
+        let over = RangeTombstone {
+            start: b"".to_vec(),
+            end: b"x".to_vec(),
+            version: u64::MAX,
+        };
+        let all = nested(depth)
+            .chain((0..depth).map(within))
+            .chain([over.clone()]);
+        assert_eq!(fragment_as_seen(all, |_| 0), [over]);
+    }
+
+    /// As it is defined: for each key and each version, one that covers it.
+    #[test]
+    fn random_ranges_delete_the_same_as_fragments() {
+        use rand::rngs::StdRng;
+        use rand::{RngExt, SeedableRng};
+        for seed in 0..300 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let count = rng.random_range(0..12);
+            let mut range = || RangeTombstone {
+                start: vec![rng.random_range(0..10)],
+                end: vec![rng.random_range(0..10)],
+                version: rng.random_range(0..6),
+            };
+            let ranges: Vec<_> = (0..count).map(|_| range()).collect();
+            let fragments = fragment(ranges.iter().cloned(), usize::MAX).unwrap();
+            let in_order = fragments
+                .windows(2)
+                .all(|two| crate::fragments::is_behind(&two[0], &two[1]));
+            assert!(in_order, "{seed}: {fragments:?}");
+            for (key, version) in
+                (0..10).flat_map(|key| (0..6).map(move |version| ([key], version)))
+            {
+                let covers = |it: &&RangeTombstone| it.contains(&key) && it.version <= version;
+                let expected = ranges.iter().filter(covers).map(|it| it.version).max();
+                let found = covering(&fragments, &key, version);
+                assert_eq!(found, expected, "{seed}: {ranges:?}");
+            }
+        }
     }
 }

@@ -3,21 +3,15 @@
 //!
 //! ```
 //! use durable_io::Disk;
-//! use sstable::{BlockCache, Cursor, Entry, Kind, Options, Table};
+//! use sstable::{BlockCache, Cursor, Options, Table};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let temp = tempfile::tempdir()?;
 //! # let path = temp.path().join("tables");
-//! let disk = Disk::os();
-//! let dir = disk.create_dir(&path)?;
-//! let mut writer = Options::new().create(&disk, &dir, "fruit")?;
+//! let dir = Disk::os().create_dir(&path)?;
+//! let mut writer = Options::new().create(&dir, "fruit")?;
 //! for (key, value) in [("apple", "3"), ("fig", "7"), ("pear", "1")] {
-//!     writer.add(Entry {
-//!         key: key.as_bytes(),
-//!         version: 0,
-//!         kind: Kind::Put,
-//!         value: value.as_bytes(),
-//!     })?;
+//!     writer.put(key.as_bytes(), value.as_bytes())?;
 //! }
 //! let info = writer.finish()?; // on stable storage, name and all
 //!

@@ -40,6 +40,37 @@ impl Source<TableCursor> {
 /// # Cost
 /// A step is one step of one source and ⌈log₂ n⌉ comparisons, mostly of 8-byte numbers; a seek or a
 /// change of direction is one of each source. Nothing is allocated, and no key or value is copied.
+///
+/// ```
+/// use sstable::{Cursor, Kind, Merge};
+/// # use sstable::{BlockCache, Options, Table};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temp = tempfile::tempdir()?;
+/// # let dir = durable_io::Disk::os().create_dir(temp.path().join("tables"))?;
+/// # let mut writer = Options::new().create(&dir, "older")?;
+/// # writer.put(b"apple", b"3")?;
+/// # writer.put(b"fig", b"7")?;
+/// # writer.finish()?;
+/// # let mut writer = Options::new().create(&dir, "newer")?;
+/// # writer.delete(b"apple")?;
+/// # writer.put(b"pear", b"1")?;
+/// # writer.finish()?;
+/// # let cache = BlockCache::new(1 << 20);
+/// let older = Table::open(&dir, "older", &cache)?; // apple, fig
+/// let newer = Table::open(&dir, "newer", &cache)?; // pear, and that apple is deleted
+/// let mut merge = Merge::new(vec![newer.cursor(), older.cursor()]);
+/// merge.seek_to_first()?;
+/// let mut entries = Vec::new();
+/// while let Some(entry) = merge.entry() {
+///     entries.push((entry.key.to_vec(), entry.kind));
+///     merge.advance()?;
+/// }
+/// // Both say something of the apple, in one version: the newer one counts.
+/// assert_eq!(entries[0], (b"apple".to_vec(), Kind::Delete));
+/// assert_eq!(entries.len(), 3);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Merge<C> {
     sources: Vec<C>,

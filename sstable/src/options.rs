@@ -1,7 +1,7 @@
 //! [`Options`]: how a table is made.
 
+use durable_io::Dir;
 use durable_io::engine::InvalidOption;
-use durable_io::{Dir, Disk};
 
 use crate::compression::Compression;
 use crate::error::{Error, Result};
@@ -14,8 +14,30 @@ use crate::writer::Writer;
 const DEFAULT_RESTART_INTERVAL: u32 = 4;
 const DEFAULT_FILTER_BITS: u32 = 10;
 
-/// How a table is made: `Options::new().block_size(..).create(&disk, &dir, "table")`. A reader needs
+/// How a table is made: `Options::new().block_size(..).create(&dir, "table")`. A reader needs
 /// none of it: the table says how it was made.
+///
+/// ```
+/// use sstable::{BlockCache, Compression, Options, Table};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temp = tempfile::tempdir()?;
+/// # let dir = durable_io::Disk::os().create_dir(temp.path().join("tables"))?;
+/// let options = Options::new()
+///     .compression(Compression::Lz4)
+///     .block_size(16 << 10) // compresses better
+///     .property("made by", "the nightly job");
+/// let mut writer = options.create(&dir, "t")?;
+/// for n in 0..10_000_u32 {
+///     writer.put(&n.to_be_bytes(), b"the same everywhere")?;
+/// }
+/// let info = writer.finish()?;
+/// assert!(info.file_bytes < 10_000 * 19);
+/// let table = Table::open(&dir, "t", &BlockCache::new(1 << 20))?;
+/// assert_eq!(table.properties().user(b"made by"), Some(&b"the nightly job"[..]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) block_size: usize,
@@ -119,13 +141,13 @@ impl Options {
 
     /// Begins a table that will be called `name` in `dir`; until [`Writer::finish`] it has a temporary
     /// name of its own ([`Temp`](durable_io::Temp)). Of several writers of one name each has its file, and the one who
-    /// finishes last its table. `disk` gives the file its id; it is the disk that `dir` is on.
+    /// finishes last its table.
     ///
     /// # Errors
     /// [`Error::InvalidOption`], [`Error::TooLarge`] for properties, [`Error::Disk`]. No file is left.
-    pub fn create(&self, disk: &Disk, dir: &Dir, name: &str) -> Result<Writer> {
+    pub fn create(&self, dir: &Dir, name: &str) -> Result<Writer> {
         self.check()?;
-        Writer::create(self, disk.unique_id()?, dir, name)
+        Writer::create(self, dir.unique_id()?, dir, name)
     }
 
     fn check(&self) -> Result<()> {

@@ -42,6 +42,33 @@ pub struct Salvaged {
 /// Each entry is of a block whose check holds. Where some are missing there is an [`Error::Lost`], which says between
 /// which keys and in which bytes, and the entries behind it follow. Any other error is of something that was there
 /// twice, or led to what is found all the same: nothing is lost by it.
+///
+/// ```
+/// use sstable::{Error, Options, Table};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temp = tempfile::tempdir()?;
+/// # let dir = durable_io::Disk::os().create_dir(temp.path().join("tables"))?;
+/// # let mut writer = Options::new().create(&dir, "t")?;
+/// # for n in 0..1000_u32 {
+/// #     writer.put(&n.to_be_bytes(), &[7; 100])?;
+/// # }
+/// # writer.finish()?;
+/// // A disk has forgotten what was in one of the blocks.
+/// dir.open("t")?.write_all_at(&[0; 100], 20_000)?;
+/// let (mut left, mut lost) = (0, Vec::new());
+/// for item in Table::salvage(&dir, "t")? {
+///     match item {
+///         Ok(_entry) => left += 1,
+///         Err(Error::Lost(what)) => lost.push(what), // between which keys, and in which bytes
+///         Err(other) => println!("nothing is lost by it: {other}"),
+///     }
+/// }
+/// assert!(left > 900 && left < 1000);
+/// assert_eq!(lost.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Salvage {
     source: Source,
     footer: Option<Footer>,

@@ -16,6 +16,26 @@ use crate::table_cursor::TableCursor;
 /// Keys and values of a table, in order, from either end. After an error it ends.
 ///
 /// Each key is copied; values are lent. A [`cursor`](Table::cursor) copies nothing.
+///
+/// ```
+/// # use sstable::{BlockCache, Options, Table};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temp = tempfile::tempdir()?;
+/// # let dir = durable_io::Disk::os().create_dir(temp.path().join("tables"))?;
+/// # let mut writer = Options::new().create(&dir, "t")?;
+/// # for key in ["a", "b", "c", "d"] {
+/// #     writer.put(key.as_bytes(), b"1")?;
+/// # }
+/// # writer.finish()?;
+/// # let table = Table::open(&dir, "t", &BlockCache::new(1 << 20))?;
+/// let mut scan = table.scan(&b"b"[..]..);
+/// let last = scan.next_back().ok_or("there are three")??;
+/// assert_eq!(last.0, b"d");
+/// let rest: Vec<Vec<u8>> = scan.map(|pair| pair.map(|(key, _)| key)).collect::<Result<_, _>>()?;
+/// assert_eq!(rest, [b"b", b"c"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Scan {
     table: Table,

@@ -22,6 +22,28 @@ use crate::table_cursor::TableCursor;
 ///
 /// Cheap to clone, and shared by threads; clones are the same open table. It holds a map of the file and
 /// no descriptor; the file may be unlinked or renamed.
+///
+/// ```
+/// use sstable::{BlockCache, Kind, Options, Table};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temp = tempfile::tempdir()?;
+/// # let dir = durable_io::Disk::os().create_dir(temp.path().join("tables"))?;
+/// # let mut writer = Options::new().create(&dir, "users")?;
+/// # writer.put(b"user/1", b"Ann")?;
+/// # writer.delete(b"user/2")?;
+/// # writer.put(b"user/3", b"Eve")?;
+/// # writer.finish()?;
+/// let table = Table::open(&dir, "users", &BlockCache::new(8 << 20))?;
+/// assert_eq!(table.get(b"user/1")?.as_deref(), Some(&b"Ann"[..]));
+/// // A deletion is an entry, too, for who asks for entries.
+/// assert_eq!(table.get(b"user/2")?, None);
+/// assert_eq!(table.find(b"user/2", u64::MAX)?.map(|it| it.kind), Some(Kind::Delete));
+/// assert_eq!(table.scan_prefix(b"user/", u64::MAX)?.count(), 2);
+/// assert!(table.verify()?.is_whole()); // reads and checks every byte
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Table {
     pub(crate) reader: Arc<Reader>,

@@ -13,6 +13,34 @@ use crate::reader::Reader;
 use crate::source::{Loaded, Source};
 
 /// A place in a table, among all its entries. It holds the table, and lends what it stands on.
+///
+/// ```
+/// use sstable::Cursor;
+/// # use sstable::{BlockCache, Options, Table};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temp = tempfile::tempdir()?;
+/// # let dir = durable_io::Disk::os().create_dir(temp.path().join("tables"))?;
+/// # let mut writer = Options::new().create(&dir, "t")?;
+/// # writer.put(b"apple", b"3")?;
+/// # writer.put(b"fig", b"7")?;
+/// # writer.put(b"pear", b"1")?;
+/// # writer.finish()?;
+/// # let table = Table::open(&dir, "t", &BlockCache::new(1 << 20))?;
+/// let mut cursor = table.cursor();
+/// cursor.seek(b"b", u64::MAX)?; // the first entry that is not before it
+/// let mut keys = Vec::new();
+/// while let Some(entry) = cursor.entry() {
+///     keys.push(entry.key.to_vec());
+///     cursor.advance()?;
+/// }
+/// assert_eq!(keys, [&b"fig"[..], b"pear"]);
+/// cursor.retreat()?;
+/// let kept = cursor.value(); // holds what it is lent from, and outlives the cursor
+/// drop(cursor);
+/// assert_eq!(kept.as_deref(), Some(&b"1"[..]));
+/// # Ok(())
+/// # }
+/// ```
 pub struct TableCursor {
     reader: Arc<Reader>,
     stand: Stand,

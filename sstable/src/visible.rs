@@ -21,6 +21,30 @@ const STEPS: usize = 8;
 /// # Cost
 /// Forward, an entry costs a step of the [`Merge`] and a copy of its key; backward also a copy of its
 /// value. Nothing is allocated for each entry. A change of direction is a seek.
+///
+/// ```
+/// use sstable::{Source, Visible};
+/// # use sstable::{BlockCache, Options, Table};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temp = tempfile::tempdir()?;
+/// # let dir = durable_io::Disk::os().create_dir(temp.path().join("tables"))?;
+/// # let mut writer = Options::new().create(&dir, "older")?;
+/// # writer.put(b"apple", b"3")?;
+/// # writer.put(b"fig", b"7")?;
+/// # writer.finish()?;
+/// # let mut writer = Options::new().create(&dir, "newer")?;
+/// # writer.delete(b"apple")?;
+/// # writer.put(b"pear", b"1")?;
+/// # writer.finish()?;
+/// # let cache = BlockCache::new(1 << 20);
+/// let older = Table::open(&dir, "older", &cache)?; // apple, fig
+/// let newer = Table::open(&dir, "newer", &cache)?; // pear, and that apple is deleted
+/// let sources = vec![Source::of(&newer), Source::of(&older)]; // the newest first
+/// let keys = Visible::new(sources, u64::MAX).map(|pair| pair.map(|(key, _)| key));
+/// assert_eq!(keys.collect::<Result<Vec<_>, _>>()?, [&b"fig"[..], b"pear"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Visible<C> {
     merge: Merge<C>,

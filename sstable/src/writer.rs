@@ -34,6 +34,35 @@ mod meta;
 /// A table that is being written.
 ///
 /// It has its name only after [`finish`](Self::finish). Dropped before, it leaves nothing.
+///
+/// ```
+/// use sstable::{Entry, Error, Kind, Options};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temp = tempfile::tempdir()?;
+/// # let dir = durable_io::Disk::os().create_dir(temp.path().join("tables"))?;
+/// let mut writer = Options::new().create(&dir, "plain")?;
+/// writer.put(b"apple", b"3")?;
+/// writer.delete(b"fig")?; // hides what older tables say of it
+/// let refused = writer.put(b"banana", b"1"); // keys ascend
+/// assert!(matches!(refused, Err(Error::OutOfOrder { .. })));
+/// writer.put(b"pear", b"1")?; // nothing was added, and it goes on
+/// assert_eq!(writer.finish()?.entries, 3);
+///
+/// // With versions: of one key the newest comes first.
+/// let mut writer = Options::new().create(&dir, "versions")?;
+/// for (version, value) in [(9, "newer"), (4, "older")] {
+///     writer.add(Entry {
+///         key: b"apple",
+///         version,
+///         kind: Kind::Put,
+///         value: value.as_bytes(),
+///     })?;
+/// }
+/// assert_eq!(writer.finish()?.newest_version, 9);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Writer {
     options: Options,
     id: u64,
@@ -119,8 +148,38 @@ impl Writer {
         })
     }
 
+    /// Appends a value for `key`, which must be above the last one, in a table without versions: that is an entry
+    /// of version 0.
+    ///
+    /// # Errors
+    /// As [`add`](Writer::add).
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        let kind = Kind::Put;
+        self.add(Entry {
+            key,
+            version: 0,
+            kind,
+            value,
+        })
+    }
+
+    /// Appends a deletion of `key`, which must be above the last one, in a table without versions: it hides what
+    /// older tables have. That is an entry of version 0.
+    ///
+    /// # Errors
+    /// As [`add`](Writer::add).
+    pub fn delete(&mut self, key: &[u8]) -> Result<()> {
+        let kind = Kind::Delete;
+        self.add(Entry {
+            key,
+            version: 0,
+            kind,
+            value: b"",
+        })
+    }
+
     /// Appends `entry`, which must be behind the last one: its key above, or the same key with a smaller
-    /// version.
+    /// version. A table without versions is made with [`put`](Writer::put) and [`delete`](Writer::delete).
     ///
     /// # Errors
     /// [`Error::OutOfOrder`], [`Error::TooLarge`], [`Error::InvalidEntry`] for a deletion with a value:

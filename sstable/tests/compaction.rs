@@ -16,7 +16,7 @@ mod support;
 use std::cell::Cell;
 use std::ops::{Bound, ControlFlow};
 
-use durable_io::{Dir, Disk};
+use durable_io::Dir;
 use rand::RngExt;
 use runs::{Run, Written, forward, runs, view};
 use sstable::compaction::{Action, Compaction, Job, Retention};
@@ -63,7 +63,7 @@ impl Tables {
         model.range_tombstones.clone_from(&run.ranges);
         let name = self.name();
         let options = Options::new().block_size(200);
-        match model.build(&options, &Disk::os(), &self.dir, &name) {
+        match model.build(&options, &self.dir, &name) {
             Err(Error::Empty) => None,
             info => {
                 info.unwrap();
@@ -81,7 +81,7 @@ impl Tables {
     fn compact(&self, runs: &[Run], job: &Job, retention: Retention<'_>) -> Vec<(Run, TableInfo)> {
         let sources = self.sources(runs);
         let compaction = Compaction::new(Options::new().block_size(200)).retention(retention);
-        let outputs = compaction.run(job, sources, &Disk::os(), &self.dir, || self.name());
+        let outputs = compaction.run(job, sources, &self.dir, || self.name());
         let read = |(name, info): (String, TableInfo)| {
             let table = self.open(&name);
             support::assert_whole(&table, &info);
@@ -140,7 +140,7 @@ fn run(text: &str) -> Run {
         }
     }
     let mut run = Run::new(entries);
-    run.ranges = fragment(ranges);
+    run.ranges = fragment(ranges, usize::MAX).unwrap();
     run
 }
 
@@ -281,7 +281,7 @@ fn d25_outputs_are_split_between_keys_at_their_size() {
         .collect();
     assert_eq!(all, run.entries);
     let all = outputs.iter().flat_map(|(run, _)| run.ranges.clone());
-    assert_eq!(fragment(all), run.ranges);
+    assert_eq!(fragment(all, usize::MAX).unwrap(), run.ranges);
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn a_table_of_many_range_tombstones_is_split_too() {
     let outputs = Tables::new().compact(&[run.clone()], &job, Retention::new());
     assert_eq!(outputs.len(), 6);
     let all = outputs.iter().flat_map(|(run, _)| run.ranges.clone());
-    assert_eq!(fragment(all), run.ranges);
+    assert_eq!(fragment(all, usize::MAX).unwrap(), run.ranges);
 }
 
 #[test]
@@ -485,9 +485,7 @@ fn a_compaction_that_fails_leaves_nothing() {
         output_bytes: 0,
         ..job()
     };
-    let failed = compaction.run(&job, vec![source()], &Disk::os(), &tables.dir, || {
-        tables.name()
-    });
+    let failed = compaction.run(&job, vec![source()], &tables.dir, || tables.name());
     assert!(matches!(failed, Err(Error::Stopped)), "{failed:?}");
     assert!(tables.next.get() > 4);
     assert_eq!(names(tables.temp.path()), ["0001.table"]);
@@ -508,7 +506,7 @@ fn a_compaction_stops_when_it_is_told_to_and_says_how_far_it_is() {
         }
     });
     let sources = vec![Source::of(&input)];
-    let stopped = compaction.run(&job(), sources, &Disk::os(), &tables.dir, || tables.name());
+    let stopped = compaction.run(&job(), sources, &tables.dir, || tables.name());
     assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
     assert_eq!(names(tables.temp.path()), ["0001.table"]);
     let entries: Vec<u64> = seen.iter().map(|progress| progress.entries).collect();

@@ -38,7 +38,7 @@ fn d03_a_name_is_never_that_of_half_a_table() {
     let (disk, model) = (sim.disk(), some());
     let dir = disk.create_dir("/tables").unwrap();
     let options = Options::new().block_size(256);
-    let mut writer = options.create(&disk, &dir, "table").unwrap();
+    let mut writer = options.create(&dir, "table").unwrap();
     let mut worlds = Vec::new();
     for (key, version, _, value) in &model.owned() {
         writer.add(put(key, *version, value)).unwrap();
@@ -53,7 +53,7 @@ fn d03_a_name_is_never_that_of_half_a_table() {
             let opened = Table::open(&dir, "table", &BlockCache::new(0));
             assert!(matches!(opened, Err(Error::Disk(error)) if error.is_not_found()));
             // What is left of it is in nobody's way.
-            model.build(&options, &disk, &dir, "table").unwrap();
+            model.build(&options, &dir, "table").unwrap();
             let table = Table::open(&dir, "table", &BlockCache::new(0)).unwrap();
             holds(&table, &model).unwrap();
         }
@@ -133,9 +133,8 @@ fn d16_no_changed_bit_of_a_value_is_believed() {
 #[test]
 fn d24_out_of_order_is_an_error_and_nothing_is_written() {
     let dir = fast_dir();
-    let disk = durable_io::Disk::os();
     let path = support::dir(dir.path());
-    let mut writer = Options::new().create(&disk, &path, "table").unwrap();
+    let mut writer = Options::new().create(&path, "table").unwrap();
     let mut model = Model::default();
     for (entry, is_right) in [
         (put(b"b", 5, b"1"), true),
@@ -293,9 +292,8 @@ fn d26_a_newer_version_is_named() {
 #[test]
 fn what_cannot_be_added_leaves_the_table_as_it_was() {
     let dir = fast_dir();
-    let disk = durable_io::Disk::os();
     let path = support::dir(dir.path());
-    let mut writer = Options::new().create(&disk, &path, "table").unwrap();
+    let mut writer = Options::new().create(&path, "table").unwrap();
     let long = vec![0; sstable::MAX_KEY_SIZE + 1];
     let refused = writer.add(put(&long, 0, b""));
     assert!(matches!(refused, Err(Error::TooLarge { .. })));

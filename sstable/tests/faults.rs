@@ -45,7 +45,7 @@ fn with_old_table() -> SimDisk {
     let sim = SimDisk::new();
     let disk = sim.disk();
     let dir = disk.create_dir("/tables").unwrap();
-    model(1).build(&options(), &disk, &dir, "table").unwrap();
+    model(1).build(&options(), &dir, "table").unwrap();
     sim
 }
 
@@ -58,7 +58,7 @@ fn at_every_call(kind: FaultKind, check: impl Fn(&SimDisk, sstable::Result<()>, 
             let dir = disk.open_dir("/tables").unwrap();
             let call = sim.calls() + nth;
             sim.inject(Fault { call, kind, sticky });
-            let built = model(2).build(&options(), &disk, &dir, "table").map(drop);
+            let built = model(2).build(&options(), &dir, "table").map(drop);
             let is_over = sim.clear_fault() == 0;
             check(&sim, built, sticky);
             if is_over {
@@ -89,7 +89,7 @@ fn a_call_that_fails_leaves_the_old_table_or_the_new_one_and_no_other_file() {
             }
             assert!(table.verify().unwrap().is_whole());
             let dir = disk.open_dir("/tables").unwrap();
-            model(3).build(&options(), &disk, &dir, "table").unwrap();
+            model(3).build(&options(), &dir, "table").unwrap();
             holds(&open(&disk).unwrap(), &model(3)).unwrap();
             // While nothing can be removed, nothing is: then who owns the directory does it, since another
             // writer may be at work under such a name.
@@ -136,7 +136,7 @@ fn a_refused_map_is_no_failure() {
             let disk = sim.disk();
             let dir = disk.create_dir("/tables").unwrap();
             let options = options().compression(compression);
-            let info = model.build(&options, &disk, &dir, "table").unwrap();
+            let info = model.build(&options, &dir, "table").unwrap();
             // No other call can fail so.
             sim.inject(Fault {
                 call: sim.calls() + 2,
@@ -213,7 +213,7 @@ fn what_panics_in_a_compaction_leaves_nothing_behind() {
             format!("output {outputs}")
         };
         let compaction = Compaction::new(options()).retention(retention);
-        compaction.run(&job, vec![Source::of(&table)], &disk, &dir, name)
+        compaction.run(&job, vec![Source::of(&table)], &dir, name)
     };
     for calls in 0..60 {
         let ended = catch_unwind(AssertUnwindSafe(|| run(calls)));
@@ -246,7 +246,7 @@ fn after_a_failed_write_nothing_can_be_added() {
     let sim = with_old_table();
     let disk = sim.disk();
     let dir = disk.open_dir("/tables").unwrap();
-    let mut writer = options().create(&disk, &dir, "table").unwrap();
+    let mut writer = options().create(&dir, "table").unwrap();
     sim.inject(Fault {
         call: sim.calls(),
         kind: FaultKind::Errno(EIO),
@@ -278,7 +278,7 @@ fn a_disk_of_any_size_is_full_without_harm() {
         sim.set_budget(Some(used + more));
         let disk = sim.disk();
         let dir = disk.open_dir("/tables").unwrap();
-        let built = model(2).build(&options(), &disk, &dir, "table");
+        let built = model(2).build(&options(), &dir, "table");
         assert_eq!(names(&dir), ["table"]);
         let table = open(&disk).unwrap();
         holds(&table, &model(if built.is_ok() { 2 } else { 1 })).unwrap();

@@ -91,7 +91,7 @@ fn written(model: &Model, options: &Options) -> Vec<u8> {
     let sim = SimDisk::new();
     let disk = sim.disk();
     let dir = disk.create_dir("/t").unwrap();
-    model.build(options, &disk, &dir, "table").unwrap();
+    model.build(options, &dir, "table").unwrap();
     sim.world().file_bytes("/t/table").unwrap()
 }
 

@@ -6,7 +6,6 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use durable_io::Disk;
 use sstable::compaction::{Action, Compaction, Job};
 use sstable::{BlockCache, Cursor, Options, Source, Table, TableCursor, Visible};
 
@@ -62,7 +61,7 @@ fn tables(path: &std::path::Path, entries: u32) -> Vec<Table> {
         model.delete_range(b"x", b"y", 0);
         let name = format!("{entries} {nth}");
         let options = Options::new();
-        let built = model.build(&options, &Disk::os(), &dir(path), &name);
+        let built = model.build(&options, &dir(path), &name);
         built.unwrap();
         Table::open(&dir(path), &name, &BlockCache::new(0)).unwrap()
     };
@@ -113,7 +112,7 @@ fn a_compaction_allocates_nothing_for_an_entry() {
         let dir = dir(temp.path());
         allocations(|| {
             let name = || format!("output of {entries}");
-            let run = compaction.run(&job, sources(&tables), &Disk::os(), &dir, name);
+            let run = compaction.run(&job, sources(&tables), &dir, name);
             assert_eq!(run.unwrap().len(), 1);
         })
     };

@@ -6,7 +6,7 @@ use durable_io::{Dir, Disk};
 use sstable::{BlockCache, Entry, Kind, Options, Table, Writer};
 
 fn writer(dir: &Dir, name: &str, key: &[u8]) -> Writer {
-    let mut writer = Options::new().create(&Disk::os(), dir, name).unwrap();
+    let mut writer = Options::new().create(dir, name).unwrap();
     let (version, kind, value) = (0, Kind::Put, &b"v"[..]);
     let entry = Entry {
         key,

@@ -36,7 +36,7 @@ fn d38_no_error_leaves_a_descriptor_or_a_file() {
         // An open table holds a map, and no descriptor.
         tables.extend(open(temp.path()).ok());
         let path = dir(temp.path());
-        let create = |options: Options| options.create(&Disk::os(), &path, "new");
+        let create = |options: Options| options.create(&path, "new");
         create(Options::new().block_size(1)).unwrap_err();
         create(Options::new().restart_interval(0)).unwrap_err();
         create(Options::new().filter_bits(33)).unwrap_err();

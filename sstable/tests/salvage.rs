@@ -330,7 +330,7 @@ fn a_sector_that_cannot_be_read_is_no_more_than_damage() {
     let sim = SimDisk::new();
     let root = sim.disk().open_dir("/").unwrap();
     let options = options(Compression::None);
-    model.build(&options, &sim.disk(), &root, "table").unwrap();
+    model.build(&options, &root, "table").unwrap();
     let files = SimDisk::boot(sim.world()).files();
     let len = files
         .iter()
@@ -356,7 +356,7 @@ fn a_file_that_is_missing_or_closed_to_us_is_an_error() {
     let sim = SimDisk::new();
     let root = sim.disk().open_dir("/").unwrap();
     model
-        .build(&options(Compression::None), &sim.disk(), &root, "table")
+        .build(&options(Compression::None), &root, "table")
         .unwrap();
     assert!(matches!(
         Table::salvage(&root, "other"),

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::chain::EffectId;
 use super::disk::{SimDisk, State, Struck, sync_name};
 use super::fault::{CallClass, FaultKind, SyncFailure};
-use super::hash::mix;
 use super::world::{ChainChange, ROOT};
 use crate::backend::{DirBackend, DiskBackend};
 use crate::latch::Syncs;
@@ -64,9 +63,7 @@ impl DiskBackend for SimBackend {
     }
 
     fn unique_id(&self) -> io::Result<u64> {
-        let world = &mut self.machine.lock().world;
-        world.next_id += 1;
-        Ok(mix(world.next_id, 0x1D))
+        Ok(self.machine.lock().world.draw_id())
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chain::{Chain, EffectId};
+use super::hash::mix;
 use super::order::Order;
 use super::profile::Profile;
 
@@ -68,6 +69,12 @@ pub(crate) fn to_index(n: u64) -> usize {
 }
 
 impl World {
+    /// A number that was not drawn before.
+    pub(crate) fn draw_id(&mut self) -> u64 {
+        self.next_id += 1;
+        mix(self.next_id, 0x1D)
+    }
+
     /// An empty disk that tears at `unit` bytes (512 or 4096).
     pub(crate) fn empty(unit: usize) -> Self {
         Self::with_profile(unit, Profile::STRICT)

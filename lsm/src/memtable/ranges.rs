@@ -31,7 +31,9 @@ impl Inner {
 
     fn make_fragments(&mut self) {
         if self.fragmented < self.all.len() {
-            self.fragments = fragment(self.all.iter().cloned()).into();
+            // As many as they make: what bounds them is MAX_MEMTABLE_RANGES.
+            let fragments = fragment(self.all.iter().cloned(), usize::MAX);
+            self.fragments = fragments.expect("there is no limit").into();
             self.fragmented = self.all.len();
         }
     }

@@ -5,7 +5,8 @@ use std::iter::Peekable;
 use std::ops::Bound;
 
 use durable_io::engine::LostKeys;
-use sstable::{Kind, RangeTombstone, Table, covering, fragment};
+use sstable::compaction::Retention;
+use sstable::{Kind, RangeTombstone, Table, covering};
 
 use crate::error::{Error, Lost};
 use crate::salvage::log::{Log, Operation};
@@ -80,7 +81,8 @@ pub(super) fn keyspaces(
             log: newest.into_iter().peekable(),
             chains: chains(found),
             has_begun: false,
-            range_tombstones: fragment(ranges),
+            // Nobody reads older versions here.
+            range_tombstones: Retention::new().fragments(ranges),
             lost,
             is_partial: !manifest.is_whole,
         }

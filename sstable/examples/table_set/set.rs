@@ -12,8 +12,8 @@ use std::path::Path;
 use durable_io::{Dir, Disk, Lock, Temp, numbered};
 use sstable::compaction::{Action, Compaction, Job, Strategy, TableMeta, plan};
 use sstable::{
-    BlockCache, Entry, Kind, Options, RangeTombstone, Source, Table, TableCursor, TableInfo,
-    Visible, fragment,
+    BlockCache, Entry, Kind, MAX_RANGE_TOMBSTONES_SIZE, Options, RangeTombstone, Source, Table,
+    TableCursor, TableInfo, Visible, fragment,
 };
 
 use super::manifest::{Manifest, Member};
@@ -37,7 +37,6 @@ pub(crate) struct Edit {
 
 /// A durable set of tables.
 pub(crate) struct TableSet {
-    disk: Disk,
     dir: Dir,
     options: Options,
     strategy: Strategy,
@@ -62,7 +61,6 @@ impl TableSet {
         // name: an older manifest, which may still be the one on the disk, names others.
         dir.sync()?;
         let mut set = Self {
-            disk: disk.clone(),
             manifest: Manifest::read(&dir)?,
             dir,
             options,
@@ -134,15 +132,13 @@ impl TableSet {
     /// All changes survive power loss when it returns; after a crash before that, all or none are there.
     pub(crate) fn write(&mut self, changes: &Changes) -> Outcome<()> {
         let number = next(&mut self.manifest.last_number);
-        let mut writer = self
-            .options
-            .create(&self.disk, &self.dir, &file_name(number))?;
+        let mut writer = self.options.create(&self.dir, &file_name(number))?;
         let ranges = changes.ranges.iter().map(|(start, end)| RangeTombstone {
             start: start.clone(),
             end: end.clone(),
             version: 0,
         });
-        for range in fragment(ranges) {
+        for range in fragment(ranges, MAX_RANGE_TOMBSTONES_SIZE)? {
             writer.add_range_tombstone(&range)?;
         }
         for (key, value) in &changes.entries {
@@ -213,8 +209,8 @@ impl TableSet {
                     file_name(numbers.last().copied().unwrap_or_default())
                 };
                 // Durable: the outputs. Only now may the manifest name them.
-                let outputs = Compaction::new(self.options.clone())
-                    .run(job, sources, &self.disk, &self.dir, name)?;
+                let outputs =
+                    Compaction::new(self.options.clone()).run(job, sources, &self.dir, name)?;
                 infos.extend(outputs.into_iter().map(|(_, info)| info));
             }
             Action::Move => {

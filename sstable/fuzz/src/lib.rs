@@ -33,7 +33,7 @@ impl Bench {
         let dir = disk.open_dir(temp.path()).expect("it was made");
         let options = Options::new().block_size(256).partition_keys(10);
         let options = options.compression(compression);
-        let mut writer = options.create(&disk, &dir, "table").expect("a table");
+        let mut writer = options.create(&dir, "table").expect("a table");
         for n in 0..20_u8 {
             let entry = Entry {
                 key: &[b'k', n / 4, n],

@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use durable_io::{Dir, Disk};
+use durable_io::Dir;
 
 use crate::compaction::survivors::Retention;
 use crate::entry::{Entry, RangeTombstone};
 use crate::error::Result;
-use crate::fragmenter::fragment_as_seen;
 use crate::key_range::KeyRange;
 use crate::limits::MAX_RANGE_TOMBSTONES_SIZE;
 use crate::options::Options;
@@ -17,7 +16,6 @@ use crate::writer::Writer;
 /// The tables that a compaction writes: entries in order, cut into tables between two keys, with the
 /// range tombstones that are needed, cut at the same borders.
 pub(crate) struct Outputs<'a, N> {
-    pub(crate) disk: &'a Disk,
     pub(crate) dir: &'a Dir,
     pub(crate) options: &'a Options,
     /// Gives the name of each new table.
@@ -67,7 +65,7 @@ impl<N: FnMut() -> String> Outputs<'_, N> {
         if self.writer.is_none() {
             let name = (self.name)();
             self.names.push(name.clone());
-            let writer = self.options.create(self.disk, self.dir, &name)?;
+            let writer = self.options.create(self.dir, &name)?;
             self.writer = Some(writer);
         }
         Ok(self.writer.as_mut().expect("it was made above"))
@@ -152,10 +150,7 @@ impl<'a> Ranges<'a> {
         retention: &Retention<'_>,
         older: &'a [KeyRange],
     ) -> Self {
-        // Of one range and one reader the newest: however deep they nest, no more than there are readers.
-        let fragments = fragment_as_seen(all.into_iter().cloned(), |version| {
-            retention.first_reader(version)
-        });
+        let fragments = retention.fragments(all.into_iter().cloned());
         let mut ranges = Self {
             fragments,
             here: 0..0,

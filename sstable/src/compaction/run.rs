@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use durable_io::{Dir, Disk};
+use durable_io::Dir;
 
 use crate::compaction::Job;
 use crate::compaction::outputs::{Outputs, Ranges};
@@ -29,6 +29,35 @@ pub struct Progress {
 }
 
 /// The work of a [`Job`]: merges its inputs into new tables.
+///
+/// ```
+/// use sstable::compaction::{Action, Compaction, SizeTiered, TableMeta, plan};
+/// use sstable::{BlockCache, Options, Source, Table};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let temp = tempfile::tempdir()?;
+/// # let dir = durable_io::Disk::os().create_dir(temp.path().join("tables"))?;
+/// let mut metas = Vec::new();
+/// for number in 0..8_u64 {
+///     let mut writer = Options::new().create(&dir, &number.to_string())?;
+///     writer.put(b"the same key", &number.to_le_bytes())?;
+///     let info = writer.finish()?;
+///     metas.push(TableMeta::new(number, 0, number, &info)); // a new run of level 0
+/// }
+/// let jobs = plan(&metas, &SizeTiered::new().into());
+/// let job = jobs.first().ok_or("eight are more than enough")?;
+/// assert_eq!(job.action, Action::Merge);
+///
+/// let cache = BlockCache::new(1 << 20);
+/// let open = |id: &u64| Table::open(&dir, &id.to_string(), &cache).map(|table| Source::of(&table));
+/// let sources = job.inputs.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+/// let outputs = Compaction::new(Options::new()).run(job, sources, &dir, || "new".to_owned())?;
+/// // Durable. Now the manifest of the store names them, and then the inputs may go.
+/// let [(name, info)] = &outputs[..] else { panic!("there is one key") };
+/// assert_eq!((name.as_str(), info.entries), ("new", 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Default)]
 pub struct Compaction<'a> {
     options: Options,
@@ -93,7 +122,6 @@ impl<'a> Compaction<'a> {
         self,
         job: &Job,
         sources: Vec<Source<C>>,
-        disk: &Disk,
         dir: &Dir,
         name: impl FnMut() -> String,
     ) -> Result<Vec<(String, TableInfo)>> {
@@ -102,7 +130,6 @@ impl<'a> Compaction<'a> {
             .flat_map(|source| source.range_tombstones.iter());
         let ranges = Ranges::new(all, &self.retention, &job.older);
         let mut outputs = Outputs {
-            disk,
             dir,
             options: &self.options,
             name,

@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::covering::Covering;
 use crate::cursor::Cursor;
-use crate::entry::{Entry, Kind};
+use crate::entry::{Entry, Kind, RangeTombstone};
 use crate::error::Result;
+use crate::fragmenter::fragment_as_seen;
 use crate::key_range::KeyRange;
 use crate::merge::{Merge, Source};
 
@@ -68,6 +69,19 @@ impl<'a> Retention<'a> {
     pub(crate) fn first_reader(&self, version: u64) -> u64 {
         let newer = self.snapshots.partition_point(|reader| *reader < version);
         self.snapshots.get(newer).map_or(NEWEST, |reader| *reader)
+    }
+
+    /// Those of `tombstones` that its readers see, as fragments: of one range and one reader the newest alone. However
+    /// deep they nest there are no more than their borders and its readers make; [`fragment`](crate::fragment)
+    /// keeps all.
+    ///
+    /// # Cost
+    /// O(n log n) comparisons, and one step for each fragment.
+    pub fn fragments(
+        &self,
+        tombstones: impl IntoIterator<Item = RangeTombstone>,
+    ) -> Vec<RangeTombstone> {
+        fragment_as_seen(tombstones, |version| self.first_reader(version))
     }
 
     fn filters_out(&mut self, entry: Entry<'_>) -> bool {

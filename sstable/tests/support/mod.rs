@@ -134,11 +134,10 @@ impl Model {
     pub(crate) fn build(
         &self,
         options: &Options,
-        disk: &Disk,
         dir: &Dir,
         name: &str,
     ) -> sstable::Result<TableInfo> {
-        let mut writer = options.create(disk, dir, name)?;
+        let mut writer = options.create(dir, name)?;
         let mut tombstones = self.range_tombstones.iter();
         for (key, version, kind, value) in &self.owned() {
             writer.add(Entry {
@@ -159,8 +158,7 @@ impl Model {
     }
 
     pub(crate) fn build_in(&self, path: &Path, options: &Options) -> TableInfo {
-        self.build(options, &Disk::os(), &dir(path), "table")
-            .unwrap()
+        self.build(options, &dir(path), "table").unwrap()
     }
 }
 

@@ -44,7 +44,7 @@ fn options(packing: Packing) -> Options {
 }
 
 fn build(dir: &Dir, name: &str, pairs: &Pairs, packing: Packing) -> anyhow::Result<()> {
-    let mut writer = options(packing).create(&Disk::os(), dir, name)?;
+    let mut writer = options(packing).create(dir, name)?;
     for key in &pairs.keys {
         writer.add(Entry {
             key,

@@ -125,6 +125,10 @@ impl DirBackend for SimDir {
         Ok(attempt)
     }
 
+    fn unique_id(&self) -> io::Result<u64> {
+        Ok(self.machine.lock().world.draw_id())
+    }
+
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn DirBackend>> {
         let mut state = self.machine.lock();
         let path = join(&self.path, name);

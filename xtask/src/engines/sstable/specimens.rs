@@ -9,8 +9,8 @@ use crashtest::{Change, Contents, Held, Outcome, Refusal, Root, Setting, Span, S
 use durable_io::codec::Decoder;
 use durable_io::sim::SimDisk;
 use sstable::{
-    BlockCache, Compression, Cursor, Entry, Kind, Options, RangeTombstone, Result, Table,
-    TableCursor, fragment,
+    BlockCache, Compression, Cursor, Entry, Kind, MAX_RANGE_TOMBSTONES_SIZE, Options,
+    RangeTombstone, Result, Table, TableCursor, fragment,
 };
 
 const DIR: &str = "/tables";
@@ -50,18 +50,19 @@ impl Content {
             end: end.to_vec(),
             version,
         };
-        let ranges = fragment([
+        let ranges = [
             range(b"key 2", b"key 4", 15),
             range(b"key 3", b"key 5", 25),
             range(b"x", b"z", 1),
-        ]);
+        ];
+        let ranges = fragment(ranges, MAX_RANGE_TOMBSTONES_SIZE).expect("there are three");
         Self { rows, ranges }
     }
 
     fn write(&self, options: &Options, disk: &SimDisk, name: &str) -> Result<()> {
         let disk = disk.disk();
         let dir = disk.create_dir(DIR)?;
-        let mut writer = options.create(&disk, &dir, name)?;
+        let mut writer = options.create(&dir, name)?;
         for (key, version, value) in &self.rows {
             writer.add(Entry {
                 key,
