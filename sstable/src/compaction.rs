@@ -23,6 +23,7 @@
 //! - C5: each job brings entries to a higher level, or makes runs fewer, or drops entries; so if nothing
 //!   is added, plans end.
 
+mod due;
 mod fifo;
 mod lazy_leveled;
 mod leveled;
@@ -59,10 +60,14 @@ pub struct TableMeta {
     pub tombstones: u64,
     /// Its keys.
     pub range: KeyRange,
+    /// It is brought to the next level, or written again in the last one, although its level is not due: since its
+    /// tombstones hide much, for instance. Of [`SizeTiered`] and [`Fifo`] it changes nothing. A table of the last
+    /// level must have tombstones that can go, else it would be due again at once.
+    pub is_due: bool,
 }
 
 impl TableMeta {
-    /// The table `info`, of number `id`, in this level and run.
+    /// The table `info`, of number `id`, in this level and run; it is not due.
     pub fn new(id: u64, level: u32, run: u64, info: &TableInfo) -> Self {
         Self {
             id,
@@ -71,6 +76,7 @@ impl TableMeta {
             bytes: info.file_bytes,
             tombstones: info.tombstones.saturating_add(info.range_tombstones),
             range: KeyRange::of(info),
+            is_due: false,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! [`Table`]: a finished table, for reading.
 
-use std::ops::RangeBounds;
+use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 
 use durable_io::Dir;
 use durable_io::engine::Value;
 
 use crate::block::Block;
+use crate::bounds::is_above;
 use crate::cache::BlockCache;
 use crate::entry::{Kind, RangeTombstone};
 use crate::error::{Error, Result};
@@ -140,6 +141,55 @@ impl Table {
         }))
     }
 
+    /// About how many bytes of the file the keys of `range` take: those of the data blocks that have some of them,
+    /// with indexes and filters that are between; of a range without an end, up to the end of the file.
+    ///
+    /// # Cost
+    /// Two searches in the index. No data block is read.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub fn approximate_bytes<'k>(&self, range: impl RangeBounds<&'k [u8]>) -> Result<u64> {
+        let properties = self.properties();
+        let (first, last) = (&*properties.first, &properties.last);
+        let start = match range.start_bound() {
+            Bound::Included(start) | Bound::Excluded(start) if is_above(start, last) => {
+                return Ok(0);
+            }
+            Bound::Included(start) | Bound::Excluded(start) if **start > *first => {
+                self.block_of(start)?.start
+            }
+            _ => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) | Bound::Excluded(end) if **end < *first => return Ok(0),
+            Bound::Excluded(end) if **end == *first => return Ok(0),
+            Bound::Included(end) | Bound::Excluded(end) => self.block_of(end)?.end,
+            Bound::Unbounded => self.file_bytes(),
+        };
+        Ok(end.saturating_sub(start))
+    }
+
+    /// Where the data block is that has the place of `key`; the end of the last one if that is behind all.
+    fn block_of(&self, key: &[u8]) -> Result<Range<u64>> {
+        let reader = &*self.reader;
+        let Some(last) = reader.partitions().checked_sub(1) else {
+            return Ok(0..0);
+        };
+        let partition = reader.partition(reader.find_partition(key, u64::MAX)?.min(last))?;
+        let Some(last) = partition.len().checked_sub(1) else {
+            return Ok(0..0);
+        };
+        let nth = partition.find(&reader.source, key, u64::MAX)?;
+        let (offset, len) = partition.place(&reader.source, nth.min(last));
+        let end = offset.saturating_add(len);
+        Ok(if nth < partition.len() {
+            offset..end
+        } else {
+            end..end
+        })
+    }
+
     /// A cursor over all entries, deletions and old versions too. It holds the table.
     pub fn cursor(&self) -> TableCursor {
         TableCursor::new(&self.reader)
@@ -153,7 +203,7 @@ impl Table {
 
     /// The keys of `range` as they were at `version`.
     pub fn scan_at<'k>(&self, range: impl RangeBounds<&'k [u8]>, version: u64) -> Scan {
-        let owned = |bound: std::ops::Bound<&&[u8]>| bound.map(|key| key.to_vec());
+        let owned = |bound: Bound<&&[u8]>| bound.map(|key| key.to_vec());
         let (start, end) = (owned(range.start_bound()), owned(range.end_bound()));
         Scan::new(self, start, end, version)
     }

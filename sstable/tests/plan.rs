@@ -25,7 +25,7 @@ use sstable::compaction::{
 use support::{rng, seed};
 use tables::{ENTRY, SimStore};
 
-/// `"id level.run first-last bytes"`, and `t` for tombstones behind it.
+/// `"id level.run first-last bytes"`, and behind it `t` for tombstones, or `due`, which is one that has some and is.
 fn table(text: &str) -> TableMeta {
     let parts: Vec<&str> = text.split(' ').collect();
     let (level, run) = parts[1].split_once('.').unwrap();
@@ -36,6 +36,7 @@ fn table(text: &str) -> TableMeta {
         run: run.parse().unwrap(),
         bytes: parts[3].parse().unwrap(),
         tombstones: u64::from(parts.len() > 4),
+        is_due: parts.last() == Some(&"due"),
         range: KeyRange {
             first: first.into(),
             last: Bound::Included(last.into()),
@@ -130,6 +131,49 @@ fn lazy_leveled_merges_a_level_that_is_full_of_runs() {
         "4 3.0 n-z 9",
     ];
     check(lazy, &middle, &["Merge 5,6,3 > 3.0"]);
+}
+
+#[test]
+fn a_table_that_is_due_goes_down_although_its_level_is_not() {
+    let quiet = || leveled().new_runs(9);
+    // With what overlaps it in its own level, and below; the others stay.
+    let new = [
+        "4 0.4 c-e 10",
+        "3 0.3 d-g 10 due",
+        "2 0.2 x-z 10",
+        "1 3.1 f-h 90",
+        "5 3.1 m-z 10",
+    ];
+    check(quiet(), &new, &["Merge 4,3,1 > 3.1"]);
+    let middle = [
+        "3 2.3 a-c 1 due",
+        "2 2.3 d-f 1",
+        "1 3.1 b-c 5000",
+        "4 3.1 d-z 5000",
+    ];
+    check(quiet(), &middle, &["Merge 3,1 > 3.1"]);
+    // In the last level it is written again, if it has what can go by that.
+    let last = ["1 3.1 a-c 10 due", "2 3.1 d-f 10"];
+    check(quiet(), &last, &["Merge 1 > 3.1"]);
+    let mut without = last.map(table);
+    without[0].tombstones = 0;
+    assert_eq!(plan(&without, &quiet().into()), []);
+    // To a level of several runs as one more of them; to the last one into it.
+    let lazy = LazyLeveled::new().levels(3).runs(4).base_bytes(1);
+    let new = [
+        "4 0.4 c-e 10 due",
+        "3 0.3 a-z 10",
+        "2 1.2 a-z 90",
+        "1 2.1 a-z 900",
+    ];
+    check(lazy.clone(), &new, &["Merge 4,3 > 1.4"]);
+    let middle = [
+        "3 1.3 c-e 10 due",
+        "2 1.2 f-z 90",
+        "1 2.1 a-f 900",
+        "4 2.1 g-z 900",
+    ];
+    check(lazy, &middle, &["Merge 3,1 > 2.1"]);
 }
 
 /// The levels were counted through, each with its target in memory: the process ended for want of it. No number
@@ -278,6 +322,7 @@ fn every_plan_keeps_order_and_contents_and_ends() {
         for (strategy, sorted_from) in strategies() {
             let is_fifo = matches!(strategy, Strategy::Fifo(_));
             let (mut store, mut model) = (SimStore::default(), BTreeMap::new());
+            store.due_percent = [None, Some(0), Some(30)][round % 3];
             let (mut write, mut running) = (0, Vec::new());
             for _ in 0..40 {
                 flush(&mut rng, &mut store, &mut model, &mut write);

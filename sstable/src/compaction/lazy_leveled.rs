@@ -1,6 +1,7 @@
 //! [`LazyLeveled`]: the last level is one run, the levels above have several.
 
 use crate::compaction::TableMeta;
+use crate::compaction::due::plan_due;
 use crate::compaction::leveled::{Sizes, last_level, merge_down};
 use crate::compaction::planner::{Planner, run_count};
 
@@ -88,5 +89,6 @@ impl LazyLeveled {
                 planner.add(&tables, next, self.table_bytes);
             }
         }
+        plan_due(planner, &sizes, self.table_bytes);
     }
 }

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::compaction::TableMeta;
+use crate::compaction::due::plan_due;
 use crate::compaction::planner::{Planner, bytes, groups, run_count};
 
 /// Each level but the first is one sorted run, and ten times as large as the level above. The sizes are
@@ -109,6 +110,7 @@ impl Leveled {
                 self.push_down(planner, level, sizes.target(level));
             }
         }
+        plan_due(planner, &sizes, self.table_bytes);
     }
 
     /// Brings tables from a level to the next one, until the rest is not too large.

@@ -75,10 +75,16 @@ impl<'a> Planner<'a> {
         !self.taken.contains(&table.id)
     }
 
+    /// True if no two tables of the level overlap.
+    pub(crate) fn is_sorted(&self, level: u32) -> bool {
+        self.sorted_from.is_some_and(|sorted| level >= sorted)
+    }
+
     fn place(&self, level: u32, run: u64) -> Place {
-        match self.sorted_from {
-            Some(sorted) if level >= sorted => (level, Reverse(0)),
-            _ => (level, Reverse(run)),
+        if self.is_sorted(level) {
+            (level, Reverse(0))
+        } else {
+            (level, Reverse(run))
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct SimStore {
     /// By flushes, and by all merges.
     pub(crate) flushed: u64,
     pub(crate) merged: u64,
+    /// From how many tombstones on, of a hundred entries, a table is due.
+    pub(crate) due_percent: Option<u64>,
 }
 
 impl SimStore {
@@ -68,12 +70,16 @@ impl SimStore {
 
     fn add(&mut self, entries: Vec<(u32, Option<u64>)>, level: u32, run: u64) {
         self.next_id += 1;
+        let tombstones = entries.iter().filter(|(_, write)| write.is_none()).count() as u64;
         let meta = TableMeta {
             id: self.next_id,
             level,
             run,
             bytes: entries.len() as u64 * ENTRY,
-            tombstones: entries.iter().filter(|(_, write)| write.is_none()).count() as u64,
+            tombstones,
+            is_due: self
+                .due_percent
+                .is_some_and(|percent| tombstones * 100 > entries.len() as u64 * percent),
             range: KeyRange {
                 first: bytes_of(entries[0].0),
                 last: Bound::Included(bytes_of(entries[entries.len() - 1].0)),
