@@ -5,18 +5,19 @@
 use std::collections::BTreeSet;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use durable_io::engine::Step;
 use sstable::KeyRange;
 use sstable::compaction::{Action, Job, plan};
 
-use crate::covered::covered;
 use crate::cursor::run_source;
 use crate::error::{Error, Result};
 use crate::levels::{Levels, LiveTable};
 use crate::limits::LAST_LEVEL;
 use crate::manifest::{Change, TableEntry};
+use crate::reclaim::Reclaim;
 use crate::store::Store;
 use crate::tree::Tree;
 
@@ -61,14 +62,21 @@ impl Store {
         // Held across I/O: nobody else changes the tables of a level, but for new ones in the first.
         let mut aside = self.health.lock(&self.compacting);
         self.check_healthy()?;
+        // First, so that no snapshot that ends meanwhile goes unnoticed.
+        self.waits_for_snapshot.store(true, Ordering::SeqCst);
+        let mut is_held = false;
         for tree in &self.catalog_full().trees {
             let levels = Arc::clone(&tree.peek().levels);
-            let dead = covered(&levels, &self.snapshot_versions());
-            if !dead.is_empty() {
+            let snapshots = self.snapshot_versions();
+            let reclaim = Reclaim::new(&levels, &snapshots, self.options.reclaim_percent);
+            if !reclaim.dead.is_empty() {
+                let dead: Vec<u64> = reclaim.dead.into_iter().collect();
                 self.with_reserve(|| self.replace(tree, &dead, &[]))?;
                 return Ok(true);
             }
-            let jobs = plan(&levels.metas(), &tree.options.plan(self.options.table_size));
+            is_held |= !reclaim.held.is_empty();
+            let strategy = tree.options.plan(self.options.table_size);
+            let jobs = plan(&reclaim.metas(&levels), &strategy);
             let is_whole = |job: &Job| job.inputs.iter().all(|id| !aside.tables.contains(id));
             let Some(job) = jobs.into_iter().find(is_whole) else {
                 continue;
@@ -84,6 +92,7 @@ impl Store {
             }
             return Ok(true);
         }
+        self.waits_for_snapshot.store(is_held, Ordering::SeqCst);
         Ok(false)
     }
 

@@ -1,6 +1,7 @@
 //! The one error of this crate.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use durable_io::engine::{
     InvalidOption, LostKeys, NoOutput, NoThread, Poisoned, UnsupportedVersion,
@@ -8,6 +9,7 @@ use durable_io::engine::{
 use wal::Lsn;
 
 use crate::salvage::SalvagedKeyspace;
+use crate::throttle::Cause;
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -83,6 +85,16 @@ pub enum Error {
         used: u64,
         /// What there may be in memory beside the cache of blocks, in bytes.
         limit: u64,
+    },
+    /// [`try_write`](crate::Lsm::try_write) would have to wait for the background, as
+    /// [`write`](crate::Lsm::write) does. Nothing was written.
+    #[error("a write would be delayed: {cause}")]
+    WouldDelay {
+        /// What it would wait for.
+        cause: Cause,
+        /// How long, to write as fast as the background works off; `None` at a bound, where it would wait until a
+        /// flush is done.
+        delay: Option<Duration>,
     },
     /// The file was written by a newer version of this crate.
     #[error(transparent)]

@@ -280,6 +280,7 @@ pub(crate) fn open_table(
             first: properties.first.clone(),
             last: properties.last.clone(),
         },
+        is_due: false,
     };
     let live = LiveTable { entry, meta, table };
     Ok((Arc::new(live), generation))

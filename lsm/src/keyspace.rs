@@ -183,6 +183,20 @@ impl Keyspace {
         self.snapshot()?.view(self)?.is_empty()
     }
 
+    /// About how many bytes the keys of `range` take: in the blocks of tables, what is deleted or overwritten and
+    /// not merged yet included, and in memtables. For what it would cost to scan or to copy, or what a
+    /// [`delete_range`](Keyspace::delete_range) will give back.
+    ///
+    /// # Cost
+    /// Two searches in the index of each table; no block of a table is read. The entries of the range that are in
+    /// memtables are counted.
+    ///
+    /// # Errors
+    /// As [`get`](Keyspace::get).
+    pub fn approximate_bytes<'k>(&self, range: impl RangeBounds<&'k [u8]>) -> Result<u64> {
+        self.store.approximate_bytes(self.slot, range)
+    }
+
     /// The whole store as it is now: one moment across all keyspaces, to read while others write.
     ///
     /// # Cost

@@ -116,10 +116,6 @@ impl Levels {
         Self::new(kept.chain(added).cloned().collect())
     }
 
-    pub(crate) fn metas(&self) -> Vec<TableMeta> {
-        self.tables.iter().map(|live| live.meta.clone()).collect()
-    }
-
     pub(crate) fn find(&self, number: u64) -> Option<&Arc<LiveTable>> {
         self.tables.iter().find(|live| live.entry.number == number)
     }

@@ -52,7 +52,10 @@
 //! - After a failed write or sync the handle is [`Error::Poisoned`]: it acknowledges nothing more; reads
 //!   answer as of the last durable moment. A full disk poisons nothing: the write is refused, and
 //!   [`Options::reserve`] is there so that deleting, dropping and compacting still work.
-//! - Writers are slowed down before they must be stopped, and [`Lsm::stats`] says for how long, and why.
+//! - Writers are slowed down before they must be stopped, and [`Lsm::stats`] says for how long, and why;
+//!   [`Lsm::try_write`] answers instead of waiting.
+//! - What is deleted gives its space back without a call, when that is worth the merge
+//!   ([`Options::reclaim_percent`]); [`Lsm::explain_space`] says what does, and what waits for a snapshot.
 //!
 //! # What it does not do
 //!
@@ -99,6 +102,7 @@ mod open;
 mod options;
 mod read;
 mod read_only;
+mod reclaim;
 mod record;
 mod replay;
 mod reserve;
@@ -107,6 +111,7 @@ mod salvage;
 mod scan;
 mod sequence;
 mod snapshot;
+mod space;
 mod stats;
 mod store;
 mod throttle;
@@ -138,8 +143,10 @@ pub use options::{KeyspaceOptions, Options, Strategy};
 pub use salvage::{Salvage, Salvaged, SalvagedKeyspace};
 pub use scan::{Keys, Scan};
 pub use snapshot::{Snapshot, View};
+pub use space::{KeyspaceSpace, LevelSpace};
 pub use sstable::Compression;
 pub use stats::{Delays, Progress, Recovery, Stats, Verified};
+pub use throttle::Cause as DelayCause;
 pub use ticket::Ticket;
 pub use value::Value;
 pub use wal::Lsn;

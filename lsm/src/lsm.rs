@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::keyspace::Keyspace;
 use crate::open;
 use crate::options::{KeyspaceOptions, Options};
+use crate::space::KeyspaceSpace;
 use crate::stats::{Recovery, Stats, Verified};
 use crate::store::Store;
 use crate::ticket::Ticket;
@@ -74,6 +75,36 @@ impl Lsm {
     /// whole.
     pub fn write(&self, batch: Batch) -> Result<()> {
         self.store().write(batch)
+    }
+
+    /// Like [`write`](Lsm::write), but where that would be delayed, because the background does not get on as fast as
+    /// the writers, it writes nothing and says so: for a caller who has something else to do meanwhile, or a
+    /// client to send away. It waits for its own sync, as the mode says.
+    ///
+    /// ```
+    /// use lsm::{Batch, Error, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let db = Options::new().open(dir.path().join("store"))?;
+    /// let batch = Batch::new().put(b"key", b"value");
+    /// match db.try_write(batch) {
+    ///     Ok(()) => println!("written"),
+    ///     Err(Error::WouldDelay { cause, .. }) => println!("later: {cause}"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cost
+    /// As [`write`](Lsm::write). At the bound of memory it begins the flush that would make room, and waits for those
+    /// who are writing.
+    ///
+    /// # Errors
+    /// [`Error::WouldDelay`](crate::Error::WouldDelay); else as [`write`](Lsm::write).
+    pub fn try_write(&self, batch: Batch) -> Result<()> {
+        self.store().try_write(batch)
     }
 
     /// Like [`write`](Lsm::write), without waiting: the ticket tells when it is acknowledged. One thread
@@ -222,6 +253,35 @@ impl Lsm {
     pub fn verify(&self) -> Result<Verified> {
         self.store().check_open()?;
         self.store().verify()
+    }
+
+    /// How each keyspace uses space, level by level: what is in tables, how much of that is deletions, which of it
+    /// goes next, and which waits for a snapshot to end.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = lsm::Options::new().open(dir.path().join("store"))?;
+    /// # db.put(b"key", b"value")?;
+    /// # db.flush()?;
+    /// for keyspace in db.explain_space() {
+    ///     for level in &keyspace.levels {
+    ///         println!(
+    ///             "{}, level {}: {} bytes in {} tables, of which {} wait for a snapshot",
+    ///             keyspace.name, level.level, level.bytes, level.tables, level.held_bytes,
+    ///         );
+    ///     }
+    /// }
+    /// # assert_eq!(db.explain_space()[0].levels[0].entries, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cost
+    /// That of a plan of compactions: a few numbers of each table, and for each range of keys that is deleted and not
+    /// merged yet two searches in the index of each older table that it overlaps.
+    pub fn explain_space(&self) -> Vec<KeyspaceSpace> {
+        self.store().explain_space()
     }
 
     /// What this handle has done since it was opened, and how large the store is.

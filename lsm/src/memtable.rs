@@ -10,6 +10,7 @@
 //! they are.
 
 use std::cmp::Ordering;
+use std::ops::{Bound, RangeBounds};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -282,6 +283,35 @@ impl Memtable {
             // It may be the first one of the next leaf.
             at += 1;
         }
+    }
+
+    /// Bytes that the entries of `range` take. Passes through the leaves that have some of them.
+    pub(crate) fn bytes_of(&self, range: (Bound<&[u8]>, Bound<&[u8]>)) -> u64 {
+        let index = self.index();
+        let from = match range.0 {
+            Bound::Included(start) | Bound::Excluded(start) => {
+                index.find(Place::new(start, u64::MAX))
+            }
+            Bound::Unbounded => 0,
+        };
+        let mut bytes = 0;
+        for leaf in index.leaves.iter().skip(from) {
+            let items = leaf.items();
+            let is_within = |item: &&Item| RangeBounds::<[u8]>::contains(&range, item.key());
+            let within = items.iter().filter(is_within);
+            bytes += within
+                .map(|item| item.data.len() as u64 + OVERHEAD)
+                .sum::<u64>();
+            let is_behind = |item: &Item| match range.1 {
+                Bound::Included(end) => item.key() > end,
+                Bound::Excluded(end) => item.key() >= end,
+                Bound::Unbounded => false,
+            };
+            if items.last().is_some_and(is_behind) {
+                break;
+            }
+        }
+        bytes
     }
 
     /// The newest version, of those up to `version`, with which a range tombstone deletes `key`.

@@ -195,6 +195,7 @@ pub struct Options {
     pub(crate) log_segment_size: Option<u64>,
     pub(crate) manifest_segment_size: Option<u64>,
     pub(crate) auto_compact: bool,
+    pub(crate) reclaim_percent: u32,
 }
 
 impl Default for Options {
@@ -215,6 +216,7 @@ impl Default for Options {
             log_segment_size: None,
             manifest_segment_size: None,
             auto_compact: true,
+            reclaim_percent: 25,
         }
     }
 }
@@ -349,6 +351,16 @@ impl Options {
         self
     }
 
+    /// When tables are merged for the space that deleted keys take, although no level is due: when of a hundred
+    /// bytes that the merge has to read so many go. That is estimated, from the deletions in a table, the ranges
+    /// that it deletes, and the older tables that it overlaps. What a snapshot sees as it was waits until that one
+    /// ends. At least 1; above 100 it never happens. Default: 25.
+    #[must_use]
+    pub fn reclaim_percent(mut self, percent: u32) -> Self {
+        self.reclaim_percent = percent;
+        self
+    }
+
     /// Opens the store in the directory `dir`; creates both if they are missing. What a crash left torn
     /// is cut, and what it left unfinished is removed; damage is an error, and nothing is removed.
     ///
@@ -401,6 +413,12 @@ impl Options {
                 "it is at least 1 byte",
             )?;
         }
+        InvalidOption::unless_within(
+            "reclaim_percent",
+            self.reclaim_percent.into(),
+            1..=u64::MAX,
+            "it is at least 1 of a hundred bytes",
+        )?;
         if let Some(size) = self.manifest_segment_size {
             const _: () = assert!(MIN_MANIFEST_SEGMENT_SIZE == 1024);
             let range = MIN_MANIFEST_SEGMENT_SIZE..=MAX_MANIFEST_SEGMENT_SIZE;

@@ -130,12 +130,7 @@ impl Store {
                     break;
                 }
                 let catalog = self.catalog_full();
-                let tree = largest(&catalog).filter(|_| self.is_worth_a_flush(used));
-                let tree = tree.ok_or_else(|| Error::MemoryFull {
-                    used: used.fixed(),
-                    limit: self.memory_bound(),
-                })?;
-                self.freeze(tree);
+                self.freeze(self.worth_a_flush(&catalog, used)?);
             }
             self.wait_for_flush(bytes)?;
             used = self.used(&self.catalog());
@@ -152,6 +147,45 @@ impl Store {
         Ok(())
     }
 
+    /// Whether there is room for a write of `bytes` now. Nobody waits; what the write would wait for is begun.
+    ///
+    /// # Errors
+    /// [`Error::WouldDelay`], [`Error::MemoryFull`].
+    pub(crate) fn check_room(&self, bytes: u64) -> Result<()> {
+        let catalog = self.catalog_full();
+        let used = self.used(&catalog);
+        if let Some(cause) = self.at_bound(used, bytes) {
+            if used.frozen == 0 {
+                self.freeze(self.worth_a_flush(&catalog, used)?);
+            }
+            self.flushes.ring();
+            return Err(Error::WouldDelay { cause, delay: None });
+        }
+        if self.is_inline() {
+            return Ok(());
+        }
+        let Some((cause, pressure)) = self.pressure(&catalog, used) else {
+            return Ok(());
+        };
+        let delay = self
+            .throttle
+            .delay_if_written(self.disk.now(), bytes, pressure);
+        if delay.is_zero() {
+            return Ok(());
+        }
+        let delay = Some(delay);
+        Err(Error::WouldDelay { cause, delay })
+    }
+
+    /// The keyspace whose flush gives the most memory back.
+    fn worth_a_flush<'a>(&self, catalog: &'a Catalog, used: Used) -> Result<&'a Tree> {
+        let tree = largest(catalog).filter(|_| self.is_worth_a_flush(used));
+        tree.ok_or_else(|| Error::MemoryFull {
+            used: used.fixed(),
+            limit: self.memory_bound(),
+        })
+    }
+
     /// Why a write of `bytes` cannot go on, if it cannot.
     fn at_bound(&self, used: Used, bytes: u64) -> Option<Cause> {
         if used.all().saturating_add(bytes) > self.memory_bound() {
@@ -163,6 +197,14 @@ impl Store {
 
     /// How long a write of `bytes` is to be delayed, and why, below the bounds.
     fn delay(&self, catalog: &Catalog, used: Used, bytes: u64) -> Option<(Cause, Duration)> {
+        let (cause, pressure) = self.pressure(catalog, used)?;
+        let now = self.disk.now();
+        let delay = self.throttle.delay(now, bytes, pressure);
+        (!delay.is_zero()).then_some((cause, delay))
+    }
+
+    /// How near writers are to the bounds, from 0 to 1, and to which, if they are to be held up.
+    fn pressure(&self, catalog: &Catalog, used: Used) -> Option<(Cause, f64)> {
         // What no flush gives back leaves less room, and is no reason to wait.
         let room = self.memory_bound().saturating_sub(used.fixed());
         let (memory, debt) = (share(used.frozen, room), self.debt(catalog));
@@ -174,11 +216,7 @@ impl Store {
         if pressure <= 0.5 {
             return None;
         }
-        let now = self.disk.now();
-        let delay = self
-            .throttle
-            .delay(now, bytes, (pressure * 2.0 - 1.0).min(1.0));
-        (!delay.is_zero()).then_some((cause, delay))
+        Some((cause, (pressure * 2.0 - 1.0).min(1.0)))
     }
 
     /// How much of what may wait to be merged does: from 0 to 1, or more.

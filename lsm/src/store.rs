@@ -109,6 +109,8 @@ pub(crate) struct Store {
     pub(crate) reserve: Mutex<Reserve>,
     pub(crate) counters: Counters,
     is_closed: AtomicBool,
+    /// Tables give no space back because of a snapshot: when the oldest one ends, it is looked again.
+    pub(crate) waits_for_snapshot: AtomicBool,
 }
 
 /// What opening has found.
@@ -158,6 +160,7 @@ impl Store {
             )),
             counters: Counters::default(),
             is_closed: AtomicBool::new(false),
+            waits_for_snapshot: AtomicBool::new(false),
             options: opened.options,
             dir: opened.dir,
             health,
@@ -272,7 +275,14 @@ impl Store {
         if let Some(count) = snapshots.get_mut(&version) {
             *count -= 1;
             if *count == 0 {
+                let was_oldest = snapshots
+                    .first_key_value()
+                    .is_some_and(|(&oldest, _)| oldest == version);
                 snapshots.remove(&version);
+                drop(snapshots);
+                if was_oldest && self.waits_for_snapshot.swap(false, Ordering::SeqCst) {
+                    self.compactions.ring();
+                }
             }
         }
     }

@@ -52,11 +52,18 @@ struct Counted {
     replay_nanos: AtomicU64,
 }
 
-/// Why writers are held up.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Cause {
+/// Why a writer is held up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Memtables wait for their flush.
+    #[error("memtables wait for their flush")]
     Memory,
+    /// Tables wait to be merged.
+    #[error("tables wait to be merged")]
     Debt,
+    /// An opening would have to replay more than [`replay_limit`](crate::Options::replay_limit).
+    #[error("an opening would have to replay too much")]
     Replay,
 }
 
@@ -160,6 +167,15 @@ impl Throttle {
     /// How long a write of `bytes` is to wait, when things stand at `pressure`, from 0 to 1, and the disk's
     /// clock at `now`.
     pub(crate) fn delay(&self, now: Duration, bytes: u64, pressure: f64) -> Duration {
+        self.take(now, bytes, pressure, true)
+    }
+
+    /// The same for one who does not wait: if it would have to, it writes nothing, and takes nothing.
+    pub(crate) fn delay_if_written(&self, now: Duration, bytes: u64, pressure: f64) -> Duration {
+        self.take(now, bytes, pressure, false)
+    }
+
+    fn take(&self, now: Duration, bytes: u64, pressure: f64, waits: bool) -> Duration {
         let Ok(mut bucket) = self.bucket.lock() else {
             return Duration::ZERO;
         };
@@ -176,7 +192,11 @@ impl Throttle {
         if bucket.tokens >= 0.0 {
             return Duration::ZERO;
         }
-        Duration::from_secs_f64(-bucket.tokens / rate).min(LONGEST)
+        let delay = Duration::from_secs_f64(-bucket.tokens / rate).min(LONGEST);
+        if !waits {
+            bucket.tokens += bytes;
+        }
+        delay
     }
 }
 
@@ -220,6 +240,25 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(throttle.delay(Duration::ZERO, 1 << 30, 1.0), LONGEST);
         }
+    }
+
+    #[test]
+    fn who_does_not_wait_takes_nothing_unless_it_is_there() {
+        let throttle = Throttle::new(&Options::new(), &Health::new());
+        let now = Duration::from_secs(1);
+        // 5 ms of 200 MB in a second are there.
+        throttle.delay(Duration::ZERO, 0, 0.0);
+        assert_eq!(throttle.delay_if_written(now, 600_000, 0.0), Duration::ZERO);
+        let delay = Duration::from_millis(1);
+        for _ in 0..3 {
+            assert_eq!(throttle.delay_if_written(now, 600_000, 0.0), delay);
+        }
+        assert_eq!(throttle.delay_if_written(now, 400_000, 0.0), Duration::ZERO);
+        // And then comes as much as time brings.
+        assert_eq!(
+            throttle.delay_if_written(now + delay, 200_000, 0.0),
+            Duration::ZERO
+        );
     }
 
     #[test]

@@ -57,13 +57,27 @@ impl Drop for Unpublished<'_> {
 
 impl Store {
     /// Does all of `batch`.
-    pub(crate) fn write(&self, mut batch: Batch) -> Result<()> {
+    pub(crate) fn write(&self, batch: Batch) -> Result<()> {
+        self.write_where(batch, |bytes| self.make_room(bytes))
+    }
+
+    /// Does all of `batch`, unless it would be held up.
+    pub(crate) fn try_write(&self, batch: Batch) -> Result<()> {
+        self.write_where(batch, |bytes| self.check_room(bytes))
+    }
+
+    /// Does all of `batch`, where `make_room` finds room for so many bytes.
+    fn write_where(
+        &self,
+        mut batch: Batch,
+        make_room: impl FnOnce(u64) -> Result<()>,
+    ) -> Result<()> {
         batch.check()?;
         self.check_healthy()?;
         if batch.is_empty() {
             return Ok(());
         }
-        self.make_room(batch.byte_len() as u64)?;
+        make_room(batch.byte_len() as u64)?;
         let (last, is_due) = {
             self.gate.enter();
             let _inside = Inside(self);
