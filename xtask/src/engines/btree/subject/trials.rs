@@ -30,8 +30,8 @@ pub(in crate::engines::btree) fn all() -> Vec<AnyTrial> {
             .soaks()
             .faulted(FAULTED)
             .boxed(),
-        data("btree batch", BATCH, [2, 3]).soaks().boxed(),
-        data("btree manual", manual, [2, 3]).soaks().boxed(),
+        data("btree batch", BATCH, [2, 4]).soaks().boxed(),
+        data("btree manual", manual, [2, 4]).soaks().boxed(),
         Trial::new("btree tables", store(always, Alphabet::Tables))
             .unit(4096)
             .lengths(1, 2)
