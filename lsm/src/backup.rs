@@ -16,9 +16,12 @@ use crate::error::{Corruption, Error, Result};
 use crate::flush::open_table;
 use crate::manifest::{Manifest, Root, TableEntry};
 use crate::names;
+use crate::names::log_path;
+use crate::names::manifest_path;
+use crate::names::tables_path;
 use crate::open::{log_options, open_tables};
 use crate::read_only::read_manifest;
-use crate::store::{Catalog, Store, log_path, manifest_path, tables_path};
+use crate::store::{Catalog, Store};
 
 /// The store as it is at one moment: everything up to its version is in tables that stay where they are, and
 /// nothing else is.

@@ -4,9 +4,7 @@ use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
 use crate::limits::{MAX_BATCH_RANGES, MAX_KEY_SIZE};
 use crate::record::{Action, HEADER_SIZE, Record};
-
-/// The slot of the default keyspace, whatever store it is of.
-pub(crate) const DEFAULT_SLOT: u64 = 0;
+use crate::tree::DEFAULT_SLOT;
 
 /// Operations that are done together, on one or several keyspaces: after any crash all of them are there
 /// or none, and readers see all of them or none. They count in their order: a

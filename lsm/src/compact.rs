@@ -18,29 +18,9 @@ use crate::levels::{Levels, LiveTable};
 use crate::limits::LAST_LEVEL;
 use crate::manifest::{Change, TableEntry};
 use crate::reclaim::Reclaim;
+use crate::stats::CompactReport;
 use crate::store::Store;
 use crate::tree::Tree;
-
-/// Tables that are not compacted, because one of them is damaged; and the damage.
-#[derive(Debug, Default)]
-pub(crate) struct Aside {
-    tables: BTreeSet<u64>,
-    pub(crate) damage: Option<Error>,
-}
-
-/// What a compaction did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CompactReport {
-    /// Tables that were merged, moved or dropped.
-    pub inputs: u64,
-    /// Their size, in bytes.
-    pub input_bytes: u64,
-    /// Tables that were written instead.
-    pub outputs: u64,
-    /// Their size, in bytes.
-    pub output_bytes: u64,
-}
 
 impl Store {
     /// One step of background work: one job, of whichever keyspace needs it.

@@ -9,8 +9,9 @@ use wal::Record as LogRecord;
 
 use crate::error::Result;
 use crate::manifest::{Change, Part};
+use crate::names::log_path;
+use crate::names::manifest_path;
 use crate::record::{Action, Record};
-use crate::store::{log_path, manifest_path};
 
 /// How much of a store is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,8 +8,8 @@ use durable_io::engine::{
 };
 use wal::Lsn;
 
-use crate::salvage::SalvagedKeyspace;
-use crate::throttle::Cause;
+use crate::cause::Cause;
+use crate::salvaged_keyspace::SalvagedKeyspace;
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

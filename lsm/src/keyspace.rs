@@ -3,13 +3,10 @@
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
-use crate::batch::Batch;
-use crate::compact::CompactReport;
 use crate::error::Result;
 use crate::read;
-use crate::record::Action;
 use crate::scan::{Scan, prefix_range};
-use crate::snapshot::Snapshot;
+use crate::stats::CompactReport;
 use crate::store::Store;
 use crate::value::Value;
 
@@ -88,56 +85,6 @@ impl Keyspace {
         self.snapshot()?.view(self)?.multi_get(keys)
     }
 
-    /// Gives `key` the value `value`. Any bytes will do for both, none at all too.
-    ///
-    /// Concurrent callers share one write and one sync.
-    ///
-    /// # Durability
-    /// As the [`SyncMode`](crate::SyncMode) says; under [`Always`](crate::SyncMode::Always) the value
-    /// survives power loss once this returns.
-    ///
-    /// # Cost
-    /// Two copies of key and value, one write, and in `Always` one `fdatasync`, both shared.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::Dropped`](crate::Error::Dropped),
-    /// [`Error::Closed`](crate::Error::Closed): nothing was written. [`Error::Disk`](crate::Error::Disk)
-    /// with [`NoSpace`](durable_io::Error::NoSpace): nothing was written, and a later write may succeed.
-    /// Any other `Error::Disk`: the store is poisoned, and the value may or may not survive.
-    /// [`Error::Poisoned`](crate::Error::Poisoned): the same.
-    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.write_one(Action::Put, key, value)
-    }
-
-    /// Makes `key` absent. That it is absent already is no error.
-    ///
-    /// # Durability, cost
-    /// As [`put`](Keyspace::put).
-    ///
-    /// # Errors
-    /// As [`put`](Keyspace::put).
-    pub fn delete(&self, key: &[u8]) -> Result<()> {
-        self.write_one(Action::Delete, key, &[])
-    }
-
-    /// Makes all keys from `start` to `end`, which is excluded, absent. It costs the same however many
-    /// there are; whole tables in the range go without being read.
-    ///
-    /// # Durability, cost
-    /// As [`put`](Keyspace::put).
-    ///
-    /// # Errors
-    /// As [`put`](Keyspace::put).
-    pub fn delete_range(&self, start: &[u8], end: &[u8]) -> Result<()> {
-        self.write_one(Action::DeleteRange, start, end)
-    }
-
-    fn write_one(&self, action: Action, key: &[u8], value: &[u8]) -> Result<()> {
-        let mut batch = Batch::new();
-        batch.push(self.slot, action, key, value);
-        self.store.write(batch)
-    }
-
     /// The keys of `range` with their values, in order, from either end, as of now.
     ///
     /// # Cost
@@ -195,17 +142,6 @@ impl Keyspace {
     /// As [`get`](Keyspace::get).
     pub fn approximate_bytes<'k>(&self, range: impl RangeBounds<&'k [u8]>) -> Result<u64> {
         self.store.approximate_bytes(self.slot, range)
-    }
-
-    /// The whole store as it is now: one moment across all keyspaces, to read while others write.
-    ///
-    /// # Cost
-    /// A lock for a moment, now and when it is dropped; then whatever it sees is kept.
-    ///
-    /// # Errors
-    /// [`Error::Closed`](crate::Error::Closed).
-    pub fn snapshot(&self) -> Result<Snapshot> {
-        Snapshot::new(&self.store)
     }
 
     /// Removes all keys, in one step, and gives their space back.

@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 
 use durable_io::made_durable;
 
-use crate::batch::DEFAULT_SLOT;
 use crate::error::{Error, Result};
 use crate::gate::Closed;
 use crate::levels::Levels;
@@ -18,6 +17,7 @@ use crate::limits::DEFAULT_KEYSPACE;
 use crate::manifest::{Change, Manifest};
 use crate::options::{KeyspaceOptions, check_name};
 use crate::store::{Catalog, Store, new_slot};
+use crate::tree::DEFAULT_SLOT;
 use crate::tree::Tree;
 
 impl Store {

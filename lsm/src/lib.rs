@@ -83,6 +83,7 @@
 
 mod backup;
 mod batch;
+mod cause;
 mod compact;
 mod covered;
 mod cursor;
@@ -100,6 +101,7 @@ mod memtable;
 mod names;
 mod open;
 mod options;
+mod pinned;
 mod read;
 mod read_only;
 mod reclaim;
@@ -108,6 +110,7 @@ mod replay;
 mod reserve;
 mod room;
 mod salvage;
+mod salvaged_keyspace;
 mod scan;
 mod sequence;
 mod snapshot;
@@ -128,7 +131,7 @@ pub mod format {}
 pub mod operations {}
 
 pub use batch::Batch;
-pub use compact::CompactReport;
+pub use cause::Cause as DelayCause;
 pub use dump::{Detail, dump};
 pub use durable_io::engine::{BackupOptions, BackupReport, LostKeys};
 pub use durable_io::{Background, Disk, SyncMode};
@@ -140,13 +143,13 @@ pub use limits::{
 };
 pub use lsm::Lsm;
 pub use options::{KeyspaceOptions, Options, Strategy};
-pub use salvage::{Salvage, Salvaged, SalvagedKeyspace};
+pub use salvage::{Salvage, Salvaged};
+pub use salvaged_keyspace::SalvagedKeyspace;
 pub use scan::{Keys, Scan};
 pub use snapshot::{Snapshot, View};
 pub use space::{KeyspaceSpace, LevelSpace};
 pub use sstable::Compression;
-pub use stats::{Delays, Progress, Recovery, Stats, Verified};
-pub use throttle::Cause as DelayCause;
+pub use stats::{CompactReport, Delays, Progress, Recovery, Stats, Verified};
 pub use ticket::Ticket;
 pub use value::Value;
 pub use wal::Lsn;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use durable_io::engine::{BackupOptions, BackupReport, Worker};
 use durable_io::made_durable;
 
-use crate::batch::{Batch, DEFAULT_SLOT};
+use crate::batch::Batch;
 use crate::error::Result;
 use crate::keyspace::Keyspace;
 use crate::open;
@@ -16,6 +16,7 @@ use crate::space::KeyspaceSpace;
 use crate::stats::{Recovery, Stats, Verified};
 use crate::store::Store;
 use crate::ticket::Ticket;
+use crate::tree::DEFAULT_SLOT;
 
 /// An open store. Made by [`Options::open`](crate::Options::open). It derefs to its default
 /// [`Keyspace`], so that a store with one keyspace needs no other.
@@ -38,6 +39,29 @@ impl Deref for Lsm {
 
     fn deref(&self) -> &Keyspace {
         &self.default
+    }
+}
+
+impl Options {
+    /// Opens the store in the directory `dir`; creates both if they are missing. What a crash left torn
+    /// is cut, and what it left unfinished is removed; damage is an error, and nothing is removed.
+    ///
+    /// # Durability
+    /// When this returns, the directory, the store and everything read survive power loss, whatever the
+    /// mode.
+    ///
+    /// # Cost
+    /// Reads the manifest, the ends of all tables, and that part of the log which is in no table: at most
+    /// [`replay_limit`](Options::replay_limit), twice.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if acknowledged data is lost or damaged, as far as opening looks.
+    /// [`Error::Disk`] with [`Locked`](durable_io::Error::Locked) if the store is open already, in any
+    /// process. [`Error::UnsupportedVersion`], [`Error::InvalidOption`], [`Error::Disk`],
+    /// [`Error::Thread`]. After an error the store is as it was, and can be opened again.
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Lsm> {
+        self.check()?;
+        Lsm::open(self, dir.as_ref())
     }
 }
 

@@ -12,8 +12,9 @@ use durable_io::{Background, SyncMode, made_durable};
 use wal::{Lsn, Opening, Wal};
 
 use crate::error::{Corruption, Error, Result};
+use crate::names::manifest_path;
+use crate::names::mark;
 use crate::options::Options;
-use crate::store::{manifest_path, mark};
 
 mod edit;
 mod root;

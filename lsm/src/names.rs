@@ -2,6 +2,8 @@
 //!
 //! [format]: crate::format
 
+use std::path::{Path, PathBuf};
+
 use durable_io::{Temp, numbered};
 
 /// The lock file.
@@ -29,6 +31,27 @@ pub(crate) fn parse_table(name: &str) -> Option<(u64, bool)> {
         Some(target) => Some((numbered::parse(target, SUFFIX)?, true)),
         None => Some((numbered::parse(name, SUFFIX)?, false)),
     }
+}
+
+/// The file that says of a log where it begins, in the directory of the log or the manifest: what errors
+/// of the whole name.
+pub(crate) fn mark(log: &Path) -> PathBuf {
+    log.join("mark")
+}
+
+/// Where the log of the store in `path` is.
+pub(crate) fn log_path(path: &Path) -> PathBuf {
+    path.join(LOG)
+}
+
+/// Where its manifest is.
+pub(crate) fn manifest_path(path: &Path) -> PathBuf {
+    path.join(MANIFEST)
+}
+
+/// Where its tables are.
+pub(crate) fn tables_path(path: &Path) -> PathBuf {
+    path.join(TABLES)
 }
 
 #[cfg(test)]

@@ -13,17 +13,21 @@ use durable_io::{Dir, Disk, made_durable};
 use sstable::{BlockCache, Table};
 use wal::{Lsn, Opening};
 
-use crate::batch::DEFAULT_SLOT;
 use crate::error::{Corruption, Error, Result};
 use crate::flush::{open_table, witness};
 use crate::levels::Levels;
 use crate::limits::{DEFAULT_KEYSPACE, DEFAULT_LOG_SEGMENT_SIZE};
 use crate::manifest::{Change, KeyspaceEntry, Looked, Manifest, Root};
 use crate::names;
+use crate::names::log_path;
+use crate::names::manifest_path;
+use crate::names::mark;
+use crate::names::tables_path;
 use crate::options::{KeyspaceOptions, Options};
 use crate::replay::{Known, check_records, replay};
 use crate::stats::Recovery;
-use crate::store::{Catalog, Opened, Store, log_path, manifest_path, mark, new_slot, tables_path};
+use crate::store::{Catalog, Opened, Store, new_slot};
+use crate::tree::DEFAULT_SLOT;
 use crate::tree::Tree;
 
 /// Opens the store in `path`, or creates it.

@@ -1,7 +1,6 @@
 //! [`Options`] and [`KeyspaceOptions`]: how a store is opened, and what its keyspaces are like.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use durable_io::codec::{Decoder, Encoder};
 use durable_io::engine::{self, InvalidOption};
@@ -14,7 +13,6 @@ use crate::limits::{
     LAST_LEVEL, MAX_MANIFEST_SEGMENT_SIZE, MAX_NAME_SIZE, MIN_MANIFEST_SEGMENT_SIZE,
     MIN_MEMTABLE_SIZE,
 };
-use crate::lsm::Lsm;
 use crate::stats::Progress;
 
 /// How the tables of a keyspace are kept in order.
@@ -359,27 +357,6 @@ impl Options {
     pub fn reclaim_percent(mut self, percent: u32) -> Self {
         self.reclaim_percent = percent;
         self
-    }
-
-    /// Opens the store in the directory `dir`; creates both if they are missing. What a crash left torn
-    /// is cut, and what it left unfinished is removed; damage is an error, and nothing is removed.
-    ///
-    /// # Durability
-    /// When this returns, the directory, the store and everything read survive power loss, whatever the
-    /// mode.
-    ///
-    /// # Cost
-    /// Reads the manifest, the ends of all tables, and that part of the log which is in no table: at most
-    /// [`replay_limit`](Options::replay_limit), twice.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] if acknowledged data is lost or damaged, as far as opening looks.
-    /// [`Error::Disk`] with [`Locked`](durable_io::Error::Locked) if the store is open already, in any
-    /// process. [`Error::UnsupportedVersion`], [`Error::InvalidOption`], [`Error::Disk`],
-    /// [`Error::Thread`]. After an error the store is as it was, and can be opened again.
-    pub fn open(self, dir: impl AsRef<Path>) -> Result<Lsm> {
-        self.check()?;
-        Lsm::open(self, dir.as_ref())
     }
 
     pub(crate) fn reserve_size(&self) -> u64 {

@@ -10,11 +10,14 @@ use wal::{Lsn, Record};
 use crate::error::{Corruption, Error, Result};
 use crate::manifest::{Fold, Root};
 use crate::names;
+use crate::names::log_path;
+use crate::names::manifest_path;
+use crate::names::mark;
 use crate::open::{check_bounds, open_tables, trees};
 use crate::options::Options;
 use crate::replay::{Known, Whose};
 use crate::snapshot::Snapshot;
-use crate::store::{Catalog, log_path, manifest_path, mark};
+use crate::store::Catalog;
 use crate::write::insert;
 
 impl Options {

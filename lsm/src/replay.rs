@@ -8,9 +8,11 @@ use wal::{Lsn, Opening};
 
 use crate::error::{Corruption, Error, Result};
 use crate::manifest::Root;
+use crate::names::log_path;
+use crate::names::mark;
 use crate::record::Record;
 use crate::stats::{Progress, Recovery};
-use crate::store::{Catalog, Store, log_path, mark};
+use crate::store::{Catalog, Store};
 use crate::tree::Tree;
 use crate::write::insert;
 

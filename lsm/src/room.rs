@@ -6,14 +6,11 @@
 //! the bound it waits for the flush that makes room, or does it itself where there is no thread that would. If
 //! it is not the memtables that take the room, no flush makes any, and the write is refused.
 
-use std::any::Any;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use crate::cause::Cause;
 use crate::error::{Error, Result};
 use crate::store::{Catalog, Store};
-use crate::throttle::Cause;
 use crate::tree::Tree;
 
 /// So many runs of new tables are no debt yet; at twice as many, writers go as slowly as they ever do.
@@ -40,34 +37,6 @@ impl Used {
 
     fn all(self) -> u64 {
         self.active + self.frozen + self.fixed()
-    }
-}
-
-/// What is no part of the store any more, as long as readers hold it.
-#[derive(Debug, Default)]
-pub(crate) struct Pinned {
-    /// So that a write that finds none takes no lock.
-    len: AtomicUsize,
-    held: Mutex<Vec<(Weak<dyn Any + Send + Sync>, u64)>>,
-}
-
-impl Pinned {
-    /// Counts the `bytes` of a part of the store that is replaced, until no reader holds it any more.
-    pub(crate) fn add<T: Any + Send + Sync>(&self, part: &Arc<T>, bytes: u64) {
-        let part: Weak<dyn Any + Send + Sync> = Arc::<T>::downgrade(part);
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.push((part, bytes));
-        self.len.store(held.len(), Ordering::Release);
-    }
-
-    fn bytes(&self) -> u64 {
-        if self.len.load(Ordering::Acquire) == 0 {
-            return 0;
-        }
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.retain(|(part, _)| part.strong_count() > 0);
-        self.len.store(held.len(), Ordering::Release);
-        held.iter().map(|(_, bytes)| bytes).sum()
     }
 }
 

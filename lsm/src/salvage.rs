@@ -6,39 +6,20 @@ mod merge;
 mod tables;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::vec;
 
 use durable_io::engine::{LostKeys, StoreDir};
 
 use crate::error::{Error, Result};
 use crate::names;
+use crate::names::log_path;
+use crate::names::manifest_path;
 use crate::open::open_tables;
 use crate::options::Options;
-use crate::store::{log_path, manifest_path};
+use crate::salvaged_keyspace::SalvagedKeyspace;
 
 use merge::Merged;
-
-/// A keyspace of a damaged store.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub struct SalvagedKeyspace {
-    /// Its id, which was never given to another one.
-    pub id: u32,
-    /// Its name; `None` if the part of the manifest that has it is lost.
-    pub name: Option<Arc<str>>,
-}
-
-impl fmt::Display for SalvagedKeyspace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "keyspace {name:?}"),
-            None => write!(f, "keyspace {}", self.id),
-        }
-    }
-}
 
 /// A key of a damaged store, and its newest value that can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]

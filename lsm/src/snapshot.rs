@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use durable_io::engine::StoreDir;
 
-use crate::batch::DEFAULT_SLOT;
 use crate::error::{Error, Result};
 use crate::keyspace::Keyspace;
 use crate::read;
 use crate::scan::{Scan, prefix_range};
 use crate::store::{Catalog, Store};
+use crate::tree::DEFAULT_SLOT;
 use crate::tree::Tree;
 use crate::value::Value;
 
@@ -41,6 +41,19 @@ impl Drop for Held {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     view: View,
+}
+
+impl Keyspace {
+    /// The whole store as it is now: one moment across all keyspaces, to read while others write.
+    ///
+    /// # Cost
+    /// A lock for a moment, now and when it is dropped; then whatever it sees is kept.
+    ///
+    /// # Errors
+    /// [`Error::Closed`](crate::Error::Closed).
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::new(self.store())
+    }
 }
 
 impl Snapshot {

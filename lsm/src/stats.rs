@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use wal::Lsn;
 
-use crate::compact::CompactReport;
 use crate::error::Error;
 
 /// What opening a store found and did.
@@ -140,6 +139,20 @@ impl Verified {
     pub fn is_whole(&self) -> bool {
         self.damage.is_empty()
     }
+}
+
+/// What a compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactReport {
+    /// Tables that were merged, moved or dropped.
+    pub inputs: u64,
+    /// Their size, in bytes.
+    pub input_bytes: u64,
+    /// Tables that were written instead.
+    pub outputs: u64,
+    /// Their size, in bytes.
+    pub output_bytes: u64,
 }
 
 #[derive(Debug, Default)]

@@ -4,8 +4,8 @@
 //! `snapshots` or `removals`. The first three are held across I/O. Readers take none of these but `snapshots`, for a
 //! moment; writers only pass the gate.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -15,13 +15,14 @@ use durable_io::{Background, Dir, Disk};
 use sstable::BlockCache;
 use wal::{Lsn, Wal};
 
-use crate::batch::DEFAULT_SLOT;
-use crate::compact::Aside;
+use crate::names::log_path;
+use crate::tree::DEFAULT_SLOT;
+
 use crate::error::{Error, Result};
 use crate::gate::Gate;
 use crate::manifest::Manifest;
 use crate::options::Options;
-use crate::room::Pinned;
+use crate::pinned::Pinned;
 use crate::sequence::Sequence;
 use crate::stats::Counters;
 use crate::throttle::Throttle;
@@ -75,6 +76,13 @@ struct Removals {
 pub(crate) fn new_slot() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(DEFAULT_SLOT + 1);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Tables that are not compacted, because one of them is damaged; and the damage.
+#[derive(Debug, Default)]
+pub(crate) struct Aside {
+    pub(crate) tables: BTreeSet<u64>,
+    pub(crate) damage: Option<Error>,
 }
 
 #[derive(Debug)]
@@ -349,25 +357,4 @@ impl Store {
     pub(crate) fn log_path(&self) -> PathBuf {
         log_path(&self.path)
     }
-}
-
-/// The file that says of a log where it begins, in the directory of the log or the manifest: what errors
-/// of the whole name.
-pub(crate) fn mark(log: &Path) -> PathBuf {
-    log.join("mark")
-}
-
-/// Where the log of the store in `path` is.
-pub(crate) fn log_path(path: &Path) -> PathBuf {
-    path.join(crate::names::LOG)
-}
-
-/// Where its manifest is.
-pub(crate) fn manifest_path(path: &Path) -> PathBuf {
-    path.join(crate::names::MANIFEST)
-}
-
-/// Where its tables are.
-pub(crate) fn tables_path(path: &Path) -> PathBuf {
-    path.join(crate::names::TABLES)
 }

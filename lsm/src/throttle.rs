@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use durable_io::engine::{Health, Signal};
 
+use crate::cause::Cause;
 use crate::options::Options;
 use crate::stats::Delays;
 
@@ -50,21 +51,6 @@ struct Counted {
     memory_nanos: AtomicU64,
     debt_nanos: AtomicU64,
     replay_nanos: AtomicU64,
-}
-
-/// Why a writer is held up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum Cause {
-    /// Memtables wait for their flush.
-    #[error("memtables wait for their flush")]
-    Memory,
-    /// Tables wait to be merged.
-    #[error("tables wait to be merged")]
-    Debt,
-    /// An opening would have to replay more than [`replay_limit`](crate::Options::replay_limit).
-    #[error("an opening would have to replay too much")]
-    Replay,
 }
 
 impl Throttle {

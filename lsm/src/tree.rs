@@ -9,6 +9,9 @@ use crate::levels::Levels;
 use crate::memtable::Memtable;
 use crate::options::KeyspaceOptions;
 
+/// The slot of the default keyspace, whatever store it is of.
+pub(crate) const DEFAULT_SLOT: u64 = 0;
+
 /// One life of a keyspace: from its creation, or from when it was cleared, to when it is dropped or
 /// cleared. Handles reach it by its slot, which stays when it is cleared; records name it by its id.
 #[derive(Debug)]

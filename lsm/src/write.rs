@@ -17,6 +17,7 @@ use wal::{Appended, Lsn};
 
 use crate::batch::Batch;
 use crate::error::Result;
+use crate::keyspace::Keyspace;
 use crate::limits::MAX_MEMTABLE_RANGES;
 use crate::record::{Action, HEADER_SIZE, Record};
 use crate::store::{Catalog, Store};
@@ -52,6 +53,58 @@ impl Drop for Unpublished<'_> {
             self.store.health.poison(Failure::Panic);
             self.store.sequence.end();
         }
+    }
+}
+
+impl Keyspace {
+    /// Gives `key` the value `value`. Any bytes will do for both, none at all too.
+    ///
+    /// Concurrent callers share one write and one sync.
+    ///
+    /// # Durability
+    /// As the [`SyncMode`](crate::SyncMode) says; under [`Always`](crate::SyncMode::Always) the value
+    /// survives power loss once this returns.
+    ///
+    /// # Cost
+    /// Two copies of key and value, one write, and in `Always` one `fdatasync`, both shared.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::Dropped`](crate::Error::Dropped),
+    /// [`Error::Closed`](crate::Error::Closed): nothing was written. [`Error::Disk`](crate::Error::Disk)
+    /// with [`NoSpace`](durable_io::Error::NoSpace): nothing was written, and a later write may succeed.
+    /// Any other `Error::Disk`: the store is poisoned, and the value may or may not survive.
+    /// [`Error::Poisoned`](crate::Error::Poisoned): the same.
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.write_one(Action::Put, key, value)
+    }
+
+    /// Makes `key` absent. That it is absent already is no error.
+    ///
+    /// # Durability, cost
+    /// As [`put`](Keyspace::put).
+    ///
+    /// # Errors
+    /// As [`put`](Keyspace::put).
+    pub fn delete(&self, key: &[u8]) -> Result<()> {
+        self.write_one(Action::Delete, key, &[])
+    }
+
+    /// Makes all keys from `start` to `end`, which is excluded, absent. It costs the same however many
+    /// there are; whole tables in the range go without being read.
+    ///
+    /// # Durability, cost
+    /// As [`put`](Keyspace::put).
+    ///
+    /// # Errors
+    /// As [`put`](Keyspace::put).
+    pub fn delete_range(&self, start: &[u8], end: &[u8]) -> Result<()> {
+        self.write_one(Action::DeleteRange, start, end)
+    }
+
+    fn write_one(&self, action: Action, key: &[u8], value: &[u8]) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.push(self.slot(), action, key, value);
+        self.store().write(batch)
     }
 }
 

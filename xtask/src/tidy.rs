@@ -11,6 +11,10 @@ use durable_io::Disk;
 use crate::engines::ENGINES;
 use crate::planted::stale;
 
+mod circles;
+
+use circles::Crate;
+
 /// The list of exceptions, from the root of the workspace: a check, a path, and a number in each line.
 const EXCEPTIONS: &str = "xtask/tidy.txt";
 /// The adapters of the engines: a file and a folder of the engine's name each.
@@ -24,6 +28,9 @@ pub(crate) struct Args {
     /// Lower the exceptions to what is needed. None is added, and none raised.
     #[arg(long)]
     shrink: bool,
+    /// Also print the imports that close each circle of files.
+    #[arg(long)]
+    circles: bool,
 }
 
 /// A check and a path, and how often the check fails there, or how large it is.
@@ -52,6 +59,15 @@ pub(crate) fn run(args: &Args, root: &Path) -> anyhow::Result<bool> {
             note(&mut found, "barrier", &file, usize::from(!is_told), 0);
         }
     }
+    for (name, sources) in crates(&sources)? {
+        note(&mut found, "circle", &name, sources.files_in_circles(), 0);
+        if args.circles {
+            let circles = sources.circles().into_iter();
+            say(&circles
+                .map(|edges| format!("{name}: {}", edges.join(", ")))
+                .collect::<Vec<_>>());
+        }
+    }
     for path in stale(root)? {
         note(&mut found, "planted", &path, 1, 0);
     }
@@ -67,18 +83,31 @@ pub(crate) fn run(args: &Args, root: &Path) -> anyhow::Result<bool> {
     }
     let wrong = differences(&found, &allowed);
     say(&wrong);
+    say(&[match wrong.len() {
+        0 => "tidy".to_owned(),
+        many => format!("{many} things are not tidy; exceptions are in {EXCEPTIONS}"),
+    }]);
     Ok(wrong.is_empty())
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what the command is for")]
-fn say(wrong: &[String]) {
-    for wrong in wrong {
-        println!("{wrong}");
+fn say(lines: &[String]) {
+    for line in lines {
+        println!("{line}");
     }
-    match wrong.len() {
-        0 => println!("tidy"),
-        many => println!("{many} things are not tidy; exceptions are in {EXCEPTIONS}"),
+}
+
+/// The imports of each crate, by its folder.
+fn crates(sources: &[Source]) -> anyhow::Result<BTreeMap<String, Crate>> {
+    let mut crates = BTreeMap::<String, Crate>::new();
+    for source in sources.iter().filter(|source| !source.is_test) {
+        let path = source.path.display().to_string();
+        if let Some((folder, file)) = path.split_once("/src/") {
+            let found = crates.entry(folder.to_owned()).or_default();
+            found.add(Path::new(file), &source.lines.join("\n"))?;
+        }
     }
+    Ok(crates)
 }
 
 /// What is found and not allowed, or allowed and not needed.
@@ -113,6 +142,7 @@ fn why(check: &str) -> &'static str {
     match check {
         "adapter" => "what the judge asks of an engine fits into so few lines",
         "length" => "a file has one subject",
+        "circle" => "files that import each other in a circle (--circles prints the imports)",
         "fallback" => {
             "a value made up in place of an error: a typed error, or `expect` with the invariant"
         }
@@ -139,6 +169,8 @@ struct Source {
     lines: Vec<String>,
     /// Those that are not tests.
     code: Vec<String>,
+    /// True if there is nothing but tests and examples in it.
+    is_test: bool,
 }
 
 impl Source {
@@ -151,7 +183,12 @@ impl Source {
                 part == "tests" || part == "benches" || part == "examples" || part == "testing"
             });
         let code = if is_test { Vec::new() } else { code(&lines) };
-        Ok(Self { path, lines, code })
+        Ok(Self {
+            path,
+            lines,
+            code,
+            is_test,
+        })
     }
 
     fn count(&self, found: &mut Counts) {

@@ -8,9 +8,9 @@ use sstable::RangeTombstone;
 use wal::Lsn;
 
 use crate::error::{Corruption, Error, Result};
+use crate::names::mark;
 use crate::record::{Action, Record};
 use crate::salvage::manifest::{Edits, lost};
-use crate::store::mark;
 
 /// The newest operation of a key.
 #[derive(Debug)]

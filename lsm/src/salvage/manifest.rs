@@ -9,8 +9,8 @@ use wal::Lsn;
 
 use crate::error::{Corruption, Error, Result};
 use crate::manifest::{Change, Fold, Part, Root};
-use crate::salvage::SalvagedKeyspace;
-use crate::store::mark;
+use crate::names::mark;
+use crate::salvaged_keyspace::SalvagedKeyspace;
 
 /// What the edits that can be read make.
 #[derive(Debug, Default)]

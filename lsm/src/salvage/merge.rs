@@ -12,7 +12,8 @@ use crate::error::{Error, Lost};
 use crate::salvage::log::{Log, Operation};
 use crate::salvage::manifest::Edits;
 use crate::salvage::tables::{Found, Tables};
-use crate::salvage::{Newer, Salvaged, SalvagedKeyspace};
+use crate::salvage::{Newer, Salvaged};
+use crate::salvaged_keyspace::SalvagedKeyspace;
 
 /// What is left of one keyspace.
 #[derive(Debug)]

@@ -14,10 +14,12 @@ use crate::error::{Corruption, Error, Lost};
 use crate::flush::{made_for, witness};
 use crate::manifest::{Root, TableEntry};
 use crate::names;
+use crate::names::manifest_path;
+use crate::names::mark;
+use crate::names::tables_path;
 use crate::open::list;
 use crate::salvage::Newer;
 use crate::salvage::manifest::Edits;
-use crate::store::{manifest_path, mark, tables_path};
 
 /// A table that something can be read of.
 #[derive(Clone, Debug)]
