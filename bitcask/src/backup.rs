@@ -10,9 +10,10 @@ use durable_io::Dir;
 use durable_io::engine::{Backup, BackupOptions, BackupReport, Taken, open_empty_store, take_file};
 
 use crate::error::{Corruption, Result};
-use crate::file_header::{FIRST_GROUP, FileHeader, Made, create, open_named};
+use crate::file_header::{FileHeader, Made, create, open_named};
 use crate::manifest::{FileEntry, Manifest};
 use crate::names;
+use crate::record::FIRST_GROUP;
 use crate::scan::{Scan, Step};
 use crate::store::Store;
 

@@ -1,10 +1,13 @@
 //! [`Batch`]: several changes that happen together; and how it waits for its commit.
 
+use std::sync::Arc;
+
+use durable_io::engine::Value;
+
 use crate::error::{Error, Result};
 use crate::keydir::{Hasher, Spot};
 use crate::limits::{MAX_BATCH_SIZE, MAX_KEY_SIZE};
 use crate::record::{Kind, RECORD_HEADER_SIZE, bind_record, encode_record};
-use crate::writer::Expected;
 
 const IN_BATCH: &str = "a change is within the bytes of its batch";
 
@@ -223,3 +226,18 @@ impl Op {
         bytes.get(start..start + self.key_len).expect(IN_BATCH)
     }
 }
+
+/// The value that a key must have; `None` if it must be absent.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected(pub(crate) Option<Value>);
+
+/// What becomes of an item.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Done,
+    /// It was not done: its key has this value, which is not the expected one.
+    Found(Option<Value>),
+}
+
+/// The results of one commit, one per item.
+pub(crate) type Results = Arc<[Result<Answer>]>;

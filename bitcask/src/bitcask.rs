@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use durable_io::Background;
 use durable_io::engine::{BackupOptions, BackupReport, Trouble, Value, Worker};
 
+use crate::batch::Answer;
 use crate::batch::Batch;
 use crate::error::Result;
 use crate::keydir::Found;
@@ -13,7 +14,6 @@ use crate::record::Kind;
 use crate::snapshot::{Keys, Snapshot};
 use crate::stats::{FileSpace, MergeReport, Recovery, Stats, Verified};
 use crate::store::Store;
-use crate::writer::Answer;
 
 /// An open store. Made by [`Options::open`](crate::Options::open).
 ///

@@ -8,10 +8,11 @@ use durable_io::engine::{Shown, Text};
 use durable_io::{Dir, Disk};
 
 use crate::error::{Error, Result};
-use crate::file_header::{FIRST_GROUP, FileHeader};
+use crate::file_header::FileHeader;
 use crate::hint;
 use crate::manifest::{FileEntry, Manifest};
 use crate::names::{self, Numbered};
+use crate::record::FIRST_GROUP;
 use crate::record::Kind;
 use crate::scan::{Scan, Step};
 

@@ -10,12 +10,8 @@ use durable_io::{Dir, File, create_durably};
 use crate::error::{Corruption, Error, Result};
 use crate::manifest::{Bad, FileEntry, VERSION};
 use crate::names;
+use crate::record::{FILE_HEADER_SIZE, FIRST_GROUP};
 use crate::table::OFFSET_BITS;
-
-/// Bytes of a data file's header; the first group follows.
-pub(crate) const FILE_HEADER_SIZE: usize = 64;
-/// [`FILE_HEADER_SIZE`] as the offset of the first group.
-pub(crate) const FIRST_GROUP: u64 = FILE_HEADER_SIZE as u64;
 
 const FORMAT: Format = Format {
     magic: *b"bcskdata",

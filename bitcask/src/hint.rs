@@ -10,10 +10,10 @@ use durable_io::{Dir, File, Map};
 
 use crate::data_file::DataFile;
 use crate::error::{Corruption, Result};
-use crate::file_header::FIRST_GROUP;
 use crate::keydir::Hasher;
 use crate::manifest::FileEntry;
 use crate::names;
+use crate::record::FIRST_GROUP;
 use crate::record::{Kind, digest};
 use crate::scan::{Indexed, Scan, Step};
 

@@ -71,7 +71,6 @@
 //! differs in the manifest, in groups, in the index (no keys in it), and in tombstones, which go as
 //! soon as nothing needs them.
 
-mod background;
 mod backup;
 mod batch;
 mod bitcask;
@@ -87,7 +86,6 @@ mod keydir;
 mod limits;
 mod load;
 mod manifest;
-mod merge;
 mod names;
 mod options;
 mod orphans;

@@ -5,16 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use durable_io::Dir;
+use durable_io::engine;
 
 use crate::data_file::DataFile;
 use crate::error::{Error, Result};
 use crate::hint::Hint;
 use crate::keydir::{Files, Hasher, Keydir, Old, Spot, shard_of};
 use crate::manifest::{FileEntry, Manifest};
-use crate::record::Kind;
-use crate::recover::{Request, count_tombstone};
+use crate::record::{Kind, RECORD_HEADER_SIZE};
 use crate::scan::Indexed;
 use crate::stats::Progress;
+use crate::store::add;
 
 /// A thread that panics takes the opening with it.
 const POISONED: &str = "no thread that loads has panicked";
@@ -25,6 +26,18 @@ pub(crate) enum Own<'a> {
     Known(&'a [u8]),
     /// It is read, if it is needed.
     OnDisk,
+}
+
+/// What opening is asked to do.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// Nothing is to be changed.
+    pub(crate) is_read_only: bool,
+    pub(crate) window: u64,
+    pub(crate) data_file_size: u64,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) threads: usize,
+    pub(crate) progress: engine::Progress<Progress>,
 }
 
 /// Fills the index of a store that is being opened.
@@ -225,4 +238,12 @@ impl<'a> Loader<'a> {
             (None, error) => Err(error),
         }
     }
+}
+
+/// Counts the tombstone at `spot`: also one that cannot be read, since a merge that knew of none in its file
+/// would not ask whether it is needed.
+pub(crate) fn count_tombstone(spot: &Spot) {
+    let bytes = spot.file.record_bytes(spot.offset);
+    let size = bytes.map_or(RECORD_HEADER_SIZE, |bytes| bytes.len());
+    add(&spot.file.counts.tombstones, size as u64);
 }

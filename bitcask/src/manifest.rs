@@ -10,9 +10,9 @@ use durable_io::engine::UnsupportedVersion;
 use durable_io::{Dir, replace_file};
 
 use crate::error::{Corruption, Error, Result};
-use crate::file_header::FIRST_GROUP;
 use crate::limits::MAX_DATA_FILES;
 use crate::names;
+use crate::record::FIRST_GROUP;
 
 /// The format version that this crate writes, and the newest that it reads.
 pub(crate) const VERSION: u32 = 2;

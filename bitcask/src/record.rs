@@ -7,6 +7,11 @@ use durable_io::codec::{Decoder, put};
 
 use crate::error::Corruption;
 
+/// Bytes of a data file's header; the first group follows.
+pub(crate) const FILE_HEADER_SIZE: usize = 64;
+/// [`FILE_HEADER_SIZE`] as the offset of the first group.
+pub(crate) const FIRST_GROUP: u64 = FILE_HEADER_SIZE as u64;
+
 /// Bytes of a group header.
 pub(crate) const GROUP_HEADER_SIZE: usize = 24;
 /// [`GROUP_HEADER_SIZE`] as a distance in a file.

@@ -7,34 +7,20 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use durable_io::engine;
 use durable_io::{Dir, Disk, File};
 
 use crate::data_file::DataFile;
 use crate::error::{Corruption, Error, Result};
-use crate::file_header::{self, FIRST_GROUP, FileHeader, Made, open_named};
-use crate::keydir::{Files, Hasher, Keydir, Spot};
-use crate::load::{Loader, Own};
+use crate::file_header::{self, FileHeader, Made, open_named};
+use crate::keydir::{Files, Hasher, Keydir};
+use crate::load::{Loader, Own, Request};
 use crate::manifest::{Bad, FileEntry, Manifest};
 use crate::names::{self, Numbered};
 use crate::orphans::{find_orphans, holds_group};
-use crate::record::RECORD_HEADER_SIZE;
+use crate::record::FIRST_GROUP;
 use crate::scan::{Indexed, Scan, Step};
-use crate::stats::{Progress, Recovery};
-use crate::store::add;
+use crate::stats::Recovery;
 use crate::writer::Writer;
-
-/// What opening is asked to do.
-#[derive(Debug)]
-pub(crate) struct Request {
-    /// Nothing is to be changed.
-    pub(crate) is_read_only: bool,
-    pub(crate) window: u64,
-    pub(crate) data_file_size: u64,
-    pub(crate) memory_limit: Option<u64>,
-    pub(crate) threads: usize,
-    pub(crate) progress: engine::Progress<Progress>,
-}
 
 /// A store, recovered and durable, ready to be written to.
 #[derive(Debug)]
@@ -285,12 +271,4 @@ impl Judged {
         drop(file.sync_data()?);
         Ok(())
     }
-}
-
-/// Counts the tombstone at `spot`: also one that cannot be read, since a merge that knew of none in its file
-/// would not ask whether it is needed.
-pub(crate) fn count_tombstone(spot: &Spot) {
-    let bytes = spot.file.record_bytes(spot.offset);
-    let size = bytes.map_or(RECORD_HEADER_SIZE, |bytes| bytes.len());
-    add(&spot.file.counts.tombstones, size as u64);
 }

@@ -2,9 +2,6 @@
 
 use durable_io::engine::Reserve;
 
-use crate::error::Result;
-use crate::store::Store;
-
 /// What work on a full disk frees, and so how much of the space it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frees {
@@ -26,28 +23,6 @@ impl Frees {
             Self::Nothing => Ok(false),
             Self::Keys => reserve.release(reserve.size() / 2),
             Self::Files => reserve.release(0),
-        }
-    }
-}
-
-impl Store {
-    /// Does `work`; if the disk is full, again with more and more of the space that is held back, as
-    /// far as what it `frees` allows.
-    pub(crate) fn with_reserve<T>(
-        &self,
-        frees: Frees,
-        mut work: impl FnMut() -> Result<T>,
-    ) -> Result<T> {
-        loop {
-            match work() {
-                Err(error) if error.is_no_space() => {
-                    let released = frees.take_from(&mut self.health.lock(&self.reserve));
-                    if !released.map_err(|error| self.note(error))? {
-                        return Err(error);
-                    }
-                }
-                other => return other,
-            }
         }
     }
 }

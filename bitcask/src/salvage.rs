@@ -7,12 +7,13 @@ use durable_io::engine::StoreDir;
 use durable_io::{Dir, File};
 
 use crate::error::{Corruption, Error, Result};
-use crate::file_header::{FIRST_GROUP, FileHeader, Made};
+use crate::file_header::{FileHeader, Made};
 use crate::hint::Hint;
 use crate::keydir::Hasher;
 use crate::manifest::{FileEntry, Manifest};
 use crate::names::{self, Numbered};
 use crate::orphans::is_newer;
+use crate::record::FIRST_GROUP;
 use crate::record::{Kind, decode_record};
 use crate::scan::Scan;
 use crate::walk::Met;

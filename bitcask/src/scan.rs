@@ -11,9 +11,9 @@ use durable_io::checksum::Place;
 
 use crate::data_file::DataFile;
 use crate::error::{Corruption, Error, Result};
-use crate::file_header::FIRST_GROUP;
 use crate::keydir::Hasher;
 use crate::manifest::FileEntry;
+use crate::record::FIRST_GROUP;
 use crate::record::{
     GROUP_ALIGN, GROUP_HEADER, GROUP_HEADER_SIZE, GroupHeader, Kind, RECORD_HEADER_SIZE, Record,
     RecordHeader, align_group, decode_record, digest,

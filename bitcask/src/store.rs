@@ -4,24 +4,29 @@
 //! then `files`, `reserve` or what is wanted of the background, then `view`, then those of the history,
 //! then a shard of the index. The first four are held across I/O, and say why where they are taken.
 
+mod background;
+mod commit;
+mod merge;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use durable_io::engine::{self, Health, Reserve, StoreDir, SyncGate, Work};
+use durable_io::engine::{Health, Reserve, StoreDir, SyncGate, Work};
 use durable_io::{Barrier, Dir, Disk, File, GroupCommit, Site, SyncMode};
 
-use crate::background::Tidying;
-use crate::batch::{Item, Op};
+use crate::batch::{Item, Op, Results};
 use crate::data_file::{Counts, DataFile};
 use crate::error::{Error, Result};
 use crate::history::{History, Undo};
 use crate::keydir::{Change, Files, Keydir, Noted, Old};
 use crate::manifest::Manifest;
-use crate::merge::Merging;
 use crate::policy::MergePolicy;
 use crate::record::Kind;
+use crate::reserve::Frees;
 use crate::stats::Stats;
-use crate::writer::{Results, Writer};
+use crate::writer::{Writer, Written};
+use background::Tidying;
+use merge::Merging;
 
 /// What does not change while a store is open, and whether it is: every call reads that, so it is apart from
 /// what is written often.
@@ -74,39 +79,6 @@ pub(crate) struct View {
     end: u64,
     /// Acknowledged writes of this handle.
     writes: u64,
-}
-
-/// What had been written when a sync was about to begin.
-#[derive(Debug)]
-pub(crate) struct Written {
-    pub(crate) file: File,
-    pub(crate) number: u64,
-    pub(crate) end: u64,
-    /// The last version published by then.
-    pub(crate) version: u64,
-    /// Writes by then, acknowledged or about to be.
-    pub(crate) writes: u64,
-    /// Behind them zeros were written over what was there.
-    pub(crate) is_cleared: bool,
-}
-
-impl engine::Written for Written {
-    fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Every group has a write.
-    fn position(&self) -> u64 {
-        self.writes
-    }
-
-    fn writes(&self) -> u64 {
-        self.writes
-    }
-
-    fn has_more(&self) -> bool {
-        self.is_cleared
-    }
 }
 
 /// How a record is published.
@@ -450,6 +422,28 @@ impl Store {
 impl DataFile {
     /// Bytes of its groups.
     pub(crate) fn group_bytes(&self) -> u64 {
-        self.end().saturating_sub(crate::file_header::FIRST_GROUP)
+        self.end().saturating_sub(crate::record::FIRST_GROUP)
+    }
+}
+
+impl Store {
+    /// Does `work`; if the disk is full, again with more and more of the space that is held back, as
+    /// far as what it `frees` allows.
+    pub(crate) fn with_reserve<T>(
+        &self,
+        frees: Frees,
+        mut work: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            match work() {
+                Err(error) if error.is_no_space() => {
+                    let released = frees.take_from(&mut self.health.lock(&self.reserve));
+                    if !released.map_err(|error| self.note(error))? {
+                        return Err(error);
+                    }
+                }
+                other => return other,
+            }
+        }
     }
 }

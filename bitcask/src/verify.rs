@@ -127,7 +127,7 @@ impl Store {
             let reason = Corruption::Digest;
             verified
                 .damage
-                .push(scan.corrupt(crate::file_header::FIRST_GROUP, reason));
+                .push(scan.corrupt(crate::record::FIRST_GROUP, reason));
         }
         Ok(())
     }

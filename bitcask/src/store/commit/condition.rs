@@ -2,24 +2,13 @@
 
 use durable_io::engine::Value;
 
-use super::{Commit, Writer};
-use crate::batch::{Batch, Item, Op};
+use super::Commit;
+use crate::batch::{Answer, Batch, Expected, Item, Op};
 use crate::error::Result;
 use crate::keydir::Found;
 use crate::record::Kind;
 use crate::store::Store;
-
-/// The value that a key must have; `None` if it must be absent.
-#[derive(Clone, Debug)]
-pub(crate) struct Expected(pub(crate) Option<Value>);
-
-/// What becomes of an item.
-#[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    Done,
-    /// It was not done: its key has this value, which is not the expected one.
-    Found(Option<Value>),
-}
+use crate::writer::Writer;
 
 impl Store {
     /// Gives `key` the value `new`, or makes it absent, if it is as `expected`.

@@ -8,9 +8,10 @@ use durable_io::codec::put;
 use super::Job;
 use crate::data_file::Counts;
 use crate::error::Result;
-use crate::file_header::{FIRST_GROUP, FileHeader, Made};
+use crate::file_header::{FileHeader, Made};
 use crate::manifest::FileEntry;
 use crate::names;
+use crate::record::FIRST_GROUP;
 use crate::record::{
     GROUP_HEADER, GROUP_HEADER_SIZE, GroupHeader, Record, align_group, bind_record, digest,
     encode_record,
