@@ -31,6 +31,7 @@ mod outputs;
 mod planner;
 mod run;
 mod size_tiered;
+mod sizes;
 mod survivors;
 
 use crate::key_range::KeyRange;

@@ -1,6 +1,5 @@
 //! [`Options`]: how a table is made.
 
-use durable_io::Dir;
 use durable_io::engine::InvalidOption;
 
 use crate::compression::Compression;
@@ -9,7 +8,6 @@ use crate::limits::{
     DEFAULT_BLOCK_SIZE, DEFAULT_PARTITION_KEYS, MAX_BLOCK_SIZE, MAX_FILTER_BITS, MAX_KEY_SIZE,
     MAX_PROPERTIES_SIZE, MIN_BLOCK_SIZE,
 };
-use crate::writer::Writer;
 
 const DEFAULT_RESTART_INTERVAL: u32 = 4;
 const DEFAULT_FILTER_BITS: u32 = 10;
@@ -139,18 +137,7 @@ impl Options {
         self
     }
 
-    /// Begins a table that will be called `name` in `dir`; until [`Writer::finish`] it has a temporary
-    /// name of its own ([`Temp`](durable_io::Temp)). Of several writers of one name each has its file, and the one who
-    /// finishes last its table.
-    ///
-    /// # Errors
-    /// [`Error::InvalidOption`], [`Error::TooLarge`] for properties, [`Error::Disk`]. No file is left.
-    pub fn create(&self, dir: &Dir, name: &str) -> Result<Writer> {
-        self.check()?;
-        Writer::create(self, dir.unique_id()?, dir, name)
-    }
-
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         InvalidOption::unless_within(
             "block_size",
             self.block_size as u64,

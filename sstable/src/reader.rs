@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use durable_io::Dir;
-use durable_io::engine::Lender;
+use durable_io::engine::{Lender, Value};
 
 use crate::cache::BlockCache;
 use crate::entry::RangeTombstone;
@@ -48,6 +48,21 @@ impl Lender for Reader {
 }
 
 impl Reader {
+    /// The value at `range` of `payload`, a block of this table.
+    pub(crate) fn value(self: &Arc<Self>, payload: &Payload, range: &Range<usize>) -> Value {
+        match payload {
+            Payload::Mapped(mapped) => {
+                let start = (mapped.start + range.start) as u64;
+                let lender = Arc::<Self>::clone(self);
+                Value::lent(lender, start..start + range.len() as u64)
+            }
+            Payload::Held(block) => {
+                let value = Value::shared(Arc::clone(block), range.clone());
+                value.expect("an entry that was found is within its block")
+            }
+        }
+    }
+
     pub(crate) fn open(dir: &Dir, name: &str, cache: &BlockCache) -> Result<Self> {
         let source = Source::open(dir, name, cache)?;
         let footer = source.footer()?;

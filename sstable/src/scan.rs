@@ -1,6 +1,6 @@
 //! [`Scan`]: the keys of a range with their values, from either end, without what is deleted.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
 use durable_io::engine::Value;
 
@@ -61,6 +61,31 @@ impl Side {
             bound,
             is_placed: false,
         }
+    }
+}
+
+impl Table {
+    /// The keys of `range` with their values, in order, from either end: what the newest entries and the
+    /// range tombstones leave.
+    pub fn scan<'k>(&self, range: impl RangeBounds<&'k [u8]>) -> Scan {
+        self.scan_at(range, u64::MAX)
+    }
+
+    /// The keys of `range` as they were at `version`.
+    pub fn scan_at<'k>(&self, range: impl RangeBounds<&'k [u8]>, version: u64) -> Scan {
+        let owned = |bound: Bound<&&[u8]>| bound.map(|key| key.to_vec());
+        let (start, end) = (owned(range.start_bound()), owned(range.end_bound()));
+        Scan::new(self, start, end, version)
+    }
+
+    /// The keys that begin with `prefix`, as they were at `version` (`u64::MAX` for now). If the filter
+    /// says that there are none, no data block is read: see
+    /// [`Options::filter_prefix`](crate::Options::filter_prefix).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn scan_prefix(&self, prefix: &[u8], version: u64) -> Result<Scan> {
+        Scan::of_prefix(self, prefix, version)
     }
 }
 

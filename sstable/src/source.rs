@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crc32fast::Hasher;
-use durable_io::engine::{Contents, UnsupportedVersion, Value};
+use durable_io::engine::{Contents, UnsupportedVersion};
 use durable_io::{Dir, File};
 
 use crate::block::Layout;
@@ -16,7 +16,6 @@ use crate::compression::{self, Failure, decompress};
 use crate::error::{Corruption, Error, Result};
 use crate::footer::{FOOTER_SIZE, Footer, Refused, VERSION};
 use crate::frame::{self, BLOCK_HEADER_SIZE, BlockHeader, BlockKind};
-use crate::reader::Reader;
 
 /// What a table has read since it was opened: what its answers cost. Where threads read at the same
 /// moment some may not be counted.
@@ -329,21 +328,6 @@ impl Source {
         let layout = Layout::parse(self.payload(&payload));
         let layout = layout.map_err(|reason| self.corrupt(offset, reason))?;
         Ok(Loaded { payload, layout })
-    }
-
-    /// The value at `range` of `payload`, a block of the table of `reader`.
-    pub(crate) fn value(reader: &Arc<Reader>, payload: &Payload, range: &Range<usize>) -> Value {
-        match payload {
-            Payload::Mapped(mapped) => {
-                let start = (mapped.start + range.start) as u64;
-                let lender = Arc::clone(reader);
-                Value::lent(lender, start..start + range.len() as u64)
-            }
-            Payload::Held(block) => {
-                let value = Value::shared(Arc::clone(block), range.clone());
-                value.expect("an entry that was found is within its block")
-            }
-        }
     }
 
     /// The bytes of a payload.

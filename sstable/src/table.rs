@@ -15,8 +15,7 @@ use crate::filter::{key_hash, low_half};
 use crate::fragments::covering;
 use crate::properties::Properties;
 use crate::reader::Reader;
-use crate::scan::Scan;
-use crate::source::{Reads, Source};
+use crate::source::Reads;
 use crate::table_cursor::TableCursor;
 
 /// A finished table.
@@ -137,7 +136,7 @@ impl Table {
         Ok(found.map(|found| Found {
             version: found.version,
             kind: found.kind,
-            value: Source::value(&self.reader, &loaded.payload, &found.value),
+            value: self.reader.value(&loaded.payload, &found.value),
         }))
     }
 
@@ -193,29 +192,6 @@ impl Table {
     /// A cursor over all entries, deletions and old versions too. It holds the table.
     pub fn cursor(&self) -> TableCursor {
         TableCursor::new(&self.reader)
-    }
-
-    /// The keys of `range` with their values, in order, from either end: what the newest entries and the
-    /// range tombstones leave.
-    pub fn scan<'k>(&self, range: impl RangeBounds<&'k [u8]>) -> Scan {
-        self.scan_at(range, u64::MAX)
-    }
-
-    /// The keys of `range` as they were at `version`.
-    pub fn scan_at<'k>(&self, range: impl RangeBounds<&'k [u8]>, version: u64) -> Scan {
-        let owned = |bound: Bound<&&[u8]>| bound.map(|key| key.to_vec());
-        let (start, end) = (owned(range.start_bound()), owned(range.end_bound()));
-        Scan::new(self, start, end, version)
-    }
-
-    /// The keys that begin with `prefix`, as they were at `version` (`u64::MAX` for now). If the filter
-    /// says that there are none, no data block is read: see
-    /// [`Options::filter_prefix`](crate::Options::filter_prefix).
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub fn scan_prefix(&self, prefix: &[u8], version: u64) -> Result<Scan> {
-        Scan::of_prefix(self, prefix, version)
     }
 
     /// The fragments of range tombstones, in order: disjoint ranges, ascending; those of one range

@@ -10,7 +10,7 @@ use crate::cursor::Cursor;
 use crate::entry::Entry;
 use crate::error::{Corruption, Result};
 use crate::reader::Reader;
-use crate::source::{Loaded, Source};
+use crate::source::Loaded;
 
 /// A place in a table, among all its entries. It holds the table, and lends what it stands on.
 ///
@@ -84,7 +84,7 @@ impl TableCursor {
     pub fn value(&self) -> Option<Value> {
         let block = self.block.as_ref()?;
         let range = self.position.value();
-        Some(Source::value(&self.reader, &block.payload, &range))
+        Some(self.reader.value(&block.payload, &range))
     }
 
     /// Loads the block at `place`, unless it is loaded, and moves within it.

@@ -118,6 +118,19 @@ impl fmt::Debug for Writer {
     }
 }
 
+impl Options {
+    /// Begins a table that will be called `name` in `dir`; until [`Writer::finish`] it has a temporary
+    /// name of its own ([`Temp`](durable_io::Temp)). Of several writers of one name each has its file, and the one who
+    /// finishes last its table.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`], [`Error::TooLarge`] for properties, [`Error::Disk`]. No file is left.
+    pub fn create(&self, dir: &Dir, name: &str) -> Result<Writer> {
+        self.check()?;
+        Writer::create(self, dir.unique_id()?, dir, name)
+    }
+}
+
 impl Writer {
     pub(crate) fn create(options: &Options, id: u64, dir: &Dir, name: &str) -> Result<Self> {
         let temp = Temp::create(dir, name)?;

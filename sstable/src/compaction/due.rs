@@ -1,7 +1,8 @@
 //! Tables that are due for themselves, whatever their level has.
 
-use crate::compaction::leveled::{Sizes, merge_down};
 use crate::compaction::planner::{Planner, groups};
+use crate::compaction::sizes::Sizes;
+use crate::compaction::sizes::merge_down;
 
 /// Brings each table that is due to the next level, with those of its own level that overlap it; a table of the
 /// last level is written again where it is.

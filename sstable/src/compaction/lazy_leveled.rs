@@ -2,8 +2,10 @@
 
 use crate::compaction::TableMeta;
 use crate::compaction::due::plan_due;
-use crate::compaction::leveled::{Sizes, last_level, merge_down};
 use crate::compaction::planner::{Planner, run_count};
+use crate::compaction::sizes::Sizes;
+use crate::compaction::sizes::last_level;
+use crate::compaction::sizes::merge_down;
 
 /// The last level is one sorted run; each level above has up to 3 runs, with the default of 4, and then
 /// they are merged into one run of the next level. So entries are written once for each level, and a few
