@@ -88,19 +88,19 @@ impl Log {
             Ok(!listed.iter().any(|entry| entry.name == "mark"))
         };
         match wal::Options::new().disk(disk.clone()).salvage(path) {
-            Ok(salvage) if salvage.has_mark() => Ok(Self::Some(Box::new(salvage))),
+            Ok(salvage) if salvage.has_superblock() => Ok(Self::Some(Box::new(salvage))),
             Err(wal::Error::Disk(error)) if error.is_not_found() => Ok(Self::None),
             // What stands in a segment then is what a crash left of another file.
             Ok(_)
             | Err(wal::Error::Corrupt {
-                reason: wal::Corruption::MarkLost,
+                reason: wal::Corruption::SuperblockLost,
                 ..
             }) if is_first && is_unmarked()? => Ok(Self::None),
             // Nothing says whether the last records are missing.
             Ok(_) => Err(Error::Log(wal::Error::Corrupt {
                 path: path.join("mark"),
                 offset: 0,
-                reason: wal::Corruption::MarkLost,
+                reason: wal::Corruption::SuperblockLost,
             })),
             Err(error) => Err(error.into()),
         }

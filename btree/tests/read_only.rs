@@ -187,7 +187,7 @@ fn a_log_without_its_mark_is_not_read_as_if_that_were_all() {
     dir.remove("mark").unwrap();
     match options(&disk).open_read_only(DIR) {
         Err(Error::Log(wal::Error::Corrupt { reason, .. })) => {
-            assert_eq!(reason, wal::Corruption::MarkLost);
+            assert_eq!(reason, wal::Corruption::SuperblockLost);
         }
         other => panic!("{other:?}"),
     }

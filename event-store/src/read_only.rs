@@ -119,14 +119,14 @@ impl ReadOnly {
     fn log(&self, name: &str) -> Result<Option<Salvage>> {
         let path = self.path.join(name);
         let is_lost = |error: &wal::Error| match error {
-            wal::Error::Corrupt { reason, .. } => *reason == wal::Corruption::MarkLost,
+            wal::Error::Corrupt { reason, .. } => *reason == wal::Corruption::SuperblockLost,
             _ => false,
         };
         match wal::Options::new().disk(self.disk.clone()).salvage(&path) {
-            Ok(records) if records.has_mark() => Ok(Some(records)),
+            Ok(records) if records.has_superblock() => Ok(Some(records)),
             // Nothing says whether the last ones are missing.
             Ok(_) => {
-                let reason = Corruption::Log(wal::Corruption::MarkLost);
+                let reason = Corruption::Log(wal::Corruption::SuperblockLost);
                 Err(Error::corrupt(&path, 0, reason))
             }
             // There is neither a mark nor a record.

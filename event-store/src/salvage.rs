@@ -90,9 +90,9 @@ impl Options {
 fn open_log(disk: &Disk, path: &Path, told: &mut VecDeque<Error>) -> Result<Option<wal::Salvage>> {
     match wal::Options::new().disk(disk.clone()).salvage(path) {
         Ok(records) => {
-            if !records.has_mark() {
+            if !records.has_superblock() {
                 // Nothing says whether the last ones are missing.
-                let reason = Corruption::Log(wal::Corruption::MarkLost);
+                let reason = Corruption::Log(wal::Corruption::SuperblockLost);
                 told.push_back(Error::corrupt(path, 0, reason));
             }
             Ok(Some(records))

@@ -64,10 +64,10 @@ pub(crate) fn read_manifest(disk: &Disk, path: &Path) -> Result<(Root, Lsn)> {
 /// stands there can be less than there was, or what a crash left of another file.
 fn read_log(disk: &Disk, path: &Path, lost: Corruption) -> Result<wal::Salvage> {
     match wal::Options::new().disk(disk.clone()).salvage(path) {
-        Ok(records) if records.has_mark() => Ok(records),
+        Ok(records) if records.has_superblock() => Ok(records),
         Ok(_)
         | Err(wal::Error::Corrupt {
-            reason: wal::Corruption::MarkLost,
+            reason: wal::Corruption::SuperblockLost,
             ..
         }) => Err(Error::corrupt(&mark(path), lost)),
         Err(error) => Err(error.into()),

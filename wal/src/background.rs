@@ -9,7 +9,7 @@ use durable_io::engine::{Step, Thread, Worker};
 
 use crate::error::Result;
 use crate::log::Log;
-use crate::slot::Mark;
+use crate::slot::Superblock;
 use crate::writer::Writer;
 
 impl Log {
@@ -21,11 +21,12 @@ impl Log {
         let left = writer.size().saturating_sub(offset);
         let is_late = left <= (self.segment_size / 2).max(self.zero_step);
         // Asked for once: of a full disk the rotation that needs the segment hears, if it still is.
-        let wants_spare = is_late && self.spare_of.fetch_max(number, Ordering::Relaxed) < number;
-        if wants_spare {
-            self.wants_spare.store(true, Ordering::SeqCst);
+        let wants_preallocated =
+            is_late && self.preallocated_after.fetch_max(number, Ordering::Relaxed) < number;
+        if wants_preallocated {
+            self.wants_preallocated.store(true, Ordering::SeqCst);
         }
-        if wants_edge || wants_spare {
+        if wants_edge || wants_preallocated {
             self.making.ring();
         }
     }
@@ -33,19 +34,21 @@ impl Log {
     /// Makes the mark name segment `number` as the newest one, durably: the loss of it will be seen.
     pub(crate) fn name_newest(&self, number: u64) -> durable_io::Result<()> {
         // Held across I/O: marks are written one at a time, in the order of their sequence.
-        let mut mark = self.health.lock(&self.mark);
+        let mut superblock = self.health.lock(&self.superblock);
         // One that is named already was replaced, in one step.
-        if number <= mark.mark().newest {
+        if number <= superblock.current().newest {
             return Ok(());
         }
-        let new = Mark {
+        let new = Superblock {
             durable: self.durable(),
             time: self.clock.last(),
             newest: number,
-            ..mark.mark().clone()
+            ..superblock.current().clone()
         };
         // Whatever failed but for want of space: which slot is durable is not known any more.
-        mark.advance(new).map_err(|error| self.health.note(error))
+        superblock
+            .advance(new)
+            .map_err(|error| self.health.note(error))
     }
 
     /// Runs one step of background work, if there is any; returns whether there was.
@@ -64,7 +67,7 @@ impl Log {
 
     fn step_ahead(&self) -> Result<Step> {
         if !self.edge.is_wanted() {
-            return self.step_spare();
+            return self.step_preallocated();
         }
         // Held across I/O: an append that needs the edge waits for the step.
         let file = self.edge.hold(&self.health);
@@ -85,22 +88,22 @@ impl Log {
         Ok(Step::Done)
     }
 
-    fn step_spare(&self) -> Result<Step> {
-        if !self.wants_spare.load(Ordering::SeqCst) {
+    fn step_preallocated(&self) -> Result<Step> {
+        if !self.wants_preallocated.load(Ordering::SeqCst) {
             return Ok(Step::Idle);
         }
         // Held across I/O: a rotation that needs the spare waits for the step and takes the rest.
-        let mut spare = self.health.lock(&self.spare);
+        let mut preallocated = self.health.lock(&self.preallocated);
         self.check_healthy()?;
-        let stepped = spare.step(self.zero_step, &self.clock, &|number| {
+        let stepped = preallocated.step(self.zero_step, &self.clock, &|number| {
             self.name_newest(number)
         });
-        if stepped.is_ok() && spare.is_on_disk() {
+        if stepped.is_ok() && preallocated.is_on_disk() {
             let top = &self.counters.top;
-            top.fetch_max(spare.number(), Ordering::Relaxed);
+            top.fetch_max(preallocated.number(), Ordering::Relaxed);
         }
-        if stepped.is_err() || spare.is_ready() {
-            self.wants_spare.store(false, Ordering::SeqCst);
+        if stepped.is_err() || preallocated.is_ready() {
+            self.wants_preallocated.store(false, Ordering::SeqCst);
         }
         match stepped {
             Ok(()) => Ok(Step::Done),

@@ -82,9 +82,10 @@ impl Batch {
         for part in parts {
             self.bytes.extend_from_slice(part);
         }
-        let (head, payload) = self.bytes.split_at_mut(check_at + 4);
+        let (header, payload) = self.bytes.split_at_mut(check_at + 4);
         let check = checksum(payload).to_le_bytes();
-        head.last_chunk_mut::<4>()
+        header
+            .last_chunk_mut::<4>()
             .expect("the place of the check")
             .copy_from_slice(&check);
     }

@@ -7,22 +7,22 @@ use std::sync::Arc;
 use durable_io::{Dir, Disk};
 
 use crate::clock::millis;
+use crate::directory_scan::{ANY_EPOCH, DirEntries, OpenedSegment, log_id_of};
 use crate::error::Result;
 use crate::frame::{Epochs, Layout};
 use crate::lsn::Lsn;
-use crate::mark::{MarkFile, mark_lost};
 use crate::names;
 use crate::recover::How;
 use crate::segment::{FIRST_GROUP, SegmentHeader, write_blank};
-use crate::slot::Mark;
+use crate::slot::Superblock;
 use crate::source::Unreadable;
-use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
+use crate::superblock::{SuperblockFile, superblock_lost};
 
 /// Makes a log where there is no mark: there never was a log, or its creation was cut short.
 pub(crate) fn create(disk: &Disk, dir: &Dir, how: &How) -> Result<()> {
     let first = how.first_lsn;
     // What a creation that was cut short left: gone, with the sync below, before this one writes its mark.
-    Listing::read(dir)?.remove_temps(dir)?;
+    DirEntries::read(dir)?.remove_temps(dir)?;
     let log_id = disk.unique_id()?;
     let since = millis(disk.unix_time());
     let header = SegmentHeader {
@@ -43,29 +43,29 @@ pub(crate) fn create(disk: &Disk, dir: &Dir, how: &How) -> Result<()> {
         first_lsn: first,
         segment: 0,
     };
-    let mark = Mark {
+    let superblock = Superblock {
         log_id,
         durable: first.previous(),
         low_segment: 1,
         low: first,
         epochs,
         checkpoint: Lsn(0),
-        cut: None,
+        truncation: None,
         newest: 1,
         time: since,
         note: Arc::from([]),
     };
     // Durable: the mark, by both barriers of the procedure. Only now does the log exist, and a group
     // without a mark is a loss of the mark.
-    Ok(MarkFile::create(dir, &mark, 0)?)
+    Ok(SuperblockFile::create(dir, &superblock, 0)?)
 }
 
 /// Refuses a log that had a mark.
-pub(crate) fn check_unmarked(dir: &Dir, listing: &Listing) -> Result<()> {
-    for &number in &listing.segments {
+pub(crate) fn check_no_superblock(dir: &Dir, entries: &DirEntries) -> Result<()> {
+    for &number in &entries.segments {
         // The mark is created before the first append and the second segment, so it was there.
         if number != 1 || holds_group(dir, number)? {
-            return Err(mark_lost(&dir.path().join(names::MARK)));
+            return Err(superblock_lost(&dir.path().join(names::SUPERBLOCK)));
         }
     }
     Ok(())
@@ -75,6 +75,6 @@ fn holds_group(dir: &Dir, number: u64) -> Result<bool> {
     let Some(log_id) = log_id_of(dir, number)? else {
         return Ok(false);
     };
-    let mut loaded = Loaded::open(dir, number, (log_id, ANY_EPOCH), Unreadable::Fails)?;
-    Ok(loaded.behind(FIRST_GROUP)?.groups)
+    let mut opened = OpenedSegment::open(dir, number, (log_id, ANY_EPOCH), Unreadable::Fails)?;
+    Ok(opened.remainder(FIRST_GROUP)?.groups)
 }

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_due_in_a_callback_is_called_behind_all_that_is_due() {
+    fn what_becomes_due_in_a_callback_is_called_after_all_that_is_due() {
         let delivery = Arc::new(Delivery::default());
         let called = Arc::new(Mutex::new(Vec::new()));
         let note = |n: u32| {
@@ -149,16 +149,16 @@ mod tests {
 
     /// The thread that committed the second group was faster than the one that committed the first.
     #[test]
-    fn another_thread_leaves_what_is_due_behind_a_callback_that_runs() {
+    fn another_thread_queues_what_is_due_after_a_callback_that_runs() {
         let delivery = &Delivery::default();
         let (go, may_go) = mpsc::channel::<()>();
         let (began, has_begun) = mpsc::channel();
-        let (told, order) = mpsc::channel();
-        let second = told.clone();
+        let (called, order) = mpsc::channel();
+        let second = called.clone();
         delivery.add([due(move || {
             began.send(()).unwrap();
             assert!(may_go.recv().is_err());
-            told.send(1).unwrap();
+            called.send(1).unwrap();
         })]);
         thread::scope(|scope| {
             scope.spawn(|| delivery.call_all());

@@ -3,7 +3,7 @@
 //! Everything is decoded by the functions that recovery uses. What they say of a place is shown, and
 //! the reading goes on behind it, at the next group header that is found.
 
-mod mark;
+mod superblock;
 mod text;
 
 use std::fmt::{Arguments, Display};
@@ -14,18 +14,18 @@ use std::path::Path;
 use durable_io::engine::{Chain, Hole, Text};
 use durable_io::{Dir, Disk};
 
+use crate::directory_scan::{ANY_EPOCH, DirEntries, OpenedSegment, log_id_of};
 use crate::error::{Corruption, Error, Result};
 use crate::frame::{Epochs, GROUP_ALIGN, GroupHeader};
 use crate::lsn::Lsn;
 use crate::names;
 use crate::reader::{Found, Next, SegmentReader};
-use crate::recover::{Outlook, foresee};
+use crate::recover::{Preview, preview};
 use crate::scan::headers_until;
 use crate::segment::BadHeader;
-use crate::slot::Mark;
+use crate::slot::Superblock;
 use crate::source::Unreadable;
 use crate::stats::Tail;
-use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
 
 use text::{Lsns, Newer};
 
@@ -59,21 +59,21 @@ pub enum Detail {
 /// error, nor is a file that cannot be read: both are shown.
 pub fn dump(disk: &Disk, dir: impl AsRef<Path>, detail: Detail, out: &mut dyn Write) -> Result<()> {
     let dir = disk.open_dir(dir)?.for_reading();
-    let listing = Listing::read(&dir)?;
+    let entries = DirEntries::read(&dir)?;
     let mut dump = Dump {
         dir,
         detail,
         out: Text::new(out),
-        mark: None,
+        superblock: None,
         log_id: None,
         expected: None,
     };
     let path = dump.dir.path().display().to_string();
     dump.line(format_args!("log {path}"))?;
-    let read = dump.mark();
+    let read = dump.superblock();
     dump.shown(read)?;
-    dump.segments(&listing)?;
-    dump.outlook()
+    dump.segments(&entries)?;
+    dump.preview()
 }
 
 /// A dump that is being written.
@@ -82,7 +82,7 @@ struct Dump<'a> {
     detail: Detail,
     out: Text<'a>,
     /// What the mark says, if it can be read.
-    mark: Option<Mark>,
+    superblock: Option<Superblock>,
     /// The log's id, by the mark, or else by the first segment that tells.
     log_id: Option<u64>,
     /// The record that must come next; `None` if damage hides which one.
@@ -108,18 +108,21 @@ impl Dump<'_> {
         }
     }
 
-    fn segments(&mut self, listing: &Listing) -> Result<()> {
-        let lowest = listing.segments.first().copied().unwrap_or(1);
-        let low = self.mark.as_ref().map_or(lowest, |mark| mark.low_segment);
-        let id_of = |&number| log_id_of(&self.dir, number).ok().flatten();
-        let by_segments = || listing.segments.iter().find_map(id_of);
-        self.log_id = self
-            .mark
+    fn segments(&mut self, entries: &DirEntries) -> Result<()> {
+        let lowest = entries.segments.first().copied().unwrap_or(1);
+        let low = self
+            .superblock
             .as_ref()
-            .map(|mark| mark.log_id)
+            .map_or(lowest, |superblock| superblock.low_segment);
+        let id_of = |&number| log_id_of(&self.dir, number).ok().flatten();
+        let by_segments = || entries.segments.iter().find_map(id_of);
+        self.log_id = self
+            .superblock
+            .as_ref()
+            .map(|superblock| superblock.log_id)
             .or_else(by_segments);
         let mut next = low;
-        for &number in &listing.segments {
+        for &number in &entries.segments {
             if number > next {
                 let last = number - 1;
                 if last == next {
@@ -133,10 +136,10 @@ impl Dump<'_> {
             let read = self.segment(number);
             self.shown(read)?;
         }
-        if next == low && self.mark.is_some() {
+        if next == low && self.superblock.is_some() {
             self.line(format_args!("\n! segment {low}: missing"))?;
         }
-        for name in &listing.temps {
+        for name in &entries.temps {
             self.line(format_args!(
                 "\n{name}: left over; the next open removes it"
             ))?;
@@ -147,9 +150,9 @@ impl Dump<'_> {
     fn segment(&mut self, number: u64) -> Result<()> {
         let name = names::segment(number);
         let is_dead = self
-            .mark
+            .superblock
             .as_ref()
-            .is_some_and(|mark| number < mark.low_segment);
+            .is_some_and(|superblock| number < superblock.low_segment);
         let dead = if is_dead { ", dead" } else { "" };
         self.line(format_args!("\nsegment {number}: {name}{dead}"))?;
         let id = match log_id_of(&self.dir, number) {
@@ -163,9 +166,9 @@ impl Dump<'_> {
         // Its own id, so that a segment of another log is shown for what it is; and any epoch, so that
         // stale groups are found too. Without an id nothing holds, and nothing will be found.
         let of_log = (id.unwrap_or(0), ANY_EPOCH);
-        let mut loaded = Loaded::open(&self.dir, number, of_log, Unreadable::IsDamage)?;
-        let len = loaded.file.len()?;
-        match loaded.header {
+        let mut opened = OpenedSegment::open(&self.dir, number, of_log, Unreadable::IsDamage)?;
+        let len = opened.file.len()?;
+        match opened.header {
             Ok(header) => {
                 let usual = header.usual;
                 let own = if len > usual {
@@ -181,21 +184,21 @@ impl Dump<'_> {
             }
             Err((offset, BadHeader::Newer(version))) => self.damage(offset, Newer(version))?,
         }
-        if let Some(size) = loaded
+        if let Some(size) = opened
             .said
             .map(|said| said.size)
             .filter(|&size| size != len)
         {
             self.line(format_args!("  by its header it has {size} bytes"))?;
         }
-        let mark = self.mark.clone().filter(|_| id == self.log_id);
+        let superblock = self.superblock.clone().filter(|_| id == self.log_id);
         if let Some(id) = id.filter(|_| id != self.log_id) {
             let reason = Corruption::ForeignLog;
             self.damage(0, format_args!("{reason}, of id {id:016x}"))?;
             self.expected = None;
         }
-        self.groups(&mut loaded.reader, mark.as_ref())?;
-        for hole in loaded.holes() {
+        self.groups(&mut opened.reader, superblock.as_ref())?;
+        for hole in opened.holes() {
             let Hole { range, error } = hole;
             let bytes = range.end - range.start;
             let reason = format_args!("{bytes} bytes count as zeros; {}", Chain(error));
@@ -205,11 +208,15 @@ impl Dump<'_> {
     }
 
     /// Shows what stands in the segment of `reader` behind its header. `mark` is that of its log.
-    fn groups(&mut self, reader: &mut SegmentReader, mark: Option<&Mark>) -> Result<()> {
+    fn groups(
+        &mut self,
+        reader: &mut SegmentReader,
+        superblock: Option<&Superblock>,
+    ) -> Result<()> {
         loop {
             let offset = reader.offset();
             let found = match reader.peek(offset)? {
-                Found::Group(group) => match self.group(reader, mark, group)? {
+                Found::Group(group) => match self.group(reader, superblock, group)? {
                     None => continue,
                     Some(bad) => Stop::Damage(bad),
                 },
@@ -229,13 +236,13 @@ impl Dump<'_> {
     fn group(
         &mut self,
         reader: &mut SegmentReader,
-        mark: Option<&Mark>,
+        superblock: Option<&Superblock>,
         group: GroupHeader,
     ) -> Result<Option<u64>> {
         let offset = reader.offset();
-        let epochs = mark.map_or(ANY_EPOCH, |mark| mark.epochs);
+        let epochs = superblock.map_or(ANY_EPOCH, |superblock| superblock.epochs);
         let is_stale = epochs.is_stale(&group, reader.identity().number);
-        let is_truncated = mark.is_some_and(|mark| group.last_lsn() < mark.low);
+        let is_truncated = superblock.is_some_and(|superblock| group.last_lsn() < superblock.low);
         let state = match (is_stale, is_truncated) {
             (true, _) => ", stale",
             (false, true) => ", truncated",
@@ -363,11 +370,13 @@ impl Dump<'_> {
     }
 
     /// Shows what opening the log would say.
-    fn outlook(&mut self) -> Result<()> {
-        match foresee(&self.dir) {
-            Ok(Outlook::Create) => self.line(format_args!("\nopen: creates the log")),
-            Ok(Outlook::FinishCut) => self.line(format_args!("\nopen: finishes the cut first")),
-            Ok(Outlook::Recover { records, tail }) => {
+    fn preview(&mut self) -> Result<()> {
+        match preview(&self.dir) {
+            Ok(Preview::Create) => self.line(format_args!("\nopen: creates the log")),
+            Ok(Preview::FinishTruncation) => {
+                self.line(format_args!("\nopen: finishes the cut first"))
+            }
+            Ok(Preview::Recover { records, tail }) => {
                 let Range { start, end } = records;
                 let held = format_args!("LSN {start} up to {end}, exclusive");
                 match tail {

@@ -33,7 +33,7 @@ pub(crate) struct Edge {
 }
 
 /// The edge of a segment of which only the bytes below `end` are known to have space.
-pub(crate) fn behind(end: u64) -> u64 {
+pub(crate) fn rounded_up(end: u64) -> u64 {
     end.next_multiple_of(SEGMENT_ALIGN)
 }
 

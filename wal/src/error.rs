@@ -154,5 +154,5 @@ pub enum Corruption {
     Suspected,
     /// The mark file is missing, unreadable or older than the log.
     #[error("the mark file is lost")]
-    MarkLost,
+    SuperblockLost,
 }

@@ -159,7 +159,7 @@ impl Follow {
     /// There is a record to see, or the log was truncated.
     fn can_extend(&self) -> bool {
         let view = self.log.view();
-        self.log.durable_end(&view) > self.position() || self.records.is_cut()
+        self.log.durable_end(&view) > self.position() || self.records.is_truncated()
     }
 
     /// Sees what has become durable since.

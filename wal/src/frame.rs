@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_says_how_far_the_durable_lsn_is_behind_if_that_is_not_too_far() {
+    fn a_header_holds_the_durable_lsn_if_that_is_near_enough() {
         let at = place(7, 2, 64);
         let layout = Layout::Timed { since: 1000 };
         let far = DISTANCE_MAX + 1;
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_separates_the_epochs() {
+    fn a_truncation_separates_the_epochs() {
         let epochs = Epochs {
             current: 3,
             first_lsn: Lsn(10),

@@ -3,16 +3,16 @@
 //!
 //! [format]: crate::format
 
+use crate::directory_scan::{DirectoryScan, OpenedSegment};
 use crate::error::{Corruption, Result};
 use crate::lsn::Lsn;
-use crate::mark::{MarkFile, mark_lost};
 use crate::replay::Replay;
-use crate::scan::Behind;
+use crate::scan::Remainder;
 use crate::segment::FIRST_GROUP;
-use crate::slot::Mark;
+use crate::slot::Superblock;
 use crate::stats::Tail;
-use crate::survey::{Loaded, Survey};
-use crate::tear;
+use crate::superblock::{SuperblockFile, superblock_lost};
+use crate::torn_write;
 
 /// Where a log ends.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Judged {
     /// The last record.
     pub(crate) last: Lsn,
     /// Where the next group goes in the active segment.
-    pub(crate) cut: u64,
+    pub(crate) end: u64,
     /// What stands at the cut is no group.
     pub(crate) is_bad: bool,
     /// Where the first group begins that no witness proves durable.
@@ -32,17 +32,17 @@ pub(crate) struct Judged {
     /// When the last one was, whole or not.
     pub(crate) begun: u64,
     /// What stands in the later segments, in their order.
-    pub(crate) later: Vec<Behind>,
+    pub(crate) later: Vec<Remainder>,
 }
 
 impl Judged {
     /// What stands behind the last record.
     pub(crate) fn tail(&self) -> Tail {
-        let behind = |end: Option<u64>, from| end.map_or(0, |end| end.saturating_sub(from));
+        let bytes_after = |end: Option<u64>, from| end.map_or(0, |end| end.saturating_sub(from));
         let later = self.later.iter();
-        let bytes = behind(self.nonzero_end, self.cut)
+        let bytes = bytes_after(self.nonzero_end, self.end)
             + later
-                .map(|found| behind(found.nonzero_end, FIRST_GROUP))
+                .map(|found| bytes_after(found.nonzero_end, FIRST_GROUP))
                 .sum::<u64>();
         if bytes > 0 {
             Tail::Torn { bytes }
@@ -54,18 +54,18 @@ impl Judged {
 
 /// Judges what was surveyed, and shows the records of the active segment to `replay`.
 pub(crate) fn judge(
-    survey: &mut Survey,
-    mark: &MarkFile,
+    scanned: &mut DirectoryScan,
+    superblock: &SuperblockFile,
     replay: Option<&mut Replay<'_>>,
 ) -> Result<Judged> {
-    let &Mark {
+    let &Superblock {
         low,
         low_segment,
         epochs,
         durable,
         ..
-    } = mark.mark();
-    let active = &mut survey.active;
+    } = superblock.current();
+    let active = &mut scanned.active;
     if let Some(found) = active
         .first_lsn()
         .filter(|&first| active.number == low_segment && first > low)
@@ -76,41 +76,41 @@ pub(crate) fn judge(
         };
         return Err(active.reader.identity().corrupt(FIRST_GROUP, reason));
     }
-    let front = active.front(mark.mark(), replay)?;
+    let prefix = active.valid_prefix(superblock.current(), replay)?;
     // Without a first group the active segment is the lowest one, and the log is empty.
-    let last = front
+    let last = prefix
         .last
         .map_or(low.previous(), |last| last.max(low.previous()));
-    let mut behind = active.behind(front.cut)?;
+    let mut remainder = active.remainder(prefix.end)?;
     let mut later = Vec::new();
-    for segment in &mut survey.later {
-        let found = segment.behind(FIRST_GROUP)?;
-        behind.add(&found);
+    for segment in &mut scanned.later {
+        let found = segment.remainder(FIRST_GROUP)?;
+        remainder.add(&found);
         later.push(found);
     }
-    if behind.epoch > epochs.current {
+    if remainder.epoch > epochs.current {
         // An epoch begins only when the mark that says so is durable.
-        return Err(mark_lost(mark.path()));
+        return Err(superblock_lost(superblock.path()));
     }
-    let witness = behind.durable.max(durable);
+    let witness = remainder.durable.max(durable);
     match verdict(last, witness) {
         None => {
-            let unproven = front.unproven.start(witness);
+            let unproven = prefix.unproven.start(witness);
             Ok(Judged {
                 last,
-                cut: front.cut,
-                time: front.time,
-                begun: front.begun,
-                is_bad: front.bad.is_some(),
+                end: prefix.end,
+                time: prefix.time,
+                begun: prefix.begun,
+                is_bad: prefix.bad.is_some(),
                 unproven,
-                nonzero_end: behind.nonzero_end,
+                nonzero_end: remainder.nonzero_end,
                 later,
             })
         }
         Some(reason) => {
-            let (offset, at) = match front.bad {
-                Some((offset, _)) => (offset, &survey.active),
-                None => first_unclean(survey, &later).unwrap_or((front.cut, &survey.active)),
+            let (offset, at) = match prefix.bad {
+                Some((offset, _)) => (offset, &scanned.active),
+                None => first_unclean(scanned, &later).unwrap_or((prefix.end, &scanned.active)),
             };
             Err(at.reader.identity().corrupt(offset, reason))
         }
@@ -129,26 +129,35 @@ fn verdict(last: Lsn, durable: Lsn) -> Option<Corruption> {
 
 /// Refuses what no power cut leaves behind the last record of the active segment, if sectors are atomic.
 /// Those above it may never have been made whole: a new file can show what stood in a removed one.
-pub(crate) fn check_tail(active: &mut Loaded, judged: &Judged, mark: &Mark) -> Result<()> {
+pub(crate) fn check_tail(
+    active: &mut OpenedSegment,
+    judged: &Judged,
+    superblock: &Superblock,
+) -> Result<()> {
     // What a cut left behind is damaged, or stale. It is zeroed before anything is written there.
-    let is_cut = mark.epochs.segment > 0 && judged.last.next() == mark.epochs.first_lsn;
+    let is_truncated_end =
+        superblock.epochs.segment > 0 && judged.last.next() == superblock.epochs.first_lsn;
     // Nothing of it can be read, which is so also if what was truncated is damaged.
-    let is_unread =
-        judged.cut == FIRST_GROUP && active.number == mark.low_segment && mark.low > Lsn(1);
-    let may_be_damage = judged.is_bad && !is_cut && !is_unread;
-    if may_be_damage && !tear::is_possible(&mut active.reader, judged.cut)? {
+    let is_unread = judged.end == FIRST_GROUP
+        && active.number == superblock.low_segment
+        && superblock.low > Lsn(1);
+    let may_be_damage = judged.is_bad && !is_truncated_end && !is_unread;
+    if may_be_damage && !torn_write::is_possible(&mut active.reader, judged.end)? {
         let identity = active.reader.identity();
-        return Err(identity.corrupt(judged.cut, Corruption::Suspected));
+        return Err(identity.corrupt(judged.end, Corruption::Suspected));
     }
     Ok(())
 }
 
 /// The lowest segment above the active one that has something in it: if the active one ends in
 /// zeros, that is where the loss is.
-fn first_unclean<'a>(survey: &'a Survey, later: &[Behind]) -> Option<(u64, &'a Loaded)> {
-    let mut ascending = survey.later.iter().zip(later).rev();
-    let (loaded, _) = ascending.find(|(_, found)| found.nonzero_end.is_some())?;
-    Some((FIRST_GROUP, loaded))
+fn first_unclean<'a>(
+    scanned: &'a DirectoryScan,
+    later: &[Remainder],
+) -> Option<(u64, &'a OpenedSegment)> {
+    let mut ascending = scanned.later.iter().zip(later).rev();
+    let (opened, _) = ascending.find(|(_, found)| found.nonzero_end.is_some())?;
+    Some((FIRST_GROUP, opened))
 }
 
 #[cfg(test)]

@@ -186,7 +186,7 @@ impl Log {
         let file = segment.file();
         let read = file.and_then(|file| Ok(file.read_exact_at(&mut bytes, u64::from(offset))?));
         // What was read counts only if no cut wrote to it meanwhile.
-        snapshot.check_uncut()?;
+        snapshot.check_not_truncated()?;
         read?;
         let payload = bytes.split_off(RECORD_HEADER_SIZE);
         let place = place(self.id, number, u64::from(offset));
@@ -205,7 +205,7 @@ impl Log {
         let mut records = self.records(location.lsn);
         let reader = snapshot.reader_at(&segment, location);
         // What was read counts only if no cut wrote to it meanwhile.
-        snapshot.check_uncut()?;
+        snapshot.check_not_truncated()?;
         records.enter_at(reader?);
         Ok(records)
     }

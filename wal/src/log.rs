@@ -1,6 +1,6 @@
 //! The open log behind the handle: what is shared between callers and the background thread.
 //!
-//! Locks, in the order in which they may be taken: `writer`, `spare`, `mark`, the edge's, the turn of the
+//! Locks, in the order in which they may be taken: `writer`, `preallocated`, `mark`, the edge's, the turn of the
 //! gate, then `view`. The first five are held across I/O, and say why where they are taken.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,14 +16,14 @@ use crate::error::{Error, Result};
 use crate::expectation::Expectation;
 use crate::frame::{Epochs, Item};
 use crate::lsn::Lsn;
-use crate::mark::MarkFile;
 use crate::open_files::Segment;
-use crate::records::{CLOSED, Cuts, Records, Snapshot};
+use crate::preallocated::PreallocatedSegment;
+use crate::records::{CLOSED, Records, Snapshot, Truncations};
 use crate::recover::Recovered;
 use crate::results::{Results, Tally};
-use crate::slot::MARK_SIZE;
-use crate::spare::Spare;
+use crate::slot::SUPERBLOCK_SIZE;
 use crate::stats::Stats;
+use crate::superblock::SuperblockFile;
 use crate::writer::Writer;
 
 #[derive(Debug)]
@@ -36,19 +36,19 @@ pub(crate) struct Log {
     pub(crate) segment_size: u64,
     pub(crate) queue: GroupCommit<Item, Results>,
     pub(crate) writer: Mutex<Writer>,
-    pub(crate) spare: Mutex<Spare>,
-    pub(crate) mark: Mutex<MarkFile>,
+    pub(crate) preallocated: Mutex<PreallocatedSegment>,
+    pub(crate) superblock: Mutex<SuperblockFile>,
     view: Mutex<View>,
-    pub(crate) cuts: Cuts,
+    pub(crate) truncations: Truncations,
     pub(crate) edge: Edge,
     /// Bytes that a segment gets of space and zeros at once.
     pub(crate) zero_step: u64,
     pub(crate) clock: Clock,
     /// What is made ready ahead of the writer: the edge, and the next segment if that is wanted.
     pub(crate) making: Arc<Work>,
-    pub(crate) wants_spare: AtomicBool,
+    pub(crate) wants_preallocated: AtomicBool,
     /// The segment behind which a next one was asked for last.
-    pub(crate) spare_of: AtomicU64,
+    pub(crate) preallocated_after: AtomicU64,
     pub(crate) counters: Counters,
     /// Bytes of what was submitted and is not committed yet.
     pub(crate) submitted: AtomicU64,
@@ -152,7 +152,7 @@ impl Log {
             next,
             ..
         } = recovered;
-        let top = recovered.spare.number() - u64::from(!recovered.spare.is_on_disk());
+        let top = recovered.preallocated.number() - u64::from(!recovered.preallocated.is_on_disk());
         let counters = Counters {
             top: AtomicU64::new(top),
             ..Counters::default()
@@ -166,16 +166,16 @@ impl Log {
             gate: SyncGate::new(sync_mode, disk, &health, next.previous().0),
             making: Work::new(disk, &health),
             clock: Clock::new(disk, recovered.time),
-            wants_spare: AtomicBool::new(false),
-            spare_of: AtomicU64::new(0),
+            wants_preallocated: AtomicBool::new(false),
+            preallocated_after: AtomicU64::new(0),
             health,
             id: log_id,
             segment_size,
             queue: GroupCommit::new().gather(gathers),
             writer: Mutex::new(Writer::new(active, offset, next, epochs)),
-            spare: Mutex::new(recovered.spare),
-            cuts: Cuts::default(),
-            edge: Edge::new(file, edge::behind(offset), offset, size, zero_step),
+            preallocated: Mutex::new(recovered.preallocated),
+            truncations: Truncations::default(),
+            edge: Edge::new(file, edge::rounded_up(offset), offset, size, zero_step),
             zero_step,
             submitted: AtomicU64::new(0),
             delivery: Delivery::default(),
@@ -188,11 +188,11 @@ impl Log {
                 next,
                 refusals: 0,
                 epochs,
-                checkpoint: recovered.mark.mark().checkpoint,
-                note: Arc::clone(&recovered.mark.mark().note),
+                checkpoint: recovered.superblock.current().checkpoint,
+                note: Arc::clone(&recovered.superblock.current().note),
                 appended: Tally::default(),
             }),
-            mark: Mutex::new(recovered.mark),
+            superblock: Mutex::new(recovered.superblock),
             counters,
         }
     }
@@ -315,13 +315,13 @@ impl Log {
 
     /// What there is to read below `end`.
     pub(crate) fn snapshot(&self, view: &View, end: Lsn) -> Snapshot {
-        let cut = match self.check_open() {
-            Ok(()) => self.cuts.load(Ordering::Acquire),
+        let truncations_seen = match self.check_open() {
+            Ok(()) => self.truncations.load(Ordering::Acquire),
             Err(_) => CLOSED,
         };
         Snapshot {
-            cut,
-            cuts: Arc::clone(&self.cuts),
+            truncations_seen,
+            truncations: Arc::clone(&self.truncations),
             log_id: self.id,
             epochs: view.epochs,
             low: view.low,
@@ -352,29 +352,30 @@ impl Log {
     pub(crate) fn close(&self) -> Result<()> {
         // All held across I/O: nothing is written behind the last sync.
         let writer = self.health.lock(&self.writer);
-        let spare = self.health.lock(&self.spare);
-        let mut mark = self.health.lock(&self.mark);
+        let preallocated = self.health.lock(&self.preallocated);
+        let mut superblock = self.health.lock(&self.superblock);
         let edge = self.edge.hold(&self.health);
-        let sealed = self.seal(&mut mark, &writer);
+        let sealed = self.seal(&mut superblock, &writer);
         self.shut();
-        drop((writer, spare, mark, edge));
+        drop((writer, preallocated, superblock, edge));
         self.store_dir.unlock();
         sealed
     }
 
-    fn seal(&self, mark: &mut MarkFile, writer: &Writer) -> Result<()> {
+    fn seal(&self, superblock: &mut SuperblockFile, writer: &Writer) -> Result<()> {
         self.check_healthy()?;
         let site = Site::new(std::panic::Location::caller(), Barrier::Data, "close");
         // Durable: everything. Only now may the mark state it as its witness.
         self.sync_written(site, || writer.written())?;
-        let mut sealed = mark.mark().clone();
+        let mut sealed = superblock.current().clone();
         let durable = self.durable();
         if sealed.durable != durable {
             sealed.durable = durable;
             // Without a new group the time alone is nothing that is worth a sync.
             sealed.time = self.clock.last();
         }
-        mark.seal(sealed)
+        superblock
+            .seal(sealed)
             .map_err(|error| self.poison_unless_full(error))
     }
 
@@ -415,7 +416,7 @@ impl Log {
             callback_panics: self.delivery.panics(),
             segment_count,
             dead_segments,
-            disk_bytes: retained + others * self.segment_size + MARK_SIZE as u64,
+            disk_bytes: retained + others * self.segment_size + SUPERBLOCK_SIZE as u64,
             durable_lsn: self.durable(),
             last_lsn: view.next.previous(),
         }

@@ -7,7 +7,7 @@ use durable_io::{Temp, numbered};
 /// The lock file.
 pub(crate) const LOCK: &str = "lock";
 /// The mark file.
-pub(crate) const MARK: &str = "mark";
+pub(crate) const SUPERBLOCK: &str = "mark";
 
 const SUFFIX: &str = ".wal";
 const TEMP_SUFFIX: &str = ".tmp";
@@ -33,7 +33,7 @@ pub(crate) fn is_temp(name: &str) -> bool {
     let target = Temp::target_of(name).or_else(|| name.strip_suffix(TEMP_SUFFIX));
     target.is_some_and(|name| {
         let name = name.split_once(ASIDE).map_or(name, |(name, _)| name);
-        name == MARK || parse_segment(name).is_some()
+        name == SUPERBLOCK || parse_segment(name).is_some()
     })
 }
 
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn only_a_left_over_of_ours_is_one() {
-        for name in [MARK, &segment(7)] {
+        for name in [SUPERBLOCK, &segment(7)] {
             assert!(is_temp(&temp(name)), "{name}");
             assert!(is_temp(&format!("~0123456789abcdef~{name}")), "{name}");
             assert!(!is_temp(name), "{name}");

@@ -13,8 +13,8 @@ use durable_io::{Dir, File};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names;
+use crate::preallocated::Ready;
 use crate::segment::SegmentHeader;
-use crate::spare::Ready;
 
 /// A segment of the log.
 #[derive(Debug)]

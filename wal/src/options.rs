@@ -257,7 +257,7 @@ impl Options {
     /// time.
     ///
     /// Records of a group whose header is damaged cannot be read; all others can, one by one. If the
-    /// mark file is lost ([`Salvage::has_mark`]), records that were truncated, but not yet removed with their
+    /// mark file is lost ([`Salvage::has_superblock`]), records that were truncated, but not yet removed with their
     /// segment, come back, and nothing may say of the last ones that they are missing. A place that cannot be
     /// read, and a segment that cannot be opened, takes no other with it.
     ///

@@ -39,7 +39,7 @@ impl Identity {
     }
 
     /// True if a cut removed `group`.
-    pub(crate) fn has_cut(&self, group: &GroupHeader) -> bool {
+    pub(crate) fn has_truncated(&self, group: &GroupHeader) -> bool {
         self.epochs.is_stale(group, self.number)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::directory_scan::ANY_EPOCH;
 use crate::error::{Corruption, Error, Result};
 use crate::location::Location;
 use crate::lsn::{Lsn, Record};
@@ -13,7 +14,6 @@ use crate::reader::{Checked, Identity, Next, SegmentReader};
 use crate::segment::{FIRST_GROUP, SegmentHeader};
 use crate::source::{Source, Unreadable};
 use crate::stats::Verified;
-use crate::survey::ANY_EPOCH;
 use crate::{frame::Epochs, scan};
 
 /// The records of a log in order, as of the call of [`Wal::records`](crate::Wal::records). Each is
@@ -40,7 +40,7 @@ pub struct Records {
 /// How often a cut of the log's end began or ended since it was opened: odd while one is being done.
 /// What was read counts only if that has not changed, and was not odd: a cut writes to segments while
 /// others read them.
-pub(crate) type Cuts = Arc<AtomicU64>;
+pub(crate) type Truncations = Arc<AtomicU64>;
 
 /// In place of their number, in what is taken when the log is closed.
 pub(crate) const CLOSED: u64 = u64::MAX;
@@ -49,9 +49,9 @@ const _: () = assert!(CLOSED % 2 == 1);
 /// The part of the log that is read, and what all its segments share.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
-    pub(crate) cuts: Cuts,
+    pub(crate) truncations: Truncations,
     /// Their number when this was taken.
-    pub(crate) cut: u64,
+    pub(crate) truncations_seen: u64,
     pub(crate) log_id: u64,
     pub(crate) epochs: Epochs,
     /// The first retained record.
@@ -77,8 +77,8 @@ impl Records {
     /// None, of a log that is to begin at `first`.
     pub(crate) fn none(first: Lsn) -> Self {
         let snapshot = Snapshot {
-            cuts: Cuts::default(),
-            cut: 0,
+            truncations: Truncations::default(),
+            truncations_seen: 0,
             log_id: 0,
             epochs: ANY_EPOCH,
             low: first,
@@ -113,13 +113,13 @@ impl Records {
     }
 
     /// What was to be read was cut off, or may have been.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.snapshot.is_cut()
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.snapshot.is_truncated()
     }
 
     /// Goes on to the end of `later`, a later snapshot of the same log, whose segments are `segments`.
     pub(crate) fn extend(&mut self, later: Snapshot, segments: &[Arc<Segment>]) -> Result<()> {
-        self.snapshot.check_uncut()?;
+        self.snapshot.check_not_truncated()?;
         self.snapshot = later;
         // One of which nothing was read may have given way to a larger one.
         self.reader.take_if(|reader| reader.is_at_first_group());
@@ -147,7 +147,7 @@ impl Records {
         }
         let found = self.find_next();
         // What was read counts only if it is still what is there.
-        let found = self.snapshot.check_uncut().and(found);
+        let found = self.snapshot.check_not_truncated().and(found);
         self.has_failed = found.is_err();
         self.given = *found.as_ref().unwrap_or(&None);
         match (found?, &mut self.reader) {
@@ -236,14 +236,15 @@ impl Iterator for Records {
 }
 
 impl Snapshot {
-    pub(crate) fn is_cut(&self) -> bool {
-        self.cut % 2 == 1 || self.cuts.load(Ordering::Acquire) != self.cut
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.truncations_seen % 2 == 1
+            || self.truncations.load(Ordering::Acquire) != self.truncations_seen
     }
 
-    pub(crate) fn check_uncut(&self) -> Result<()> {
-        match self.cut {
+    pub(crate) fn check_not_truncated(&self) -> Result<()> {
+        match self.truncations_seen {
             CLOSED => Err(Error::Closed),
-            _ if self.is_cut() => Err(Error::Truncated),
+            _ if self.is_truncated() => Err(Error::Truncated),
             _ => Ok(()),
         }
     }
@@ -330,7 +331,7 @@ impl Snapshot {
         verified.bytes += reader.offset();
         if after.is_some() {
             let from = reader.offset();
-            let rest = scan::behind(&mut reader, from)?;
+            let rest = scan::remainder(&mut reader, from)?;
             if rest.nonzero_end.is_some() {
                 return Err(reader.identity().corrupt(from, Corruption::NotZero));
             }

@@ -10,24 +10,24 @@ use std::sync::Arc;
 use durable_io::engine::{InvalidOption, Progress};
 use durable_io::{Dir, Disk};
 
-use crate::create::{check_unmarked, create};
-use crate::cut;
+use crate::create::{check_no_superblock, create};
+use crate::directory_scan::{DirEntries, DirectoryScan, OpenedSegment, scan_directory};
 use crate::error::Result;
 use crate::frame::Epochs;
 use crate::judge::{Judged, check_tail, judge};
 use crate::lsn::Lsn;
-use crate::mark::{MarkFile, mark_lost};
 use crate::names;
 use crate::open_files::Segment;
+use crate::preallocated::{PreallocatedSegment, Ready};
 use crate::records::{Records, Snapshot};
 use crate::replay::Replay;
 use crate::segment::{FIRST_GROUP, SegmentHeader};
-use crate::slot::Mark;
+use crate::slot::Superblock;
 use crate::source::Unreadable;
-use crate::spare::{Ready, Spare};
 use crate::stats::{Recovery, Tail};
-use crate::survey::{Listing, Loaded, Survey, survey};
+use crate::superblock::{SuperblockFile, superblock_lost};
 use crate::truncate::remove_all;
+use crate::truncate_end;
 
 /// A log, recovered and durable, ready to be written to.
 #[derive(Debug)]
@@ -44,8 +44,8 @@ pub(crate) struct Recovered {
     pub(crate) offset: u64,
     pub(crate) low: Lsn,
     pub(crate) next: Lsn,
-    pub(crate) spare: Spare,
-    pub(crate) mark: MarkFile,
+    pub(crate) preallocated: PreallocatedSegment,
+    pub(crate) superblock: SuperblockFile,
     pub(crate) recovery: Recovery,
     /// Segments that are given up, but could not be removed.
     pub(crate) dead: Vec<u64>,
@@ -72,16 +72,16 @@ pub(crate) struct How {
 /// What there is of a log, and the verdict on it.
 #[derive(Debug)]
 pub(crate) struct Found {
-    listing: Listing,
-    mark: MarkFile,
-    survey: Survey,
+    entries: DirEntries,
+    superblock: SuperblockFile,
+    scanned: DirectoryScan,
     judged: Judged,
 }
 
 impl Found {
     /// The first record, and the one behind the last.
     pub(crate) fn bounds(&self) -> Range<Lsn> {
-        self.mark.mark().low..self.judged.last.next()
+        self.superblock.current().low..self.judged.last.next()
     }
 
     /// What stands behind the last record.
@@ -92,9 +92,9 @@ impl Found {
     /// The records from `from` on.
     pub(crate) fn records(&self, from: Lsn) -> Records {
         let bounds = self.bounds();
-        let snapshot = Snapshot::at_open(self.mark.mark(), bounds.end);
+        let snapshot = Snapshot::at_open(self.superblock.current(), bounds.end);
         let from = from.max(bounds.start);
-        let mut segments = retained(&self.survey, &self.judged, self.mark.mark().low);
+        let mut segments = retained(&self.scanned, &self.judged, self.superblock.current().low);
         let after = segments.partition_point(|segment| segment.first_lsn <= from);
         segments.drain(..after.saturating_sub(1));
         Records::new(snapshot, segments.into(), from)
@@ -105,37 +105,37 @@ impl Found {
 /// there is none, or one whose creation was cut short. Nothing is changed, but by the end of a cut of
 /// the log that was promised.
 pub(crate) fn look(dir: &Dir, how: &How, replay: Option<&mut Replay<'_>>) -> Result<Option<Found>> {
-    let mut listing = Listing::read(dir)?;
-    let Some(mut mark) = MarkFile::open(dir, Unreadable::Fails)? else {
-        check_unmarked(dir, &listing)?;
+    let mut entries = DirEntries::read(dir)?;
+    let Some(mut superblock) = SuperblockFile::open(dir, Unreadable::Fails)? else {
+        check_no_superblock(dir, &entries)?;
         return Ok(None);
     };
-    if cut::finish(dir, &listing, &mut mark, false)? {
-        listing = Listing::read(dir)?;
+    if truncate_end::finish(dir, &entries, &mut superblock, false)? {
+        entries = DirEntries::read(dir)?;
     }
-    let survey = survey(dir, &listing, &mark, how.open_segments, &how.progress)?;
-    examine(listing, mark, survey, how, replay).map(Some)
+    let scanned = scan_directory(dir, &entries, &superblock, how.open_segments, &how.progress)?;
+    examine(entries, superblock, scanned, how, replay).map(Some)
 }
 
 /// The log that was just created in `dir`: there is nothing to be read.
 fn look_at_new(dir: &Dir, how: &How) -> Result<Found> {
-    let listing = Listing::read(dir)?;
-    let mark = MarkFile::open(dir, Unreadable::Fails)?
-        .ok_or_else(|| mark_lost(&dir.path().join(names::MARK)))?;
-    let mut survey = survey(dir, &listing, &mark, how.open_segments, &how.progress)?;
-    survey.active.is_new = true;
-    examine(listing, mark, survey, how, None)
+    let entries = DirEntries::read(dir)?;
+    let superblock = SuperblockFile::open(dir, Unreadable::Fails)?
+        .ok_or_else(|| superblock_lost(&dir.path().join(names::SUPERBLOCK)))?;
+    let mut scanned = scan_directory(dir, &entries, &superblock, how.open_segments, &how.progress)?;
+    scanned.active.is_new = true;
+    examine(entries, superblock, scanned, how, None)
 }
 
 /// The verdict on what was surveyed.
 fn examine(
-    listing: Listing,
-    mark: MarkFile,
-    mut survey: Survey,
+    entries: DirEntries,
+    superblock: SuperblockFile,
+    mut scanned: DirectoryScan,
     how: &How,
     mut replay: Option<&mut Replay<'_>>,
 ) -> Result<Found> {
-    if let Some(size) = how.segment_size.filter(|&size| size != survey.usual) {
+    if let Some(size) = how.segment_size.filter(|&size| size != scanned.usual) {
         return Err(InvalidOption {
             option: "segment_size",
             value: size,
@@ -144,17 +144,17 @@ fn examine(
         .into());
     }
     if let Some(replay) = &mut replay {
-        replay.begin(mark.mark());
-        replay.sealed(&survey, mark.mark())?;
+        replay.begin(superblock.current());
+        replay.sealed(&scanned, superblock.current())?;
     }
-    let judged = judge(&mut survey, &mark, replay)?;
+    let judged = judge(&mut scanned, &superblock, replay)?;
     if how.suspects {
-        check_tail(&mut survey.active, &judged, mark.mark())?;
+        check_tail(&mut scanned.active, &judged, superblock.current())?;
     }
     Ok(Found {
-        listing,
-        mark,
-        survey,
+        entries,
+        superblock,
+        scanned,
         judged,
     })
 }
@@ -163,47 +163,51 @@ fn examine(
 pub(crate) fn settle(disk: &Disk, dir: &Dir, how: &How, found: Option<Found>) -> Result<Recovered> {
     let created = found.is_none();
     let Found {
-        listing,
-        mut mark,
-        mut survey,
+        entries,
+        mut superblock,
+        mut scanned,
         judged,
     } = if let Some(mut found) = found {
         // Durable: the names as they were listed. Only now may they be relied on: a killed process
         // may have left a new segment, or a removed one, in the page cache only.
         dir.sync()?;
-        found.mark.settle()?;
+        found.superblock.settle()?;
         found
     } else {
         create(disk, dir, how)?;
         look_at_new(dir, how)?
     };
-    let (removed_files, dead) = remove_dead(dir, &listing, mark.mark().low_segment);
-    clean(&mut survey, &judged, &mut mark)?;
+    let (removed_files, dead) = remove_dead(dir, &entries, superblock.current().low_segment);
+    clean(&mut scanned, &judged, &mut superblock)?;
     let recovery = Recovery {
         tail: judged.tail(),
-        records: judged.last.next().0.saturating_sub(mark.mark().low.0),
-        first_lsn: mark.mark().low,
+        records: judged
+            .last
+            .next()
+            .0
+            .saturating_sub(superblock.current().low.0),
+        first_lsn: superblock.current().low,
         last_lsn: judged.last,
         durable_at_open: judged.last,
-        marked: mark.mark().durable,
-        note: mark.mark().note.to_vec(),
+        durable_in_superblock: superblock.current().durable,
+        note: superblock.current().note.to_vec(),
         removed_files,
         created,
         dropped: None,
         given_up: None,
         set_aside: Vec::new(),
     };
-    let recovered = finish(dir, survey, &judged, mark, recovery);
+    let recovered = finish(dir, scanned, &judged, superblock, recovery);
     Ok(Recovered { dead, ..recovered })
 }
 
 /// What opening a log would do.
 #[derive(Debug)]
-pub(crate) enum Outlook {
+pub(crate) enum Preview {
     /// There is none, or one whose creation was cut short.
     Create,
     /// A cut is to be finished first; what that leaves is not known before it is done.
-    FinishCut,
+    FinishTruncation,
     /// There is one, with these records.
     Recover { records: Range<Lsn>, tail: Tail },
 }
@@ -212,33 +216,33 @@ pub(crate) enum Outlook {
 ///
 /// # Errors
 /// What opening it would say.
-pub(crate) fn foresee(dir: &Dir) -> Result<Outlook> {
-    let listing = Listing::read(dir)?;
-    let Some(file) = MarkFile::open(dir, Unreadable::Fails)? else {
-        check_unmarked(dir, &listing)?;
-        return Ok(Outlook::Create);
+pub(crate) fn preview(dir: &Dir) -> Result<Preview> {
+    let entries = DirEntries::read(dir)?;
+    let Some(file) = SuperblockFile::open(dir, Unreadable::Fails)? else {
+        check_no_superblock(dir, &entries)?;
+        return Ok(Preview::Create);
     };
-    if file.mark().cut.is_some() {
-        return Ok(Outlook::FinishCut);
+    if file.current().truncation.is_some() {
+        return Ok(Preview::FinishTruncation);
     }
-    let mut survey = survey(dir, &listing, &file, 0, &Progress::default())?;
-    let judged = judge(&mut survey, &file, None)?;
-    Ok(Outlook::Recover {
-        records: file.mark().low..judged.last.next(),
+    let mut scanned = scan_directory(dir, &entries, &file, 0, &Progress::default())?;
+    let judged = judge(&mut scanned, &file, None)?;
+    Ok(Preview::Recover {
+        records: file.current().low..judged.last.next(),
         tail: judged.tail(),
     })
 }
 
 /// Removes what the mark has given up, and what replacements left; returns how many files went, and which
 /// segments did not: they are in nobody's way.
-fn remove_dead(dir: &Dir, listing: &Listing, low_segment: u64) -> (u64, Vec<u64>) {
+fn remove_dead(dir: &Dir, entries: &DirEntries, low_segment: u64) -> (u64, Vec<u64>) {
     // No directory sync here: what comes back after a crash is removed by the next open.
-    let dead = listing.segments.iter().copied();
+    let dead = entries.segments.iter().copied();
     let dead: Vec<u64> = dead.take_while(|&number| number < low_segment).collect();
     let mut removed = dead.len() as u64;
     let left = remove_all(dir, dead);
     removed -= left.len() as u64;
-    let temps = listing.temps.iter().filter(|name| dir.remove(name).is_ok());
+    let temps = entries.temps.iter().filter(|name| dir.remove(name).is_ok());
     removed += temps.count() as u64;
     (
         removed,
@@ -247,41 +251,47 @@ fn remove_dead(dir: &Dir, listing: &Listing, low_segment: u64) -> (u64, Vec<u64>
 }
 
 /// Makes durable what was read, and zeroes what is behind the cut.
-fn clean(survey: &mut Survey, judged: &Judged, mark: &mut MarkFile) -> Result<()> {
-    write_again(&mut survey.active, judged)?;
+fn clean(
+    scanned: &mut DirectoryScan,
+    judged: &Judged,
+    superblock: &mut SuperblockFile,
+) -> Result<()> {
+    write_again(&mut scanned.active, judged)?;
     // Durable: the records that were read, which a killed process may have left in the page cache
     // only. Only now may a mark or a watermark claim them.
-    drop(survey.active.file.sync_data()?);
-    if let Some(spare) = survey.later.first() {
+    drop(scanned.active.file.sync_data()?);
+    if let Some(preallocated) = scanned.later.first() {
         // Written again for the same reason, before the sync below.
-        spare.file.write_all_at(&spare.whole().encode(), 0)?;
+        preallocated
+            .file
+            .write_all_at(&preallocated.whole().encode(), 0)?;
     }
-    for later in &survey.later {
+    for later in &scanned.later {
         // Durable: a whole segment, which a killed process may have left in the page cache only. Only
         // now may the next one be made: one that is not whole below another one is a loss.
         drop(later.file.sync_data()?);
     }
-    let newest = survey.later.first().unwrap_or(&survey.active).number;
-    let old = Mark {
-        newest: newest.max(mark.mark().newest),
-        ..mark.mark().clone()
+    let newest = scanned.later.first().unwrap_or(&scanned.active).number;
+    let old = Superblock {
+        newest: newest.max(superblock.current().newest),
+        ..superblock.current().clone()
     };
     if judged.tail() == Tail::Clean {
         // Durable, by the barrier in it, unless the mark says so: which segments are complete. Only now
         // may a group be written to them: the loss of a newest segment must be seen.
-        mark.seal(old)?;
+        superblock.seal(old)?;
     } else {
-        let epochs = Epochs::begin(old.epochs.current, judged.last, survey.active.number)?;
+        let epochs = Epochs::begin(old.epochs.current, judged.last, scanned.active.number)?;
         // Durable, by the barrier in it: a new epoch. Only now may the tail be zeroed: if the sync of
         // the zeros fails, the next open may see them in the page cache although the disk has groups
         // there, which must not follow a new one.
-        mark.seal(Mark {
+        superblock.seal(Superblock {
             durable: judged.last,
             epochs,
             ..old
         })?;
-        zero(&survey.active, judged.cut, judged.nonzero_end)?;
-        for (later, found) in survey.later.iter().zip(&judged.later) {
+        zero(&scanned.active, judged.end, judged.nonzero_end)?;
+        for (later, found) in scanned.later.iter().zip(&judged.later) {
             zero(later, FIRST_GROUP, found.nonzero_end)?;
         }
     }
@@ -289,7 +299,7 @@ fn clean(survey: &mut Survey, judged: &Judged, mark: &mut MarkFile) -> Result<()
 }
 
 /// Zeroes a segment from byte `from` on to `end`, if it is not zero there.
-fn zero(segment: &Loaded, from: u64, end: Option<u64>) -> Result<()> {
+fn zero(segment: &OpenedSegment, from: u64, end: Option<u64>) -> Result<()> {
     if let Some(end) = end {
         segment.file.write_zeros(from, end - from)?;
         // Durable: zeros. Only now may a group be written there: where sectors are atomic, it is taken
@@ -301,48 +311,48 @@ fn zero(segment: &Loaded, from: u64, end: Option<u64>) -> Result<()> {
 
 /// Writes the groups again that nothing proves durable. A sync is not enough: one that failed in an
 /// earlier process may have left pages that show what the disk does not have and count as written.
-fn write_again(active: &mut Loaded, judged: &Judged) -> Result<()> {
+fn write_again(active: &mut OpenedSegment, judged: &Judged) -> Result<()> {
     let Some(from) = judged.unproven else {
         return Ok(());
     };
     let (_, source) = active.reader.parts();
-    Ok(source.copy_to(&active.file, from..judged.cut)?)
+    Ok(source.copy_to(&active.file, from..judged.end)?)
 }
 
 /// The retained segments, ascending; the last one is the active one.
-fn retained(survey: &Survey, judged: &Judged, low: Lsn) -> Vec<Arc<Segment>> {
-    let active = &survey.active;
+fn retained(scanned: &DirectoryScan, judged: &Judged, low: Lsn) -> Vec<Arc<Segment>> {
+    let active = &scanned.active;
     let first_lsn = match active.first_lsn() {
-        _ if judged.cut == FIRST_GROUP => judged.last.next(),
+        _ if judged.end == FIRST_GROUP => judged.last.next(),
         Some(first_lsn) => first_lsn,
         // The first group is damaged, and the first retained record stands behind it; so the segment
         // begins at least one record before that, and whoever reads all of it meets the damage.
         None => low.previous(),
     };
     let file = active.file.clone();
-    let active = Segment::active(&survey.files, active.whole(), first_lsn, file);
+    let active = Segment::active(&scanned.files, active.whole(), first_lsn, file);
     active.has_newest(judged.time);
-    let sealed = survey.sealed.iter().rev().cloned();
+    let sealed = scanned.sealed.iter().rev().cloned();
     sealed.chain([active]).collect()
 }
 
 fn finish(
     dir: &Dir,
-    survey: Survey,
+    scanned: DirectoryScan,
     judged: &Judged,
-    mark: MarkFile,
+    superblock: SuperblockFile,
     recovery: Recovery,
 ) -> Recovered {
-    let segments = retained(&survey, judged, mark.mark().low);
+    let segments = retained(&scanned, judged, superblock.current().low);
     let active = segments.last().cloned();
     let active = active.expect("the active segment is retained");
-    let Survey {
+    let DirectoryScan {
         later,
         incomplete,
         usual,
         time,
         ..
-    } = survey;
+    } = scanned;
     let top = later.first().map_or(active.number, |top| top.number);
     let header = SegmentHeader {
         number: incomplete.unwrap_or(top + 1),
@@ -352,25 +362,25 @@ fn finish(
     };
     let found = later.into_iter().rev();
     let found = found.map(|later| Ready::found(later.file.clone(), later.whole()));
-    let spare = Spare::absent(dir.clone(), header, found.collect());
-    let &Mark {
+    let preallocated = PreallocatedSegment::absent(dir.clone(), header, found.collect());
+    let &Superblock {
         log_id,
         low,
         epochs,
         ..
-    } = mark.mark();
+    } = superblock.current();
     Recovered {
         log_id,
         epochs,
         segment_size: usual,
-        time: time.max(judged.begun).max(mark.mark().time),
+        time: time.max(judged.begun).max(superblock.current().time),
         segments,
         active,
-        offset: judged.cut,
+        offset: judged.end,
         low,
         next: judged.last.next(),
-        spare,
-        mark,
+        preallocated,
+        superblock,
         recovery,
         dead: Vec::new(),
     }

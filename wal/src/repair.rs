@@ -15,18 +15,18 @@ use std::sync::Arc;
 use durable_io::engine::Progress;
 use durable_io::{Dir, replace_file_with};
 
-use crate::cut::finish;
+use crate::directory_scan::{ANY_EPOCH, DirEntries, OpenedSegment, log_id_of};
 use crate::error::{Corruption, Error, Result};
 use crate::frame::{Epochs, Layout};
 use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
-use crate::mark::MarkFile;
 use crate::names;
 use crate::scan;
 use crate::segment::{FIRST_GROUP, SegmentHeader, write_blank};
-use crate::slot::Mark;
+use crate::slot::Superblock;
 use crate::source::{Source, Unreadable};
-use crate::survey::{ANY_EPOCH, Listing, Loaded, log_id_of};
+use crate::superblock::SuperblockFile;
+use crate::truncate_end::finish;
 use crate::walk::Walk;
 
 /// What a repair took from a log.
@@ -49,86 +49,90 @@ pub(crate) fn repair(
     zero_step: u64,
     progress: &Progress<(u64, u64)>,
 ) -> Result<Repaired> {
-    let mut listing = Listing::read(dir)?;
-    let found = match MarkFile::open(dir, Unreadable::IsDamage) {
+    let mut entries = DirEntries::read(dir)?;
+    let found = match SuperblockFile::open(dir, Unreadable::IsDamage) {
         Ok(Some(mut file)) => {
-            if finish(dir, &listing, &mut file, true)? {
-                listing = Listing::read(dir)?;
+            if finish(dir, &entries, &mut file, true)? {
+                entries = DirEntries::read(dir)?;
             }
             Some(Basis {
-                mark: file.mark().clone(),
-                epoch: file.mark().epochs.current,
+                superblock: file.current().clone(),
+                epoch: file.current().epochs.current,
                 sequence: file.sequence(),
                 is_lost: !file.is_readable(),
             })
         }
-        Ok(None) => rebuild(dir, &listing)?,
+        Ok(None) => rebuild(dir, &entries)?,
         Err(Error::Corrupt {
-            reason: Corruption::MarkLost,
+            reason: Corruption::SuperblockLost,
             ..
-        }) => match rebuild(dir, &listing)? {
-            None => return clear(dir, &listing, true),
+        }) => match rebuild(dir, &entries)? {
+            None => return clear(dir, &entries, true),
             rebuilt => rebuilt,
         },
         Err(error) => return Err(error),
     };
     let Some(mut basis) = found else {
         // Segment 1 alone is a creation that was cut short.
-        if listing.segments.iter().any(|&number| number > 1) {
-            return clear(dir, &listing, false);
+        if entries.segments.iter().any(|&number| number > 1) {
+            return clear(dir, &entries, false);
         }
         return Ok(Repaired::default());
     };
-    let mut walk = Walk::of(dir, &listing, &basis.mark, progress)?;
+    let mut walk = Walk::of(dir, &entries, &basis.superblock, progress)?;
     let mut repaired = Repaired::default();
-    let lowest = basis.mark.low_segment;
-    if walk.last < basis.mark.checkpoint {
-        let low = basis.mark.low;
-        basis.mark = behind_checkpoint(dir, &listing, &basis.mark)?;
-        repaired.given_up = Some(low..basis.mark.low);
-        walk = Walk::of(dir, &listing, &basis.mark, progress)?;
+    let lowest = basis.superblock.low_segment;
+    if walk.last < basis.superblock.checkpoint {
+        let low = basis.superblock.low;
+        basis.superblock = after_checkpoint(dir, &entries, &basis.superblock)?;
+        repaired.given_up = Some(low..basis.superblock.low);
+        walk = Walk::of(dir, &entries, &basis.superblock, progress)?;
     }
-    remove_left_overs(dir, &listing)?;
+    remove_left_overs(dir, &entries)?;
     for mend in &walk.mends {
         mend.apply(dir)?;
     }
-    let is_cut = basis.is_lost || walk.is_damaged(&basis.mark);
-    if is_cut || repaired.given_up.is_some() {
+    let ends_early = basis.is_lost || walk.is_damaged(&basis.superblock);
+    if ends_early || repaired.given_up.is_some() {
         let new = (walk.usual.unwrap_or(size), zero_step);
-        repaired.set_aside = set_aside(dir, &listing, &basis, &walk, lowest)?;
-        let dropped = cut(dir, &listing, &basis, &walk, new)?;
-        repaired.dropped = is_cut.then_some(dropped);
+        repaired.set_aside = set_aside(dir, &entries, &basis, &walk, lowest)?;
+        let dropped = truncate_at(dir, &entries, &basis, &walk, new)?;
+        repaired.dropped = ends_early.then_some(dropped);
     }
     Ok(repaired)
 }
 
 /// `mark`, with all records up to the checkpoint given up: they are applied elsewhere, and those behind it
 /// are not, so damage of the former is no reason to lose the latter.
-fn behind_checkpoint(dir: &Dir, listing: &Listing, mark: &Mark) -> Result<Mark> {
-    let low = mark.checkpoint.next();
-    let of_log = (mark.log_id, mark.epochs);
-    let numbers = listing.segments.iter().rev().copied();
-    let mut low_segment = mark.low_segment;
-    for number in numbers.take_while(|&number| number >= mark.low_segment) {
-        let mut loaded = match Loaded::open(dir, number, of_log, Unreadable::IsDamage) {
+fn after_checkpoint(
+    dir: &Dir,
+    entries: &DirEntries,
+    superblock: &Superblock,
+) -> Result<Superblock> {
+    let low = superblock.checkpoint.next();
+    let of_log = (superblock.log_id, superblock.epochs);
+    let numbers = entries.segments.iter().rev().copied();
+    let mut low_segment = superblock.low_segment;
+    for number in numbers.take_while(|&number| number >= superblock.low_segment) {
+        let mut opened = match OpenedSegment::open(dir, number, of_log, Unreadable::IsDamage) {
             Err(error) if error.is_unreadable() => continue,
-            loaded => loaded?,
+            opened => opened?,
         };
-        if loaded.said.is_some() && scan::pass_over(&mut loaded.reader, low)? {
+        if opened.said.is_some() && scan::pass_over(&mut opened.reader, low)? {
             low_segment = number;
             break;
         }
     }
-    Ok(Mark {
+    Ok(Superblock {
         low_segment,
         low,
-        ..mark.clone()
+        ..superblock.clone()
     })
 }
 
 /// Removes what repairs that were cut short left, before this one makes anything of its own.
-fn remove_left_overs(dir: &Dir, listing: &Listing) -> Result<()> {
-    if listing.remove_temps(dir)? > 0 {
+fn remove_left_overs(dir: &Dir, entries: &DirEntries) -> Result<()> {
+    if entries.remove_temps(dir)? > 0 {
         // Redundant: nothing relies on it. But without it what one repair after the other leaves, if each is
         // cut short, would pile up.
         dir.sync()?;
@@ -138,12 +142,12 @@ fn remove_left_overs(dir: &Dir, listing: &Listing) -> Result<()> {
 
 /// Removes what is left of a log of which no record is left, and no mark that would say where it
 /// was: the recovery creates a new one. Until the last name is gone, a crash leaves a lost mark.
-fn clear(dir: &Dir, listing: &Listing, has_mark: bool) -> Result<Repaired> {
-    for &number in &listing.segments {
+fn clear(dir: &Dir, entries: &DirEntries, has_superblock: bool) -> Result<Repaired> {
+    for &number in &entries.segments {
         dir.remove(&names::segment(number))?;
     }
-    if has_mark {
-        dir.remove(names::MARK)?;
+    if has_superblock {
+        dir.remove(names::SUPERBLOCK)?;
     }
     Ok(Repaired {
         dropped: Some(Lsn(1)..Lsn(1)),
@@ -154,7 +158,7 @@ fn clear(dir: &Dir, listing: &Listing, has_mark: bool) -> Result<Repaired> {
 /// What a repair starts from.
 #[derive(Debug)]
 struct Basis {
-    mark: Mark,
+    superblock: Superblock,
     /// The highest epoch so far.
     epoch: u32,
     /// The sequence of the newest slot; 0 if none can be read.
@@ -166,52 +170,55 @@ struct Basis {
 impl Basis {
     /// The highest epoch that anything in the log has.
     fn highest_epoch(&self, walk: &Walk) -> u32 {
-        self.epoch.max(walk.behind.epoch)
+        self.epoch.max(walk.remainder.epoch)
     }
 }
 
 /// The mark, and true; or one made up if it cannot be read, and false; `None` if nothing can be.
-pub(crate) fn mark_or_guess(dir: &Dir, listing: &Listing) -> Result<Option<(Mark, bool)>> {
-    match MarkFile::open(dir, Unreadable::IsDamage) {
-        Ok(Some(file)) => Ok(Some((file.mark().clone(), true))),
+pub(crate) fn superblock_or_guess(
+    dir: &Dir,
+    entries: &DirEntries,
+) -> Result<Option<(Superblock, bool)>> {
+    match SuperblockFile::open(dir, Unreadable::IsDamage) {
+        Ok(Some(file)) => Ok(Some((file.current().clone(), true))),
         Ok(None) | Err(Error::Corrupt { .. }) => {
-            Ok(rebuild(dir, listing)?.map(|basis| (basis.mark, false)))
+            Ok(rebuild(dir, entries)?.map(|basis| (basis.superblock, false)))
         }
         Err(error) => Err(error),
     }
 }
 
 /// A mark made from what the segments say; `None` if none holds a group.
-fn rebuild(dir: &Dir, listing: &Listing) -> Result<Option<Basis>> {
+fn rebuild(dir: &Dir, entries: &DirEntries) -> Result<Option<Basis>> {
     let mut epoch = 0;
-    let mut lowest: Option<Mark> = None;
-    for &number in &listing.segments {
+    let mut lowest: Option<Superblock> = None;
+    for &number in &entries.segments {
         let log_id = match log_id_of(dir, number) {
             Err(error) if error.is_unreadable() => continue,
             log_id => log_id?,
         };
         let Some(log_id) = log_id else { continue };
         let of_log = (log_id, ANY_EPOCH);
-        let mut loaded = Loaded::open(dir, number, of_log, Unreadable::IsDamage)?;
-        if let (None, Some(_), Some(low)) = (&lowest, loaded.said, loaded.first_lsn()) {
+        let mut opened = OpenedSegment::open(dir, number, of_log, Unreadable::IsDamage)?;
+        if let (None, Some(_), Some(low)) = (&lowest, opened.said, opened.first_lsn()) {
             let durable = low.previous();
-            lowest = Some(Mark {
+            lowest = Some(Superblock {
                 log_id,
                 durable,
                 low_segment: number,
                 low,
                 epochs: ANY_EPOCH,
                 checkpoint: Lsn(0),
-                cut: None,
+                truncation: None,
                 newest: 0,
                 time: 0,
                 note: Arc::from([]),
             });
         }
-        epoch = epoch.max(loaded.behind(FIRST_GROUP)?.epoch);
+        epoch = epoch.max(opened.remainder(FIRST_GROUP)?.epoch);
     }
-    Ok(lowest.map(|mark| Basis {
-        mark,
+    Ok(lowest.map(|superblock| Basis {
+        superblock,
         epoch,
         sequence: 0,
         is_lost: true,
@@ -222,15 +229,15 @@ fn rebuild(dir: &Dir, listing: &Listing) -> Result<Option<Basis>> {
 /// names, which are the user's; returns those. Until there is a new mark the log stays damaged.
 fn set_aside(
     dir: &Dir,
-    listing: &Listing,
+    entries: &DirEntries,
     basis: &Basis,
     walk: &Walk,
     lowest: u64,
 ) -> Result<Vec<String>> {
-    let mark = &basis.mark;
+    let superblock = &basis.superblock;
     let epoch = basis.highest_epoch(walk).saturating_add(1);
     let mut names = Vec::new();
-    for &number in listing.segments.iter().filter(|&&number| number >= lowest) {
+    for &number in entries.segments.iter().filter(|&&number| number >= lowest) {
         match dir.open(&names::segment(number)) {
             Err(error) if error.is_unreadable() => {}
             // Durable: the damage, as it was read. Only now may anything be set aside for it: a power loss
@@ -238,20 +245,21 @@ fn set_aside(
             file => drop(file?.sync_data()?),
         }
     }
-    for &number in listing.segments.iter().rev() {
+    for &number in entries.segments.iter().rev() {
         let is_kept = walk
             .keep
-            .is_some_and(|keep| (mark.low_segment..keep).contains(&number));
-        let is_cut = walk.keep == Some(number);
-        let is_empty = walk.empty.contains(&number) || is_cut && walk.behind.nonzero_end.is_none();
+            .is_some_and(|keep| (superblock.low_segment..keep).contains(&number));
+        let is_last = walk.keep == Some(number);
+        let is_empty =
+            walk.empty.contains(&number) || is_last && walk.remainder.nonzero_end.is_none();
         if number < lowest || is_kept || is_empty {
             continue;
         }
         let name = names::segment(number);
         let aside = names::aside(number, epoch);
         // Its loss is seen, so it may go before the mark says that it went; of others only a copy does.
-        let is_missed = number <= mark.newest || basis.sequence == 0;
-        if is_missed && !is_cut {
+        let is_missed = number <= superblock.newest || basis.sequence == 0;
+        if is_missed && !is_last {
             dir.rename(&name, &aside)?;
         } else if !copy(dir, &name, &aside)? {
             continue;
@@ -281,64 +289,71 @@ fn copy(dir: &Dir, name: &str, aside: &str) -> Result<bool> {
 }
 
 /// Makes the log end at `walk.last`. `new` are the size of a new segment and how much of it gets zeros.
-fn cut(
+fn truncate_at(
     dir: &Dir,
-    listing: &Listing,
+    entries: &DirEntries,
     basis: &Basis,
     walk: &Walk,
     new: (u64, u64),
 ) -> Result<Range<Lsn>> {
-    let low = basis.mark.low;
+    let low = basis.superblock.low;
     let is_usable = walk.last >= low.previous();
     let last = walk.last.max(low.previous());
     let keep = walk.keep.filter(|_| is_usable);
     let epochs = Epochs::begin(basis.highest_epoch(walk), last, keep.unwrap_or(0))?;
-    let mut mark = Mark {
+    let mut superblock = Superblock {
         durable: last,
         epochs,
-        checkpoint: basis.mark.checkpoint.min(last),
+        checkpoint: basis.superblock.checkpoint.min(last),
         // One that could not be finished: what it was to cut is behind this one.
-        cut: None,
-        ..basis.mark.clone()
+        truncation: None,
+        ..basis.superblock.clone()
     };
     let keep = if let Some(keep) = keep {
         keep
     } else {
-        mark.low_segment = begin_anew(dir, listing, &mark, new)?;
-        mark.low_segment
+        superblock.low_segment = begin_anew(dir, entries, &superblock, new)?;
+        superblock.low_segment
     };
-    mark.newest = keep;
+    superblock.newest = keep;
     // Redundant: the recovery that follows makes the new epoch durable, bytes and name of the mark, before it
     // zeroes or removes anything, and the old mark tells that what was set aside is missing. But of segments
     // that the old one does not name, which go right below, nothing else would.
-    MarkFile::create(dir, &mark, basis.sequence)?;
+    SuperblockFile::create(dir, &superblock, basis.sequence)?;
     // From the top, so that what a crash leaves has no hole if the file system keeps the order. The
     // recovery that follows makes the removals durable before a name is used again.
-    let left = Listing::read(dir)?.segments.into_iter().rev();
+    let left = DirEntries::read(dir)?.segments.into_iter().rev();
     for number in left.take_while(|&number| number > keep) {
         dir.remove(&names::segment(number))?;
     }
     let known = walk
-        .behind
+        .remainder
         .last
-        .max(walk.behind.durable)
-        .max(basis.mark.durable);
+        .max(walk.remainder.durable)
+        .max(basis.superblock.durable);
     Ok(last.next()..known.max(last).next())
 }
 
 /// Makes an empty segment above all others, for a log whose lowest segment cannot go on; returns its
 /// number.
-fn begin_anew(dir: &Dir, listing: &Listing, mark: &Mark, new: (u64, u64)) -> Result<u64> {
+fn begin_anew(
+    dir: &Dir,
+    entries: &DirEntries,
+    superblock: &Superblock,
+    new: (u64, u64),
+) -> Result<u64> {
     let (size, zero_step) = new;
-    let top = listing.segments.last().copied().unwrap_or(0);
-    let number = top.max(mark.low_segment).saturating_add(1);
-    let log_id = mark.log_id;
+    let top = entries.segments.last().copied().unwrap_or(0);
+    let number = top.max(superblock.low_segment).saturating_add(1);
+    let log_id = superblock.log_id;
     let header = SegmentHeader {
         log_id,
         number,
         size,
         usual: size,
-        layout: Layout::Timed { since: mark.time },
+        layout: Layout::Timed {
+            since: superblock.time,
+        },
     };
     let file = write_blank(dir, &header, zero_step)?;
     // Redundant: if a crash left the mark without it, the log would be damaged as before, without a

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
+use crate::directory_scan::DirectoryScan;
 use crate::error::Result;
 use crate::location::Location;
 use crate::lsn::Lsn;
 use crate::records::{Records, Snapshot};
-use crate::slot::Mark;
-use crate::survey::Survey;
+use crate::slot::Superblock;
 
 /// Who is shown the records, and from which one on.
 pub(crate) struct Replay<'a> {
@@ -42,24 +42,28 @@ impl<'a> Replay<'a> {
     }
 
     /// Passes over what was truncated.
-    pub(crate) fn begin(&mut self, mark: &Mark) {
-        self.from = self.from.max(mark.low);
+    pub(crate) fn begin(&mut self, superblock: &Superblock) {
+        self.from = self.from.max(superblock.low);
     }
 
     /// Shows the records of the sealed segments. Those of the active one are shown while it is judged.
-    pub(crate) fn sealed(&mut self, survey: &Survey, mark: &Mark) -> Result<()> {
+    pub(crate) fn sealed(
+        &mut self,
+        scanned: &DirectoryScan,
+        superblock: &Superblock,
+    ) -> Result<()> {
         // With sealed segments the active one begins with a group.
-        let Some(end) = survey.active.first_lsn() else {
+        let Some(end) = scanned.active.first_lsn() else {
             return Ok(());
         };
-        let snapshot = Snapshot::at_open(mark, end);
+        let snapshot = Snapshot::at_open(superblock, end);
         // Descending: those up to the one that holds the first record.
-        let below = survey
+        let below = scanned
             .sealed
             .iter()
             .position(|segment| segment.first_lsn <= self.from);
-        let count = below.map_or(survey.sealed.len(), |at| at + 1);
-        let segments = survey.sealed.iter().take(count).rev().cloned();
+        let count = below.map_or(scanned.sealed.len(), |at| at + 1);
+        let segments = scanned.sealed.iter().take(count).rev().cloned();
         let mut records = Records::new(snapshot, segments.collect(), self.from);
         while !self.has_stopped
             && let Some((location, payload)) = records.read()?

@@ -110,7 +110,7 @@ impl Wal {
             return Ok(held.snapshot.end);
         }
         let found = held.first_in(at, time);
-        held.snapshot.check_uncut()?;
+        held.snapshot.check_not_truncated()?;
         found
     }
 }
@@ -140,7 +140,7 @@ impl Log {
             segments: view.segments.clone(),
         };
         drop(view);
-        held.snapshot.check_uncut()?;
+        held.snapshot.check_not_truncated()?;
         Ok(held)
     }
 }
@@ -178,7 +178,7 @@ impl Held {
             return Ok(segment.newest());
         }
         let found = self.last_time(segment, after);
-        self.snapshot.check_uncut()?;
+        self.snapshot.check_not_truncated()?;
         segment.has_newest(found?);
         Ok(segment.newest())
     }

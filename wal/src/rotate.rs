@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::frame::{GROUP_HEADER_SIZE, Layout};
 use crate::limits::SEGMENT_ALIGN;
 use crate::log::{Log, add};
+use crate::preallocated::Ready;
 use crate::segment::{FIRST_GROUP, SegmentHeader, put_blank};
-use crate::spare::Ready;
 use crate::writer::Writer;
 
 impl Log {
@@ -46,14 +46,14 @@ impl Log {
         // The next one comes first: if there is no space for it, nothing has changed. The lock of the spare is
         // held across I/O, so that only one thread makes it.
         let ready = {
-            let mut spare = self.health.lock(&self.spare);
+            let mut preallocated = self.health.lock(&self.preallocated);
             let ready = match own {
                 Some(size) => {
                     let ready = self.make_own(writer, number, size)?;
-                    spare.give_way(number);
+                    preallocated.give_way(number);
                     self.name_newest(number).map(|()| ready)
                 }
-                None => spare.take(number, self.zero_step, &self.clock, &|number| {
+                None => preallocated.take(number, self.zero_step, &self.clock, &|number| {
                     self.name_newest(number)
                 }),
             };

@@ -7,17 +7,17 @@ use std::vec;
 use durable_io::Dir;
 use durable_io::engine::StoreDir;
 
+use crate::directory_scan::{DirEntries, OpenedSegment, missing};
 use crate::error::{Corruption, Error, Result};
 use crate::lsn::{Lsn, Record};
-use crate::mark::mark_lost;
 use crate::names;
 use crate::reader::{Next, SegmentReader};
-use crate::repair::mark_or_guess;
+use crate::repair::superblock_or_guess;
 use crate::scan;
 use crate::segment::FIRST_GROUP;
-use crate::slot::Mark;
+use crate::slot::Superblock;
 use crate::source::Unreadable;
-use crate::survey::{Listing, Loaded, missing};
+use crate::superblock::superblock_lost;
 
 /// The records of a log that can be read, whatever is damaged. Made by
 /// [`Options::salvage`](crate::Options::salvage).
@@ -30,7 +30,7 @@ use crate::survey::{Listing, Loaded, missing};
 #[derive(Debug)]
 pub struct Salvage {
     dir: Dir,
-    mark: Mark,
+    superblock: Superblock,
     segments: vec::IntoIter<u64>,
     /// The last segment that was entered, or told to be missing.
     segment: u64,
@@ -46,7 +46,7 @@ pub struct Salvage {
     /// The last record that was durable, as far as anything says so.
     durable: Lsn,
     has_ended: bool,
-    has_mark: bool,
+    has_superblock: bool,
     /// Behind the last record is something that cannot be read.
     is_end_hidden: bool,
     /// Nobody may write meanwhile.
@@ -56,17 +56,17 @@ pub struct Salvage {
 impl Salvage {
     pub(crate) fn open(locked: StoreDir) -> Result<Self> {
         let dir = locked.dir().clone();
-        let listing = Listing::read(&dir)?;
-        let Some((mark, has_mark)) = mark_or_guess(&dir, &listing)? else {
-            return Err(mark_lost(&dir.path().join(names::MARK)));
+        let entries = DirEntries::read(&dir)?;
+        let Some((superblock, has_superblock)) = superblock_or_guess(&dir, &entries)? else {
+            return Err(superblock_lost(&dir.path().join(names::SUPERBLOCK)));
         };
-        let mut segments = listing.segments;
-        segments.retain(|&number| number >= mark.low_segment);
+        let mut segments = entries.segments;
+        segments.retain(|&number| number >= superblock.low_segment);
         Ok(Self {
             dir,
-            next: mark.low,
-            durable: mark.durable,
-            mark,
+            next: superblock.low,
+            durable: superblock.durable,
+            superblock,
             segments: segments.into_iter(),
             segment: 0,
             reader: None,
@@ -74,7 +74,7 @@ impl Salvage {
             unreadable: VecDeque::new(),
             damage: None,
             has_ended: false,
-            has_mark,
+            has_superblock,
             is_end_hidden: false,
             _locked: locked,
         })
@@ -82,8 +82,8 @@ impl Salvage {
 
     /// True if the log's mark could be read. Without it nothing but the records themselves says what was
     /// durable: the last ones can be missing without a word.
-    pub fn has_mark(&self) -> bool {
-        self.has_mark
+    pub fn has_superblock(&self) -> bool {
+        self.has_superblock
     }
 
     /// True if bytes or a segment behind the last record so far cannot be read: if no other follows, more may have been there than
@@ -150,7 +150,8 @@ impl Salvage {
             match reader.next_record()? {
                 // Truncated; or cut off, by a cut that a crash interrupted.
                 Next::Some(record)
-                    if record.lsn < self.next || self.mark.has_cut(record.lsn, reader.epoch()) => {}
+                    if record.lsn < self.next
+                        || self.superblock.has_truncated(record.lsn, reader.epoch()) => {}
                 Next::Some(record) => {
                     let payload = reader.payload(record)?.to_vec();
                     let lsn = record.lsn;
@@ -198,7 +199,7 @@ impl Salvage {
 
     /// Tells, once, that the last segment is missing that the mark knows of, if it is.
     fn miss_last(&mut self) {
-        let newest = self.mark.newest.max(self.mark.low_segment);
+        let newest = self.superblock.newest.max(self.superblock.low_segment);
         if self.segment < newest {
             self.segment = newest;
             self.is_end_hidden = true;
@@ -213,8 +214,9 @@ impl Salvage {
             return Ok(false);
         };
         self.segment = number;
-        let of_log = (self.mark.log_id, self.mark.epochs);
-        let mut loaded = match Loaded::open(&self.dir, number, of_log, Unreadable::IsDamage) {
+        let of_log = (self.superblock.log_id, self.superblock.epochs);
+        let mut opened = match OpenedSegment::open(&self.dir, number, of_log, Unreadable::IsDamage)
+        {
             Err(error) if error.is_unreadable() => {
                 let path = self.dir.path().join(names::segment(number));
                 self.damage.get_or_insert((path, 0));
@@ -222,18 +224,18 @@ impl Salvage {
                 self.unreadable.push_back(error);
                 return Ok(true);
             }
-            loaded => loaded?,
+            opened => opened?,
         };
-        if let Err((offset, _)) = loaded.header {
+        if let Err((offset, _)) = opened.header {
             self.damage
-                .get_or_insert((loaded.file.path().to_owned(), offset));
+                .get_or_insert((opened.file.path().to_owned(), offset));
         }
         // This reads all of it, and so meets every hole.
-        let witness = loaded.behind(FIRST_GROUP)?.durable;
-        let holes = loaded.holes().iter().map(|hole| hole.error.clone());
+        let witness = opened.remainder(FIRST_GROUP)?.durable;
+        let holes = opened.holes().iter().map(|hole| hole.error.clone());
         self.unreadable.extend(holes.map(Error::Disk));
         self.durable = self.durable.max(witness);
-        self.reader = Some(loaded.reader);
+        self.reader = Some(opened.reader);
         Ok(true)
     }
 }

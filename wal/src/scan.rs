@@ -22,11 +22,11 @@ const _: () = assert!(CHUNK.is_multiple_of(GROUP_ALIGN) && OVERLAP.is_multiple_o
 
 /// The whole groups at the front of a segment.
 #[derive(Clone, Debug)]
-pub(crate) struct Front {
+pub(crate) struct ValidPrefix {
     /// The last record of the last whole group; `None` if not even a first group header was found.
     pub(crate) last: Option<Lsn>,
     /// Where the next group would begin.
-    pub(crate) cut: u64,
+    pub(crate) end: u64,
     /// What keeps the next group from being one, and where; `None` if there are only zeros.
     pub(crate) bad: Option<(u64, Corruption)>,
     pub(crate) unproven: Unproven,
@@ -38,12 +38,12 @@ pub(crate) struct Front {
     pub(crate) unclean: Vec<Range<u64>>,
 }
 
-impl Front {
+impl ValidPrefix {
     /// Of a segment without groups.
     pub(crate) fn empty() -> Self {
         Self {
             last: None,
-            cut: FIRST_GROUP,
+            end: FIRST_GROUP,
             bad: None,
             unproven: Unproven::default(),
             time: 0,
@@ -267,46 +267,46 @@ fn first_header(
 
 /// Reads the whole groups of `reader`'s segment, from where it stands on, and shows their records to
 /// `replay`.
-pub(crate) fn front(
+pub(crate) fn valid_prefix(
     reader: &mut SegmentReader,
     mut replay: Option<&mut Replay<'_>>,
-) -> Result<Front> {
-    let mut front = Front {
+) -> Result<ValidPrefix> {
+    let mut prefix = ValidPrefix {
         last: reader.expected().map(Lsn::previous),
-        cut: reader.offset(),
-        ..Front::empty()
+        end: reader.offset(),
+        ..ValidPrefix::empty()
     };
     loop {
         let header = match reader.next_group()? {
             Next::Some(header) => header,
-            Next::End => return Ok(front),
+            Next::End => return Ok(prefix),
             Next::Bad { offset, reason } => {
-                front.bad = Some((offset, reason));
-                return Ok(front);
+                prefix.bad = Some((offset, reason));
+                return Ok(prefix);
             }
         };
-        front.begun = header.time;
+        prefix.begun = header.time;
         let shown = replay
             .as_mut()
             .filter(|replay| replay.wants(header.last_lsn()));
         if shown.is_some() {
-            reader.hold_group(front.cut, &header)?;
+            reader.hold_group(prefix.end, &header)?;
         }
-        front.last.get_or_insert(header.first_lsn.previous());
+        prefix.last.get_or_insert(header.first_lsn.previous());
         if let Some(bad) = check_records(reader)? {
-            front.bad = Some(bad);
-            return Ok(front);
+            prefix.bad = Some(bad);
+            return Ok(prefix);
         }
         // Only now: a group is there as a whole or not at all.
         if let Some(replay) = shown {
-            reader.show_group(front.cut, &header, replay)?;
+            reader.show_group(prefix.end, &header, replay)?;
         }
-        front.unproven.see(&header, front.cut);
-        front.last = Some(header.last_lsn());
-        front.time = header.time;
-        front.cut = reader.offset();
+        prefix.unproven.see(&header, prefix.end);
+        prefix.last = Some(header.last_lsn());
+        prefix.time = header.time;
+        prefix.end = reader.offset();
         if let Some(offset) = reader.padding()? {
-            front.unclean.push(offset..front.cut);
+            prefix.unclean.push(offset..prefix.end);
         }
     }
 }
@@ -324,7 +324,7 @@ pub(crate) fn check_records(reader: &mut SegmentReader) -> Result<Option<(u64, C
 
 /// What stands behind a cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Behind {
+pub(crate) struct Remainder {
     /// The end of the last byte that is not zero, as an offset in the segment.
     pub(crate) nonzero_end: Option<u64>,
     /// The highest durable LSN that a group header states.
@@ -341,8 +341,8 @@ pub(crate) struct Behind {
 /// What a cut removed counts for nothing.
 ///
 /// The header alone is a witness: its check holds, so it was written, and what it says was true then.
-pub(crate) fn behind(reader: &mut SegmentReader, from: u64) -> Result<Behind> {
-    let mut found = Behind::default();
+pub(crate) fn remainder(reader: &mut SegmentReader, from: u64) -> Result<Remainder> {
+    let mut found = Remainder::default();
     found.nonzero_end = each_header(reader, from, |_, header| found.see(header))?;
     Ok(found)
 }
@@ -404,7 +404,7 @@ fn search(
         let room = len.saturating_sub(offset + GROUP_HEADER_SIZE as u64);
         let at = place(identity.log_id, identity.number, offset);
         let header = GroupHeader::decode(rest, at, room, identity.layout);
-        if let Some(header) = header.filter(|header| !identity.has_cut(header)) {
+        if let Some(header) = header.filter(|header| !identity.has_truncated(header)) {
             see(offset, &header)?;
         }
         rest = rest.split_at_checked(STEP).map_or(&[], |(_, rest)| rest);
@@ -413,7 +413,7 @@ fn search(
     ControlFlow::Continue(())
 }
 
-impl Behind {
+impl Remainder {
     fn see(&mut self, header: &GroupHeader) {
         self.groups = true;
         self.durable = self.durable.max(header.durable_lsn);

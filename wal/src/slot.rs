@@ -17,20 +17,20 @@ use crate::segment::FIRST_GROUP;
 pub(crate) const VERSION: u32 = 3;
 
 /// Bytes of the mark file: the second slot ends with its sector.
-pub(crate) const MARK_SIZE: usize = SLOT_STRIDE + SLOT_ROOM;
+pub(crate) const SUPERBLOCK_SIZE: usize = SLOT_STRIDE + SLOT_ROOM;
 /// From one slot to the other: far enough for the largest sector.
 pub(crate) const SLOT_STRIDE: usize = 4096;
 /// Bytes that a slot may have: those of the smallest sector.
 pub(crate) const SLOT_ROOM: usize = 512;
 /// Bytes of a slot before the time and the note.
-const HEAD: usize = 128;
+const FIXED_SIZE: usize = 128;
 /// Bytes of a slot before the note: behind the time is its length.
-const BEFORE_NOTE: usize = HEAD + 8 + 4;
+const BEFORE_NOTE: usize = FIXED_SIZE + 8 + 4;
 const _: () = assert!(BEFORE_NOTE + MAX_NOTE_SIZE <= SLOT_ROOM);
 
 /// What a slot says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct Superblock {
     pub(crate) log_id: u64,
     /// Everything up to here is durable.
     pub(crate) durable: Lsn,
@@ -42,7 +42,7 @@ pub(crate) struct Mark {
     /// Everything up to here is applied elsewhere, says the user.
     pub(crate) checkpoint: Lsn,
     /// What the truncation that began the epoch has still to do.
-    pub(crate) cut: Option<Cut>,
+    pub(crate) truncation: Option<TailTruncation>,
     /// Segments up to here are complete, and there; 0 if that is not known.
     pub(crate) newest: u64,
     /// No group was written later before this was: milliseconds since the Unix epoch.
@@ -55,7 +55,7 @@ pub(crate) struct Mark {
 /// on gives way to `header`, the records that it holds, and zeros. Written down before it is done,
 /// since a group that loses only some of its records cannot be changed in one atomic step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cut {
+pub(crate) struct TailTruncation {
     /// That of the mark's epochs.
     pub(crate) segment: u64,
     pub(crate) offset: u64,
@@ -63,7 +63,7 @@ pub(crate) struct Cut {
     pub(crate) header: [u8; GROUP_HEADER_SIZE],
 }
 
-impl Cut {
+impl TailTruncation {
     /// True if a group may begin there in some segment.
     fn is_in_a_segment(&self) -> bool {
         (FIRST_GROUP..=MAX_SEGMENT_SIZE).contains(&self.offset)
@@ -79,7 +79,7 @@ const MAX_SEQUENCE: u64 = 1 << 62;
 pub(crate) enum Slot {
     Valid {
         sequence: u64,
-        mark: Mark,
+        superblock: Superblock,
     },
     /// Void, and why.
     Invalid(&'static str),
@@ -89,19 +89,19 @@ pub(crate) enum Slot {
 const TOO_SHORT: Slot = Slot::Invalid("the file ends before it does");
 pub(crate) const UNREADABLE: Slot = Slot::Invalid("it cannot be read");
 
-impl Mark {
+impl Superblock {
     /// True if record `lsn`, of a group of `epoch`, was cut off together with the rest of its group.
-    pub(crate) fn has_cut(&self, lsn: Lsn, epoch: u32) -> bool {
+    pub(crate) fn has_truncated(&self, lsn: Lsn, epoch: u32) -> bool {
         epoch < self.epochs.current && lsn >= self.epochs.first_lsn
     }
 
     /// The bytes of the slot that `sequence` goes to.
     pub(crate) fn encode(&self, sequence: u64) -> Vec<u8> {
         let at = slot_offset(sequence);
-        let mut tail = Encoder::with_capacity(BEFORE_NOTE - HEAD + self.note.len());
+        let mut tail = Encoder::with_capacity(BEFORE_NOTE - FIXED_SIZE + self.note.len());
         let len = u32::try_from(self.note.len()).expect("a note fits into its slot");
         tail.u64(self.time).u32(len).bytes(&self.note);
-        let mut body = Encoder::with_capacity(HEAD);
+        let mut body = Encoder::with_capacity(FIXED_SIZE);
         body.u32(VERSION)
             .u64(self.log_id)
             .u64(sequence)
@@ -113,8 +113,12 @@ impl Mark {
             .u64(self.epochs.first_lsn.0)
             .u64(self.checkpoint.0)
             .u64(self.epochs.segment)
-            .u64(self.cut.map_or(0, |cut| cut.offset))
-            .bytes(&self.cut.map_or([0; GROUP_HEADER_SIZE], |cut| cut.header))
+            .u64(self.truncation.map_or(0, |truncation| truncation.offset))
+            .bytes(
+                &self
+                    .truncation
+                    .map_or([0; GROUP_HEADER_SIZE], |truncation| truncation.header),
+            )
             .u64(self.newest);
         let check = checksum_at(place(self.log_id, 0, at), body.as_slice());
         let mut slot = Encoder::with_capacity(BEFORE_NOTE + self.note.len());
@@ -128,7 +132,7 @@ impl Mark {
 /// The check of `tail`, the time and the note of the slot at `offset`. The check of the slot covers it: so that
 /// has the same bytes in every version.
 fn tail_check(log_id: u64, offset: u64, tail: &[u8]) -> u32 {
-    checksum_at(place(log_id, 0, offset + HEAD as u64), tail)
+    checksum_at(place(log_id, 0, offset + FIXED_SIZE as u64), tail)
 }
 
 /// The time and the note in `tail`, of the slot at `offset`; `None` if its check is not `check`.
@@ -136,9 +140,9 @@ fn decode_tail(tail: &[u8], (log_id, offset): (u64, u64), check: u32) -> Option<
     let mut decoder = Decoder::new(tail);
     let time = decoder.u64()?;
     let len = decoder.u32()? as usize;
-    let tail = tail.get(..(BEFORE_NOTE - HEAD).checked_add(len)?)?;
+    let tail = tail.get(..(BEFORE_NOTE - FIXED_SIZE).checked_add(len)?)?;
     (tail_check(log_id, offset, tail) == check)
-        .then(|| (time, tail.split_at(BEFORE_NOTE - HEAD).1.into()))
+        .then(|| (time, tail.split_at(BEFORE_NOTE - FIXED_SIZE).1.into()))
 }
 
 impl Slot {
@@ -149,8 +153,8 @@ impl Slot {
 
     /// `None` if `bytes` are too few.
     fn decode_whole(bytes: &[u8], offset: u64) -> Option<Self> {
-        let (head, tail) = bytes.split_at_checked(HEAD)?;
-        let mut decoder = Decoder::new(head);
+        let (fixed, tail) = bytes.split_at_checked(FIXED_SIZE)?;
+        let mut decoder = Decoder::new(fixed);
         let check = decoder.u32()?;
         let body = decoder.rest();
         let version = decoder.u32()?;
@@ -174,7 +178,7 @@ impl Slot {
             first_lsn,
             segment: decoder.u64()?,
         };
-        let cut = Cut {
+        let truncation = TailTruncation {
             segment: epochs.segment,
             offset: decoder.u64()?,
             header: decoder.bytes(GROUP_HEADER_SIZE)?.try_into().ok()?,
@@ -214,27 +218,31 @@ impl Slot {
             ),
             (sequence < MAX_SEQUENCE, "its sequence is too high"),
             (
-                cut.offset == 0 || (cut.segment >= low_segment && cut.is_in_a_segment()),
+                truncation.offset == 0
+                    || (truncation.segment >= low_segment && truncation.is_in_a_segment()),
                 "its cut is where no group begins",
             ),
         ];
-        if let Some((_, why)) = rules.iter().find(|(holds, _)| !holds) {
-            return Some(Self::Invalid(why));
+        if let Some((_, reason)) = rules.iter().find(|(holds, _)| !holds) {
+            return Some(Self::Invalid(reason));
         }
         let (time, note) = tail?;
-        let mark = Mark {
+        let superblock = Superblock {
             log_id,
             durable,
             low_segment,
             low,
             epochs,
             checkpoint,
-            cut: (cut.offset > 0).then_some(cut),
+            truncation: (truncation.offset > 0).then_some(truncation),
             newest,
             time,
             note,
         };
-        Some(Self::Valid { sequence, mark })
+        Some(Self::Valid {
+            sequence,
+            superblock,
+        })
     }
 }
 
@@ -245,26 +253,31 @@ pub(crate) fn slot_offset(sequence: u64) -> u64 {
 
 /// What both slots together say: the sequence and the mark that hold, and whether both slots say the
 /// same. `None` if neither is valid.
-pub(crate) fn merge(slots: &[Slot; 2]) -> Option<(u64, Mark, bool)> {
+pub(crate) fn merge(slots: &[Slot; 2]) -> Option<(u64, Superblock, bool)> {
     let valid = |slot: &Slot| match slot {
-        Slot::Valid { sequence, mark } => Some((*sequence, mark.clone())),
+        Slot::Valid {
+            sequence,
+            superblock,
+        } => Some((*sequence, superblock.clone())),
         Slot::Invalid(_) | Slot::Newer(_) => None,
     };
     let [even, odd] = slots.each_ref().map(valid);
-    let sequence = |slot: &Option<(u64, Mark)>| slot.as_ref().map(|slot| slot.0);
+    let sequence = |slot: &Option<(u64, Superblock)>| slot.as_ref().map(|slot| slot.0);
     let (newer, older) = if sequence(&odd) > sequence(&even) {
         (odd, even)
     } else {
         (even, odd)
     };
-    let (sequence, mut mark) = newer?;
-    let settled = older.as_ref().is_some_and(|(_, older)| *older == mark);
+    let (sequence, mut superblock) = newer?;
+    let settled = older
+        .as_ref()
+        .is_some_and(|(_, older)| *older == superblock);
     // A durable LSN stays durable, so the higher claim holds; but not across a cut, which took
     // records back.
-    if let Some((_, older)) = older.filter(|(_, older)| older.epochs == mark.epochs) {
-        mark.durable = mark.durable.max(older.durable);
+    if let Some((_, older)) = older.filter(|(_, older)| older.epochs == superblock.epochs) {
+        superblock.durable = superblock.durable.max(older.durable);
     }
-    Some((sequence, mark, settled))
+    Some((sequence, superblock, settled))
 }
 
 #[cfg(test)]
@@ -273,58 +286,61 @@ mod tests {
 
     const WRONG_CHECK: Slot = Slot::Invalid("its check does not match");
 
-    fn mark(durable: u64, low: u64, epoch: u32) -> Mark {
+    fn superblock(durable: u64, low: u64, epoch: u32) -> Superblock {
         let epochs = Epochs {
             current: epoch,
             first_lsn: Lsn(1),
             segment: 2,
         };
-        Mark {
+        Superblock {
             log_id: 7,
             durable: Lsn(durable),
             low_segment: 1,
             low: Lsn(low),
             epochs,
             checkpoint: Lsn(3),
-            cut: None,
+            truncation: None,
             newest: 2,
             time: 99,
             note: Arc::from(*b"vote"),
         }
     }
 
-    fn slot(sequence: u64, mark: Mark) -> Slot {
-        Slot::Valid { sequence, mark }
+    fn slot(sequence: u64, superblock: Superblock) -> Slot {
+        Slot::Valid {
+            sequence,
+            superblock,
+        }
     }
 
     #[test]
     fn a_slot_is_read_back_only_at_its_place() {
-        let bytes = mark(9, 5, 1).encode(3);
+        let bytes = superblock(9, 5, 1).encode(3);
         assert_eq!(bytes.len(), BEFORE_NOTE + 4);
-        assert_eq!(Slot::decode(&bytes, 4096), slot(3, mark(9, 5, 1)));
+        assert_eq!(Slot::decode(&bytes, 4096), slot(3, superblock(9, 5, 1)));
         assert_eq!(Slot::decode(&bytes, 0), WRONG_CHECK);
     }
 
     #[test]
-    fn a_cut_is_read_back() {
-        let cut = Some(Cut {
+    fn a_truncation_is_read_back() {
+        let truncation = Some(TailTruncation {
             segment: 2,
             offset: 64,
             header: [7; GROUP_HEADER_SIZE],
         });
-        let mark = Mark {
-            cut,
-            ..mark(9, 5, 1)
+        let superblock = Superblock {
+            truncation,
+            ..superblock(9, 5, 1)
         };
-        assert_eq!(Slot::decode(&mark.encode(2), 0), slot(2, mark));
+        assert_eq!(Slot::decode(&superblock.encode(2), 0), slot(2, superblock));
     }
 
     #[test]
     fn every_flipped_bit_of_a_slot_is_seen() {
         for bit in 0..(BEFORE_NOTE + 4) * 8 {
-            let mut bytes = mark(9, 5, 1).encode(2);
+            let mut bytes = superblock(9, 5, 1).encode(2);
             bytes[bit / 8] ^= 1 << (bit % 8);
-            let wrong = if bit / 8 < HEAD {
+            let wrong = if bit / 8 < FIXED_SIZE {
                 WRONG_CHECK
             } else {
                 Slot::Invalid("the check of its time and note does not match")
@@ -334,29 +350,29 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_a_note_is_none_of_it() {
-        let mut bytes = mark(9, 5, 1).encode(2);
+    fn what_follows_a_note_is_no_part_of_it() {
+        let mut bytes = superblock(9, 5, 1).encode(2);
         bytes.resize(SLOT_ROOM, 0xFF);
-        assert_eq!(Slot::decode(&bytes, 0), slot(2, mark(9, 5, 1)));
+        assert_eq!(Slot::decode(&bytes, 0), slot(2, superblock(9, 5, 1)));
     }
 
     #[test]
     fn the_higher_sequence_says_what_is_retained_and_the_higher_claim_what_is_durable() {
-        let merged = merge(&[slot(4, mark(9, 5, 1)), slot(3, mark(10, 2, 1))]);
-        assert_eq!(merged, Some((4, mark(10, 5, 1), false)));
+        let merged = merge(&[slot(4, superblock(9, 5, 1)), slot(3, superblock(10, 2, 1))]);
+        assert_eq!(merged, Some((4, superblock(10, 5, 1), false)));
     }
 
     #[test]
-    fn a_claim_from_before_a_cut_counts_for_nothing() {
-        let merged = merge(&[slot(4, mark(9, 5, 2)), slot(3, mark(10, 5, 1))]);
-        assert_eq!(merged, Some((4, mark(9, 5, 2), false)));
+    fn a_claim_from_before_a_truncation_counts_for_nothing() {
+        let merged = merge(&[slot(4, superblock(9, 5, 2)), slot(3, superblock(10, 5, 1))]);
+        assert_eq!(merged, Some((4, superblock(9, 5, 2), false)));
     }
 
     #[test]
     fn one_slot_is_enough() {
         assert_eq!(
-            merge(&[WRONG_CHECK, slot(3, mark(9, 5, 1))]),
-            Some((3, mark(9, 5, 1), false))
+            merge(&[WRONG_CHECK, slot(3, superblock(9, 5, 1))]),
+            Some((3, superblock(9, 5, 1), false))
         );
         assert_eq!(merge(&[WRONG_CHECK, WRONG_CHECK]), None);
     }

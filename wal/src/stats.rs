@@ -34,7 +34,7 @@ pub struct Recovery {
     pub durable_at_open: Lsn,
     /// The highest record that the mark file proved to have been durable. Loss of a record above it
     /// is seen only if something written after it is still there.
-    pub marked: Lsn,
+    pub durable_in_superblock: Lsn,
     /// The note that the mark file held: see [`Wal::note`](crate::Wal::note).
     pub note: Vec<u8>,
     /// Files removed: dead segments and left-overs of a crash.

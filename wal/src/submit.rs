@@ -127,7 +127,7 @@ impl Wal {
         payloads: &[&[u8]],
         done: impl FnOnce(Result<Appended>) + Send + 'static,
     ) -> Result<()> {
-        self.told(payloads, done, |item| self.submit_item(item))
+        self.with_callback(payloads, done, |item| self.submit_item(item))
     }
 
     /// What an append gets now, if no other one comes before it: the state of the log to build the first
@@ -172,7 +172,7 @@ impl Wal {
         payloads: &[&[u8]],
         done: impl FnOnce(Result<Appended>) + Send + 'static,
     ) -> Result<()> {
-        self.told(payloads, done, |item| self.submit_item(item.at(expected)))
+        self.with_callback(payloads, done, |item| self.submit_item(item.at(expected)))
     }
 
     /// Like [`submit`](Wal::submit), but asks nobody to commit it: for what need not be there soon, such as a
@@ -198,7 +198,7 @@ impl Wal {
         payloads: &[&[u8]],
         done: impl FnOnce(Result<Appended>) + Send + 'static,
     ) -> Result<()> {
-        self.told(payloads, done, |item| self.submit_lazy_item(item))
+        self.with_callback(payloads, done, |item| self.submit_lazy_item(item))
     }
 
     /// Like [`submit`](Wal::submit), but never waits: for a thread that must not, and for one that holds a
@@ -219,7 +219,7 @@ impl Wal {
         payloads: &[&[u8]],
         done: impl FnOnce(Result<Appended>) + Send + 'static,
     ) -> Result<()> {
-        self.told(payloads, done, |item| self.try_submit_item(item))
+        self.with_callback(payloads, done, |item| self.try_submit_item(item))
     }
 
     /// Appends `batch`, as [`append_batch`](Wal::append_batch) does.
@@ -276,10 +276,10 @@ impl Wal {
     /// [`Error::Closed`](crate::Error::Closed), [`Error::Thread`](crate::Error::Thread): `done` is not
     /// called. It is told what [`sync`](Wal::sync) would answer.
     pub fn sync_then(&self, done: impl FnOnce(Result<Lsn>) + Send + 'static) -> Result<()> {
-        let told = move |passed: Result<Appended>| {
+        let passed_on = move |passed: Result<Appended>| {
             done(passed.map(|passed| passed.lsns().start.previous()));
         };
-        let item = Item::sync().with_callback(Callback::new(told));
+        let item = Item::sync().with_callback(Callback::new(passed_on));
         self.submit_item(item).map(drop)
     }
 
@@ -296,7 +296,7 @@ impl Wal {
     }
 
     /// As [`ticket`](Wal::ticket), and calls `done` with what it tells.
-    fn told(
+    fn with_callback(
         &self,
         payloads: &[&[u8]],
         done: impl FnOnce(Result<Appended>) + Send + 'static,

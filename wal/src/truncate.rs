@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use durable_io::{Barrier, Dir, Site};
 
-use crate::cut;
+use crate::directory_scan::DirEntries;
 use crate::edge;
 use crate::error::{Error, Result};
 use crate::frame::{Epochs, align_group};
@@ -16,10 +16,10 @@ use crate::log::Log;
 use crate::lsn::Lsn;
 use crate::names;
 use crate::open_files::Segment;
+use crate::preallocated::PreallocatedSegment;
 use crate::scan;
-use crate::slot::Mark;
-use crate::spare::Spare;
-use crate::survey::Listing;
+use crate::slot::Superblock;
+use crate::truncate_end;
 
 /// With so much free space beside what it writes, no cut of the end meets a full disk, whoever else writes meanwhile.
 const PLENTY: u64 = 64 << 20;
@@ -28,21 +28,21 @@ impl Log {
     /// Gives up the records below `lsn`, and writes `note` beside that, if it is given.
     pub(crate) fn truncate_before(&self, lsn: Lsn, note: Option<&[u8]>) -> Result<()> {
         // Held across I/O: marks are written one at a time, in the order of their sequence.
-        let mut mark = self.health.lock(&self.mark);
+        let mut superblock = self.health.lock(&self.superblock);
         // First: after a failure the bounds are narrower, and nothing to do would be no answer.
         self.check_healthy()?;
-        let old = mark.mark().clone();
+        let old = superblock.current().clone();
         let (_, next) = self.bounds();
         let target = lsn.min(next).max(old.low);
         let note = new_note(&old, note)?;
         if target == old.low && note.is_none() {
             return Ok(());
         }
-        self.sync_before_mark(next)?;
+        self.sync_before_superblock(next)?;
         let segment = self.segment_of(target);
         let (segment, _) = segment.expect("what is retained, and the end, is in a segment");
         let low_segment = segment.number;
-        let new = Mark {
+        let new = Superblock {
             durable: self.durable(),
             time: self.clock.last(),
             low_segment,
@@ -51,7 +51,8 @@ impl Log {
             ..old
         };
         let note = Arc::clone(&new.note);
-        mark.advance(new)
+        superblock
+            .advance(new)
             .map_err(|error| self.poison_unless_full(error))?;
         let dead = {
             let mut view = self.view();
@@ -80,18 +81,18 @@ impl Log {
     /// Marks the records up to `lsn` as applied elsewhere, and writes `note` beside that, if it is given.
     pub(crate) fn checkpoint(&self, lsn: Lsn, note: Option<&[u8]>) -> Result<()> {
         // Held across I/O: as above.
-        let mut mark = self.health.lock(&self.mark);
+        let mut superblock = self.health.lock(&self.superblock);
         // First: after a failure the bounds are narrower, and nothing to do would be no answer.
         self.check_healthy()?;
-        let old = mark.mark().clone();
+        let old = superblock.current().clone();
         let (_, next) = self.bounds();
         let checkpoint = lsn.min(next.previous()).max(old.checkpoint);
         let note = new_note(&old, note)?;
         if checkpoint == old.checkpoint && note.is_none() {
             return Ok(());
         }
-        self.sync_before_mark(next)?;
-        let new = Mark {
+        self.sync_before_superblock(next)?;
+        let new = Superblock {
             durable: self.durable(),
             time: self.clock.last(),
             checkpoint,
@@ -99,7 +100,8 @@ impl Log {
             ..old
         };
         let note = Arc::clone(&new.note);
-        mark.advance(new)
+        superblock
+            .advance(new)
             .map_err(|error| self.poison_unless_full(error))?;
         let mut view = self.view();
         view.checkpoint = checkpoint;
@@ -107,7 +109,7 @@ impl Log {
         Ok(())
     }
 
-    fn sync_before_mark(&self, next: Lsn) -> Result<()> {
+    fn sync_before_superblock(&self, next: Lsn) -> Result<()> {
         if next.previous() > self.durable() {
             // Durable: all that was acknowledged before. Only now may the mark change: what a power
             // loss takes back is a suffix of everything that was done, so it may not take an append
@@ -122,10 +124,10 @@ impl Log {
         // All held across I/O: no mark and no group is written, and no segment made, while the end
         // of the log moves.
         let mut writer = self.health.lock(&self.writer);
-        let mut spare = self.health.lock(&self.spare);
-        let mut mark = self.health.lock(&self.mark);
+        let mut preallocated = self.health.lock(&self.preallocated);
+        let mut superblock = self.health.lock(&self.superblock);
         self.check_healthy()?;
-        let old = mark.mark().clone();
+        let old = superblock.current().clone();
         let last = lsn.max(old.low.previous());
         let written = writer.written();
         if last >= written.last {
@@ -150,66 +152,71 @@ impl Log {
             self.first_after(active.number)
         };
         let mut reader = snapshot.retained(&active, last, after)?;
-        let cut = cut::plan(&mut reader, last.next())?;
+        let truncation = truncate_end::plan(&mut reader, last.next())?;
         let epochs = Epochs::begin(old.epochs.current, last, active.number)?;
-        let cut_end = cut::end(&cut, self.id);
+        let kept_end = truncate_end::end(&truncation, self.id);
         let mut above = Vec::new();
         let mut newest = old.newest;
         let mut used = writer.used();
         if !is_active {
             // What a segment that was left has not used may be a hole, and zeros need space there.
-            let behind = scan::behind(&mut reader, align_group(cut_end))?;
-            used = behind.nonzero_end.unwrap_or(align_group(cut_end));
+            let remainder = scan::remainder(&mut reader, align_group(kept_end))?;
+            used = remainder.nonzero_end.unwrap_or(align_group(kept_end));
             newest = active.number;
             // As listed, and not as known: a full disk may have left a spare that is not complete.
-            above = Listing::read(self.dir())?.segments;
+            above = DirEntries::read(self.dir())?.segments;
             above.retain(|&number| number > active.number);
         }
         // It will be written to.
         let file = active.hold()?;
-        let new = Mark {
+        let new = Superblock {
             durable: last,
             time: self.clock.last(),
             epochs,
             checkpoint: old.checkpoint.min(last),
-            cut: Some(cut),
+            truncation: Some(truncation),
             newest,
             ..old
         };
-        let range = cut.offset..used.max(cut_end);
+        let range = truncation.offset..used.max(kept_end);
         if self.dir().free_space()? < range.end - range.start + PLENTY {
             // A full disk is met here, where nothing has changed.
-            cut::claim(&file, range)
-                .and_then(|()| mark.claim())
+            truncate_end::claim(&file, range)
+                .and_then(|()| superblock.claim())
                 .map_err(|error| self.poison_unless_full(error))?;
         }
         // Durable, by the barrier in it: the cut. Only now may any of it be done, and from now on
         // recovery does the rest.
-        mark.advance(new.clone())
+        superblock
+            .advance(new.clone())
             .map_err(|error| self.poison_unless_full(error))?;
-        self.show_cut(&new);
-        let applied = cut::apply(self.dir(), &cut, self.id, &file, used, &above);
-        self.cuts.fetch_add(1, Ordering::AcqRel);
+        self.show_truncation(&new);
+        let applied = truncate_end::apply(self.dir(), &truncation, self.id, &file, used, &above);
+        self.truncations.fetch_add(1, Ordering::AcqRel);
         applied.map_err(|error| self.poison(error))?;
-        mark.seal(Mark { cut: None, ..new })
+        superblock
+            .seal(Superblock {
+                truncation: None,
+                ..new
+            })
             .map_err(|error| self.poison(error))?;
         if !is_active {
             self.counters.top.store(active.number, Ordering::Relaxed);
-            *spare = Spare::absent(
+            *preallocated = PreallocatedSegment::absent(
                 self.dir().clone(),
-                spare.header(active.number + 1),
+                preallocated.header(active.number + 1),
                 VecDeque::new(),
             );
-            let edge = edge::behind(used.max(cut_end));
+            let edge = edge::rounded_up(used.max(kept_end));
             self.edge.begin(
                 &self.health,
                 (file, active.header.size),
                 edge,
-                align_group(cut_end),
+                align_group(kept_end),
             );
-            self.spare_of.store(0, Ordering::Relaxed);
+            self.preallocated_after.store(0, Ordering::Relaxed);
         }
-        writer.cut(active, align_group(cut_end), last.next(), epochs);
+        writer.truncate(active, align_group(kept_end), last.next(), epochs);
         self.view().refusals = writer.expectation().refusals();
         self.prepare(&writer);
         Ok(())
@@ -235,18 +242,18 @@ impl Log {
     }
 
     /// Shows readers the end that `mark` has cut.
-    fn show_cut(&self, mark: &Mark) {
-        self.gate.cut(mark.durable.0);
+    fn show_truncation(&self, superblock: &Superblock) {
+        self.gate.cut(superblock.durable.0);
         {
             let mut view = self.view();
-            view.next = mark.durable.next();
-            view.epochs = mark.epochs;
-            view.checkpoint = mark.checkpoint;
+            view.next = superblock.durable.next();
+            view.epochs = superblock.epochs;
+            view.checkpoint = superblock.checkpoint;
             view.segments
-                .retain(|segment| segment.number <= mark.epochs.segment);
+                .retain(|segment| segment.number <= superblock.epochs.segment);
             // Together with the view: whoever sees the log of before also sees that this began, and
             // whoever sees that it began is not to read what is written now.
-            self.cuts.fetch_add(1, Ordering::AcqRel);
+            self.truncations.fetch_add(1, Ordering::AcqRel);
         }
         // Those who wait for what comes behind the old end.
         self.gate.moved().wake();
@@ -254,7 +261,7 @@ impl Log {
 }
 
 /// `note`, if it is given, and another one than that in `old`.
-fn new_note(old: &Mark, note: Option<&[u8]>) -> Result<Option<Arc<[u8]>>> {
+fn new_note(old: &Superblock, note: Option<&[u8]>) -> Result<Option<Arc<[u8]>>> {
     let too_large = |size| Error::TooLarge {
         what: "note",
         size: size as u64,

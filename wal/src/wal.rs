@@ -294,7 +294,7 @@ impl Wal {
             };
             let verified = snapshot.verify_all(&segments);
             // A cut wrote to what was being read: again.
-            if !snapshot.is_cut() {
+            if !snapshot.is_truncated() {
                 return verified;
             }
         }

@@ -7,14 +7,14 @@ use std::ops::Range;
 use durable_io::engine::Progress;
 use durable_io::{Dir, File};
 
+use crate::directory_scan::{DirEntries, OpenedSegment};
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::names;
-use crate::scan::Behind;
+use crate::scan::Remainder;
 use crate::segment::{BadHeader, FIRST_GROUP, open_or_create};
-use crate::slot::Mark;
+use crate::slot::Superblock;
 use crate::source::{Source, Unreadable};
-use crate::survey::{Listing, Loaded};
 
 /// How far the log can be read.
 #[derive(Debug)]
@@ -22,11 +22,11 @@ pub(crate) struct Walk {
     /// The last record before the first damage, or of the log.
     pub(crate) last: Lsn,
     /// Where the next group would begin in the last segment that was read.
-    pub(crate) cut: u64,
+    pub(crate) end: u64,
     /// The highest segment that can be kept; `None` if not even the lowest.
     pub(crate) keep: Option<u64>,
     /// What stands behind.
-    pub(crate) behind: Behind,
+    pub(crate) remainder: Remainder,
     /// A segment that must not be is missing, incomplete, or not to be read everywhere.
     is_broken: bool,
     /// Segments behind that with nothing in them.
@@ -38,112 +38,117 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    pub(crate) fn is_damaged(&self, mark: &Mark) -> bool {
+    pub(crate) fn is_damaged(&self, superblock: &Superblock) -> bool {
         self.is_broken
-            || self.behind.durable.max(mark.durable) > self.last
-            || self.behind.epoch > mark.epochs.current
+            || self.remainder.durable.max(superblock.durable) > self.last
+            || self.remainder.epoch > superblock.epochs.current
     }
 
     /// How far the log in `dir` can be read that `mark` describes.
     pub(crate) fn of(
         dir: &Dir,
-        listing: &Listing,
-        mark: &Mark,
+        entries: &DirEntries,
+        superblock: &Superblock,
         progress: &Progress<(u64, u64)>,
     ) -> Result<Self> {
         let mut walk = Self {
-            last: mark.low.previous(),
-            cut: FIRST_GROUP,
+            last: superblock.low.previous(),
+            end: FIRST_GROUP,
             keep: None,
-            behind: Behind::default(),
+            remainder: Remainder::default(),
             is_broken: false,
             empty: Vec::new(),
             usual: None,
             mends: Vec::new(),
         };
         // Segments below the mark's are dead, and removed by the recovery.
-        let numbers = listing.segments.iter().copied();
+        let numbers = entries.segments.iter().copied();
         let numbers: Vec<u64> = numbers
-            .filter(|&number| number >= mark.low_segment)
+            .filter(|&number| number >= superblock.low_segment)
             .collect();
         let all = numbers.len();
-        let top = listing.segments.last().copied().unwrap_or(0);
-        let mut expected = mark.low_segment;
+        let top = entries.segments.last().copied().unwrap_or(0);
+        let mut expected = superblock.low_segment;
         let mut is_reading = true;
         for (done, number) in numbers.into_iter().enumerate() {
             progress.tell((done as u64, all as u64));
-            let of_log = (mark.log_id, mark.epochs);
-            let mut loaded = match Loaded::open(dir, number, of_log, Unreadable::IsDamage) {
+            let of_log = (superblock.log_id, superblock.epochs);
+            let mut opened = match OpenedSegment::open(dir, number, of_log, Unreadable::IsDamage) {
                 Err(error) if error.is_unreadable() => {
                     (walk.is_broken, is_reading) = (true, false);
                     expected = number.saturating_add(1);
                     continue;
                 }
-                loaded => loaded?,
+                opened => opened?,
             };
-            if let Err((_, bad @ BadHeader::Newer(_))) = loaded.header {
-                return Err(bad.into_error(loaded.file.path()));
+            if let Err((_, bad @ BadHeader::Newer(_))) = opened.header {
+                return Err(bad.into_error(opened.file.path()));
             }
-            let is_complete = loaded.header.is_ok();
-            walk.usual = walk.usual.or(loaded.said.map(|said| said.usual));
-            is_reading &= number == expected && walk.continues_in(&loaded, mark);
-            if let Some(said) = loaded.said.filter(|_| is_reading) {
+            let is_complete = opened.header.is_ok();
+            walk.usual = walk.usual.or(opened.said.map(|said| said.usual));
+            is_reading &= number == expected && walk.continues_in(&opened, superblock);
+            if let Some(said) = opened.said.filter(|_| is_reading) {
                 walk.is_broken |= !is_complete;
-                walk.read(&mut loaded, mark, said.size)?;
+                walk.read(&mut opened, superblock, said.size)?;
             } else {
                 is_reading = false;
-                let behind = loaded.behind(FIRST_GROUP)?;
+                let remainder = opened.remainder(FIRST_GROUP)?;
                 // Only the newest may be incomplete, and only if it was never used.
-                let is_spare = loaded
+                let is_preallocated = opened
                     .header
                     .err()
                     .is_some_and(|(_, bad)| bad.may_be_unfinished())
                     && number == top
-                    && number > mark.low_segment.max(mark.newest)
-                    && !behind.groups;
-                walk.is_broken |= number != expected || !(is_complete || is_spare);
-                walk.behind.add(&behind);
-                if behind.nonzero_end.is_none() && loaded.holes().is_empty() {
+                    && number > superblock.low_segment.max(superblock.newest)
+                    && !remainder.groups;
+                walk.is_broken |= number != expected || !(is_complete || is_preallocated);
+                walk.remainder.add(&remainder);
+                if remainder.nonzero_end.is_none() && opened.holes().is_empty() {
                     walk.empty.push(number);
                 }
             }
-            walk.is_broken |= !loaded.holes().is_empty();
+            walk.is_broken |= !opened.holes().is_empty();
             expected = number.saturating_add(1);
         }
         progress.tell((all as u64, all as u64));
-        walk.is_broken |= walk.keep.is_none() || top < mark.newest;
+        walk.is_broken |= walk.keep.is_none() || top < superblock.newest;
         walk.mends
             .retain(|mend| !(mend.is_whole && mend.zero.is_empty()));
         Ok(walk)
     }
 
     /// Reads the groups of the segment `loaded`, which is `size` bytes long if it is whole.
-    fn read(&mut self, loaded: &mut Loaded, mark: &Mark, size: u64) -> Result<()> {
+    fn read(
+        &mut self,
+        opened: &mut OpenedSegment,
+        superblock: &Superblock,
+        size: u64,
+    ) -> Result<()> {
         // What stood behind the segment before is not the log's end, and no record: this one follows.
-        if let (Some(before), Some(end)) = (self.mends.last_mut(), self.behind.nonzero_end) {
-            before.zero.push(self.cut..end);
+        if let (Some(before), Some(end)) = (self.mends.last_mut(), self.remainder.nonzero_end) {
+            before.zero.push(self.end..end);
         }
-        let front = loaded.front(mark, None)?;
-        self.last = front.last.unwrap_or(self.last);
-        self.cut = front.cut;
-        self.behind = loaded.behind(front.cut)?;
-        self.keep = Some(loaded.number);
-        let len = loaded.file.len()?;
+        let prefix = opened.valid_prefix(superblock, None)?;
+        self.last = prefix.last.unwrap_or(self.last);
+        self.end = prefix.end;
+        self.remainder = opened.remainder(prefix.end)?;
+        self.keep = Some(opened.number);
+        let len = opened.file.len()?;
         self.mends.push(Mend {
-            number: loaded.number,
+            number: opened.number,
             size,
-            is_whole: len == size && loaded.holes().is_empty(),
-            zero: front.unclean,
+            is_whole: len == size && opened.holes().is_empty(),
+            zero: prefix.unclean,
         });
         Ok(())
     }
 
     /// True if the segment `loaded` goes on where the log was read to.
-    fn continues_in(&self, loaded: &Loaded, mark: &Mark) -> bool {
-        let first = loaded.first_lsn();
-        if loaded.number == mark.low_segment {
+    fn continues_in(&self, opened: &OpenedSegment, superblock: &Superblock) -> bool {
+        let first = opened.first_lsn();
+        if opened.number == superblock.low_segment {
             // It may begin below the first retained record, or hold nothing yet.
-            return first.is_none_or(|first| first <= mark.low);
+            return first.is_none_or(|first| first <= superblock.low);
         }
         first == Some(self.last.next())
     }

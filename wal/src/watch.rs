@@ -2,15 +2,15 @@
 
 use durable_io::Dir;
 
+use crate::directory_scan::{DirEntries, OpenedSegment, missing};
 use crate::error::{Corruption, Error, Result};
 use crate::lsn::{Lsn, Record};
-use crate::mark::read_mark;
 use crate::reader::{Next, SegmentReader};
 use crate::scan::{self, check_records};
 use crate::segment::BadHeader;
-use crate::slot::Mark;
+use crate::slot::Superblock;
 use crate::source::Unreadable;
-use crate::survey::{Listing, Loaded, missing};
+use crate::superblock::read_superblock;
 
 /// Reads the records of a log in order while another process may be writing it, without its lock. Made by
 /// [`Options::watch`](crate::Options::watch).
@@ -24,7 +24,7 @@ use crate::survey::{Listing, Loaded, missing};
 #[derive(Debug)]
 pub struct Watch {
     dir: Dir,
-    mark: Mark,
+    superblock: Superblock,
     /// Stands at the group that comes next, or in one that is whole; `None` before a segment was entered.
     reader: Option<SegmentReader>,
     next: Lsn,
@@ -32,11 +32,11 @@ pub struct Watch {
 
 impl Watch {
     pub(crate) fn open(dir: Dir, from: Lsn) -> Result<Self> {
-        let mark = read_mark(&dir)?;
+        let superblock = read_superblock(&dir)?;
         Ok(Self {
             dir,
-            next: from.max(mark.low),
-            mark,
+            next: from.max(superblock.low),
+            superblock,
             reader: None,
         })
     }
@@ -75,7 +75,7 @@ impl Watch {
             match reader.next_record()? {
                 Next::Some(record) if record.lsn < self.next => {}
                 // Of a group that is about to lose its end.
-                Next::Some(record) if self.mark.has_cut(record.lsn, reader.epoch()) => {
+                Next::Some(record) if self.superblock.has_truncated(record.lsn, reader.epoch()) => {
                     self.reader = None;
                     return Ok(None);
                 }
@@ -110,7 +110,7 @@ impl Watch {
             let bad = check_records(reader)?;
             // Back to its beginning, to be given out or to be read again.
             reader.jump(at, &group);
-            if bad.is_none() && !self.mark.has_cut(self.next, group.epoch) {
+            if bad.is_none() && !self.superblock.has_truncated(self.next, group.epoch) {
                 reader.enter(group);
                 return Ok(true);
             }
@@ -123,10 +123,10 @@ impl Watch {
 
     /// Where the next record is not found: looks for it anew, as the mark says; false if it is not there yet.
     fn go_on(&mut self) -> Result<bool> {
-        let is_cut = self.see_mark()?;
-        let is_durable = self.mark.durable >= self.next;
+        let is_truncated = self.reread_superblock()?;
+        let is_durable = self.superblock.durable >= self.next;
         if let Some(reader) = &self.reader
-            && !is_cut
+            && !is_truncated
             && !is_durable
             // An empty segment may have given way to a larger one.
             && !reader.is_at_first_group()
@@ -140,46 +140,49 @@ impl Watch {
             return Ok(true);
         }
         // The writer may have cut it off meanwhile.
-        if !is_durable || self.see_mark()? {
+        if !is_durable || self.reread_superblock()? {
             return Ok(is_durable);
         }
         let reason = Corruption::LostRecords {
             first: self.next,
-            last: self.mark.durable,
+            last: self.superblock.durable,
         };
         Err(match &self.reader {
             Some(reader) => reader.identity().corrupt(reader.offset(), reason),
-            None => missing(&self.dir, self.mark.low_segment),
+            None => missing(&self.dir, self.superblock.low_segment),
         })
     }
 
     /// Reads the mark again; returns whether the end of the log was cut off since.
-    fn see_mark(&mut self) -> Result<bool> {
-        let mark = read_mark(&self.dir)?;
-        let is_cut = mark.epochs != self.mark.epochs;
-        let is_other = mark.log_id != self.mark.log_id;
-        if is_other || mark.low > self.next || is_cut && self.next > mark.epochs.first_lsn {
+    fn reread_superblock(&mut self) -> Result<bool> {
+        let superblock = read_superblock(&self.dir)?;
+        let is_truncated = superblock.epochs != self.superblock.epochs;
+        let is_other = superblock.log_id != self.superblock.log_id;
+        if is_other
+            || superblock.low > self.next
+            || is_truncated && self.next > superblock.epochs.first_lsn
+        {
             return Err(Error::Truncated);
         }
-        self.mark = mark;
-        Ok(is_cut)
+        self.superblock = superblock;
+        Ok(is_truncated)
     }
 
     /// True if segment `number` begins with the next record.
     fn begins(&self, number: u64) -> Result<bool> {
-        let loaded = self.load(number)?;
-        Ok(loaded.is_some_and(|loaded| loaded.first_lsn() == Some(self.next)))
+        let opened = self.load(number)?;
+        Ok(opened.is_some_and(|opened| opened.first_lsn() == Some(self.next)))
     }
 
     /// Segment `number`; `None` if it is not there, or being made.
-    fn load(&self, number: u64) -> Result<Option<Loaded>> {
-        let of_log = (self.mark.log_id, self.mark.epochs);
-        match Loaded::open(&self.dir, number, of_log, Unreadable::Fails) {
+    fn load(&self, number: u64) -> Result<Option<OpenedSegment>> {
+        let of_log = (self.superblock.log_id, self.superblock.epochs);
+        match OpenedSegment::open(&self.dir, number, of_log, Unreadable::Fails) {
             Err(Error::Disk(error)) if error.is_not_found() => Ok(None),
-            Ok(loaded) => match loaded.header {
-                Err((_, bad @ BadHeader::Newer(_))) => Err(bad.into_error(loaded.file.path())),
+            Ok(opened) => match opened.header {
+                Err((_, bad @ BadHeader::Newer(_))) => Err(bad.into_error(opened.file.path())),
                 Err(_) => Ok(None),
-                Ok(_) => Ok(Some(loaded)),
+                Ok(_) => Ok(Some(opened)),
             },
             Err(error) => Err(error),
         }
@@ -187,19 +190,19 @@ impl Watch {
 
     /// A reader of the segment that holds the next record, or will; `None` if it is not there.
     fn find(&self) -> Result<Option<SegmentReader>> {
-        let listing = Listing::read(&self.dir)?;
-        let numbers = listing.segments.into_iter().rev();
-        for number in numbers.take_while(|&number| number >= self.mark.low_segment) {
-            let is_lowest = number == self.mark.low_segment;
-            let Some(mut loaded) = self.load(number)? else {
+        let entries = DirEntries::read(&self.dir)?;
+        let numbers = entries.segments.into_iter().rev();
+        for number in numbers.take_while(|&number| number >= self.superblock.low_segment) {
+            let is_lowest = number == self.superblock.low_segment;
+            let Some(mut opened) = self.load(number)? else {
                 continue;
             };
             if is_lowest {
                 // It may begin with records that were truncated, whole or not.
-                scan::pass_over(&mut loaded.reader, self.mark.low)?;
+                scan::pass_over(&mut opened.reader, self.superblock.low)?;
             }
-            if is_lowest || loaded.first_lsn().is_some_and(|first| first <= self.next) {
-                return Ok(Some(loaded.reader));
+            if is_lowest || opened.first_lsn().is_some_and(|first| first <= self.next) {
+                return Ok(Some(opened.reader));
             }
         }
         Ok(None)

@@ -50,7 +50,13 @@ impl Writer {
     }
 
     /// Goes on behind a cut of the end of the log: at `offset` of `active`.
-    pub(crate) fn cut(&mut self, active: Arc<Segment>, offset: u64, next: Lsn, epochs: Epochs) {
+    pub(crate) fn truncate(
+        &mut self,
+        active: Arc<Segment>,
+        offset: u64,
+        next: Lsn,
+        epochs: Epochs,
+    ) {
         *self = Self {
             active,
             offset,
@@ -234,7 +240,7 @@ impl Log {
                 .expect("without a failure every item is written")),
         });
         self.publish(next, writer.refusals, tally);
-        self.tell(items, &results);
+        self.make_due(items, &results);
         results
     }
 
@@ -246,13 +252,13 @@ impl Log {
         // A panic is an error to every member of the group: none of them waits in vain.
         committed.unwrap_or_else(|poisoned| {
             let results = Results::of(items, |_| Err(poisoned.clone().into()));
-            self.tell(items, &results);
+            self.make_due(items, &results);
             results
         })
     }
 
     /// Makes the callbacks of `items` due, which became `results`.
-    fn tell(&self, items: &mut [Item], results: &Results) {
+    fn make_due(&self, items: &mut [Item], results: &Results) {
         let due = items.iter_mut().enumerate().filter_map(|(index, item)| {
             let callback = item.take_callback()?;
             let result = results.appended(index, item.count());
@@ -421,8 +427,8 @@ impl Log {
     }
 
     /// Syncs what was written if the mode promises that before the acknowledgement, or if it is asked for.
-    fn sync_as_promised(&self, writer: &Writer, is_asked_for: bool) -> Result<()> {
-        if !is_asked_for && !self.gate.must_sync(writer.writes) {
+    fn sync_as_promised(&self, writer: &Writer, is_requested: bool) -> Result<()> {
+        if !is_requested && !self.gate.must_sync(writer.writes) {
             return Ok(());
         }
         self.sync_written(self.queue.site(), || writer.written())

@@ -31,7 +31,7 @@ fn replayed(log: &Wal) -> Vec<u64> {
 }
 
 #[test]
-fn replay_begins_behind_the_checkpoint() {
+fn replay_begins_after_the_checkpoint() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     assert_eq!(log.checkpointed(), Lsn(0));
@@ -107,7 +107,7 @@ fn what_is_marked_survives_a_power_loss_with_the_records_below_it() {
 }
 
 /// A log whose checkpoint moves from 3 to 8, while every call from `at` on fails.
-fn cut_short(at: u64) -> (World, World, bool) {
+fn interrupted(at: u64) -> (World, World, bool) {
     let sim = SimDisk::new();
     let log = on(&sim).open("/wal").unwrap();
     append(&log, 5);
@@ -136,7 +136,7 @@ fn cut_short(at: u64) -> (World, World, bool) {
 #[test]
 fn a_checkpoint_that_was_interrupted_anywhere_is_the_old_or_the_new_one() {
     for at in 0.. {
-        let (lost, kept, is_done) = cut_short(at);
+        let (lost, kept, is_done) = interrupted(at);
         for world in [lost, kept] {
             let log = on(&SimDisk::boot(world)).open("/wal").unwrap();
             let found = log.checkpointed().0;

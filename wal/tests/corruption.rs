@@ -23,7 +23,7 @@ struct Answer {
     payloads: Vec<Vec<u8>>,
 }
 
-fn ask(path: &Path) -> Result<Answer> {
+fn check(path: &Path) -> Result<Answer> {
     let log = options().open(path)?;
     Ok(Answer {
         bounds: log.bounds(),
@@ -53,7 +53,7 @@ impl Fixture {
         log.truncate_before(Lsn(3)).unwrap();
         files::settle(&log);
         log.close().unwrap();
-        let answer = ask(dir.path()).unwrap();
+        let answer = check(dir.path()).unwrap();
         assert_eq!(answer.payloads.len(), 10);
         let files = files::snapshot(dir.path());
         assert_eq!(files.len(), 5, "four segments and the mark");
@@ -65,7 +65,7 @@ impl Fixture {
         let path = self.dir.path();
         files::restore(path, &self.files);
         files::write(path, name, bytes);
-        match ask(path) {
+        match check(path) {
             Ok(answer) => {
                 assert_eq!(answer, self.answer, "{name}: {what}");
                 false
@@ -157,7 +157,7 @@ fn every_lost_file_is_reported() {
             .cloned()
             .collect();
         files::restore(fixture.dir.path(), &rest);
-        match ask(fixture.dir.path()) {
+        match check(fixture.dir.path()) {
             Ok(answer) => panic!("{name} is missed by nobody: {answer:?}"),
             Err(error) => assert!(matches!(error, Error::Corrupt { .. }), "{name}: {error}"),
         }
@@ -190,11 +190,11 @@ fn the_loss_of_the_newest_segment_is_seen_before_it_has_a_successor() {
         assert!(matches!(opened, Err(Error::Corrupt { .. })), "{opened:?}");
     }
     files::restore(dir.path(), &files);
-    assert_eq!(ask(dir.path()).unwrap().payloads, [b"one", b"two"]);
+    assert_eq!(check(dir.path()).unwrap().payloads, [b"one", b"two"]);
 }
 
 #[test]
-fn a_segment_of_another_log_is_told() {
+fn a_segment_of_another_log_is_reported() {
     let fixture = Fixture::new();
     let other = Fixture::new();
     for (name, bytes) in other.files.iter().filter(|(name, _)| name != "mark") {
@@ -206,7 +206,7 @@ fn a_segment_of_another_log_is_told() {
 }
 
 #[test]
-fn swapped_segments_are_told() {
+fn swapped_segments_are_reported() {
     let fixture = Fixture::new();
     for (name, _) in &fixture.files[..3] {
         for (_, bytes) in fixture.files[..3].iter().filter(|(other, _)| other != name) {
@@ -251,7 +251,7 @@ fn verify_says_of_what_was_given_up_the_same_after_an_append() {
     let files = files::snapshot(path);
     let (name, bytes) = &files[0];
     assert_eq!(*name, files::segment(1));
-    let mut told = 0;
+    let mut reported = 0;
     for at in 0..bytes.len() {
         for new in patterns(bytes[at]) {
             let mut changed = bytes.clone();
@@ -259,7 +259,7 @@ fn verify_says_of_what_was_given_up_the_same_after_an_append() {
             files::restore(path, &files);
             files::write(path, name, &changed);
             let Ok(log) = options().open(path) else {
-                told += 1;
+                reported += 1;
                 continue;
             };
             let before = log.verify();
@@ -273,8 +273,8 @@ fn verify_says_of_what_was_given_up_the_same_after_an_append() {
                 "byte {at} is {new:#04x}"
             );
             log.close().unwrap();
-            assert_eq!(ask(path).unwrap().payloads, [b"next"]);
+            assert_eq!(check(path).unwrap().payloads, [b"next"]);
         }
     }
-    assert!(told > 0, "no damage was told at open");
+    assert!(reported > 0, "no damage was told at open");
 }

@@ -77,7 +77,7 @@ impl Machine {
 }
 
 /// The next segment is made, as the background does it.
-fn make_spare(log: &Wal) {
+fn make_preallocated(log: &Wal) {
     while log.run_background().unwrap() {}
 }
 
@@ -109,7 +109,7 @@ fn a_rotation_costs_a_segment_unless_one_is_ready() {
     // Zeros and header, bytes and name; and the mark names it, in a slot, twice, and its copy.
     assert_eq!(machine.cost(|| log.rotate()), costs(5, 2, 1, 0));
     log.append(b"two").unwrap();
-    make_spare(&log);
+    make_preallocated(&log);
     assert_eq!(machine.cost(|| log.rotate()), costs(0, 0, 0, 0));
 }
 
@@ -125,20 +125,20 @@ fn a_log_with_few_records_takes_little_of_the_disk() {
     let dir = fast_dir();
     let log = Options::new().background(Background::Inline);
     let log = log.open(dir.path()).unwrap();
-    make_spare(&log);
+    make_preallocated(&log);
     assert_eq!(log.segment_size(), 64 << 20);
     let few = (1 << 20) + (64 << 10);
     assert!(disk_usage(dir.path()) <= few, "{}", disk_usage(dir.path()));
     for _ in 0..10 {
         log.append(b"a record").unwrap();
-        make_spare(&log);
+        make_preallocated(&log);
     }
     let few = few + (1 << 20);
     assert!(disk_usage(dir.path()) <= few, "{}", disk_usage(dir.path()));
     // Half a segment later the next one is ready, and takes one step, too.
     for _ in 0..33 {
         log.append(&vec![7; 1 << 20]).unwrap();
-        make_spare(&log);
+        make_preallocated(&log);
     }
     assert_eq!(log.stats().segment_count, 2);
     let (used, taken) = (33 << 20, disk_usage(dir.path()));
@@ -161,11 +161,11 @@ fn a_checkpoint_and_a_truncation_are_one_durable_write_and_two_that_are_not() {
         log.append(b"not durable").unwrap();
         let truncation = machine.cost(|| log.truncate_before(Lsn(3)));
         assert_eq!(truncation, costs(3, syncs, 0, 2));
-        make_spare(&log);
+        make_preallocated(&log);
         log.append(b"not durable").unwrap();
         // Segment 4 and the one made ready go; segment 3 has nothing behind the cut.
-        let cut = machine.cost(|| log.truncate_after(Lsn(3)));
-        assert_eq!(cut, costs(5, 2 + syncs, 2, 2));
+        let truncated = machine.cost(|| log.truncate_after(Lsn(3)));
+        assert_eq!(truncated, costs(5, 2 + syncs, 2, 2));
     }
 }
 
@@ -175,7 +175,7 @@ fn opening_takes_five_syncs_and_closing_one() {
     let (created, log) = machine.count(|| machine.open());
     assert_eq!(created, costs(4, 3, 3, 0));
     log.append(b"one").unwrap();
-    make_spare(&log);
+    make_preallocated(&log);
     assert_eq!(machine.cost(|| log.close()), costs(2, 1, 0, 0));
     // Both slots of the mark, and the header of the segment made ready.
     let (opened, log) = machine.count(|| machine.open());

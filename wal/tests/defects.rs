@@ -27,7 +27,7 @@ fn numbers(log: &Wal) -> Vec<u64> {
 
 /// Truncation rewrote the log's files in place: a crash lost the records to be kept, too.
 #[test]
-fn d07_truncation_keeps_every_record_above_the_mark() {
+fn d07_truncation_keeps_every_record_from_its_bound_on() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     fill(&log, 1, 15);

@@ -73,7 +73,7 @@ fn small() -> TempDir {
 }
 
 /// The text of its mark; how often that was written is not what is tested.
-fn mark(path: &Path) -> String {
+fn superblock(path: &Path) -> String {
     let bytes = read(path, "mark");
     let sequence = |at: usize| u64::from_le_bytes(bytes[at + 16..at + 24].try_into().unwrap());
     let newest = sequence(0).max(sequence(4096));
@@ -119,7 +119,7 @@ open: clean; LSN 2 up to 7, exclusive
 fn the_text_of_a_log() {
     let dir = small();
     let all = text(dir.path(), Detail::Records).replace(r"\x07", "X");
-    assert_eq!(all, mark(dir.path()) + SEGMENTS);
+    assert_eq!(all, superblock(dir.path()) + SEGMENTS);
     let groups: Vec<_> = all.lines().filter(|l| !l.contains(" bytes, \"")).collect();
     let text = text(dir.path(), Detail::Groups);
     assert_eq!(text.lines().collect::<Vec<_>>(), groups);
@@ -139,7 +139,7 @@ fn last_line(path: &Path) -> String {
 }
 
 #[test]
-fn what_a_cut_removed_is_stale() {
+fn what_a_truncation_removed_is_stale() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     for payload in [b"one", b"two"] {
@@ -162,7 +162,7 @@ fn what_a_cut_removed_is_stale() {
 }
 
 #[test]
-fn the_text_goes_on_behind_damage() {
+fn the_text_continues_after_damage() {
     let dir = small();
     let name = segment(1);
     let whole = read(dir.path(), &name);

@@ -57,9 +57,9 @@ fn a_chain_is_written_in_one_group_and_in_several() {
     }
     assert_eq!(log.expectation(), expected);
     let two = log.submit_at(expected, &[b"a", b"b"]).unwrap();
-    let behind = submit(&log, expected.after(2), b"c");
+    let second = submit(&log, expected.after(2), b"c");
     assert_eq!(two.wait().unwrap().lsns(), Lsn(31)..Lsn(33));
-    assert_eq!(behind.wait().unwrap().lsns().start, Lsn(33));
+    assert_eq!(second.wait().unwrap().lsns().start, Lsn(33));
 }
 
 /// A full disk refused the first of a chain, and a smaller one behind it fitted: the log held what was built
@@ -168,7 +168,7 @@ fn a_refusal_of_what_was_built_on_a_refusal_refuses_nothing_new() {
 }
 
 #[test]
-fn what_was_built_on_a_record_that_is_cut_off_is_refused() {
+fn what_was_built_on_a_record_that_is_truncated_is_refused() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     log.append(b"one").unwrap();
@@ -206,14 +206,14 @@ fn callbacks_come_in_the_order_of_the_log_whichever_threads_commit() {
             .background(Background::Threads)
             .open(dir.path())
             .unwrap();
-        let told = Arc::new(Mutex::new(Vec::new()));
+        let starts = Arc::new(Mutex::new(Vec::new()));
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for n in 0..50_u32 {
-                        let told = Arc::clone(&told);
+                        let starts = Arc::clone(&starts);
                         let done = move |appended: Result<wal::Appended, Error>| {
-                            told.lock().unwrap().push(appended.unwrap().lsns().start);
+                            starts.lock().unwrap().push(appended.unwrap().lsns().start);
                         };
                         log.submit_then(&[b"a record"], done).unwrap();
                         // So that this thread commits, too.
@@ -225,9 +225,9 @@ fn callbacks_come_in_the_order_of_the_log_whichever_threads_commit() {
             }
         });
         log.close().unwrap();
-        let told = told.lock().unwrap();
-        assert_eq!(told.len(), 200);
-        assert!(told.is_sorted());
+        let starts = starts.lock().unwrap();
+        assert_eq!(starts.len(), 200);
+        assert!(starts.is_sorted());
     }
 }
 

@@ -186,7 +186,7 @@ fn records_that_were_truncated_before_they_were_seen_are_an_error() {
 }
 
 #[test]
-fn a_cut_of_the_end_is_an_error_for_every_follower() {
+fn a_truncation_of_the_end_is_an_error_for_every_follower() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     append(&log, 1..30);
@@ -206,7 +206,7 @@ fn a_cut_of_the_end_is_an_error_for_every_follower() {
 
 /// A follower that waited behind the end learned of a cut only when its time was over.
 #[test]
-fn a_follower_that_waits_is_woken_by_a_cut() {
+fn a_follower_that_waits_is_woken_by_a_truncation() {
     let dir = fast_dir();
     let log = &options().open(dir.path()).unwrap();
     for _ in 0..50 {

@@ -73,7 +73,7 @@ fn file(len: usize, parts: &[(usize, Vec<u8>)]) -> Vec<u8> {
     bytes
 }
 
-fn new_mark() -> Vec<u8> {
+fn new_superblock() -> Vec<u8> {
     file(SLOT + 512, &[(0, block("mark-2")), (SLOT, block("mark-1"))])
 }
 
@@ -84,7 +84,7 @@ fn first_segment() -> Vec<u8> {
 
 #[test]
 fn the_documented_bytes_are_read() {
-    let disk = disk_with(&[(&segment(1), first_segment()), ("mark", new_mark())]);
+    let disk = disk_with(&[(&segment(1), first_segment()), ("mark", new_superblock())]);
     let log = options(&disk).open("/log").unwrap();
     assert_eq!(log.bounds(), Lsn(1)..Lsn(3));
     assert_eq!(payloads(&log).unwrap(), [b"hello".to_vec(), Vec::new()]);
@@ -96,7 +96,7 @@ fn the_documented_bytes_are_read() {
 #[test]
 fn the_documented_bytes_are_written() {
     let empty = file(SEGMENT, &[(0, block("segment-1"))]);
-    let disk = disk_with(&[(&segment(1), empty), ("mark", new_mark())]);
+    let disk = disk_with(&[(&segment(1), empty), ("mark", new_superblock())]);
     let log = options(&disk).open("/log").unwrap();
     log.append_batch(&[b"hello", b""]).unwrap();
     settle(&log);
@@ -104,8 +104,8 @@ fn the_documented_bytes_are_written() {
     assert_eq!(read(&disk, &segment(1)), first_segment());
     let second = file(SEGMENT, &[(0, block("segment-2"))]);
     assert_eq!(read(&disk, &segment(2)), second);
-    let mark = file(SLOT + 512, &[(0, block("mark-4")), (SLOT, block("mark-3"))]);
-    assert_eq!(read(&disk, "mark"), mark);
+    let superblock = file(SLOT + 512, &[(0, block("mark-4")), (SLOT, block("mark-3"))]);
+    assert_eq!(read(&disk, "mark"), superblock);
 }
 
 fn with_check(mut bytes: Vec<u8>, at: usize, place: [u64; 3]) -> Vec<u8> {
@@ -132,7 +132,7 @@ fn slot_of_version(version: u32, slot: &str, at: usize) -> Vec<u8> {
 }
 
 /// A mark of an older version, of a new log.
-fn mark_of_version(version: u32) -> Vec<u8> {
+fn superblock_of_version(version: u32) -> Vec<u8> {
     let slot = |name, at| (at, slot_of_version(version, name, at));
     file(SLOT + 512, &[slot("mark-2", 0), slot("mark-1", SLOT)])
 }
@@ -163,15 +163,15 @@ fn a_log_with_slots_of_version_1_opens_goes_on_and_gets_slots_of_version_3() {
     let disk = disk_with(&[
         (&segment(1), first_segment()),
         (&segment(2), incomplete),
-        ("mark", mark_of_version(1)),
+        ("mark", superblock_of_version(1)),
     ]);
     let log = options(&disk).open("/log").unwrap();
     assert_eq!(payloads(&log).unwrap(), [b"hello".to_vec(), Vec::new()]);
     log.append(b"more").unwrap();
     log.close().unwrap();
-    let mark = read(&disk, "mark");
+    let superblock = read(&disk, "mark");
     for at in [0, SLOT] {
-        let found = (mark[at + 4], mark[at + 120]);
+        let found = (superblock[at + 4], superblock[at + 120]);
         assert_eq!(found, (3, 1), "version and newest segment");
     }
     let log = options(&disk).open("/log").unwrap();
@@ -179,10 +179,10 @@ fn a_log_with_slots_of_version_1_opens_goes_on_and_gets_slots_of_version_3() {
 }
 
 #[test]
-fn slots_of_version_2_have_no_note_whatever_stands_behind_them() {
-    let mut mark = mark_of_version(2);
-    mark[128..150].fill(1);
-    let disk = disk_with(&[(&segment(1), first_segment()), ("mark", mark)]);
+fn slots_of_version_2_have_no_note_whatever_follows_them() {
+    let mut superblock = superblock_of_version(2);
+    superblock[128..150].fill(1);
+    let disk = disk_with(&[(&segment(1), first_segment()), ("mark", superblock)]);
     let log = options(&disk).open("/log").unwrap();
     assert_eq!(&*log.note(), b"");
     assert_eq!(log.bounds(), Lsn(1)..Lsn(3));
@@ -193,7 +193,7 @@ fn a_log_with_segments_of_version_1_opens_and_goes_on_in_them() {
     let disk = disk_with(&[
         (&segment(1), segment_of_version_1(1)),
         (&segment(2), segment_of_version_1(2)),
-        ("mark", mark_of_version(2)),
+        ("mark", superblock_of_version(2)),
     ]);
     let log = options(&disk).open("/log").unwrap();
     assert_eq!(payloads(&log).unwrap(), [b"hello".to_vec(), Vec::new()]);
@@ -261,10 +261,10 @@ fn a_new_log_is_as_documented_but_for_its_id() {
         assert_eq!(made[range.clone()], documented[range]);
     }
     let made = read(&disk, "mark");
-    assert_eq!(made.len(), new_mark().len());
+    assert_eq!(made.len(), new_superblock().len());
     for at in [0, SLOT] {
         for range in [at + 4..at + 8, at + 16..at + 52, at + 56..at + 512] {
-            assert_eq!(made[range.clone()], new_mark()[range]);
+            assert_eq!(made[range.clone()], new_superblock()[range]);
         }
     }
 }

@@ -161,7 +161,7 @@ fn explore(subject: KeyValueSubject, bound: &Bound) -> Exploration {
 }
 
 /// Every single operation, ended by a single power cut: enough for the bugs here.
-fn one_power_cut() -> Bound {
+fn one_power_loss() -> Bound {
     Bound {
         process_deaths: false,
         nested: false,
@@ -205,7 +205,7 @@ fn a_log_that_forgets_before_the_snapshot_is_durable_is_found() {
         mode: SyncMode::Always,
         snapshot: Snapshot::TruncatesFirst,
     };
-    assert!(explore(buggy, &one_power_cut()).counterexample.is_some());
+    assert!(explore(buggy, &one_power_loss()).counterexample.is_some());
 }
 
 #[test]
@@ -214,22 +214,22 @@ fn a_snapshot_of_what_a_crash_may_take_back_is_found() {
         mode: SyncMode::Manual,
         snapshot: Snapshot::CoversWhatIsNotDurable,
     };
-    assert!(explore(buggy, &one_power_cut()).counterexample.is_some());
+    assert!(explore(buggy, &one_power_loss()).counterexample.is_some());
     // Where every append is durable there is nothing to take back.
     buggy.mode = SyncMode::Always;
-    assert!(explore(buggy, &one_power_cut()).counterexample.is_none());
+    assert!(explore(buggy, &one_power_loss()).counterexample.is_none());
 }
 
 /// Those that the store takes itself: of the snapshot's bytes, and of its name.
 #[test]
 fn each_sync_of_the_store_is_needed() {
     let subject = KeyValueSubject::right(SyncMode::Always);
-    let sites = explore(subject, &one_power_cut()).sites;
+    let sites = explore(subject, &one_power_loss()).sites;
     let of_the_store = sites.keys().filter(|site| site.file.ends_with("store.rs"));
     let mut needed = 0;
     for site in of_the_store {
         let explorer = Explorer::new(&subject).without(&[*site]);
-        let explored = explorer.explore(&one_power_cut(), &|_counts| {});
+        let explored = explorer.explore(&one_power_loss(), &|_counts| {});
         assert!(explored.counterexample.is_some(), "not needed: {site:?}");
         needed += 1;
     }

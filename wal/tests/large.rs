@@ -131,7 +131,7 @@ fn count_of_large(world: World) -> usize {
 }
 
 #[test]
-fn cut_short_anywhere_a_large_batch_is_there_as_a_whole_or_not_at_all() {
+fn interrupted_anywhere_a_large_batch_is_there_as_a_whole_or_not_at_all() {
     let mut seen = [false; 3];
     for at in 0.. {
         let (world, is_done) = interrupted(at);

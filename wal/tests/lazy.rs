@@ -64,12 +64,12 @@ fn whoever_waits_for_a_lazy_append_commits_it() {
 }
 
 #[test]
-fn closing_commits_what_is_lazy_and_tells_it() {
+fn closing_commits_what_is_lazy_and_calls_back() {
     for background in [Background::Threads, Background::Inline] {
         for closes in [true, false] {
             let dir = fast_dir();
             let log = threaded().background(background).open(dir.path()).unwrap();
-            let (send, told) = mpsc::channel();
+            let (send, received) = mpsc::channel();
             let done = move |appended: wal::Result<wal::Appended>| {
                 send.send(appended.unwrap().lsns()).unwrap();
             };
@@ -78,7 +78,7 @@ fn closing_commits_what_is_lazy_and_tells_it() {
                 log.close().unwrap();
             }
             drop(log);
-            assert_eq!(told.recv().unwrap(), Lsn(1)..Lsn(2));
+            assert_eq!(received.recv().unwrap(), Lsn(1)..Lsn(2));
             let log = options().open(dir.path()).unwrap();
             assert_eq!(payloads(&log).unwrap(), [b"lazy"]);
         }

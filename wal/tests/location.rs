@@ -60,7 +60,7 @@ fn every_record_is_read_at_its_location_also_after_reopening() {
 }
 
 #[test]
-fn what_was_truncated_at_either_end_is_told() {
+fn what_was_truncated_at_either_end_is_reported() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     append(&log, 60);
@@ -92,7 +92,7 @@ fn what_was_truncated_at_either_end_is_told() {
 }
 
 #[test]
-fn damage_and_a_made_up_location_are_told() {
+fn damage_and_a_made_up_location_are_reported() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     append(&log, 5);
@@ -135,7 +135,7 @@ fn damage_and_a_made_up_location_are_told() {
 
 /// Every record of a batch has its place, as the append said it.
 #[test]
-fn an_append_tells_where_its_records_are() {
+fn an_append_returns_where_its_records_are() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     let single = log.append(&payload(1)).unwrap();
@@ -143,12 +143,12 @@ fn an_append_tells_where_its_records_are() {
     let batch = lsns.map(payload);
     let slices = batch.each_ref().map(Vec::as_slice);
     let submitted = log.submit(&slices).unwrap().wait().unwrap();
-    let told: Vec<_> = [single]
+    let appended: Vec<_> = [single]
         .into_iter()
         .chain(submitted.locations(batch.iter().map(Vec::len)))
         .collect();
-    assert_eq!(told, locations(&log));
-    for (location, lsn) in told.iter().zip(1..) {
+    assert_eq!(appended, locations(&log));
+    for (location, lsn) in appended.iter().zip(1..) {
         let run = log.records_at(*location).unwrap();
         let run: Vec<_> = run.map(|record| record.unwrap().payload).collect();
         assert!(run.into_iter().eq((lsn..=5).map(payload)), "from {lsn}");

@@ -71,7 +71,7 @@ fn what_no_segment_can_hold_is_refused_and_nothing_written() {
 }
 
 #[test]
-fn records_begin_where_asked() {
+fn records_begin_at_the_requested_position() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     for n in 0..40_u8 {
@@ -106,7 +106,7 @@ fn truncation_does_not_disturb_an_iterator() {
 }
 
 #[test]
-fn a_rotation_needs_a_record_to_leave_behind() {
+fn a_rotation_needs_a_record_in_the_segment() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     log.rotate().unwrap();
@@ -211,7 +211,7 @@ fn closing_proves_everything_durable() {
     log.append_batch(&[b"a", b"b", b"c"]).unwrap();
     log.close().unwrap();
     let log = options().open(dir.path()).unwrap();
-    assert_eq!(log.recovery().marked, Lsn(3));
+    assert_eq!(log.recovery().durable_in_superblock, Lsn(3));
     assert_eq!(log.recovery().durable_at_open, Lsn(3));
 }
 
@@ -295,25 +295,25 @@ fn verify_counts_what_it_read() {
 }
 
 #[test]
-fn an_open_tells_how_far_it_has_come() {
+fn an_open_reports_its_progress() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     for _ in 0..20 {
         log.append(&[7; 400]).unwrap();
     }
     log.close().unwrap();
-    let told = Arc::new(Mutex::new(Vec::new()));
+    let reported = Arc::new(Mutex::new(Vec::new()));
     let telling = || {
-        let told = Arc::clone(&told);
-        options().progress(move |done, all| told.lock().unwrap().push((done, all)))
+        let reported = Arc::clone(&reported);
+        options().progress(move |done, all| reported.lock().unwrap().push((done, all)))
     };
     let log = telling().open(dir.path()).unwrap();
     let segments = log.stats().segment_count;
     let once: Vec<_> = (0..=segments).map(|done| (done, segments)).collect();
-    assert_eq!(*told.lock().unwrap(), once);
+    assert_eq!(*reported.lock().unwrap(), once);
     assert!(segments > 4);
     drop(log);
-    told.lock().unwrap().clear();
+    reported.lock().unwrap().clear();
     drop(telling().repair(dir.path()).unwrap());
-    assert_eq!(*told.lock().unwrap(), once.repeat(2));
+    assert_eq!(*reported.lock().unwrap(), once.repeat(2));
 }

@@ -38,24 +38,24 @@ fn a_torn_log_is_seen_as_it_will_be_and_stays_as_it_is() {
     let bytes = read(dir.path(), &active);
     let end = bytes.iter().rposition(|&byte| byte != 0).unwrap();
     let mut torn = 0;
-    for cut in (64..end).step_by(13) {
-        let mut cut_short = bytes.clone();
-        cut_short[cut..].fill(0);
-        write(dir.path(), &active, &cut_short);
+    for from in (64..end).step_by(13) {
+        let mut damaged = bytes.clone();
+        damaged[from..].fill(0);
+        write(dir.path(), &active, &damaged);
         let files = snapshot(dir.path());
         let looked = look(dir.path()).and_then(|opening| {
             assert_eq!(
                 seen(&opening).unwrap().len() as u64 + 1,
                 opening.bounds().end.0
             );
-            assert_eq!(snapshot(dir.path()), files, "cut at {cut}");
+            assert_eq!(snapshot(dir.path()), files, "torn at {from}");
             let said = (seen(&opening)?, opening.bounds(), opening.tail());
             Ok((said, opening.open()?))
         });
         if let Ok((said, log)) = looked {
             torn += u64::from(matches!(said.2, Tail::Torn { .. }));
             let is = (payloads(&log).unwrap(), log.bounds(), log.recovery().tail);
-            assert_eq!(said, is, "cut at {cut}");
+            assert_eq!(said, is, "torn at {from}");
         }
         for (name, bytes) in &whole {
             write(dir.path(), name, bytes);

@@ -97,7 +97,7 @@ fn a_note_that_is_too_long_is_refused_and_changes_nothing() {
 
 /// A log whose checkpoint and note change together, while every call from `at` on fails; and whether
 /// that was acknowledged.
-fn cut_short(at: u64) -> (World, bool) {
+fn interrupted(at: u64) -> (World, bool) {
     let sim = SimDisk::new();
     let log = on(&sim).open("/wal").unwrap();
     append(&log, 5);
@@ -116,7 +116,7 @@ fn cut_short(at: u64) -> (World, bool) {
 fn a_note_and_the_checkpoint_beside_it_are_both_there_or_neither() {
     let mut seen = [false; 2];
     for at in 0.. {
-        let (world, is_done) = cut_short(at);
+        let (world, is_done) = interrupted(at);
         for left in [world.lose_unsynced(), world.keep_unsynced()] {
             let log = on(&SimDisk::boot(left)).open("/wal").unwrap();
             let found = (log.checkpointed(), log.note().to_vec());
@@ -162,7 +162,7 @@ fn a_slot_with_a_damaged_note_is_void_and_the_other_one_holds_with_its_own() {
 }
 
 #[test]
-fn a_repair_keeps_the_note_unless_the_mark_is_lost() {
+fn a_repair_keeps_the_note_unless_the_superblock_is_lost() {
     let fixture = fast_dir();
     let log = options().open(fixture.path()).unwrap();
     append(&log, 40);

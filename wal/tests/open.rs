@@ -142,7 +142,7 @@ fn whoever_is_shown_records_can_stop_and_nothing_is_changed() {
 }
 
 #[test]
-fn damage_of_what_is_to_be_shown_is_told() {
+fn damage_of_what_is_to_be_shown_is_reported() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     fill(&log);
@@ -191,13 +191,16 @@ fn after_a_close_every_call_says_so_and_another_handle_may_open() {
         }
         assert!(is_closed(records.read().map(drop)) || records.read().unwrap().is_none());
         let again = options.open(dir.path()).unwrap();
-        assert_eq!(again.recovery().marked, again.recovery().last_lsn);
+        assert_eq!(
+            again.recovery().durable_in_superblock,
+            again.recovery().last_lsn
+        );
         assert!(is_closed(log.append(b"late").map(drop)));
     }
 }
 
 #[test]
-fn who_waits_for_a_record_is_told_that_the_log_is_closed() {
+fn who_waits_for_a_record_learns_that_the_log_is_closed() {
     let dir = fast_dir();
     let log = &options().open(dir.path()).unwrap();
     log.append(b"a record").unwrap();
@@ -248,7 +251,7 @@ fn what_runs_while_the_log_is_closed_is_durable_or_refused() {
         records += appended as u64;
         let again = options.open(dir.path()).unwrap();
         assert_eq!(again.bounds().end, Lsn(records + 1));
-        assert_eq!(again.recovery().marked, Lsn(records));
+        assert_eq!(again.recovery().durable_in_superblock, Lsn(records));
         again.truncate_before(Lsn(records)).unwrap();
     }
 }

@@ -75,8 +75,8 @@ fn a_panic_under_any_lock_poisons_and_loses_nothing_durable() {
                 }));
                 let later = later.unwrap_or_else(|_| panic!("{name}, step {nth}: it panics again"));
                 // A lock that only a sync takes is found poisoned by the next sync.
-                let is_told = matches!(later, Ok(()) | Err(Error::Poisoned(_)));
-                assert!(is_told, "{name}, step {nth}: {later:?}");
+                let is_called = matches!(later, Ok(()) | Err(Error::Poisoned(_)));
+                assert!(is_called, "{name}, step {nth}: {later:?}");
                 assert!(
                     matches!(log.close(), Err(Error::Poisoned(_))),
                     "{name}, step {nth}"
@@ -104,14 +104,14 @@ fn a_panic_of_the_leader_is_an_error_to_every_member_of_the_group() {
     for nth in 0.. {
         let dir = fast_dir();
         let log = files::options().open(dir.path()).unwrap();
-        let told = Arc::new(AtomicUsize::new(0));
+        let calls = Arc::new(AtomicUsize::new(0));
         for _ in 0..3 {
-            let told = Arc::clone(&told);
-            let tell = move |end: Result<wal::Appended>| {
+            let calls = Arc::clone(&calls);
+            let count = move |end: Result<wal::Appended>| {
                 assert!(matches!(end, Ok(_) | Err(Error::Poisoned(_))), "{end:?}");
-                told.fetch_add(1, Ordering::Relaxed);
+                calls.fetch_add(1, Ordering::Relaxed);
             };
-            log.submit_then(&[b"a record"], tell).unwrap();
+            log.submit_then(&[b"a record"], count).unwrap();
         }
         let ticket = log.submit(&[b"another one"]).unwrap();
         let outcome = plant(nth, || ticket.wait());
@@ -121,7 +121,7 @@ fn a_panic_of_the_leader_is_an_error_to_every_member_of_the_group() {
             Planted::Escaped => {}
         }
         drop(log);
-        assert_eq!(told.load(Ordering::Relaxed), 3, "step {nth}");
+        assert_eq!(calls.load(Ordering::Relaxed), 3, "step {nth}");
         if matches!(outcome, Planted::Ended(_)) {
             assert!(nth > 0, "no panic was planted");
             break;

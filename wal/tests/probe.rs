@@ -65,7 +65,7 @@ struct Row {
     /// Every record is there, and nothing is said.
     harmless: u64,
     /// The damage is told, by open or by reading.
-    told: u64,
+    reported: u64,
     /// Records are missing, and nothing is said.
     silent: u64,
     most_lost: usize,
@@ -93,7 +93,7 @@ impl Row {
                 );
             }
             Err(Error::Corrupt { .. }) => {
-                self.told += 1;
+                self.reported += 1;
                 check_salvage(path, damaged, what);
             }
             Err(error) => panic!("{what}: {error}"),
@@ -143,13 +143,13 @@ fn damage(row: &mut Row, dir: &Path, whole: &[u8], range: Range<usize>, with: &[
     if whole[range.clone()] == *with {
         return;
     }
-    let mark = files::read(dir, "mark");
+    let superblock = files::read(dir, "mark");
     let mut bytes = whole.to_vec();
     bytes[range.clone()].copy_from_slice(with);
     write(dir, &segment(1), &bytes);
     row.judge(dir, &range, what);
     write(dir, &segment(1), whole);
-    write(dir, "mark", &mark);
+    write(dir, "mark", &superblock);
 }
 
 fn probe(is_closed: bool) -> Vec<(&'static str, Row)> {
@@ -190,12 +190,12 @@ fn print(title: &str, rows: &[(&str, Row)]) {
         let Row {
             cases,
             harmless,
-            told,
+            reported,
             silent,
             most_lost,
         } = row;
         println!(
-            "  {name:18} {cases:6} cases: {told:6} told, {harmless:5} harmless, {silent:4} silent \
+            "  {name:18} {cases:6} cases: {reported:6} reported, {harmless:5} harmless, {silent:4} silent \
              in the window (at most {most_lost} records), 0 wrong"
         );
     }
@@ -207,16 +207,16 @@ fn after_a_clean_close_no_damage_of_records_goes_unnoticed() {
     print("after a clean close", &rows);
     for (name, row) in &rows {
         assert_eq!(row.silent, 0, "{name}");
-        assert!(row.told > 0, "{name}");
+        assert!(row.reported > 0, "{name}");
     }
 }
 
 #[test]
-fn without_the_mark_only_the_last_groups_can_go_unnoticed() {
+fn without_the_superblock_only_the_last_groups_can_be_lost_unnoticed() {
     let rows = probe(false);
     print("after a kill, the mark as it was at creation", &rows);
     for (name, row) in &rows {
         // That it is in the window was checked case by case.
-        assert!(row.silent > 0 && row.told > 0, "{name}: {row:?}");
+        assert!(row.silent > 0 && row.reported > 0, "{name}: {row:?}");
     }
 }

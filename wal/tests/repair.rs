@@ -100,7 +100,7 @@ fn a_log_without_damage_is_left_as_it_is() {
 }
 
 #[test]
-fn the_log_is_cut_before_any_damaged_record() {
+fn the_log_is_truncated_before_any_damaged_record() {
     let fixture = fixture();
     let files = snapshot(fixture.path());
     for lsn in 3..=18 {
@@ -112,7 +112,7 @@ fn the_log_is_cut_before_any_damaged_record() {
 }
 
 #[test]
-fn a_segment_that_was_cut_short_gives_its_whole_groups() {
+fn a_segment_that_is_too_short_gives_its_whole_groups() {
     let fixture = fixture();
     let files = snapshot(fixture.path());
     for number in 1..=5 {
@@ -139,7 +139,7 @@ fn a_segment_that_was_cut_short_gives_its_whole_groups() {
 }
 
 #[test]
-fn a_missing_segment_cuts_the_log() {
+fn a_missing_segment_ends_the_log() {
     let fixture = fixture();
     let files = snapshot(fixture.path());
     for number in 1..=5 {
@@ -161,7 +161,7 @@ fn a_missing_segment_cuts_the_log() {
 }
 
 #[test]
-fn a_segment_without_a_header_cuts_the_log() {
+fn a_segment_without_a_header_ends_the_log() {
     let fixture = fixture();
     let files = snapshot(fixture.path());
     for number in 1..=5 {
@@ -180,7 +180,7 @@ fn a_segment_without_a_header_cuts_the_log() {
 }
 
 #[test]
-fn a_lost_mark_is_made_again_from_the_segments() {
+fn a_lost_superblock_is_made_again_from_the_segments() {
     let fixture = fixture();
     let files = snapshot(fixture.path());
     for is_removed in [true, false] {
@@ -194,7 +194,7 @@ fn a_lost_mark_is_made_again_from_the_segments() {
         assert!(matches!(
             opened,
             Err(Error::Corrupt {
-                reason: Corruption::MarkLost,
+                reason: Corruption::SuperblockLost,
                 ..
             })
         ));
@@ -204,7 +204,7 @@ fn a_lost_mark_is_made_again_from_the_segments() {
 }
 
 #[test]
-fn a_segment_that_is_too_long_is_cut_to_its_size() {
+fn a_segment_that_is_too_long_is_truncated_to_its_size() {
     let fixture = fixture();
     let files = snapshot(fixture.path());
     for number in 1..=5 {
@@ -218,7 +218,7 @@ fn a_segment_that_is_too_long_is_cut_to_its_size() {
 }
 
 #[test]
-fn a_lost_mark_and_a_segment_that_was_cut_short() {
+fn a_lost_superblock_and_a_segment_that_is_too_short() {
     let fixture = fixture();
     let bytes = read(fixture.path(), &segment(1));
     write(fixture.path(), &segment(1), &bytes[..1000]);
@@ -227,7 +227,7 @@ fn a_lost_mark_and_a_segment_that_was_cut_short() {
 }
 
 #[test]
-fn without_a_mark_and_a_record_positions_begin_again() {
+fn without_a_superblock_and_a_record_positions_begin_again() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     log.append(b"given up").unwrap();
@@ -247,14 +247,14 @@ fn without_a_mark_and_a_record_positions_begin_again() {
         let Err(Error::Corrupt { reason, .. }) = options().open(dir.path()) else {
             panic!("a new log is made in the place of one whose mark is lost")
         };
-        assert_eq!(reason, Corruption::MarkLost);
+        assert_eq!(reason, Corruption::SuperblockLost);
         assert_eq!(snapshot(dir.path()), before);
         check(dir.path(), 1..1, Some(1..1), "nothing is left");
     }
 }
 
 #[test]
-fn a_new_mark_wins_over_every_slot_of_the_old_one() {
+fn a_new_superblock_wins_over_every_slot_of_the_old_one() {
     let fixture = fixture();
     let old = read(fixture.path(), "mark");
     damage(fixture.path(), 6);
@@ -262,9 +262,9 @@ fn a_new_mark_wins_over_every_slot_of_the_old_one() {
     let files = snapshot(fixture.path());
     for slot in [0..64, 4096..4160] {
         restore(fixture.path(), &files);
-        let mut mark = read(fixture.path(), "mark");
-        mark[slot.clone()].copy_from_slice(&old[slot.clone()]);
-        write(fixture.path(), "mark", &mark);
+        let mut superblock = read(fixture.path(), "mark");
+        superblock[slot.clone()].copy_from_slice(&old[slot.clone()]);
+        write(fixture.path(), "mark", &superblock);
         let log = options().open(fixture.path()).unwrap();
         assert_eq!(lsns(&log), [3, 4, 5], "slot {slot:?} shows what it was");
     }
@@ -428,15 +428,15 @@ fn an_open_that_refuses_changes_nothing() {
     log.truncate_before(Lsn(6)).unwrap();
     drop(log);
     // A power loss took the second slot and the removal of the first segment back.
-    let mut mark = read(dir.path(), "mark");
-    let sequence = |at: usize| mark[at + 16];
+    let mut superblock = read(dir.path(), "mark");
+    let sequence = |at: usize| superblock[at + 16];
     let unsynced = if sequence(0) > sequence(4096) {
         0
     } else {
         4096
     };
-    mark[unsynced..unsynced + 64].copy_from_slice(&old[unsynced..unsynced + 64]);
-    write(dir.path(), "mark", &mark);
+    superblock[unsynced..unsynced + 64].copy_from_slice(&old[unsynced..unsynced + 64]);
+    write(dir.path(), "mark", &superblock);
     write(dir.path(), &segment(1), &before[0].1);
     write(dir.path(), "mark.tmp", b"left over");
     damage(dir.path(), 18);
@@ -451,16 +451,16 @@ fn an_open_that_refuses_changes_nothing() {
 }
 
 #[test]
-fn what_a_cut_removed_never_comes_back() {
+fn what_a_truncation_removed_never_comes_back() {
     let fixture = fixture();
     let before = snapshot(fixture.path());
     damage(fixture.path(), 6);
     drop(options().repair(fixture.path()).unwrap());
-    let mark = read(fixture.path(), "mark");
+    let superblock = read(fixture.path(), "mark");
     // The new mark was durable and nothing else: every byte behind the cut is as it was.
     restore(fixture.path(), &before);
     damage(fixture.path(), 6);
-    write(fixture.path(), "mark", &mark);
+    write(fixture.path(), "mark", &superblock);
     let log = options().open(fixture.path()).unwrap();
     assert_eq!(lsns(&log), [3, 4, 5]);
     for lsn in 6..10_u8 {
@@ -478,7 +478,7 @@ fn a_repair_can_be_repeated_whatever_it_had_removed() {
     let before = snapshot(fixture.path());
     damage(fixture.path(), 6);
     drop(options().repair(fixture.path()).unwrap());
-    let mark = read(fixture.path(), "mark");
+    let superblock = read(fixture.path(), "mark");
     // Any of the segments above the cut may be gone.
     for gone in 0..16_u32 {
         let is_there =
@@ -490,7 +490,7 @@ fn a_repair_can_be_repeated_whatever_it_had_removed() {
             .collect();
         restore(fixture.path(), &files);
         damage(fixture.path(), 6);
-        write(fixture.path(), "mark", &mark);
+        write(fixture.path(), "mark", &superblock);
         let log = options().repair(fixture.path()).unwrap();
         assert_eq!(lsns(&log), [3, 4, 5], "{gone:#b}");
         drop(log);

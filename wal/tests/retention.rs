@@ -44,12 +44,12 @@ fn times(log: &Wal) -> Vec<Option<Duration>> {
 }
 
 #[test]
-fn segments_tell_their_records_their_size_and_when_they_were_last_written() {
+fn segments_list_their_records_their_size_and_when_they_were_last_written() {
     let sim = SimDisk::new();
     let log = filled(&sim, 10);
     let check = |log: &Wal, low: u64| {
-        let told: Vec<_> = log.segments().unwrap();
-        let told = told
+        let listed: Vec<_> = log.segments().unwrap();
+        let listed = listed
             .into_iter()
             .map(|s| (s.lsns, s.bytes, s.newest.unwrap()));
         let expected = [
@@ -57,7 +57,7 @@ fn segments_tell_their_records_their_size_and_when_they_were_last_written() {
             (Lsn(5)..Lsn(9), SEGMENT, seconds(8)),
             (Lsn(9)..Lsn(11), SEGMENT, seconds(10)),
         ];
-        assert!(told.eq(expected));
+        assert!(listed.eq(expected));
     };
     check(&log, 1);
     log.truncate_before(Lsn(3)).unwrap();

@@ -91,7 +91,7 @@ fn an_undamaged_log_is_given_out_whole() {
     assert_eq!((read.len(), lost.len()), (34, 0));
     // By several at once.
     let both = [(), ()].map(|()| options().salvage(dir.path()).unwrap());
-    assert!(both.iter().all(wal::Salvage::has_mark));
+    assert!(both.iter().all(wal::Salvage::has_superblock));
     assert!(options().open(dir.path()).is_err());
     for one in both {
         assert_eq!(one.count(), 34);
@@ -123,7 +123,7 @@ fn no_changed_byte_withholds_a_record_that_can_be_read() {
 }
 
 #[test]
-fn a_missing_segment_and_a_lost_mark_cost_only_what_was_in_them() {
+fn a_missing_segment_and_a_lost_superblock_cost_only_what_was_in_them() {
     let dir = fixture();
     let files = snapshot(dir.path());
     let remove = |name: &str| files::dir(dir.path()).remove(name).unwrap();
@@ -136,7 +136,7 @@ fn a_missing_segment_and_a_lost_mark_cost_only_what_was_in_them() {
     // Without the mark what was truncated is back, where its segment is still there.
     remove("mark");
     let records = options().salvage(dir.path()).unwrap();
-    assert!(!records.has_mark());
+    assert!(!records.has_superblock());
     let records: Vec<_> = records.map(|record| record.unwrap().lsn.0).collect();
     assert_eq!(records, (1..=LAST).collect::<Vec<_>>());
 }

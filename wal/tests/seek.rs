@@ -61,9 +61,9 @@ fn the_last_records_of_a_full_segment_are_found_with_64_kib() {
                 "{bytes} bytes for records of {len} from {from}"
             );
         }
-        let cut = |lsn| bytes_read(&sim, || log.truncate_after(Lsn(lsn)).unwrap());
+        let truncate = |lsn| bytes_read(&sim, || log.truncate_after(Lsn(lsn)).unwrap());
         for last in [full - 10, first - 10, first - 400] {
-            let bytes = cut(last);
+            let bytes = truncate(last);
             assert!(bytes <= MOST, "{bytes} bytes to cut behind {last}");
             assert_eq!(log.bounds().end, Lsn(last + 1));
         }

@@ -79,7 +79,7 @@ fn a_torn_tail_and_an_empty_segment_are_not_kept() {
 
 /// If it does not know which log it is, it keeps everything all the same.
 #[test]
-fn what_a_log_without_a_mark_loses_is_kept() {
+fn what_a_log_without_a_superblock_loses_is_kept() {
     let log = checkpointed(0);
     dir(log.path()).remove("mark").unwrap();
     damage(log.path(), 6);

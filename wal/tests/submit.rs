@@ -52,14 +52,14 @@ fn a_lock_that_callbacks_take_may_be_held_by_who_does_not_wait() {
         .background(Background::Threads)
         .open(dir.path())
         .unwrap();
-    let told = Arc::new(Mutex::new(0));
+    let passed_on = Arc::new(Mutex::new(0));
     let megabyte = vec![7; 1 << 20];
     let mut submitted = 0;
     for _ in 0..4 {
-        let count = told.lock().unwrap();
+        let count = passed_on.lock().unwrap();
         loop {
-            let told = Arc::clone(&told);
-            let done = move |_: Result<_, _>| *told.lock().unwrap() += 1;
+            let passed_on = Arc::clone(&passed_on);
+            let done = move |_: Result<_, _>| *passed_on.lock().unwrap() += 1;
             match log.try_submit_then(&[&megabyte], done) {
                 Ok(()) => submitted += 1,
                 Err(Error::Full) => break,
@@ -70,7 +70,7 @@ fn a_lock_that_callbacks_take_may_be_held_by_who_does_not_wait() {
         log.append(b"waits for what is in flight").unwrap();
     }
     log.close().unwrap();
-    assert_eq!(*told.lock().unwrap(), submitted);
+    assert_eq!(*passed_on.lock().unwrap(), submitted);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_sync_that_is_not_waited_for_covers_what_came_before_it() {
             let sim = SimDisk::new();
             let options = options().sync(mode).background(background).disk(sim.disk());
             let log = options.open("/wal").unwrap();
-            let (send, told) = mpsc::channel();
+            let (send, passed_on) = mpsc::channel();
             log.append(b"one").unwrap();
             drop(log.submit(&[b"two", b"three"]).unwrap());
             let first = send.clone();
@@ -90,10 +90,16 @@ fn a_sync_that_is_not_waited_for_covers_what_came_before_it() {
             log.sync_then(move |durable| send.send(durable).unwrap())
                 .unwrap();
             while log.run_background().unwrap() {}
-            let durable = told.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
+            let durable = passed_on
+                .recv_timeout(Duration::from_secs(60))
+                .unwrap()
+                .unwrap();
             assert!(durable >= Lsn(3) && durable <= Lsn(4));
             assert_eq!(
-                told.recv_timeout(Duration::from_secs(60)).unwrap().unwrap(),
+                passed_on
+                    .recv_timeout(Duration::from_secs(60))
+                    .unwrap()
+                    .unwrap(),
                 Lsn(4)
             );
             assert_eq!(log.durable_lsn(), Lsn(4));
@@ -111,11 +117,11 @@ fn a_full_disk_is_nothing_to_a_sync() {
     log.append(&[7; 1200]).unwrap();
     sim.set_budget(Some(sim.used_bytes()));
     let refused = log.submit(&[&[7; 1200]]).unwrap();
-    let (send, told) = mpsc::channel();
+    let (send, passed_on) = mpsc::channel();
     log.sync_then(move |durable| send.send(durable.unwrap()).unwrap())
         .unwrap();
     assert!(refused.wait().unwrap_err().is_no_space());
-    assert_eq!(told.try_recv(), Ok(Lsn(1)));
+    assert_eq!(passed_on.try_recv(), Ok(Lsn(1)));
     assert_eq!(log.stats().appended_records, 1);
 }
 
@@ -142,12 +148,15 @@ fn a_payload_in_parts_is_the_same_record() {
     };
     assert_eq!((batch().size(), batch().is_empty()), (3 * 8 + 13, false));
     let first = log.send(batch().at(base)).unwrap();
-    let (send, told) = mpsc::channel();
+    let (send, passed_on) = mpsc::channel();
     let again = batch().at(base.after(3));
     log.send_then(again, move |appended| send.send(appended).unwrap())
         .unwrap();
     assert_eq!(first.wait().unwrap().lsns(), Lsn(1)..Lsn(4));
-    assert_eq!(told.try_recv().unwrap().unwrap().lsns(), Lsn(4)..Lsn(7));
+    assert_eq!(
+        passed_on.try_recv().unwrap().unwrap().lsns(),
+        Lsn(4)..Lsn(7)
+    );
     assert!(matches!(
         log.write(batch().at(base)),
         Err(Error::Refused { .. })
@@ -160,7 +169,7 @@ fn a_payload_in_parts_is_the_same_record() {
 }
 
 #[test]
-fn a_log_begins_where_it_is_told_to() {
+fn a_log_begins_at_the_requested_record() {
     let dir = fast_dir();
     let at = |lsn| options().first_lsn(Lsn(lsn));
     for lsn in [0, 1 << 62] {

@@ -106,7 +106,7 @@ fn what_is_in_flight_is_committed_when_the_log_is_dropped_or_closed() {
             log.submit(&[b"one"]).unwrap(),
             log.submit(&[b"two"]).unwrap(),
         );
-        let (send, told) = mpsc::channel();
+        let (send, received) = mpsc::channel();
         log.submit_then(&[b"three"], move |result| {
             send.send(result.unwrap()).unwrap();
         })
@@ -118,7 +118,7 @@ fn what_is_in_flight_is_committed_when_the_log_is_dropped_or_closed() {
         }
         assert_eq!(polled.poll().unwrap().unwrap().lsns(), range(1, 2));
         assert_eq!(waited.wait().unwrap().lsns(), range(2, 3));
-        assert_eq!(told.try_recv().unwrap().lsns(), range(3, 4));
+        assert_eq!(received.try_recv().unwrap().lsns(), range(3, 4));
         let log = options.open(dir.path()).unwrap();
         assert_eq!(log.bounds(), range(1, 4));
     }
@@ -169,7 +169,7 @@ fn a_callback_is_called_once_with_what_its_ticket_would_say() {
     for options in [options(), threads()] {
         let dir = fast_dir();
         let log = options.open(dir.path()).unwrap();
-        let (send, told) = mpsc::channel();
+        let (send, received) = mpsc::channel();
         for n in 0..300_u64 {
             let send = send.clone();
             let batch = vec![b"record".as_slice(); usize::try_from(n % 3).unwrap()];
@@ -180,18 +180,19 @@ fn a_callback_is_called_once_with_what_its_ticket_would_say() {
         }
         drop(send);
         drop(log);
-        let mut told: Vec<_> = told.try_iter().collect();
+        let mut received: Vec<_> = received.try_iter().collect();
         // Those of empty batches are told at once, the others in their order.
         assert!(
-            told.iter()
+            received
+                .iter()
                 .filter(|(n, _)| n % 3 > 0)
                 .is_sorted_by_key(|(n, _)| n)
         );
-        told.sort_by_key(|(n, _)| *n);
-        assert_eq!(told.len(), 300);
-        let full = told.iter().filter(|(n, _)| n % 3 > 0);
-        full.fold(1, |first, (n, told)| {
-            assert_eq!(told.lsns(), range(first, first + n % 3));
+        received.sort_by_key(|(n, _)| *n);
+        assert_eq!(received.len(), 300);
+        let full = received.iter().filter(|(n, _)| n % 3 > 0);
+        full.fold(1, |first, (n, received)| {
+            assert_eq!(received.lsns(), range(first, first + n % 3));
             first + n % 3
         });
     }
@@ -255,7 +256,7 @@ fn a_callback_that_panics_harms_nobody() {
     let dir = fast_dir();
     for options in [options(), threads()] {
         let log = options.open(dir.path()).unwrap();
-        let (send, told) = mpsc::channel();
+        let (send, received) = mpsc::channel();
         for n in 0..10 {
             let send = send.clone();
             let call = move |_: Result<_, _>| {
@@ -269,7 +270,7 @@ fn a_callback_that_panics_harms_nobody() {
         log.close().unwrap();
         assert_eq!(log.stats().callback_panics, 5);
         assert_eq!(
-            told.try_iter().collect::<Vec<_>>(),
+            received.try_iter().collect::<Vec<_>>(),
             (0..10).collect::<Vec<_>>()
         );
     }
@@ -349,7 +350,7 @@ fn a_failed_sync_answers_every_ticket_with_an_error() {
                 kind: FaultKind::Sync(failure),
                 sticky: true,
             });
-            let (send, told) = mpsc::channel();
+            let (send, received) = mpsc::channel();
             let mut tickets = Vec::new();
             for _ in 0..20 {
                 let send = send.clone();
@@ -365,7 +366,7 @@ fn a_failed_sync_answers_every_ticket_with_an_error() {
             );
             assert!(log.submit(&[b"later"]).unwrap().wait().is_err());
             assert!(log.close().is_err());
-            assert_eq!(told.try_iter().filter(|&is_error| is_error).count(), 20);
+            assert_eq!(received.try_iter().filter(|&is_error| is_error).count(), 20);
         }
     }
 }
@@ -378,11 +379,11 @@ fn a_full_disk_answers_the_tickets_that_do_not_fit_any_more() {
     sim.set_budget(Some(sim.used_bytes()));
     let tickets: Vec<_> = (0..6).map(|_| log.submit(&[&[7; 600]]).unwrap()).collect();
     assert!(log.run_background().unwrap());
-    let told: Vec<_> = tickets
+    let received: Vec<_> = tickets
         .iter()
         .map(|ticket| ticket.poll().unwrap().is_ok())
         .collect();
-    assert_eq!(told, [true, true, true, false, false, false]);
+    assert_eq!(received, [true, true, true, false, false, false]);
     sim.set_budget(None);
     assert_eq!(log.append(b"fits again").unwrap().lsn(), Lsn(4));
     assert_eq!(payloads(&log).unwrap().len(), 4);

@@ -92,51 +92,51 @@ fn sample() -> Vec<Vec<&'static [u8]>> {
 }
 
 #[test]
-fn a_tail_cut_at_any_byte_leaves_whole_groups() {
+fn a_tail_lost_from_any_byte_on_leaves_whole_groups() {
     let groups = sample();
     let (dir, files) = unsynced(&groups);
     let ends = ends(&groups);
     let bytes = segment_bytes(&files, 1);
-    for cut in 64..ends[ends.len() - 1] {
+    for from in 64..ends[ends.len() - 1] {
         let mut torn = bytes.clone();
-        torn[cut..].fill(0);
+        torn[from..].fill(0);
         restore(dir.path(), &files);
         write(dir.path(), &segment(1), &torn);
         // The bytes that were cut off may have been zeros.
         let whole = ends
             .iter()
-            .filter(|&&end| bytes[cut.min(end)..end].iter().all(|&b| b == 0))
+            .filter(|&&end| bytes[from.min(end)..end].iter().all(|&b| b == 0))
             .count();
         check_prefix(
             dir.path(),
             &groups,
             whole,
-            &format!("zeros from byte {cut}"),
+            &format!("zeros from byte {from}"),
         );
     }
 }
 
 #[test]
-fn garbage_behind_any_byte_leaves_whole_groups() {
+fn garbage_after_any_byte_leaves_whole_groups() {
     let groups = sample();
     let (dir, files) = unsynced(&groups);
     let ends = ends(&groups);
     let bytes = segment_bytes(&files, 1);
     let mut rng = StdRng::seed_from_u64(1);
-    for cut in 64..ends[ends.len() - 1] {
+    for from in 64..ends[ends.len() - 1] {
         let mut torn = bytes.clone();
-        let mut garbage = torn[cut..].iter_mut();
+        let mut garbage = torn[from..].iter_mut();
         // The first byte is wrong for certain.
         *garbage.next().unwrap() ^= 0x55;
         garbage.for_each(|byte| *byte = rng.random());
         restore(dir.path(), &files);
         write(dir.path(), &segment(1), &torn);
-        let whole = ends.iter().filter(|&&end| end <= cut).count();
+        let whole = ends.iter().filter(|&&end| end <= from).count();
         check_prefix(
             dir.path(),
             &groups,
             whole,
-            &format!("garbage from byte {cut}"),
+            &format!("garbage from byte {from}"),
         );
     }
 }
@@ -232,16 +232,16 @@ fn d19_a_batch_is_there_whole_or_not_at_all() {
     let (dir, files) = unsynced(&groups);
     let bytes = segment_bytes(&files, 2);
     let end = 64 + 32 + 3 * 8 + 1000;
-    for cut in 64..=end {
+    for from in 64..=end {
         let mut torn = bytes.clone();
-        torn[cut..].fill(0);
+        torn[from..].fill(0);
         restore(dir.path(), &files);
         write(dir.path(), &segment(2), &torn);
         let log = options().open(dir.path()).unwrap();
         assert_eq!(
             log.recovery().records,
-            if cut == end { 5 } else { 2 },
-            "cut at {cut}"
+            if from == end { 5 } else { 2 },
+            "torn at {from}"
         );
         assert_eq!(payloads(&log).unwrap().len() as u64, log.recovery().records);
     }
@@ -253,12 +253,12 @@ fn a_torn_first_group_leaves_the_segment_before_it() {
     let (dir, files) = unsynced(&groups);
     let bytes = segment_bytes(&files, 2);
     // Cut inside the group header, inside the record header, inside the payload.
-    for cut in [70, 100, 110, 1000] {
+    for from in [70, 100, 110, 1000] {
         let mut torn = bytes.clone();
-        torn[cut..].fill(0);
+        torn[from..].fill(0);
         restore(dir.path(), &files);
         write(dir.path(), &segment(2), &torn);
-        check_prefix(dir.path(), &groups, 1, &format!("cut at {cut}"));
+        check_prefix(dir.path(), &groups, 1, &format!("torn at {from}"));
     }
 }
 

@@ -138,7 +138,7 @@ fn a_segment_that_cannot_be_opened_takes_no_other_with_it() {
 
 /// Of a log that was not closed nothing says what was behind a place at its end.
 #[test]
-fn a_hidden_end_is_told() {
+fn a_hidden_end_is_reported() {
     let sim = SimDisk::new();
     let log = options(&sim.disk()).open("/log").unwrap();
     let mut last = None;
@@ -173,7 +173,7 @@ fn a_hidden_end_is_told() {
 }
 
 #[test]
-fn a_mark_that_cannot_be_read_is_a_lost_one() {
+fn a_superblock_that_cannot_be_read_is_a_lost_one() {
     let (sim, _) = fixture();
     let all: BTreeSet<u64> = (1..=LAST).collect();
     for slots in [vec![0], vec![4096], vec![0, 4096]] {

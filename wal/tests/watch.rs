@@ -87,7 +87,7 @@ fn truncations_end_it_if_they_take_what_was_or_would_be_read() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     append(&log, 1..30);
-    let mut behind = watch(dir.path(), 5);
+    let mut late = watch(dir.path(), 5);
     let mut ahead = watch(dir.path(), 1);
     assert_eq!(ready(&mut ahead).len(), 29);
     let mut before = watch(dir.path(), 11);
@@ -102,12 +102,12 @@ fn truncations_end_it_if_they_take_what_was_or_would_be_read() {
     append(&log, 21..25);
     assert_eq!(ready(&mut before), [21, 22, 23, 24]);
     log.truncate_before(Lsn(10)).unwrap();
-    assert!(matches!(behind.next_record(), Err(Error::Truncated)));
+    assert!(matches!(late.next_record(), Err(Error::Truncated)));
 }
 
 /// A cut that goes through a batch, when it was written down and not done yet.
 #[test]
-fn records_that_are_being_cut_off_are_not_given_out() {
+fn records_that_are_being_truncated_are_not_given_out() {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
     let payloads = [1, 2, 3_u64].map(|lsn| lsn.to_le_bytes().repeat(30));

@@ -218,7 +218,7 @@ fn open(
     let is_first = slot.is_some_and(|slot| slot.generation == FIRST_GENERATION);
     let records = wal::Options::new().disk(disk.clone()).salvage(path);
     match records {
-        Ok(records) if records.has_mark() => return Ok(Some(records)),
+        Ok(records) if records.has_superblock() => return Ok(Some(records)),
         Err(wal::Error::Disk(error)) if error.is_locked() => return Err(error.into()),
         Err(_) if is_first && is_unmarked() => return Ok(None),
         _ => log.lost = u64::MAX,
@@ -229,7 +229,7 @@ fn open(
             told.push_back(Error::Log(wal::Error::Corrupt {
                 path: path.join("mark"),
                 offset: 0,
-                reason: wal::Corruption::MarkLost,
+                reason: wal::Corruption::SuperblockLost,
             }));
             Ok(Some(records))
         }

@@ -53,7 +53,7 @@ pub(super) fn read(
             return Ok(log);
         }
     };
-    if !records.has_mark() {
+    if !records.has_superblock() {
         // The last records may be missing without a word.
         told.push_back(Error::corrupt(&mark(path), Corruption::LogLost));
         log.lost = u64::MAX;

@@ -52,7 +52,7 @@ pub(super) fn read(disk: &Disk, path: &Path, told: &mut VecDeque<Error>) -> Resu
             return Ok(edits);
         }
     };
-    let has_mark = records.has_mark();
+    let has_superblock = records.has_superblock();
     // `None` while edits are missing that no snapshot makes up for yet.
     let mut fold = Some(Fold::new(path.to_owned()));
     for record in records {
@@ -79,7 +79,7 @@ pub(super) fn read(disk: &Disk, path: &Path, told: &mut VecDeque<Error>) -> Resu
             }
         }
     }
-    edits.is_whole = has_mark && fold.is_some();
+    edits.is_whole = has_superblock && fold.is_some();
     edits.keep(fold.take());
     edits.is_whole &= edits.root.is_some();
     if !edits.is_whole && told.is_empty() {
@@ -115,7 +115,7 @@ pub(super) fn lost(error: wal::Error, path: &Path, reason: Corruption) -> Result
         wal::Error::Disk(error) if error.is_locked() => Err(error.into()),
         wal::Error::Disk(error) if error.is_not_found() => Ok(Error::corrupt(&mark(path), reason)),
         wal::Error::Corrupt {
-            reason: wal::Corruption::MarkLost,
+            reason: wal::Corruption::SuperblockLost,
             ..
         } => Ok(Error::corrupt(&mark(path), reason)),
         error => Ok(error.into()),

@@ -34,15 +34,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let before = store.stats().syncs;
     for index in 1..=ROUNDS {
-        let (told, durable) = channel();
+        let (called, durable) = channel();
         for id in 0..GROUPS {
-            let told = told.clone();
+            let called = called.clone();
             let group = store.group(id)?;
             // It can be read now, and replicated; `done` is called when it is durable.
-            let done = move |result: Result<()>| drop(told.send(result));
+            let done = move |result: Result<()>| drop(called.send(result));
             group.submit(Change::Append(&[entry(index)]), done)?;
         }
-        drop(told);
+        drop(called);
         durable.iter().collect::<Result<()>>()?;
         // All but the first group have a snapshot now and then.
         for id in (1..GROUPS).filter(|_| index % 20 == 0) {

@@ -1,6 +1,6 @@
 //! The limits of a store, each with its reason.
 
-use crate::record::HEAD_SIZE;
+use crate::record::HEADER_SIZE;
 
 /// The largest entry, in bytes: 64 MiB. One is held in memory whole when it is read, and when it is moved; one
 /// that is larger than a segment is stored in parts.
@@ -22,4 +22,4 @@ pub const MIN_SEGMENT_SIZE: u64 = wal::MIN_SEGMENT_SIZE;
 pub const DEFAULT_CACHE: u64 = 16 << 20;
 
 const _: () =
-    assert!(wal::max_record_size(MIN_SEGMENT_SIZE) > HEAD_SIZE as u64 + MAX_LEADER_SIZE as u64);
+    assert!(wal::max_record_size(MIN_SEGMENT_SIZE) > HEADER_SIZE as u64 + MAX_LEADER_SIZE as u64);

@@ -124,7 +124,7 @@ impl LogStore {
     /// # Errors
     /// [`Error::Disk`], [`Error::Corrupt`], [`Error::Poisoned`], [`Error::Closed`].
     pub fn compact(&self) -> Result<()> {
-        while self.store.move_front()? {}
+        while self.store.move_start()? {}
         Ok(())
     }
 

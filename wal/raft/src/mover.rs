@@ -55,7 +55,7 @@ impl Store {
             is_over
         };
         if is_over {
-            match self.move_front() {
+            match self.move_start() {
                 // Whoever needs the space is told.
                 Err(error) if !error.is_no_space() => return Err(error),
                 _ => {}
@@ -65,7 +65,7 @@ impl Store {
     }
 
     /// Gives back a part of the log's front, if that is due; returns whether it was.
-    pub(crate) fn move_front(&self) -> Result<bool> {
+    pub(crate) fn move_start(&self) -> Result<bool> {
         // Held across I/O: another one would move what this one moves.
         let _mover = self.health().lock(&self.mover);
         let is_due = {
@@ -177,7 +177,7 @@ impl Store {
     }
 
     fn mover_step(&self) -> Result<Step> {
-        let did = self.move_front()?;
+        let did = self.move_start()?;
         Ok(if did { Step::Done } else { Step::Idle })
     }
 

@@ -65,11 +65,11 @@ impl<C> LogStorage<C> {
 
     /// Does `change`, and waits until it is durable.
     async fn durably(&self, change: Change<'_>) -> Result<()> {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         // If nobody waits any more, nobody is told.
         self.group
-            .submit(change, move |result| drop(tell.send(result)))?;
-        told.await.expect("a callback is called exactly once")
+            .submit(change, move |result| drop(sender.send(result)))?;
+        receiver.await.expect("a callback is called exactly once")
     }
 }
 

@@ -21,7 +21,7 @@ const UNCOMMITTED: u8 = 10;
 const FIRST_UNKNOWN: u8 = 11;
 
 /// Bytes of the longest head: that of a part of an entry.
-pub(crate) const HEAD_SIZE: usize = 1 + 4 * 8 + 4;
+pub(crate) const HEADER_SIZE: usize = 1 + 4 * 8 + 4;
 
 /// One record: what happened to which group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +79,8 @@ pub(crate) enum Event<'a> {
 
 impl<'a> Record<'a> {
     /// The bytes before [`tail`](Record::tail).
-    pub(crate) fn head(&self) -> Vec<u8> {
-        let mut out = Encoder::with_capacity(HEAD_SIZE);
+    pub(crate) fn header(&self) -> Vec<u8> {
+        let mut out = Encoder::with_capacity(HEADER_SIZE);
         let kind = match self.event {
             Event::Created => CREATED,
             Event::Destroyed => DESTROYED,
@@ -236,11 +236,11 @@ mod tests {
                 incarnation: 9,
                 event,
             };
-            let head = record.head();
-            assert!(head.len() <= HEAD_SIZE);
-            let bytes = [&head, record.tail()].concat();
+            let header = record.header();
+            assert!(header.len() <= HEADER_SIZE);
+            let bytes = [&header, record.tail()].concat();
             assert_eq!(Record::decode(&bytes), Some(record));
-            for len in 0..head.len() {
+            for len in 0..header.len() {
                 assert_eq!(Record::decode(&bytes[..len]), None, "{event:?} of {len}");
             }
         }
@@ -248,15 +248,15 @@ mod tests {
 
     #[test]
     fn what_no_record_is_is_none() {
-        let head = |kind: u8| [&[kind][..], &[0; 16]].concat();
-        assert_eq!(Record::decode(&head(0)), None);
-        assert_eq!(Record::decode(&head(11)), None);
+        let header = |kind: u8| [&[kind][..], &[0; 16]].concat();
+        assert_eq!(Record::decode(&header(0)), None);
+        assert_eq!(Record::decode(&header(11)), None);
         assert_eq!(
-            Record::decode(&[head(CREATED), vec![0]].concat()),
+            Record::decode(&[header(CREATED), vec![0]].concat()),
             None,
             "more than it is"
         );
-        let long = [head(VOTE), vec![0; 8 + MAX_LEADER_SIZE + 1]].concat();
+        let long = [header(VOTE), vec![0; 8 + MAX_LEADER_SIZE + 1]].concat();
         assert_eq!(Record::decode(&long), None);
     }
 }

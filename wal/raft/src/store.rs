@@ -61,7 +61,7 @@ impl<'a> Prepared<'a> {
     }
 
     fn push(&mut self, record: Record<'a>) {
-        self.batch.push_parts(&[&record.head(), record.tail()]);
+        self.batch.push_parts(&[&record.header(), record.tail()]);
         self.records.push(record);
     }
 
@@ -87,7 +87,7 @@ impl<'a> Prepared<'a> {
 pub(crate) const RECORD_HEADER: u64 = 8;
 
 fn payload_len(record: &Record<'_>) -> usize {
-    record.head().len() + record.tail().len()
+    record.header().len() + record.tail().len()
 }
 
 impl Store {

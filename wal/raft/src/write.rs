@@ -5,7 +5,7 @@ use wal::Lsn;
 use crate::error::{Error, Result};
 use crate::group_state::GroupState;
 use crate::limits::{MAX_ENTRY_SIZE, MAX_LEADER_SIZE};
-use crate::record::{Event, HEAD_SIZE, Record};
+use crate::record::{Event, HEADER_SIZE, Record};
 use crate::state::State;
 use crate::store::{Prepared, RECORD_HEADER, Store};
 use crate::types::{Change, Entry};
@@ -95,7 +95,7 @@ impl Store {
     /// `entries` as records, in batches.
     fn prepare<'a>(&self, name: Name, entries: &'a [Entry]) -> Vec<Prepared<'a>> {
         let limit = wal::max_batch_size(self.log.segment_size());
-        let room = limit - RECORD_HEADER - HEAD_SIZE as u64;
+        let room = limit - RECORD_HEADER - HEADER_SIZE as u64;
         let room = usize::try_from(room).expect("a segment is smaller than 4 GiB");
         let events = entries.iter().flat_map(|entry| events(entry, room));
         Prepared::all(events.map(|event| name.record(event)), limit)
@@ -115,12 +115,12 @@ impl Store {
             if error.is_no_space() && before != after {
                 // All or nothing: what is there of them goes again.
                 let first = before.map_or(0, |before| before + 1);
-                let undo = [name.record(Event::Truncated(first))];
-                let undone = self.put_for_sure(state, &undo);
-                if let Err(Error::Disk(error)) = &undone {
+                let revert = [name.record(Event::Truncated(first))];
+                let reverted = self.put_for_sure(state, &revert);
+                if let Err(Error::Disk(error)) = &reverted {
                     self.health().poison(error.clone());
                 }
-                undone?;
+                reverted?;
             }
             return Err(error);
         }

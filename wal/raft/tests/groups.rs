@@ -151,17 +151,17 @@ fn an_entry_that_is_larger_than_a_segment_is_stored_in_parts() {
 }
 
 #[test]
-fn a_callback_is_told_after_the_sync_and_entries_can_be_read_before() {
+fn a_callback_is_called_after_the_sync_and_entries_can_be_read_before() {
     let sim = SimDisk::new();
     let store = options(&sim)
         .background(Background::Inline)
         .open("/raft")
         .unwrap();
     let group = store.create(1).unwrap();
-    let (told, durable) = mpsc::channel();
+    let (called, durable) = mpsc::channel();
     group
         .submit(Change::Append(&entries(1..2)), move |result| {
-            told.send(result).unwrap();
+            called.send(result).unwrap();
         })
         .unwrap();
     assert_eq!(group.entries(1..2).unwrap(), entries(1..2));
@@ -174,12 +174,12 @@ fn a_callback_is_told_after_the_sync_and_entries_can_be_read_before() {
 }
 
 #[test]
-fn a_callback_may_use_the_store_and_whoever_still_waits_is_told_at_the_end() {
+fn a_callback_may_use_the_store_and_whoever_still_waits_is_called_at_the_end() {
     let sim = SimDisk::new();
     let store = open(&sim);
     let group = store.create(1).unwrap();
-    let (told, durable) = mpsc::channel();
-    let (again, next) = (group.clone(), told.clone());
+    let (called, durable) = mpsc::channel();
+    let (again, next) = (group.clone(), called.clone());
     group
         .submit(Change::Append(&entries(1..2)), move |result| {
             result.unwrap();
@@ -194,7 +194,7 @@ fn a_callback_may_use_the_store_and_whoever_still_waits_is_told_at_the_end() {
     let inline = options(&SimDisk::new()).background(Background::Inline);
     let other = inline.open("/raft").unwrap();
     let group = other.create(1).unwrap();
-    let dismissed = told.clone();
+    let dismissed = called.clone();
     group
         .submit(Change::Vote(&vote(2)), move |result| {
             dismissed.send(result).unwrap();
@@ -215,10 +215,10 @@ fn closing_calls_back_and_works_through_an_arc() {
             .unwrap(),
     );
     let group = store.create(1).unwrap();
-    let (told, durable) = mpsc::channel();
+    let (called, durable) = mpsc::channel();
     group
         .submit(Change::Vote(&vote(2)), move |result| {
-            told.send(result).unwrap();
+            called.send(result).unwrap();
         })
         .unwrap();
     std::sync::Arc::clone(&store).close().unwrap();

@@ -148,12 +148,12 @@ impl RaftLogStorage<Types> for Mortal {
         let entries: Vec<_> = entries.into_iter().collect();
         log.clone().append(entries, callback).await?;
         // Called behind the callback of the append, with which the call ends.
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let first = log.group().entries(0..u64::MAX).unwrap();
         let nothing = durable_raft::Change::Append(&[]);
-        let done = move |result| drop(tell.send(result));
+        let done = move |result| drop(sender.send(result));
         log.group().submit(nothing, done).unwrap();
-        told.await.unwrap().unwrap();
+        receiver.await.unwrap().unwrap();
         drop(log);
         self.die(()).await;
         let again = self.log().await.group().entries(0..u64::MAX).unwrap();
@@ -181,6 +181,6 @@ impl StoreBuilder<Types, Mortal, Machine> for MortalBuilder {
 }
 
 #[test]
-fn the_suite_passes_when_the_power_fails_behind_every_call() {
+fn the_suite_passes_when_the_power_fails_after_every_call() {
     Suite::test_all(MortalBuilder).unwrap();
 }

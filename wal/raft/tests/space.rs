@@ -67,17 +67,17 @@ fn the_appends_of_a_hundred_groups_share_three_syncs() {
     let groups: Vec<Group> = (0..100).map(|id| store.create(id).unwrap()).collect();
     let before = store.stats().syncs;
     let (go, held) = mpsc::channel();
-    let (told, durable) = mpsc::channel();
+    let (called, durable) = mpsc::channel();
     let mut first = Some(held);
     for group in &groups {
-        let told = told.clone();
+        let called = called.clone();
         // The first one keeps the thread that syncs until all are there, as a sync of a slow disk would.
         let held = first.take();
         let done = move |result| {
             if let Some(held) = held {
                 held.recv().unwrap();
             }
-            told.send(result).unwrap();
+            called.send(result).unwrap();
         };
         group.submit(Change::Append(&[entry(1)]), done).unwrap();
     }

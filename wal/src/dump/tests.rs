@@ -1,8 +1,8 @@
 use super::*;
-use crate::cut::ANY_LAYOUT;
 use crate::frame::{GROUP_HEADER_SIZE, place};
 use crate::segment::{FIRST_GROUP, SegmentHeader};
-use crate::slot::Cut;
+use crate::slot::TailTruncation;
+use crate::truncate_end::ANY_LAYOUT;
 use durable_io::codec::put;
 
 const GROUP: GroupHeader = GroupHeader {
@@ -14,8 +14,8 @@ const GROUP: GroupHeader = GroupHeader {
     time: 0,
 };
 
-fn mark(cut: Option<Cut>) -> Mark {
-    Mark {
+fn superblock(truncation: Option<TailTruncation>) -> Superblock {
+    Superblock {
         log_id: 7,
         durable: Lsn(1),
         low_segment: 1,
@@ -23,10 +23,10 @@ fn mark(cut: Option<Cut>) -> Mark {
         epochs: Epochs {
             current: 1,
             first_lsn: Lsn(1),
-            segment: cut.map_or(0, |cut| cut.segment),
+            segment: truncation.map_or(0, |truncation| truncation.segment),
         },
         checkpoint: Lsn(0),
-        cut,
+        truncation,
         newest: 1,
         time: 0,
         note: std::sync::Arc::from([]),
@@ -34,12 +34,12 @@ fn mark(cut: Option<Cut>) -> Mark {
 }
 
 /// The text of a log that has one segment with `group`, and `mark` in a slot.
-fn text(mark: &Mark, group: GroupHeader) -> String {
+fn text(superblock: &Superblock, group: GroupHeader) -> String {
     let path = tempfile::tempdir().unwrap();
     let dir = Disk::os().open_dir(path.path()).unwrap();
-    let file = dir.create_new(names::MARK).unwrap();
-    file.write_all_at(&mark.encode(2), 0).unwrap();
-    let number = mark.low_segment;
+    let file = dir.create_new(names::SUPERBLOCK).unwrap();
+    file.write_all_at(&superblock.encode(2), 0).unwrap();
+    let number = superblock.low_segment;
     let size = 1024;
     let header = SegmentHeader {
         log_id: 7,
@@ -63,29 +63,29 @@ fn text(mark: &Mark, group: GroupHeader) -> String {
 }
 
 #[test]
-fn a_cut_that_is_to_be_finished_is_shown() {
-    let mut cut = Cut {
+fn a_truncation_that_is_to_be_finished_is_shown() {
+    let mut truncation = TailTruncation {
         segment: 1,
         offset: 64,
         header: [0; GROUP_HEADER_SIZE],
     };
-    let shown = text(&mark(Some(cut)), GROUP);
+    let shown = text(&superblock(Some(truncation)), GROUP);
     assert!(shown.contains("\n    a cut is to be finished: of segment 1, at 64\n"));
     assert!(
         shown.ends_with("\nopen: finishes the cut first\n"),
         "{shown}"
     );
-    cut.header = GROUP.encode(place(7, 1, 64), ANY_LAYOUT);
-    let shown = text(&mark(Some(cut)), GROUP);
+    truncation.header = GROUP.encode(place(7, 1, 64), ANY_LAYOUT);
+    let shown = text(&superblock(Some(truncation)), GROUP);
     let stay = "\n    a cut is to be finished: of segment 1, at 64, where LSN 1..=1 stay\n";
     assert!(shown.contains(stay), "{shown}");
 }
 
 #[test]
-fn a_void_slot_says_why() {
-    let mut mark = mark(None);
-    mark.checkpoint = Lsn(2);
-    let shown = text(&mark, GROUP);
+fn a_void_slot_says_its_reason() {
+    let mut superblock = superblock(None);
+    superblock.checkpoint = Lsn(2);
+    let shown = text(&superblock, GROUP);
     assert!(shown.contains("! 0: void slot: its checkpoint is above the durable LSN"));
     assert!(shown.contains("! 4096: void slot: the file ends before it does"));
     assert!(shown.contains("! 0: the mark file is lost"));
@@ -94,29 +94,29 @@ fn a_void_slot_says_why() {
 #[test]
 fn numbers_at_their_limits_are_shown() {
     let max = Lsn(u64::MAX);
-    let cut = Cut {
+    let truncation = TailTruncation {
         segment: u64::MAX,
         offset: u64::MAX,
         header: GROUP.encode(place(7, u64::MAX, u64::MAX), ANY_LAYOUT),
     };
-    let mut mark = mark(None);
+    let mut superblock = superblock(None);
     for (durable, low, epoch) in [(1, 1, 1), (u64::MAX, u64::MAX, u32::MAX)] {
-        for (number, cut) in [(1, None), (u64::MAX, None), (u64::MAX, Some(cut))] {
-            mark.durable = Lsn(durable);
-            mark.low = Lsn(low);
-            mark.low_segment = number;
-            mark.epochs = Epochs {
+        for (number, truncation) in [(1, None), (u64::MAX, None), (u64::MAX, Some(truncation))] {
+            superblock.durable = Lsn(durable);
+            superblock.low = Lsn(low);
+            superblock.low_segment = number;
+            superblock.epochs = Epochs {
                 current: epoch,
                 first_lsn: max,
                 segment: number,
             };
-            mark.cut = cut;
+            superblock.truncation = truncation;
             let group = GroupHeader {
                 first_lsn: Lsn(u64::MAX - 1),
                 durable_lsn: Lsn(u64::MAX - 2),
                 ..GROUP
             };
-            let shown = text(&mark, group);
+            let shown = text(&superblock, group);
             assert!(
                 shown.contains("  64: group, LSN 18446744073709551614"),
                 "{shown}"

@@ -15,7 +15,7 @@ const SLOTS: [usize; 2] = [0, 4096];
 pub(super) struct LogFacts {
     /// One for each group.
     pub(super) pieces: Vec<Piece>,
-    /// The slots of the mark, the newest first.
+    /// The slots of the superblock, the newest first.
     pub(super) slots: Vec<MarkSlot>,
     /// The first record that is there, retained or not.
     pub(super) first: Option<u64>,
@@ -111,7 +111,7 @@ fn group(at: usize, bytes: &[u8]) -> Option<Group> {
     })
 }
 
-/// One of the two slots of a mark.
+/// One of the two slots of a superblock.
 pub(super) struct MarkSlot {
     pub(super) span: Span,
     sequence: u64,
@@ -121,7 +121,7 @@ pub(super) struct MarkSlot {
     pub(super) low: u64,
 }
 
-/// Where the slot at `at` stands in the mark `bytes`, with its note.
+/// Where the slot at `at` stands in the superblock `bytes`, with its note.
 fn slot_range(bytes: &[u8], at: usize) -> Range<usize> {
     let len = bytes
         .get(at + SLOT..)
@@ -129,7 +129,7 @@ fn slot_range(bytes: &[u8], at: usize) -> Range<usize> {
     at..at + SLOT + 4 + len.map_or(0, |len| len as usize)
 }
 
-/// The slots of the mark `bytes`, which is the file `file`, of which at least one was written whole; the newest
+/// The slots of the superblock `bytes`, which is the file `file`, of which at least one was written whole; the newest
 /// first.
 fn slots(file: &str, bytes: &[u8]) -> Vec<MarkSlot> {
     let slot = |at: usize| {

@@ -15,16 +15,16 @@ const SEGMENT_SIZE: u64 = 2048;
 /// How a log was left.
 #[derive(Clone, Copy)]
 enum End {
-    /// Closed: the mark covers every record.
+    /// Closed: the superblock covers every record.
     Close,
-    /// The process died: the page cache has everything, the mark is behind.
+    /// The process died: the page cache has everything, the superblock is behind.
     Kill,
-    /// The machine died: only what was synced is there, so not the second copy of the mark.
+    /// The machine died: only what was synced is there, so not the second copy of the superblock.
     PowerLoss,
 }
 
-/// Three segments and a spare. The log begins in the middle of a batch of its lowest segment, and
-/// the mark was written last when the active one had one group.
+/// Three segments and a preallocated segment. The log begins in the middle of a batch of its lowest segment, and
+/// the superblock was written last when the active one had one group.
 const LONG: &str = "append 300, rotate, append 20, append 0+21+16, append 1100, rotate, append 380+376, \
     append 33, append 7, rotate, append 45, settle, truncate before 4, append 12+0+60, append 700, \
     append 20, append 21";
@@ -34,8 +34,8 @@ const LOGS: [(&str, &str, End); 10] = [
     ("closed", LONG, End::Close),
     ("killed", LONG, End::Kill),
     ("created", "settle", End::Close),
-    // One segment, which begins with truncated records; the process died before it made a spare, and the
-    // mark was written last by the truncation.
+    // One segment, which begins with truncated records; the process died before it made a preallocated segment, and the
+    // superblock was written last by the truncation.
     (
         "short",
         "append 20, append 9+30+16, truncate before 3, append 600, append 15, append 24",
@@ -70,7 +70,7 @@ const LOGS: [(&str, &str, End); 10] = [
         "append 20, append 30+40, rotate, truncate before 4, settle",
         End::Close,
     ),
-    // The two copies of the mark differ: the machine died after a truncation.
+    // The two copies of the superblock differ: the machine died after a truncation.
     (
         "power loss",
         "append 20, append 300, rotate, append 30, append 10+40, truncate before 3, append 50",
@@ -147,7 +147,7 @@ impl Scribe {
                     .map_err(Into::into);
             }
             "sync" => return self.wal.sync().map(|_| self).map_err(Into::into),
-            // Makes the spare.
+            // Makes the preallocated segment.
             "settle" => while self.wal.run_background()? {},
             _ => return self.repair(),
         }
@@ -223,7 +223,7 @@ fn specimen(
         witness: slot.witness,
         history: history(slot.low),
     };
-    // Without a mark nothing says where the log began, and without a group they begin again.
+    // Without a superblock nothing says where the log began, and without a group they begin again.
     let mut rootless = history(facts.first.unwrap_or(last + 1));
     rootless.extend(facts.pieces.is_empty().then(|| Held {
         step: last,

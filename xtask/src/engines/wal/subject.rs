@@ -268,7 +268,7 @@ impl Subject for WalSubject {
         Ok(State {
             first: bounds.start.0,
             records,
-            marked: wal.recovery().marked.0,
+            durable_in_superblock: wal.recovery().durable_in_superblock.0,
             checkpoint: wal.checkpointed().0,
             note: read_note(&wal.note())?,
         })
@@ -293,7 +293,7 @@ impl Subject for WalSubject {
         } else {
             *interrupted
         };
-        // The spare of the next segment is made in between.
+        // The preallocated segment of the next segment is made in between.
         let mut ops = vec![
             again,
             Op::Rotate,

@@ -8,8 +8,8 @@ pub(crate) struct State {
     pub(crate) first: u64,
     /// Operation and index within its batch, from `first` on.
     pub(crate) records: Vec<(u64, usize)>,
-    /// At least this much is proven durable by the mark alone.
-    pub(crate) marked: u64,
+    /// At least this much is proven durable by the superblock alone.
+    pub(crate) durable_in_superblock: u64,
     pub(crate) checkpoint: u64,
     /// The operation that wrote the note that stands beside that.
     pub(crate) note: Option<u64>,
@@ -26,7 +26,7 @@ impl State {
         Self {
             first: 1,
             records: Vec::new(),
-            marked: 0,
+            durable_in_superblock: 0,
             checkpoint: 0,
             note: None,
         }
@@ -66,10 +66,10 @@ impl State {
                 };
                 after.records.truncate(left);
                 after.checkpoint = after.checkpoint.min(after.last());
-                after.marked = after.marked.min(after.last());
+                after.durable_in_superblock = after.durable_in_superblock.min(after.last());
             }
-            // A clean close leaves a mark that covers everything.
-            Op::Close => after.marked = after.last(),
+            // A clean close leaves a superblock that covers everything.
+            Op::Close => after.durable_in_superblock = after.last(),
             _ => {}
         }
         after
@@ -81,6 +81,6 @@ impl State {
             && expected.records == self.records
             && expected.checkpoint == self.checkpoint
             && expected.note == self.note;
-        same && self.marked >= expected.marked
+        same && self.durable_in_superblock >= expected.durable_in_superblock
     }
 }

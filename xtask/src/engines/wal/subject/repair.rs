@@ -7,7 +7,7 @@ use super::{Alphabet, DIR, Op as LogOp, SEGMENT_SIZE, State, Store, WalSubject, 
 use crashtest::content::payload;
 
 /// The log in `SyncMode::Always`, verified when it is opened, and repaired if it is damaged. What a mere crash left must
-/// open without: a state's `marked` tells whether a repair was needed.
+/// open without: a state's `durable_in_superblock` tells whether a repair was needed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RepairSubject;
 
@@ -164,9 +164,9 @@ impl Subject for RepairSubject {
     }
 
     fn observe(&self, (store, repaired): &mut Self::Store) -> Outcome<State> {
-        let marked = u64::from(*repaired);
+        let durable_in_superblock = u64::from(*repaired);
         Ok(State {
-            marked,
+            durable_in_superblock,
             ..LOG.observe(store)?
         })
     }
@@ -174,11 +174,14 @@ impl Subject for RepairSubject {
     fn model(&self, before: &State, op: &Op, n: u64) -> State {
         if let Op::Log(op) = op {
             let after = LOG.model(before, op, n);
-            return State { marked: 0, ..after };
+            return State {
+                durable_in_superblock: 0,
+                ..after
+            };
         }
         // From here on, and until something else is done, a repair may be needed.
         let mut after = before.clone();
-        after.marked = 1;
+        after.durable_in_superblock = 1;
         match op {
             Op::Log(_) | Op::CutOldest => {}
             Op::DamageNewest => drop(after.records.pop()),
@@ -189,7 +192,7 @@ impl Subject for RepairSubject {
 
     fn matches(&self, expected: &State, observed: &State) -> bool {
         let same = expected.first == observed.first && expected.records == observed.records;
-        same && observed.marked <= expected.marked
+        same && observed.durable_in_superblock <= expected.durable_in_superblock
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {

@@ -3,19 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 
 use durable_io::sim::{Fault, FaultKind, SimDisk, World};
 use tempfile::TempDir;
-use wal::{Background, Corruption, Error, Lsn, Options, SyncMode, Ticket, Wal};
+use wal::{Corruption, Error, Lsn, Options, Ticket, Wal};
 
 #[path = "support/files.rs"]
 #[allow(dead_code, reason = "each test file uses a part")]
 mod files;
 
-use files::{SEGMENT, dir, fast_dir, options, read, restore, segment, settle, snapshot, write};
+use files::{dir, fast_dir, options, read, restore, segment, settle, snapshot, write};
 
 /// The payload of record `lsn`, as the log `life` wrote it.
 fn payload(lsn: u64, life: u8) -> Vec<u8> {
@@ -97,8 +94,8 @@ fn lives(log: &Wal) -> Vec<(u64, u8)> {
 }
 
 /// What `lives` should say of a log of `low..next` whose records from `cut` on are of `life`.
-fn expected(low: u64, cut: u64, next: u64, life: u8) -> Vec<(u64, u8)> {
-    let of = |lsn| (lsn, if lsn < cut { 0 } else { life });
+fn expected(low: u64, kept_end: u64, next: u64, life: u8) -> Vec<(u64, u8)> {
+    let of = |lsn| (lsn, if lsn < kept_end { 0 } else { life });
     (low..next).map(of).collect()
 }
 
@@ -113,7 +110,7 @@ fn append_on(log: &Wal, next: u64, life: u8) {
 }
 
 #[test]
-fn a_log_is_cut_behind_any_record_and_goes_on_there() {
+fn a_log_is_truncated_after_any_record_and_continues_there() {
     for low in LOWS {
         let fixture = fixture(low);
         let files = snapshot(fixture.path());
@@ -121,14 +118,14 @@ fn a_log_is_cut_behind_any_record_and_goes_on_there() {
             for reopens in [false, true] {
                 restore(fixture.path(), &files);
                 let what = format!("low {low}, cut behind {last}, reopens {reopens}");
-                cut_and_go_on(fixture.path(), low, last, reopens, &what);
+                truncate_and_continue(fixture.path(), low, last, reopens, &what);
             }
         }
     }
 }
 
-fn cut_and_go_on(path: &Path, low: u64, last: u64, reopens: bool, what: &str) {
-    let cut = (last + 1).clamp(low, LAST + 1);
+fn truncate_and_continue(path: &Path, low: u64, last: u64, reopens: bool, what: &str) {
+    let kept_end = (last + 1).clamp(low, LAST + 1);
     let mut log = options()
         .open(path)
         .unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -137,48 +134,56 @@ fn cut_and_go_on(path: &Path, low: u64, last: u64, reopens: bool, what: &str) {
     }
     log.truncate_after(Lsn(last))
         .unwrap_or_else(|e| panic!("{what}: {e}"));
-    assert_eq!(log.bounds(), Lsn(low)..Lsn(cut), "{what}");
-    assert_eq!(log.checkpointed(), Lsn(14.min(cut - 1)), "{what}");
-    assert_eq!(lives(&log), expected(low, cut, cut, 1), "{what}");
+    assert_eq!(log.bounds(), Lsn(low)..Lsn(kept_end), "{what}");
+    assert_eq!(log.checkpointed(), Lsn(14.min(kept_end - 1)), "{what}");
+    assert_eq!(lives(&log), expected(low, kept_end, kept_end, 1), "{what}");
     log.verify().unwrap_or_else(|e| panic!("{what}: {e}"));
     // Once more changes nothing.
     log.truncate_after(Lsn(last)).unwrap();
-    assert_eq!(log.bounds(), Lsn(low)..Lsn(cut), "{what}");
+    assert_eq!(log.bounds(), Lsn(low)..Lsn(kept_end), "{what}");
     if reopens {
         drop(log);
         log = options()
             .open(path)
             .unwrap_or_else(|e| panic!("{what}: {e}"));
-        assert_eq!(lives(&log), expected(low, cut, cut, 1), "{what}");
+        assert_eq!(lives(&log), expected(low, kept_end, kept_end, 1), "{what}");
     }
-    append_on(&log, cut, 1);
-    assert_eq!(lives(&log), expected(low, cut, cut + 12, 1), "{what}");
+    append_on(&log, kept_end, 1);
+    assert_eq!(
+        lives(&log),
+        expected(low, kept_end, kept_end + 12, 1),
+        "{what}"
+    );
     log.verify().unwrap_or_else(|e| panic!("{what}: {e}"));
     drop(log);
     let log = options()
         .open(path)
         .unwrap_or_else(|e| panic!("{what}: {e}"));
-    assert_eq!(lives(&log), expected(low, cut, cut + 12, 1), "{what}");
-    assert_eq!(log.checkpointed(), Lsn(14.min(cut - 1)), "{what}");
+    assert_eq!(
+        lives(&log),
+        expected(low, kept_end, kept_end + 12, 1),
+        "{what}"
+    );
+    assert_eq!(log.checkpointed(), Lsn(14.min(kept_end - 1)), "{what}");
     // A second cut, into what was written behind the first one, or before it.
     let again = if last.is_multiple_of(3) {
-        cut + 4
+        kept_end + 4
     } else {
-        cut.saturating_sub(2)
+        kept_end.saturating_sub(2)
     };
     let end = (again + 1).max(low);
     log.truncate_after(Lsn(again))
         .unwrap_or_else(|e| panic!("{what}: {e}"));
-    assert_eq!(lives(&log), expected(low, cut, end, 1), "{what}");
+    assert_eq!(lives(&log), expected(low, kept_end, end, 1), "{what}");
     log.close().unwrap();
     let log = options().repair(path).unwrap();
     assert_eq!(log.recovery().dropped, None, "{what}");
-    assert_eq!(lives(&log), expected(low, cut, end, 1), "{what}");
+    assert_eq!(lives(&log), expected(low, kept_end, end, 1), "{what}");
     log.verify().unwrap_or_else(|e| panic!("{what}: {e}"));
 }
 
 #[test]
-fn a_log_of_one_segment_is_cut_empty_and_filled_again_and_again() {
+fn a_log_of_one_segment_is_truncated_empty_and_filled_again_and_again() {
     let dir = fast_dir();
     let mut log = options().open(dir.path()).unwrap();
     for life in 0..20 {
@@ -238,7 +243,7 @@ fn what_is_being_read_ends_with_truncated_once() {
 }
 
 #[test]
-fn damage_at_the_place_of_the_cut_is_reported_and_changes_nothing() {
+fn damage_at_the_place_of_the_truncation_is_reported_and_changes_nothing() {
     let fixture = fixture(1);
     let mut bytes = read(fixture.path(), &segment(2));
     bytes[64 + 32 + 8] ^= 1;
@@ -257,7 +262,7 @@ fn on(sim: &SimDisk) -> Options {
 }
 
 /// The machine after the `at`th call of a truncation failed, and all after it.
-fn cut_short(low: u64, last: u64, at: u64, stage: usize) -> (SimDisk, bool) {
+fn interrupted(low: u64, last: u64, at: u64, stage: usize) -> (SimDisk, bool) {
     let sim = SimDisk::new();
     let log = on(&sim).open("/wal").unwrap();
     fill(&log);
@@ -285,10 +290,10 @@ fn check_crash(world: World, low: u64, last: u64, is_done: bool, what: &str) {
     let log = on(&sim)
         .open("/wal")
         .unwrap_or_else(|e| panic!("{what}: {e}"));
-    let cut = (last + 1).max(low);
+    let kept_end = (last + 1).max(low);
     let next = log.bounds().end.0;
     assert!(
-        next == cut || (next == LAST + 1 && !is_done),
+        next == kept_end || (next == LAST + 1 && !is_done),
         "{what}: {next}"
     );
     assert_eq!(lives(&log), expected(low, next, next, 0), "{what}");
@@ -311,7 +316,7 @@ fn check_crash(world: World, low: u64, last: u64, is_done: bool, what: &str) {
 }
 
 #[test]
-fn a_cut_that_was_interrupted_anywhere_has_happened_or_has_not() {
+fn a_truncation_that_was_interrupted_anywhere_has_happened_or_has_not() {
     for (low, last) in [
         (1, 0),
         (1, 2),
@@ -324,7 +329,7 @@ fn a_cut_that_was_interrupted_anywhere_has_happened_or_has_not() {
     ] {
         for stage in 0..3 {
             for at in 0.. {
-                let (sim, is_done) = cut_short(low, last, at, stage);
+                let (sim, is_done) = interrupted(low, last, at, stage);
                 let what = format!("low {low}, cut behind {last}, call {at}, spare {stage}");
                 check_crash(sim.world().lose_unsynced(), low, last, is_done, &what);
                 check_crash(sim.world().keep_unsynced(), low, last, is_done, &what);
@@ -339,7 +344,7 @@ fn a_cut_that_was_interrupted_anywhere_has_happened_or_has_not() {
 
 /// A spare of which a full disk took only a part was left behind when the segments below it went.
 #[test]
-fn a_spare_that_a_full_disk_left_incomplete_goes_with_the_cut() {
+fn a_preallocated_segment_that_a_full_disk_left_incomplete_is_removed_by_the_truncation() {
     let sim = SimDisk::new();
     let log = on(&sim).open("/wal").unwrap();
     fill(&log);
@@ -366,7 +371,7 @@ fn a_spare_that_a_full_disk_left_incomplete_goes_with_the_cut() {
 }
 
 #[test]
-fn a_cut_works_on_a_full_disk() {
+fn a_truncation_works_on_a_full_disk() {
     let sim = SimDisk::new();
     let log = on(&sim).open("/wal").unwrap();
     fill(&log);
@@ -380,11 +385,11 @@ fn a_cut_works_on_a_full_disk() {
 /// and nothing of that is done yet.
 fn pending() -> TempDir {
     for at in 0.. {
-        let (sim, is_done) = cut_short(1, 11, at, 0);
+        let (sim, is_done) = interrupted(1, 11, at, 0);
         assert!(!is_done);
-        let mark = sim.world().file_bytes("/wal/mark").unwrap();
+        let superblock = sim.world().file_bytes("/wal/mark").unwrap();
         // The cut segment of the newer slot.
-        if [72, 4096 + 72].iter().any(|&at| mark[at] != 0) {
+        if [72, 4096 + 72].iter().any(|&at| superblock[at] != 0) {
             let dir = fast_dir();
             for (name, _) in sim.files().iter().filter(|(name, _)| name != "/wal/lock") {
                 let bytes = sim.world().file_bytes(name).unwrap();
@@ -397,7 +402,7 @@ fn pending() -> TempDir {
 }
 
 #[test]
-fn open_and_repair_finish_a_cut() {
+fn open_and_repair_finish_a_truncation() {
     for repairs in [false, true] {
         let dir = pending();
         let log = if repairs {
@@ -413,7 +418,7 @@ fn open_and_repair_finish_a_cut() {
 }
 
 #[test]
-fn a_cut_that_cannot_be_finished_is_damage_which_repair_drops() {
+fn a_truncation_that_cannot_be_finished_is_damage_which_repair_drops() {
     let flipped = |path: &Path| {
         let mut bytes = read(path, &segment(2));
         bytes[0] ^= 1;
@@ -453,7 +458,7 @@ fn a_cut_that_cannot_be_finished_is_damage_which_repair_drops() {
 }
 
 #[test]
-fn a_cut_in_a_segment_that_is_too_short_is_finished_by_repair() {
+fn a_truncation_in_a_segment_that_is_too_short_is_finished_by_repair() {
     let dir = pending();
     let bytes = read(dir.path(), &segment(2));
     let used = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
@@ -464,65 +469,4 @@ fn a_cut_in_a_segment_that_is_too_short_is_finished_by_repair() {
     assert_eq!(lives(&log), expected(1, 12, 12, 0));
     append_on(&log, 12, 1);
     log.verify().unwrap();
-}
-
-/// Ends the other threads' work when dropped, also by a panic.
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-/// A reader that began while a cut was done saw the log of before, and called it damaged.
-#[test]
-fn readers_beside_a_cut_see_records_or_that_it_was_truncated() {
-    let sim = SimDisk::new();
-    let log = &Options::new()
-        .segment_size(SEGMENT)
-        .background(Background::Threads)
-        .sync(SyncMode::Manual)
-        .disk(sim.disk())
-        .open("/wal")
-        .unwrap();
-    let is_over = &AtomicBool::new(false);
-    let check = |record: Result<wal::Record, Error>| match record {
-        Ok(record) => assert!(record.payload.iter().all(|&n| u64::from(n) == record.lsn.0)),
-        Err(error) => assert!(matches!(error, Error::Truncated), "{error}"),
-    };
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            while !is_over.load(Ordering::Acquire) {
-                log.records(Lsn(0)).for_each(check);
-            }
-        });
-        scope.spawn(move || {
-            while !is_over.load(Ordering::Acquire) {
-                log.verify().unwrap();
-            }
-        });
-        scope.spawn(move || {
-            while !is_over.load(Ordering::Acquire) {
-                let mut follow = log.follow(Lsn(0));
-                while let Some(record) = follow.next(Duration::ZERO).transpose() {
-                    let is_truncated = record.is_err();
-                    check(record);
-                    if is_truncated {
-                        break;
-                    }
-                }
-            }
-        });
-        let _ends = Ends(is_over);
-        for round in 0..3000_u64 {
-            while log.bounds().end < Lsn(40) {
-                let next = u8::try_from(log.bounds().end.0).unwrap();
-                let payloads: Vec<Vec<u8>> = (0..3).map(|n| vec![next + n; 60]).collect();
-                let slices: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-                log.append_batch(&slices).unwrap();
-            }
-            log.truncate_after(Lsn(round * 7 % 41)).unwrap();
-        }
-    });
 }

@@ -6,19 +6,19 @@ use std::ops::Range;
 
 use durable_io::{Dir, File};
 
+use crate::directory_scan::{DirEntries, OpenedSegment, missing};
 use crate::error::{Corruption, Error, Result};
 use crate::frame::{GROUP_HEADER_SIZE, GroupHeader, Layout, align_group, place};
 use crate::lsn::Lsn;
-use crate::mark::{MarkFile, mark_lost};
 use crate::names;
 use crate::reader::{Next, SegmentReader};
-use crate::slot::{Cut, Mark};
+use crate::slot::{Superblock, TailTruncation};
 use crate::source::Unreadable;
-use crate::survey::{Listing, Loaded, missing};
+use crate::superblock::{SuperblockFile, superblock_lost};
 
 /// How the segment of `reader`, which stands at its beginning, is cut so that `first_gone` is the
 /// first record that is not in it.
-pub(crate) fn plan(reader: &mut SegmentReader, first_gone: Lsn) -> Result<Cut> {
+pub(crate) fn plan(reader: &mut SegmentReader, first_gone: Lsn) -> Result<TailTruncation> {
     let segment = reader.identity().number;
     while reader.expected() != Some(first_gone) {
         match reader.look()? {
@@ -31,7 +31,7 @@ pub(crate) fn plan(reader: &mut SegmentReader, first_gone: Lsn) -> Result<Cut> {
             Next::End => return Err(ends_early(reader)),
         }
     }
-    Ok(Cut {
+    Ok(TailTruncation {
         segment,
         offset: reader.offset(),
         header: [0; GROUP_HEADER_SIZE],
@@ -39,7 +39,11 @@ pub(crate) fn plan(reader: &mut SegmentReader, first_gone: Lsn) -> Result<Cut> {
 }
 
 /// The cut inside `group`, which comes next.
-fn shorten(reader: &mut SegmentReader, group: &GroupHeader, first_gone: Lsn) -> Result<Cut> {
+fn shorten(
+    reader: &mut SegmentReader,
+    group: &GroupHeader,
+    first_gone: Lsn,
+) -> Result<TailTruncation> {
     let offset = reader.offset();
     let records_at = offset + GROUP_HEADER_SIZE as u64;
     reader.next_group()?;
@@ -58,7 +62,7 @@ fn shorten(reader: &mut SegmentReader, group: &GroupHeader, first_gone: Lsn) -> 
     };
     let identity = reader.identity();
     let place = place(identity.log_id, identity.number, offset);
-    Ok(Cut {
+    Ok(TailTruncation {
         segment: identity.number,
         offset,
         header: header.encode(place, identity.layout),
@@ -76,11 +80,11 @@ fn ends_early(reader: &SegmentReader) -> Error {
 pub(crate) const ANY_LAYOUT: Layout = Layout::Timed { since: 0 };
 
 /// Where the records end that `cut` leaves in its segment, of log `log_id`.
-pub(crate) fn end(cut: &Cut, log_id: u64) -> u64 {
-    let place = place(log_id, cut.segment, cut.offset);
-    match GroupHeader::decode(&cut.header, place, u64::MAX, ANY_LAYOUT) {
-        Some(header) => cut.offset + GROUP_HEADER_SIZE as u64 + u64::from(header.bytes),
-        None => cut.offset,
+pub(crate) fn end(truncation: &TailTruncation, log_id: u64) -> u64 {
+    let place = place(log_id, truncation.segment, truncation.offset);
+    match GroupHeader::decode(&truncation.header, place, u64::MAX, ANY_LAYOUT) {
+        Some(header) => truncation.offset + GROUP_HEADER_SIZE as u64 + u64::from(header.bytes),
+        None => truncation.offset,
     }
 }
 
@@ -107,16 +111,16 @@ pub(crate) fn claim(file: &File, range: Range<u64>) -> durable_io::Result<()> {
 /// of `file`, its segment, end that are not zero, and `above` are the segments behind it, ascending.
 pub(crate) fn apply(
     dir: &Dir,
-    cut: &Cut,
+    truncation: &TailTruncation,
     log_id: u64,
     file: &File,
     used: u64,
     above: &[u64],
 ) -> durable_io::Result<()> {
-    let end = end(cut, log_id);
+    let end = end(truncation, log_id);
     // Without a header, what stands there is zeroed below; or the segment ends there.
-    if end > cut.offset {
-        file.write_all_at(&cut.header, cut.offset)?;
+    if end > truncation.offset {
+        file.write_all_at(&truncation.header, truncation.offset)?;
     }
     if used > end {
         file.write_zeros(end, used - end)?;
@@ -134,7 +138,7 @@ pub(crate) fn apply(
 }
 
 /// Finishes a cut that a crash or an error interrupted, if the mark in `file` says so; returns whether
-/// it did, which changes what `listing` has listed. When `repairing`, a segment that is too short is
+/// it did, which changes what `entries` has listed. When `repairing`, a segment that is too short is
 /// cut all the same, and one that is missing, or cannot be opened, or of which not even the header can be
 /// read, is left to the repair, which drops it with all behind it.
 ///
@@ -142,19 +146,19 @@ pub(crate) fn apply(
 /// [`Error::Corrupt`] if the segment is missing or damaged; nothing was changed.
 pub(crate) fn finish(
     dir: &Dir,
-    listing: &Listing,
-    file: &mut MarkFile,
+    entries: &DirEntries,
+    file: &mut SuperblockFile,
     repairing: bool,
 ) -> Result<bool> {
-    let mark = file.mark().clone();
-    let Some(cut) = mark.cut else {
+    let superblock = file.current().clone();
+    let Some(truncation) = superblock.truncation else {
         return Ok(false);
     };
-    if !listing.segments.contains(&cut.segment) {
+    if !entries.segments.contains(&truncation.segment) {
         return if repairing {
             Ok(false)
         } else {
-            Err(missing(dir, cut.segment))
+            Err(missing(dir, truncation.segment))
         };
     }
     let unreadable = if repairing {
@@ -162,35 +166,42 @@ pub(crate) fn finish(
     } else {
         Unreadable::Fails
     };
-    let of_log = (mark.log_id, mark.epochs);
-    let mut loaded = match Loaded::open(dir, cut.segment, of_log, unreadable) {
+    let of_log = (superblock.log_id, superblock.epochs);
+    let mut opened = match OpenedSegment::open(dir, truncation.segment, of_log, unreadable) {
         Err(error) if repairing && error.is_unreadable() => return Ok(false),
-        loaded => loaded?,
+        opened => opened?,
     };
-    let end = end(&cut, mark.log_id);
-    match loaded.header {
+    let end = end(&truncation, superblock.log_id);
+    match opened.header {
         Ok(header) if end <= header.size => {}
         // The check of the slot holds, and yet no log can have written it.
-        Ok(_) => return Err(mark_lost(file.path())),
-        Err((offset, bad)) if !repairing => return Err(loaded.damaged(offset, bad)),
-        Err(_) if loaded.said.is_none() => return Ok(false),
+        Ok(_) => return Err(superblock_lost(file.path())),
+        Err((offset, bad)) if !repairing => return Err(opened.damaged(offset, bad)),
+        Err(_) if opened.said.is_none() => return Ok(false),
         Err(_) => {}
     }
     let from = align_group(end);
-    let used = loaded.behind(from)?.nonzero_end.unwrap_or(from);
-    let above: Vec<u64> = listing
+    let used = opened.remainder(from)?.nonzero_end.unwrap_or(from);
+    let above: Vec<u64> = entries
         .segments
         .iter()
         .copied()
-        .filter(|&number| number > cut.segment)
+        .filter(|&number| number > truncation.segment)
         .collect();
     // The mark first: a killed process may have left it in the page cache only.
     file.settle()?;
-    apply(dir, &cut, mark.log_id, &loaded.file, used, &above)?;
-    file.seal(Mark {
-        cut: None,
-        newest: cut.segment,
-        ..mark
+    apply(
+        dir,
+        &truncation,
+        superblock.log_id,
+        &opened.file,
+        used,
+        &above,
+    )?;
+    file.seal(Superblock {
+        truncation: None,
+        newest: truncation.segment,
+        ..superblock
     })?;
     Ok(true)
 }
@@ -200,8 +211,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_ends_behind_the_records_of_its_header() {
-        let whole_groups = Cut {
+    fn a_truncation_ends_after_the_records_of_its_header() {
+        let whole_groups = TailTruncation {
             segment: 2,
             offset: 128,
             header: [0; GROUP_HEADER_SIZE],
@@ -215,7 +226,7 @@ mod tests {
             durable_lsn: Lsn(4),
             time: 0,
         };
-        let inside = Cut {
+        let inside = TailTruncation {
             header: header.encode(place(7, 2, 128), ANY_LAYOUT),
             ..whole_groups
         };

@@ -35,7 +35,7 @@ pub(crate) struct Ready {
 impl Ready {
     /// One that recovery found complete, which a power loss may have left without its zeros.
     pub(crate) fn found(file: File, header: SegmentHeader) -> Self {
-        let edge = edge::behind(FIRST_GROUP);
+        let edge = edge::rounded_up(FIRST_GROUP);
         Self { file, header, edge }
     }
 }
@@ -43,7 +43,7 @@ impl Ready {
 /// The segment with the highest number, not written to yet. At most one is being made at any time;
 /// those between it and the active one (left by a recovery) are ready.
 #[derive(Debug)]
-pub(crate) struct Spare {
+pub(crate) struct PreallocatedSegment {
     dir: Dir,
     header: SegmentHeader,
     stage: Stage,
@@ -51,7 +51,7 @@ pub(crate) struct Spare {
     found: VecDeque<Ready>,
 }
 
-impl Spare {
+impl PreallocatedSegment {
     /// A spare of which nothing can be believed to be there; `header` says what it will be, but for its time.
     /// Those in `found` are below it.
     pub(crate) fn absent(dir: Dir, header: SegmentHeader, found: VecDeque<Ready>) -> Self {
@@ -127,7 +127,7 @@ impl Spare {
     /// spare, if that was this one, is absent.
     ///
     /// # Errors
-    /// As [`step`](Spare::step).
+    /// As [`step`](PreallocatedSegment::step).
     pub(crate) fn take(
         &mut self,
         number: u64,

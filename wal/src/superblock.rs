@@ -15,7 +15,8 @@ use durable_io::{Dir, File, replace_file_with};
 use crate::error::{Corruption, Error, Result};
 use crate::names;
 use crate::slot::{
-    MARK_SIZE, Mark, SLOT_ROOM, SLOT_STRIDE, Slot, UNREADABLE, VERSION, merge, slot_offset,
+    SLOT_ROOM, SLOT_STRIDE, SUPERBLOCK_SIZE, Slot, Superblock, UNREADABLE, VERSION, merge,
+    slot_offset,
 };
 use crate::source::Unreadable;
 
@@ -54,40 +55,44 @@ fn check_version(file: &File, slots: &[Slot; 2]) -> Result<()> {
 const READS: usize = 3;
 
 /// What the mark in `dir` says, which may be being written.
-pub(crate) fn read_mark(dir: &Dir) -> Result<Mark> {
-    let file = dir.open(names::MARK)?;
+pub(crate) fn read_superblock(dir: &Dir) -> Result<Superblock> {
+    let file = dir.open(names::SUPERBLOCK)?;
     for _ in 0..READS {
         let slots = read_slots(&file, Unreadable::Fails)?;
         check_version(&file, &slots)?;
-        if let Some((_, mark, _)) = merge(&slots) {
-            return Ok(mark);
+        if let Some((_, superblock, _)) = merge(&slots) {
+            return Ok(superblock);
         }
     }
-    Err(mark_lost(file.path()))
+    Err(superblock_lost(file.path()))
 }
 
 /// The mark file, open.
 #[derive(Debug)]
-pub(crate) struct MarkFile {
+pub(crate) struct SuperblockFile {
     file: File,
     sequence: u64,
-    mark: Mark,
+    superblock: Superblock,
     /// Both slots hold `mark`, durably.
     settled: bool,
     /// Both slots could be read, whatever they hold.
     is_readable: bool,
 }
 
-impl MarkFile {
+impl SuperblockFile {
     /// Writes a mark file with `mark` in both slots, durably, in place of any that stood there, whose
     /// sequence was `before`: 0 if there was none.
     #[track_caller]
-    pub(crate) fn create(dir: &Dir, mark: &Mark, before: u64) -> durable_io::Result<()> {
-        replace_file_with(dir, names::MARK, |file| {
+    pub(crate) fn create(
+        dir: &Dir,
+        superblock: &Superblock,
+        before: u64,
+    ) -> durable_io::Result<()> {
+        replace_file_with(dir, names::SUPERBLOCK, |file| {
             // A full disk is met here, before the file counts for anything.
-            file.allocate(0, MARK_SIZE as u64)?;
+            file.allocate(0, SUPERBLOCK_SIZE as u64)?;
             for sequence in [before + 1, before + 2] {
-                file.write_all_at(&mark.encode(sequence), slot_offset(sequence))?;
+                file.write_all_at(&superblock.encode(sequence), slot_offset(sequence))?;
             }
             Ok(())
         })
@@ -96,24 +101,24 @@ impl MarkFile {
     /// Opens and reads the mark file; `None` if there is none.
     ///
     /// # Errors
-    /// [`Corruption::MarkLost`] if no slot is valid, [`Error::UnsupportedVersion`], [`Error::Disk`].
+    /// [`Corruption::SuperblockLost`] if no slot is valid, [`Error::UnsupportedVersion`], [`Error::Disk`].
     pub(crate) fn open(dir: &Dir, unreadable: Unreadable) -> Result<Option<Self>> {
-        let file = match dir.open(names::MARK) {
+        let file = match dir.open(names::SUPERBLOCK) {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) if unreadable == Unreadable::IsDamage && error.is_unreadable() => {
-                return Err(mark_lost(&dir.path().join(names::MARK)));
+                return Err(superblock_lost(&dir.path().join(names::SUPERBLOCK)));
             }
             other => other?,
         };
         let slots = read_slots(&file, unreadable)?;
         check_version(&file, &slots)?;
-        let Some((sequence, mark, settled)) = merge(&slots) else {
-            return Err(mark_lost(file.path()));
+        let Some((sequence, superblock, settled)) = merge(&slots) else {
+            return Err(superblock_lost(file.path()));
         };
         Ok(Some(Self {
             file,
             sequence,
-            mark,
+            superblock,
             settled,
             is_readable: !slots.contains(&UNREADABLE),
         }))
@@ -123,8 +128,8 @@ impl MarkFile {
         self.is_readable
     }
 
-    pub(crate) fn mark(&self) -> &Mark {
-        &self.mark
+    pub(crate) fn current(&self) -> &Superblock {
+        &self.superblock
     }
 
     /// The sequence of the newest slot that can be read.
@@ -156,22 +161,22 @@ impl MarkFile {
     /// then have space for what is written before the next sync.
     pub(crate) fn claim(&self) -> durable_io::Result<()> {
         for sequence in [self.sequence - 1, self.sequence] {
-            let bytes = self.mark.encode(sequence);
+            let bytes = self.superblock.encode(sequence);
             self.file.write_all_at(&bytes, slot_offset(sequence))?;
         }
         Ok(())
     }
 
     /// Moves the mark to `mark`, durably.
-    pub(crate) fn advance(&mut self, mark: Mark) -> durable_io::Result<()> {
+    pub(crate) fn advance(&mut self, superblock: Superblock) -> durable_io::Result<()> {
         // Not over the only slot that is durable: the newest one is a copy that may not be.
         let sequence = self.sequence + if self.settled { 1 } else { 2 };
-        let bytes = mark.encode(sequence);
+        let bytes = superblock.encode(sequence);
         // First to the kernel alone: where a file system copies on write a full disk is met here. The slot is
         // the one that counts for nothing, so nothing has changed.
         self.file.write_all_at(&bytes, slot_offset(sequence))?;
         self.sequence = sequence;
-        self.mark = mark;
+        self.superblock = superblock;
         // Durable: what is given up. Only now may segments be unlinked: a recovery that still
         // believed the old mark would miss them.
         drop(
@@ -189,11 +194,11 @@ impl MarkFile {
 
     /// Moves the mark to `mark`, which takes nothing back that the last one said, in both slots,
     /// durably: for the end of a handle's life, and of a cut.
-    pub(crate) fn seal(&mut self, mark: Mark) -> durable_io::Result<()> {
-        if self.settled && self.mark == mark {
+    pub(crate) fn seal(&mut self, superblock: Superblock) -> durable_io::Result<()> {
+        if self.settled && self.superblock == superblock {
             return Ok(());
         }
-        self.mark = mark;
+        self.superblock = superblock;
         self.settled = false;
         self.write_next()?;
         self.write_next()?;
@@ -206,16 +211,18 @@ impl MarkFile {
 
     fn write_next(&mut self) -> durable_io::Result<()> {
         self.sequence += 1;
-        self.file
-            .write_all_at(&self.mark.encode(self.sequence), slot_offset(self.sequence))
+        self.file.write_all_at(
+            &self.superblock.encode(self.sequence),
+            slot_offset(self.sequence),
+        )
     }
 }
 
 /// The error that says that the mark file at `path` is lost.
-pub(crate) fn mark_lost(path: &Path) -> Error {
+pub(crate) fn superblock_lost(path: &Path) -> Error {
     Error::Corrupt {
         path: path.to_owned(),
         offset: 0,
-        reason: Corruption::MarkLost,
+        reason: Corruption::SuperblockLost,
     }
 }

@@ -12,39 +12,39 @@ use crate::error::{Corruption, Error, Result};
 use crate::frame::{Epochs, Layout};
 use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
-use crate::mark::MarkFile;
 use crate::names;
 use crate::open_files::{OpenFiles, Segment};
 use crate::reader::{Found, Identity, SegmentReader};
-use crate::records::{Cuts, Snapshot};
+use crate::records::{Snapshot, Truncations};
 use crate::replay::Replay;
-use crate::scan::{self, Behind, Front};
+use crate::scan::{self, Remainder, ValidPrefix};
 use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, SegmentHeader, layout_of};
-use crate::slot::Mark;
+use crate::slot::Superblock;
 use crate::source::{Source, Unreadable};
+use crate::superblock::SuperblockFile;
 
 /// The names in the directory that are ours.
 #[derive(Debug, Default)]
-pub(crate) struct Listing {
+pub(crate) struct DirEntries {
     /// Numbers of segments, ascending.
     pub(crate) segments: Vec<u64>,
     /// What a replacement that was cut short left; nothing relies on it.
     pub(crate) temps: Vec<String>,
 }
 
-impl Listing {
+impl DirEntries {
     pub(crate) fn read(dir: &Dir) -> Result<Self> {
-        let mut listing = Self::default();
+        let mut entries = Self::default();
         for entry in dir.list()? {
             match names::parse_segment(&entry.name) {
-                Some(number) => listing.segments.push(number),
-                None if names::is_temp(&entry.name) => listing.temps.push(entry.name),
+                Some(number) => entries.segments.push(number),
+                None if names::is_temp(&entry.name) => entries.temps.push(entry.name),
                 None => {}
             }
         }
         // The order of a listing is the file system's; nothing may depend on it.
-        listing.segments.sort_unstable();
-        Ok(listing)
+        entries.segments.sort_unstable();
+        Ok(entries)
     }
 
     /// Removes what replacements left; returns how many. No sync.
@@ -58,7 +58,7 @@ impl Listing {
 
 /// One segment, opened and looked at.
 #[derive(Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct OpenedSegment {
     pub(crate) number: u64,
     pub(crate) file: File,
     pub(crate) reader: SegmentReader,
@@ -72,7 +72,7 @@ pub(crate) struct Loaded {
     pub(crate) is_new: bool,
 }
 
-impl Loaded {
+impl OpenedSegment {
     /// Opens segment `number` of the log that `log_id` and `epochs` describe: one read.
     pub(crate) fn open(
         dir: &Dir,
@@ -127,17 +127,21 @@ impl Loaded {
     /// The whole groups at the front of the segment; of the one that holds the first retained record,
     /// from that one on; their records are shown to `replay`. If nothing that is retained can be read
     /// there, all of it is behind the cut.
-    pub(crate) fn front(&mut self, mark: &Mark, replay: Option<&mut Replay<'_>>) -> Result<Front> {
+    pub(crate) fn valid_prefix(
+        &mut self,
+        superblock: &Superblock,
+        replay: Option<&mut Replay<'_>>,
+    ) -> Result<ValidPrefix> {
         if self.is_new {
-            return Ok(Front::empty());
+            return Ok(ValidPrefix::empty());
         }
-        let reached =
-            self.number != mark.low_segment || scan::pass_over(&mut self.reader, mark.low)?;
-        let mut front = scan::front(&mut self.reader, replay)?;
+        let reached = self.number != superblock.low_segment
+            || scan::pass_over(&mut self.reader, superblock.low)?;
+        let mut prefix = scan::valid_prefix(&mut self.reader, replay)?;
         if !reached {
-            front.cut = FIRST_GROUP;
+            prefix.end = FIRST_GROUP;
         }
-        Ok(front)
+        Ok(prefix)
     }
 
     /// The header of one that is known to be complete.
@@ -160,11 +164,11 @@ impl Loaded {
         self.reader.parts().1.holes()
     }
 
-    pub(crate) fn behind(&mut self, from: u64) -> Result<Behind> {
+    pub(crate) fn remainder(&mut self, from: u64) -> Result<Remainder> {
         if self.is_new {
-            return Ok(Behind::default());
+            return Ok(Remainder::default());
         }
-        scan::behind(&mut self.reader, from)
+        scan::remainder(&mut self.reader, from)
     }
 
     pub(crate) fn damaged(&self, offset: u64, bad: BadHeader) -> Error {
@@ -196,14 +200,14 @@ pub(crate) fn log_id_of(dir: &Dir, number: u64) -> Result<Option<u64>> {
 
 /// The retained segments, looked at from the newest down.
 #[derive(Debug)]
-pub(crate) struct Survey {
+pub(crate) struct DirectoryScan {
     /// Those of the sealed segments that are open.
     pub(crate) files: Arc<OpenFiles>,
     /// Sealed segments, descending.
     pub(crate) sealed: Vec<Arc<Segment>>,
-    pub(crate) active: Loaded,
+    pub(crate) active: OpenedSegment,
     /// Complete segments above the active one, descending.
-    pub(crate) later: Vec<Loaded>,
+    pub(crate) later: Vec<OpenedSegment>,
     /// The newest segment, if it is incomplete: a spare that was being made.
     pub(crate) incomplete: Option<u64>,
     /// Bytes of the log's segments that are not made for one large batch.
@@ -214,88 +218,88 @@ pub(crate) struct Survey {
 
 impl Snapshot {
     /// The records below `end` of the log that `mark` describes, which nobody writes.
-    pub(crate) fn at_open(mark: &Mark, end: Lsn) -> Self {
+    pub(crate) fn at_open(superblock: &Superblock, end: Lsn) -> Self {
         Self {
-            cuts: Cuts::default(),
-            cut: 0,
-            log_id: mark.log_id,
-            epochs: mark.epochs,
-            low: mark.low,
+            truncations: Truncations::default(),
+            truncations_seen: 0,
+            log_id: superblock.log_id,
+            epochs: superblock.epochs,
+            low: superblock.low,
             end,
         }
     }
 }
 
 /// Opens every segment that `mark` retains, and keeps up to `open_segments` sealed ones open. Nothing is changed.
-pub(crate) fn survey(
+pub(crate) fn scan_directory(
     dir: &Dir,
-    listing: &Listing,
-    mark: &MarkFile,
+    entries: &DirEntries,
+    superblock: &SuperblockFile,
     open_segments: usize,
     progress: &Progress<(u64, u64)>,
-) -> Result<Survey> {
-    let &Mark {
+) -> Result<DirectoryScan> {
+    let &Superblock {
         log_id,
         low_segment,
         low,
         epochs,
         newest,
         ..
-    } = mark.mark();
-    let top = check_numbers(dir, listing, low_segment, newest)?;
+    } = superblock.current();
+    let top = check_numbers(dir, entries, low_segment, newest)?;
     let files = OpenFiles::new(dir, open_segments);
     let mut incomplete = None;
     let mut common = None;
     let mut time = 0;
     let mut later = Vec::new();
     let mut sealed: Vec<Arc<Segment>> = Vec::new();
-    let mut active: Option<Loaded> = None;
+    let mut active: Option<OpenedSegment> = None;
     // All that are retained are there.
-    let all = listing
+    let all = entries
         .segments
         .iter()
         .filter(|&&number| number >= low_segment)
         .count();
     for (done, number) in (low_segment..=top).rev().enumerate() {
         progress.tell((done as u64, all as u64));
-        let mut loaded = Loaded::open(dir, number, (log_id, epochs), Unreadable::Fails)?;
-        let header = match loaded.header {
+        let mut opened = OpenedSegment::open(dir, number, (log_id, epochs), Unreadable::Fails)?;
+        let header = match opened.header {
             Ok(header) => header,
             Err((offset, bad)) => {
                 // A segment is complete and durable before a group goes into it and before the next
                 // one is created, and before the mark names it, so only a spare may be incomplete.
-                let may_be_spare =
+                let may_be_preallocated =
                     number == top && number > low_segment.max(newest) && bad.may_be_unfinished();
-                if !may_be_spare || loaded.behind(FIRST_GROUP)?.groups {
-                    return Err(loaded.damaged(offset, bad));
+                if !may_be_preallocated || opened.remainder(FIRST_GROUP)?.groups {
+                    return Err(opened.damaged(offset, bad));
                 }
                 incomplete = Some(number);
                 continue;
             }
         };
         if *common.get_or_insert(header.usual) != header.usual {
-            return Err(loaded.damaged(0, BadHeader::Corrupt(Corruption::Length)));
+            return Err(opened.damaged(0, BadHeader::Corrupt(Corruption::Length)));
         }
         if let Layout::Timed { since } = header.layout {
             time = time.max(since);
         }
-        let first_lsn = loaded.first_lsn();
+        let first_lsn = opened.first_lsn();
         if let Some(active) = &active {
             let after = sealed.last().map(|s| s.first_lsn).or(active.first_lsn());
             let low = (number == low_segment).then_some(low);
-            let first_lsn = sealed_first(&mut loaded, after, low)?;
-            let segment = Segment::active(&files, header, first_lsn, loaded.file);
+            let first_lsn = sealed_first(&mut opened, after, low)?;
+            let segment = Segment::active(&files, header, first_lsn, opened.file);
             segment.seal();
             sealed.push(segment);
         } else if first_lsn.is_some() || number == low_segment {
-            active = Some(loaded);
+            active = Some(opened);
         } else {
-            later.push(loaded);
+            later.push(opened);
         }
     }
     progress.tell((all as u64, all as u64));
     match (active, common) {
-        (Some(active), Some(usual)) => Ok(Survey {
+        (Some(active), Some(usual)) => Ok(DirectoryScan {
             files,
             sealed,
             active,
@@ -310,15 +314,15 @@ pub(crate) fn survey(
 
 /// The highest segment number, not below `newest`; every number from `low` up to it must be there. Those
 /// below are dead.
-fn check_numbers(dir: &Dir, listing: &Listing, low: u64, newest: u64) -> Result<u64> {
+fn check_numbers(dir: &Dir, entries: &DirEntries, low: u64, newest: u64) -> Result<u64> {
     let mut expected = low;
-    for &number in listing.segments.iter().filter(|&&number| number >= low) {
+    for &number in entries.segments.iter().filter(|&&number| number >= low) {
         if number != expected {
             return Err(missing(dir, expected));
         }
         expected = expected.saturating_add(1);
     }
-    let top = listing.segments.last().copied();
+    let top = entries.segments.last().copied();
     top.filter(|&top| top >= low.max(newest))
         .ok_or_else(|| missing(dir, expected))
 }
@@ -334,18 +338,18 @@ pub(crate) fn missing(dir: &Dir, number: u64) -> Error {
 
 /// The first record of a sealed segment, which must be below `after`, that of the next one. `low` is
 /// the first retained record if that is in this segment: damage before it does not matter.
-fn sealed_first(loaded: &mut Loaded, after: Option<Lsn>, low: Option<Lsn>) -> Result<Lsn> {
-    let first_lsn = match (loaded.first_lsn(), low) {
+fn sealed_first(opened: &mut OpenedSegment, after: Option<Lsn>, low: Option<Lsn>) -> Result<Lsn> {
+    let first_lsn = match (opened.first_lsn(), low) {
         (Some(first_lsn), _) => first_lsn,
         (None, Some(low)) if after == Some(low) => return Ok(low),
-        (None, Some(low)) if scan::pass_over(&mut loaded.reader, low)? => low,
+        (None, Some(low)) if scan::pass_over(&mut opened.reader, low)? => low,
         // It was synced before the next segment was written to, so its first group was whole.
         (None, _) => {
-            let identity = loaded.reader.identity();
+            let identity = opened.reader.identity();
             return Err(identity.corrupt(FIRST_GROUP, Corruption::Checksum));
         }
     };
-    let identity = loaded.reader.identity();
+    let identity = opened.reader.identity();
     match after {
         Some(after) if first_lsn >= after => {
             let reason = Corruption::Order {

@@ -1,20 +1,20 @@
 //! The part of a dump that shows the mark.
 
-use crate::cut::ANY_LAYOUT;
 use crate::error::{Corruption, Result};
 use crate::frame::{Epochs, GroupHeader, place};
-use crate::mark::read_slots;
 use crate::names;
-use crate::slot::{Cut, Mark, Slot, merge, slot_offset};
+use crate::slot::{Slot, Superblock, TailTruncation, merge, slot_offset};
 use crate::source::Unreadable;
+use crate::superblock::read_slots;
+use crate::truncate_end::ANY_LAYOUT;
 
 use super::Dump;
 use super::text::{Lsns, Newer};
 
 impl Dump<'_> {
     /// Shows the mark, and keeps what it says.
-    pub(super) fn mark(&mut self) -> Result<()> {
-        let file = match self.dir.open(names::MARK) {
+    pub(super) fn superblock(&mut self) -> Result<()> {
+        let file = match self.dir.open(names::SUPERBLOCK) {
             Err(error) if error.is_not_found() => {
                 return self.line(format_args!("\nmark: there is none"));
             }
@@ -29,46 +29,49 @@ impl Dump<'_> {
         let merged = merge(&slots);
         for (slot, at) in slots.iter().zip([slot_offset(0), slot_offset(1)]) {
             match slot {
-                Slot::Valid { sequence, mark } => {
+                Slot::Valid {
+                    sequence,
+                    superblock,
+                } => {
                     let holds = merged
                         .as_ref()
                         .is_some_and(|(newest, ..)| newest == sequence);
-                    self.slot(at, *sequence, mark, holds)?;
+                    self.slot(at, *sequence, superblock, holds)?;
                 }
-                Slot::Invalid(why) => self.damage(at, format_args!("void slot: {why}"))?,
+                Slot::Invalid(reason) => self.damage(at, format_args!("void slot: {reason}"))?,
                 Slot::Newer(version) => self.damage(at, Newer(*version))?,
             }
         }
         match merged {
             None if slots.iter().any(|slot| matches!(slot, Slot::Newer(_))) => {}
-            None => self.damage(0, Corruption::MarkLost)?,
-            Some((_, mark, is_settled)) => {
+            None => self.damage(0, Corruption::SuperblockLost)?,
+            Some((_, superblock, is_settled)) => {
                 if !is_settled {
-                    let durable = mark.durable;
+                    let durable = superblock.durable;
                     self.line(format_args!(
                         "  the slots differ; durable LSN {durable} holds"
                     ))?;
                 }
-                self.mark = Some(mark);
+                self.superblock = Some(superblock);
             }
         }
         Ok(())
     }
 
-    fn slot(&mut self, at: u64, sequence: u64, mark: &Mark, holds: bool) -> Result<()> {
+    fn slot(&mut self, at: u64, sequence: u64, superblock: &Superblock, holds: bool) -> Result<()> {
         let holds = if holds { ", holds" } else { "" };
-        let Mark {
+        let Superblock {
             log_id,
             durable,
             low_segment,
             low,
             epochs,
             checkpoint,
-            cut,
+            truncation,
             newest,
             time,
             note,
-        } = mark;
+        } = superblock;
         let Epochs {
             current,
             first_lsn,
@@ -89,15 +92,15 @@ impl Dump<'_> {
                 note.escape_ascii()
             ))?;
         }
-        cut.map_or(Ok(()), |cut| self.cut(&cut, *log_id))
+        truncation.map_or(Ok(()), |truncation| self.truncation(&truncation, *log_id))
     }
 
-    fn cut(&mut self, cut: &Cut, log_id: u64) -> Result<()> {
-        let Cut {
+    fn truncation(&mut self, truncation: &TailTruncation, log_id: u64) -> Result<()> {
+        let TailTruncation {
             segment,
             offset,
             header,
-        } = cut;
+        } = truncation;
         let place = place(log_id, *segment, *offset);
         match GroupHeader::decode(header, place, u64::MAX, ANY_LAYOUT) {
             Some(group) => self.line(format_args!(
