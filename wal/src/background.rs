@@ -20,7 +20,7 @@ impl Log {
         let wants_edge = self.edge.has_used(offset);
         let left = writer.size().saturating_sub(offset);
         let is_late = left <= (self.segment_size / 2).max(self.zero_step);
-        // Asked for once: of a full disk the rotation that needs the segment hears, if it still is.
+        // Asked for once: the rotation that needs the segment gets the error of a full disk, if it is still full.
         let wants_preallocated =
             is_late && self.preallocated_after.fetch_max(number, Ordering::Relaxed) < number;
         if wants_preallocated {
@@ -31,9 +31,9 @@ impl Log {
         }
     }
 
-    /// Makes the mark name segment `number` as the newest one, durably: the loss of it will be seen.
+    /// Makes the superblock name segment `number` as the newest one, durably: the loss of it will be seen.
     pub(crate) fn name_newest(&self, number: u64) -> durable_io::Result<()> {
-        // Held across I/O: marks are written one at a time, in the order of their sequence.
+        // Held across I/O: superblocks are written one at a time, in the order of their sequence.
         let mut superblock = self.health.lock(&self.superblock);
         // One that is named already was replaced, in one step.
         if number <= superblock.current().newest {
@@ -92,7 +92,7 @@ impl Log {
         if !self.wants_preallocated.load(Ordering::SeqCst) {
             return Ok(Step::Idle);
         }
-        // Held across I/O: a rotation that needs the spare waits for the step and takes the rest.
+        // Held across I/O: a rotation that needs the preallocated segment waits for the step and takes the rest.
         let mut preallocated = self.health.lock(&self.preallocated);
         self.check_healthy()?;
         let stepped = preallocated.step(self.zero_step, &self.clock, &|number| {

@@ -59,7 +59,7 @@ impl Batch {
         self.push_parts(&[payload]);
     }
 
-    /// Adds one record, whose payload is `parts`, one behind the other.
+    /// Adds one record, whose payload is `parts`, one after the other.
     ///
     /// # Cost
     /// As [`push`](Batch::push).

@@ -1,4 +1,4 @@
-//! Creating a log, and what a creation that was cut short may leave ([format], section 8, step 1).
+//! Creating a log, and what a creation that was interrupted may leave ([format], section 8, step 1).
 //!
 //! [format]: crate::format
 
@@ -18,10 +18,10 @@ use crate::slot::Superblock;
 use crate::source::Unreadable;
 use crate::superblock::{SuperblockFile, superblock_lost};
 
-/// Makes a log where there is no mark: there never was a log, or its creation was cut short.
+/// Makes a log where there is no superblock: there never was a log, or its creation was interrupted.
 pub(crate) fn create(disk: &Disk, dir: &Dir, how: &How) -> Result<()> {
     let first = how.first_lsn;
-    // What a creation that was cut short left: gone, with the sync below, before this one writes its mark.
+    // What a creation that was interrupted left: gone, with the sync below, before this one writes its superblock.
     DirEntries::read(dir)?.remove_temps(dir)?;
     let log_id = disk.unique_id()?;
     let since = millis(disk.unix_time());
@@ -33,10 +33,10 @@ pub(crate) fn create(disk: &Disk, dir: &Dir, how: &How) -> Result<()> {
         layout: Layout::Timed { since },
     };
     let file = write_blank(dir, &header, how.zero_step)?;
-    // Durable: the first segment. Only now may a mark exist: recovery takes an incomplete active
-    // segment beside a mark for damage.
+    // Durable: the first segment. Only now may a superblock exist: recovery takes an incomplete active
+    // segment beside a superblock for damage.
     drop(file.sync_data()?);
-    // Durable: its name. Only now may a mark exist: recovery takes a missing segment for a loss.
+    // Durable: its name. Only now may a superblock exist: recovery takes a missing segment for a loss.
     dir.sync()?;
     let epochs = Epochs {
         current: 1,
@@ -55,15 +55,15 @@ pub(crate) fn create(disk: &Disk, dir: &Dir, how: &How) -> Result<()> {
         time: since,
         note: Arc::from([]),
     };
-    // Durable: the mark, by both barriers of the procedure. Only now does the log exist, and a group
-    // without a mark is a loss of the mark.
+    // Durable: the superblock, by both barriers of the procedure. Only now does the log exist, and a group
+    // without a superblock is a loss of the superblock.
     Ok(SuperblockFile::create(dir, &superblock, 0)?)
 }
 
-/// Refuses a log that had a mark.
+/// Refuses a log that had a superblock.
 pub(crate) fn check_no_superblock(dir: &Dir, entries: &DirEntries) -> Result<()> {
     for &number in &entries.segments {
-        // The mark is created before the first append and the second segment, so it was there.
+        // The superblock is created before the first append and the second segment, so it was there.
         if number != 1 || holds_group(dir, number)? {
             return Err(superblock_lost(&dir.path().join(names::SUPERBLOCK)));
         }

@@ -28,7 +28,7 @@ use crate::superblock::SuperblockFile;
 pub(crate) struct DirEntries {
     /// Numbers of segments, ascending.
     pub(crate) segments: Vec<u64>,
-    /// What a replacement that was cut short left; nothing relies on it.
+    /// What a replacement that was interrupted left; nothing relies on it.
     pub(crate) temps: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct OpenedSegment {
     pub(crate) header: Result<SegmentHeader, (u64, BadHeader)>,
     /// What the header says, also if the file has another size.
     pub(crate) said: Option<SegmentHeader>,
-    /// What stands where the first group belongs.
+    /// What is where the first group belongs.
     pub(crate) first: Found,
     /// It was just made: there is nothing to be read in it.
     pub(crate) is_new: bool,
@@ -94,7 +94,7 @@ impl OpenedSegment {
             Ok(header) => {
                 said = Some(header);
                 layout = header.layout;
-                // A file that was cut short is looked at as a repair will make it.
+                // A file that is too short is looked at as a repair will make it.
                 if header.size != len {
                     source.resize(header.size);
                 }
@@ -126,7 +126,7 @@ impl OpenedSegment {
 
     /// The whole groups at the front of the segment; of the one that holds the first retained record,
     /// from that one on; their records are shown to `replay`. If nothing that is retained can be read
-    /// there, all of it is behind the cut.
+    /// there, all of it is remainder.
     pub(crate) fn valid_prefix(
         &mut self,
         superblock: &Superblock,
@@ -179,7 +179,7 @@ impl OpenedSegment {
     }
 }
 
-/// Epochs under which every group counts: for a log whose mark is not to be had.
+/// Epochs under which every group counts: for a log whose superblock is not to be had.
 pub(crate) const ANY_EPOCH: Epochs = Epochs {
     current: u32::MAX,
     first_lsn: Lsn(u64::MAX),
@@ -208,16 +208,16 @@ pub(crate) struct DirectoryScan {
     pub(crate) active: OpenedSegment,
     /// Complete segments above the active one, descending.
     pub(crate) later: Vec<OpenedSegment>,
-    /// The newest segment, if it is incomplete: a spare that was being made.
+    /// The newest segment, if it is incomplete: a preallocated segment that was being made.
     pub(crate) incomplete: Option<u64>,
     /// Bytes of the log's segments that are not made for one large batch.
     pub(crate) usual: u64,
-    /// When the newest one that tells was made; 0 if none does.
+    /// When the newest one with a time was made; 0 if none has one.
     pub(crate) time: u64,
 }
 
 impl Snapshot {
-    /// The records below `end` of the log that `mark` describes, which nobody writes.
+    /// The records below `end` of the log that `superblock` describes, which nobody writes.
     pub(crate) fn at_open(superblock: &Superblock, end: Lsn) -> Self {
         Self {
             truncations: Truncations::default(),
@@ -230,7 +230,7 @@ impl Snapshot {
     }
 }
 
-/// Opens every segment that `mark` retains, and keeps up to `open_segments` sealed ones open. Nothing is changed.
+/// Opens every segment that `superblock` retains, and keeps up to `open_segments` sealed ones open. Nothing is changed.
 pub(crate) fn scan_directory(
     dir: &Dir,
     entries: &DirEntries,
@@ -267,7 +267,7 @@ pub(crate) fn scan_directory(
             Ok(header) => header,
             Err((offset, bad)) => {
                 // A segment is complete and durable before a group goes into it and before the next
-                // one is created, and before the mark names it, so only a spare may be incomplete.
+                // one is created, and before the superblock names it, so only a preallocated segment may be incomplete.
                 let may_be_preallocated =
                     number == top && number > low_segment.max(newest) && bad.may_be_unfinished();
                 if !may_be_preallocated || opened.remainder(FIRST_GROUP)?.groups {

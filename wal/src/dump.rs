@@ -1,7 +1,7 @@
 //! [`dump`]: the files of a log as text, for people who look into one.
 //!
 //! Everything is decoded by the functions that recovery uses. What they say of a place is shown, and
-//! the reading goes on behind it, at the next group header that is found.
+//! the reading continues after it, at the next group header that is found.
 
 mod superblock;
 mod text;
@@ -35,16 +35,16 @@ const SHOWN_BYTES: usize = 32;
 /// How much [`dump()`] shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Detail {
-    /// The mark, the segments and their groups.
+    /// The superblock, the segments and their groups.
     Groups,
     /// The records too, each with its first bytes.
     Records,
 }
 
-/// Writes to `out`, as text, what stands in the files of the log in `dir`: the mark; each segment, in
+/// Writes to `out`, as text, what is in the files of the log in `dir`: the superblock; each segment, in
 /// order, with its groups and, if `detail` asks for them, its records; and what opening the log would
 /// say. Each thing is shown with its offset in its file. Whatever is wrong has a line that begins with
-/// `!`, the offset and the reason; behind damage it goes on at the next group that can be found, and
+/// `!`, the offset and the reason; after damage it continues at the next group that can be found, and
 /// says how many bytes it passed over. The text is for people, and may change.
 ///
 /// Nothing is changed, the right to read is enough, and the lock is not taken: if the log is open
@@ -81,9 +81,9 @@ struct Dump<'a> {
     dir: Dir,
     detail: Detail,
     out: Text<'a>,
-    /// What the mark says, if it can be read.
+    /// What the superblock says, if it can be read.
     superblock: Option<Superblock>,
-    /// The log's id, by the mark, or else by the first segment that tells.
+    /// The log's id, by the superblock, or else by the first segment that says.
     log_id: Option<u64>,
     /// The record that must come next; `None` if damage hides which one.
     expected: Option<Lsn>,
@@ -207,7 +207,7 @@ impl Dump<'_> {
         Ok(())
     }
 
-    /// Shows what stands in the segment of `reader` behind its header. `mark` is that of its log.
+    /// Shows what is in the segment of `reader` after its header. `superblock` is that of its log.
     fn groups(
         &mut self,
         reader: &mut SegmentReader,
@@ -232,7 +232,7 @@ impl Dump<'_> {
         }
     }
 
-    /// Shows `group`, which stands where `reader` is. Returns where it is damaged.
+    /// Shows `group`, which is where `reader` is. Returns where it is damaged.
     fn group(
         &mut self,
         reader: &mut SegmentReader,
@@ -321,7 +321,7 @@ impl Dump<'_> {
         }
     }
 
-    /// Searches for the next group behind `from`, where no whole group stands, moves `reader` to it,
+    /// Searches for the next group after `from`, where no whole group is, moves `reader` to it,
     /// and says what was passed over. Returns false if there is none: the segment ends.
     fn search(&mut self, reader: &mut SegmentReader, from: u64, stop: Stop) -> Result<bool> {
         let begin = match stop {
@@ -374,7 +374,7 @@ impl Dump<'_> {
         match preview(&self.dir) {
             Ok(Preview::Create) => self.line(format_args!("\nopen: creates the log")),
             Ok(Preview::FinishTruncation) => {
-                self.line(format_args!("\nopen: finishes the cut first"))
+                self.line(format_args!("\nopen: finishes the truncation first"))
             }
             Ok(Preview::Recover { records, tail }) => {
                 let Range { start, end } = records;

@@ -1,5 +1,5 @@
 //! The edge of the active segment: how far it has been given space and zeros, a step ahead of the writer
-//! ([format], section 3). Behind the edge the file is a hole, which reads as zeros, too.
+//! ([format], section 3). After the edge the file is a hole, which reads as zeros, too.
 //!
 //! A group is written below the edge only. So a full disk is met when the edge moves, which changes
 //! nothing (but where a file system copies on write, also by the group itself), and the sync of a group has
@@ -23,7 +23,7 @@ pub(crate) struct Edge {
     size: AtomicU64,
     /// Where the edge is.
     at: AtomicU64,
-    /// Where the next group goes.
+    /// Where the next group is written.
     used: AtomicU64,
     /// A step is asked for.
     is_wanted: AtomicBool,
@@ -50,7 +50,7 @@ impl Edge {
         }
     }
 
-    /// Goes on at `at` in `file`, a segment of `size` bytes that is used up to `used`. The writer is held.
+    /// Continues at `at` in `file`, a segment of `size` bytes that is used up to `used`. The writer is held.
     pub(crate) fn begin(&self, health: &Health, (file, size): (File, u64), at: u64, used: u64) {
         let mut held = health.lock(&self.file);
         *held = file;

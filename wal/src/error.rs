@@ -21,7 +21,7 @@ pub enum Error {
     #[error(transparent)]
     Disk(#[from] durable_io::Error),
     /// What is on the disk is not what was written there. [`Options::repair`](crate::Options::repair)
-    /// cuts the log at the damage.
+    /// truncates the log at the damage.
     #[error("{} is damaged at byte {offset}: {reason}", path.display())]
     Corrupt {
         /// The damaged file.
@@ -32,11 +32,11 @@ pub enum Error {
         reason: Corruption,
     },
     /// An earlier write or sync failed, so nobody knows what of it is on the disk. Reads of durable
-    /// records go on; reopen the log to recover.
+    /// records continue; reopen the log to recover.
     #[error(transparent)]
     Poisoned(#[from] Poisoned),
     /// The append was built on a state of the log that is no more: it would have got another position,
-    /// or an append was refused, or the end of the log cut off, since. Nothing was written, and what
+    /// or an append was refused, or the end of the log truncated, since. Nothing was written, and what
     /// was built on it is refused, too. See [`Wal::submit_at`](crate::Wal::submit_at).
     #[error("the append was built on {expected}, but the log is at {found}")]
     Refused {
@@ -81,7 +81,7 @@ pub enum Error {
     /// submitted.
     #[error(transparent)]
     Thread(#[from] NoThread),
-    /// The text of [`dump()`](crate::dump()) could not be written to where it goes.
+    /// The text of [`dump()`](crate::dump()) could not be written to its output.
     #[error(transparent)]
     Output(#[from] NoOutput),
 }
@@ -121,7 +121,7 @@ pub enum Corruption {
     /// The file belongs to another log.
     #[error("it belongs to another log")]
     ForeignLog,
-    /// A valid group stands where another one belongs.
+    /// A valid group is where another one belongs.
     #[error("found the group of record {found} instead of that of record {expected}")]
     Order {
         /// The record that should follow.
@@ -147,12 +147,12 @@ pub enum Corruption {
         /// The last that is known to have been durable.
         last: Lsn,
     },
-    /// What stands behind the last record is no torn write, by the rule of
+    /// What follows the last record is no torn write, by the rule of
     /// [`Options::atomic_sectors`](crate::Options::atomic_sectors): the records of the last group may
     /// have been durable.
     #[error("what stands behind the last record was not left by a crash")]
     Suspected,
-    /// The mark file is missing, unreadable or older than the log.
-    #[error("the mark file is lost")]
+    /// The superblock is missing, unreadable or older than the log.
+    #[error("the superblock is lost")]
     SuperblockLost,
 }

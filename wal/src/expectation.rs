@@ -7,11 +7,11 @@ use crate::lsn::Lsn;
 /// The state of a log that an append is built on: the position that it must get, and how often an append
 /// had been refused when that was learned.
 ///
-/// A full disk refuses an append without poisoning the log, and a smaller one behind it may fit. If that
+/// A full disk refuses an append without poisoning the log, and a smaller one after it may fit. If that
 /// one was built on the first, as the next transaction of a tree is, the log would hold the second
 /// without the first. The position alone does not tell: an unrelated append may get it. So an append by
 /// [`Wal::submit_at`](crate::Wal::submit_at) is written only if it gets this position and nothing was
-/// refused, and no end of the log cut off, since this was learned; and whatever was built on an append
+/// refused, and no end of the log truncated, since this was learned; and whatever was built on an append
 /// that is refused is refused, too.
 ///
 /// It belongs to the handle that it is from.
@@ -27,12 +27,12 @@ impl Expectation {
         self.lsn
     }
 
-    /// How often an append had been refused, or the end of the log cut off, by the handle.
+    /// How often an append had been refused, or the end of the log truncated, by the handle.
     pub fn refusals(&self) -> u64 {
         self.refusals
     }
 
-    /// What to expect behind an append of `records` records that was submitted with this expectation,
+    /// What to expect after an append of `records` records that was submitted with this expectation,
     /// whether or not it is acknowledged yet.
     #[must_use]
     pub fn after(self, records: u64) -> Self {

@@ -88,7 +88,7 @@ impl Follow {
         self.records.position()
     }
 
-    /// Where the record stands that was given out last; `None` before the first.
+    /// The location of the record that was given out last; `None` before the first.
     pub fn location(&self) -> Option<Location> {
         self.records.location()
     }

@@ -103,7 +103,7 @@ impl GroupHeader {
     }
 
     /// The header at `place`, or `None` if its check fails or its numbers contradict each other.
-    /// `room` is how many bytes the segment has behind the header.
+    /// `room` is how many bytes the segment has after the header.
     pub(crate) fn decode(bytes: &[u8], place: Place, room: u64, layout: Layout) -> Option<Self> {
         let mut decoder = Decoder::new(bytes.get(..GROUP_HEADER_SIZE)?);
         let check = decoder.u32()?;
@@ -326,7 +326,7 @@ pub(crate) fn decode_record_header(bytes: &[u8]) -> Option<(u32, u32)> {
     Some((decoder.u32()?, decoder.u32()?))
 }
 
-/// Which epochs are good where ([format], section 6): what tells bytes written before a cut from
+/// Which epochs are good where ([format], section 6): what tells bytes written before a truncation from
 /// bytes written after it.
 ///
 /// [format]: crate::format
@@ -334,22 +334,22 @@ pub(crate) fn decode_record_header(bytes: &[u8]) -> Option<(u32, u32)> {
 pub(crate) struct Epochs {
     /// The epoch in which the log is written now.
     pub(crate) current: u32,
-    /// The first record of that epoch: where the last cut was.
+    /// The first record of that epoch: where the last truncation was.
     pub(crate) first_lsn: Lsn,
     /// The last segment that may hold groups of earlier epochs. The numbers above it are given again
-    /// after a cut, and a new file can show what stood in an old one.
+    /// after a truncation, and a new file can show what was in an old one.
     pub(crate) segment: u64,
 }
 
 impl Epochs {
-    /// The epoch that begins behind record `last`, above `highest`; up to `segment` there may be groups of
+    /// The epoch that begins after record `last`, above `highest`; up to `segment` there may be groups of
     /// earlier ones.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if there is no higher number.
     pub(crate) fn begin(highest: u32, last: Lsn, segment: u64) -> Result<Self> {
         let current = highest.checked_add(1).ok_or(Error::TooLarge {
-            what: "number of cuts",
+            what: "number of truncations",
             size: u64::from(u32::MAX),
             limit: u64::from(u32::MAX) - 1,
         })?;
@@ -369,7 +369,7 @@ impl Epochs {
         }
     }
 
-    /// True for a group of segment `number` that a cut removed.
+    /// True for a group of segment `number` that a truncation removed.
     pub(crate) fn is_stale(&self, group: &GroupHeader, number: u64) -> bool {
         group.epoch < self.current && (group.first_lsn >= self.first_lsn || number > self.segment)
     }
@@ -488,7 +488,7 @@ mod tests {
         for (group, previous, accepted, stale) in cases {
             assert_eq!(epochs.accept(&group, 4, previous), accepted, "{group:?}");
             assert_eq!(epochs.is_stale(&group, 4), stale, "{group:?}");
-            // Behind the segment of the cut there is nothing older.
+            // After the segment of the truncation there is nothing older.
             let is_current = group == header(3, 10);
             assert_eq!(epochs.accept(&group, 5, previous), is_current, "{group:?}");
             assert_eq!(epochs.is_stale(&group, 5), group.epoch < 3, "{group:?}");

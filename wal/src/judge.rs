@@ -1,4 +1,4 @@
-//! The verdict on a log: where it ends, and whether what stands behind that is torn or damaged
+//! The verdict on a log: where it ends, and whether what follows that is torn or damaged
 //! ([format], section 8, steps 4 to 6).
 //!
 //! [format]: crate::format
@@ -19,24 +19,24 @@ use crate::torn_write;
 pub(crate) struct Judged {
     /// The last record.
     pub(crate) last: Lsn,
-    /// Where the next group goes in the active segment.
+    /// Where the next group is written in the active segment.
     pub(crate) end: u64,
-    /// What stands at the cut is no group.
+    /// What follows the last group is no group.
     pub(crate) is_bad: bool,
     /// Where the first group begins that no witness proves durable.
     pub(crate) unproven: Option<u64>,
-    /// The end of what is not zero behind the cut in the active segment.
+    /// The end of what is not zero after the last group of the active segment.
     pub(crate) nonzero_end: Option<u64>,
     /// When the last whole group of the active segment was written; 0 if that is not known.
     pub(crate) time: u64,
     /// When the last one was, whole or not.
     pub(crate) begun: u64,
-    /// What stands in the later segments, in their order.
+    /// What is in the later segments, in their order.
     pub(crate) later: Vec<Remainder>,
 }
 
 impl Judged {
-    /// What stands behind the last record.
+    /// What follows the last record.
     pub(crate) fn tail(&self) -> Tail {
         let bytes_after = |end: Option<u64>, from| end.map_or(0, |end| end.saturating_sub(from));
         let later = self.later.iter();
@@ -89,7 +89,7 @@ pub(crate) fn judge(
         later.push(found);
     }
     if remainder.epoch > epochs.current {
-        // An epoch begins only when the mark that says so is durable.
+        // An epoch begins only when the superblock that says so is durable.
         return Err(superblock_lost(superblock.path()));
     }
     let witness = remainder.durable.max(durable);
@@ -127,14 +127,14 @@ fn verdict(last: Lsn, durable: Lsn) -> Option<Corruption> {
     })
 }
 
-/// Refuses what no power cut leaves behind the last record of the active segment, if sectors are atomic.
-/// Those above it may never have been made whole: a new file can show what stood in a removed one.
+/// Refuses what no power loss leaves after the last record of the active segment, if sectors are atomic.
+/// Those above it may never have been made whole: a new file can show what was in a removed one.
 pub(crate) fn check_tail(
     active: &mut OpenedSegment,
     judged: &Judged,
     superblock: &Superblock,
 ) -> Result<()> {
-    // What a cut left behind is damaged, or stale. It is zeroed before anything is written there.
+    // What follows a truncation is damaged, or stale. It is zeroed before anything is written there.
     let is_truncated_end =
         superblock.epochs.segment > 0 && judged.last.next() == superblock.epochs.first_lsn;
     // Nothing of it can be read, which is so also if what was truncated is damaged.

@@ -43,9 +43,9 @@
 //!   log.
 //! - Positions ([`Lsn`]) have no gap. One that was durable is never given again, except for those that
 //!   [`Wal::truncate_after`] gave up, that [`Options::repair`] dropped, or of which it found nothing,
-//!   neither a record nor the mark. One that a crash took back is given again.
+//!   neither a record nor the superblock. One that a crash took back is given again.
 //! - Each group has a time, and times never decrease ([`Wal::segments`]).
-//! - Every byte is checked before it is believed. A torn tail is cut; the loss of durable records is
+//! - Every byte is checked before it is believed. A torn tail is zeroed; the loss of durable records is
 //!   [`Error::Corrupt`], which names them. When it can go unnoticed is said in [`mod@format`],
 //!   section 8; after a clean [`Wal::close`] it cannot.
 //! - Opening runs the same recovery after a close, a kill and a power loss.

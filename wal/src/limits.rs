@@ -27,15 +27,16 @@ pub const MAX_RECORD_SIZE: u64 = max_record_size(MAX_SEGMENT_SIZE);
 
 /// The longest note that [`Wal::checkpoint_with`](crate::Wal::checkpoint_with) and
 /// [`Wal::truncate_before_with`](crate::Wal::truncate_before_with) write, in bytes: with it the slot of the
-/// mark stays inside one sector, and room for what later versions may have to say there.
+/// superblock stays inside one sector, and room for what later versions may have to say there.
 pub const MAX_NOTE_SIZE: usize = 256;
 
 /// The most that is in flight at a time by [`Wal::submit`](crate::Wal::submit), in bytes: 16 MiB, and
-/// one batch of each thread that waits because of it. It bounds the memory that a thread takes which submits faster than the disk.
+/// one batch of each thread that waits because of it. It bounds the memory that a thread takes which submits
+/// faster than the disk.
 pub const MAX_IN_FLIGHT: u64 = 16 << 20;
 
 /// The most calls whose records share a group: with its header as many slices as one system call takes,
-/// so that no power cut comes between two writes of a group.
+/// so that no power loss comes between two writes of a group.
 pub(crate) const GROUP_ITEMS_MAX: usize = 1023;
 
 /// How far ahead of the appends a segment is given space and zeros, in bytes, without

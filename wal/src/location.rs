@@ -1,4 +1,4 @@
-//! [`Location`] and [`Appended`]: where records stand, for stores that keep an index of a log.
+//! [`Location`] and [`Appended`]: where records are, for stores that keep an index of a log.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::records::{Records, Snapshot};
 const RECORD_HEADER: u32 = 8;
 const _: () = assert!(RECORD_HEADER as usize == RECORD_HEADER_SIZE);
 
-/// Where a record stands in the files of its log: what an index of a log keeps, so that
+/// Where a record is in the files of its log: what an index of a log keeps, so that
 /// [`Wal::read`](crate::Wal::read) finds the record in one read, and
-/// [`Wal::records_at`](crate::Wal::records_at) it and those behind it. From an append, or from
+/// [`Wal::records_at`](crate::Wal::records_at) it and those after it. From an append, or from
 /// [`Records`] and [`Follow`](crate::Follow).
 ///
 /// It holds until the record is truncated, and may be kept across opens.
@@ -92,7 +92,7 @@ impl Location {
         }
     }
 
-    /// The record behind this one in the same append, if its payload has `len` bytes.
+    /// The record after this one in the same append, if its payload has `len` bytes.
     pub(crate) fn following(self, len: u32) -> Self {
         Self {
             lsn: self.lsn.next(),
@@ -133,12 +133,12 @@ impl Appended {
         self.first.lsn..self.first.lsn.plus(self.count)
     }
 
-    /// Where the first record stands; `None` if there are no records.
+    /// Where the first record is; `None` if there are no records.
     pub fn first(&self) -> Option<Location> {
         (self.count > 0).then_some(self.first)
     }
 
-    /// Where each record stands. The log keeps no list of them: `payload_lens` are the bytes of their
+    /// Where each record is. The log keeps no list of them: `payload_lens` are the bytes of their
     /// payloads, as they were appended. Ends with the shorter of the two.
     pub fn locations(
         &self,
@@ -185,7 +185,7 @@ impl Log {
         let mut bytes = vec![0; size];
         let file = segment.file();
         let read = file.and_then(|file| Ok(file.read_exact_at(&mut bytes, u64::from(offset))?));
-        // What was read counts only if no cut wrote to it meanwhile.
+        // What was read counts only if no truncation wrote to it meanwhile.
         snapshot.check_not_truncated()?;
         read?;
         let payload = bytes.split_off(RECORD_HEADER_SIZE);
@@ -204,7 +204,7 @@ impl Log {
         snapshot.check_epoch(location)?;
         let mut records = self.records(location.lsn);
         let reader = snapshot.reader_at(&segment, location);
-        // What was read counts only if no cut wrote to it meanwhile.
+        // What was read counts only if no truncation wrote to it meanwhile.
         snapshot.check_not_truncated()?;
         records.enter_at(reader?);
         Ok(records)
@@ -226,7 +226,7 @@ impl Log {
 }
 
 impl Snapshot {
-    /// An older record with this LSN was cut off.
+    /// An older record with this LSN was truncated.
     fn check_epoch(&self, location: Location) -> Result<()> {
         let is_newer = location.lsn >= self.epochs.first_lsn;
         if is_newer != (location.epoch == self.epochs.current) {

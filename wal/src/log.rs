@@ -1,6 +1,6 @@
 //! The open log behind the handle: what is shared between callers and the background thread.
 //!
-//! Locks, in the order in which they may be taken: `writer`, `preallocated`, `mark`, the edge's, the turn of the
+//! Locks, in the order in which they may be taken: `writer`, `preallocated`, `superblock`, the edge's, the turn of the
 //! gate, then `view`. The first five are held across I/O, and say why where they are taken.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,7 +47,7 @@ pub(crate) struct Log {
     /// What is made ready ahead of the writer: the edge, and the next segment if that is wanted.
     pub(crate) making: Arc<Work>,
     pub(crate) wants_preallocated: AtomicBool,
-    /// The segment behind which a next one was asked for last.
+    /// The segment after which a next one was asked for last.
     pub(crate) preallocated_after: AtomicU64,
     pub(crate) counters: Counters,
     /// Bytes of what was submitted and is not committed yet.
@@ -69,12 +69,12 @@ pub(crate) struct View {
     pub(crate) low: Lsn,
     /// The record after the last acknowledged one.
     pub(crate) next: Lsn,
-    /// How often an append was refused, or the end of the log cut off.
+    /// How often an append was refused, or the end of the log truncated.
     pub(crate) refusals: u64,
     pub(crate) epochs: Epochs,
     /// The last record that the user says is applied elsewhere.
     pub(crate) checkpoint: Lsn,
-    /// What the user wrote into the mark beside that.
+    /// What the user wrote into the superblock beside that.
     pub(crate) note: Arc<[u8]>,
     /// What this handle has acknowledged.
     pub(crate) appended: Tally,
@@ -89,7 +89,7 @@ pub(crate) struct Written {
     pub(crate) last: Lsn,
     /// Appends so far, whole calls.
     pub(crate) writes: u64,
-    /// Behind them zeros were written over what was there.
+    /// After them zeros were written over what was there.
     pub(crate) is_cleared: bool,
 }
 
@@ -278,7 +278,7 @@ impl Log {
     /// Syncs what `capture` says was written, unless it is durable already, and moves the watermark.
     pub(crate) fn sync_written(&self, site: Site, capture: impl FnOnce() -> Written) -> Result<()> {
         // Durable, by the barrier in it: the groups up to what was captured. Only now may they be
-        // acknowledged as durable, stated as such in later headers and in the mark, or be followed by a
+        // acknowledged as durable, stated as such in later headers and in the superblock, or be followed by a
         // segment.
         self.gate.sync_written(site, capture, |_covered| {})
     }
@@ -348,9 +348,9 @@ impl Log {
         Records::new(self.snapshot(view, end), segments, from)
     }
 
-    /// Makes everything durable, says so in the mark, and lets nothing be written any more.
+    /// Makes everything durable, says so in the superblock, and lets nothing be written any more.
     pub(crate) fn close(&self) -> Result<()> {
-        // All held across I/O: nothing is written behind the last sync.
+        // All held across I/O: nothing is written after the last sync.
         let writer = self.health.lock(&self.writer);
         let preallocated = self.health.lock(&self.preallocated);
         let mut superblock = self.health.lock(&self.superblock);
@@ -365,7 +365,7 @@ impl Log {
     fn seal(&self, superblock: &mut SuperblockFile, writer: &Writer) -> Result<()> {
         self.check_healthy()?;
         let site = Site::new(std::panic::Location::caller(), Barrier::Data, "close");
-        // Durable: everything. Only now may the mark state it as its witness.
+        // Durable: everything. Only now may the superblock state it as its witness.
         self.sync_written(site, || writer.written())?;
         let mut sealed = superblock.current().clone();
         let durable = self.durable();

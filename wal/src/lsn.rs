@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The position of a record in its log: 1, 2, 3, … without a gap. `Lsn(0)` stands before the first
+/// The position of a record in its log: 1, 2, 3, … without a gap. `Lsn(0)` is before the first
 /// record. A position is given again only if its record was taken back: by
 /// [`Wal::truncate_after`](crate::Wal::truncate_after), by a repair, or by a crash before it was
 /// durable.

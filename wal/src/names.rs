@@ -6,7 +6,7 @@ use durable_io::{Temp, numbered};
 
 /// The lock file.
 pub(crate) const LOCK: &str = "lock";
-/// The mark file.
+/// The superblock.
 pub(crate) const SUPERBLOCK: &str = "mark";
 
 const SUFFIX: &str = ".wal";
@@ -23,7 +23,7 @@ pub(crate) fn temp(name: &str) -> String {
     format!("{name}{TEMP_SUFFIX}")
 }
 
-/// The name under which what stood in segment `number` is kept, when the repair that begins `epoch` takes it.
+/// The name under which what was in segment `number` is kept, when the repair that begins `epoch` takes it.
 pub(crate) fn aside(number: u64, epoch: u32) -> String {
     format!("{}{ASIDE}{epoch}", segment(number))
 }

@@ -90,7 +90,7 @@ impl Segment {
         })
     }
 
-    /// The segment that `ready` is, with records from `first_lsn` on, to be the active one behind this one, or
+    /// The segment that `ready` is, with records from `first_lsn` on, to be the active one after this one, or
     /// in its place.
     pub(crate) fn next(&self, first_lsn: Lsn, ready: &Ready) -> Arc<Self> {
         Self::active(&self.files, ready.header, first_lsn, ready.file.clone())

@@ -39,7 +39,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// True if there is no log, or one whose creation was cut short.
+    /// True if there is no log, or one whose creation was interrupted.
     pub fn is_new(&self) -> bool {
         self.found.is_none()
     }
@@ -52,7 +52,7 @@ impl Opening {
         }
     }
 
-    /// What stands behind the last record, and is cut off by [`open`](Opening::open).
+    /// What follows the last record, and is zeroed by [`open`](Opening::open).
     pub fn tail(&self) -> Tail {
         self.found.as_ref().map_or(Tail::Clean, Found::tail)
     }
@@ -72,7 +72,7 @@ impl Opening {
         }
     }
 
-    /// Cuts what is torn, makes what is there durable, and opens it; creates the log if there is none.
+    /// Zeroes what is torn, makes what is there durable, and opens it; creates the log if there is none.
     ///
     /// # Durability
     /// As [`Options::open`](crate::Options::open).

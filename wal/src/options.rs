@@ -23,7 +23,7 @@ use crate::segment::is_segment_size;
 use crate::wal::Wal;
 use crate::watch::Watch;
 
-/// No log has as many records: what is behind it can be counted.
+/// No log has as many records: what is after it can be counted.
 const MAX_FIRST_LSN: u64 = 1 << 62;
 
 /// How a log is opened: `Options::new().sync(..).open("log")`.
@@ -57,8 +57,8 @@ impl Options {
 
     /// Bytes of a segment file: a multiple of 512, from [`MIN_SEGMENT_SIZE`] to
     /// [`MAX_SEGMENT_SIZE`]. Truncation gives space back in whole segments, and a batch that is larger gets a
-    /// segment of its own, which has to be made first. A log keeps the size it was created with; asking for another one is an error.
-    /// Default: that of the log, or [`DEFAULT_SEGMENT_SIZE`] if it is created.
+    /// segment of its own, which has to be made first. A log keeps the size it was created with; asking for
+    /// another one is an error. Default: that of the log, or [`DEFAULT_SEGMENT_SIZE`] if it is created.
     #[must_use]
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.segment_size = Some(bytes);
@@ -94,7 +94,7 @@ impl Options {
 
     /// How many sealed segments have their file open at once, at most; the others are opened when something in
     /// them is read. Beside these a log has about five files open, and one for each segment that is being read.
-    /// More spare calls to whoever reads here and there in a long log. Default:
+    /// More saves calls to whoever reads here and there in a long log. Default:
     /// [`DEFAULT_OPEN_SEGMENTS`].
     #[must_use]
     pub fn open_segments(mut self, segments: usize) -> Self {
@@ -120,12 +120,12 @@ impl Options {
         self
     }
 
-    /// Declares that a power cut leaves of each sector of 512 bytes the old content or the new one, and
-    /// that a write which is cut short by a kill ends at the end of a sector. Then a torn group shows
+    /// Declares that a power loss leaves of each sector of 512 bytes the old content or the new one, and
+    /// that a write which is interrupted by a kill ends at the end of a sector. Then a torn group shows
     /// zeros in some sector, and [`open`](Options::open) refuses a last group that is not whole and
     /// shows none as [`Corruption::Suspected`](crate::Corruption::Suspected): it may have been
     /// acknowledged. [`salvage`](Options::salvage) reads what is left of it, [`repair`](Options::repair)
-    /// cuts it off. Default: false; such a group is taken for a torn one, unless a witness says more.
+    /// truncates it. Default: false; such a group is taken for a torn one, unless a witness says more.
     #[must_use]
     pub fn atomic_sectors(mut self, are_atomic: bool) -> Self {
         self.atomic_sectors = are_atomic;
@@ -135,7 +135,7 @@ impl Options {
     /// Calls `call`, in the thread that opens, with the number of segments that opening has looked at
     /// and the number of all: of a long log with many, most of the time goes into that. A
     /// [`repair`](Options::repair) goes through them twice, and reads them the first time. It must not
-    /// panic. Default: nobody is told.
+    /// panic. Default: no reports.
     #[must_use]
     pub fn progress(mut self, call: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
         self.progress = Progress::new(move |(done, all)| call(done, all));
@@ -158,7 +158,7 @@ impl Options {
     ///
     /// # Cost
     /// Reads the active segment, and one block of each other one. Syncs the directory and its parent,
-    /// the mark, the active segment and the one made ready for after it. Creation: writes the zeros of one
+    /// the superblock, the active segment and the one made ready for after it. Creation: writes the zeros of one
     /// [`zero_step`](Options::zero_step). Descriptors: see [`open_segments`](Options::open_segments).
     ///
     /// # Errors
@@ -173,10 +173,10 @@ impl Options {
 
     /// Looks at the log in `dir`, and judges it, as [`open`](Options::open) does, before it changes
     /// anything: for a store that has to compare the log with what it keeps elsewhere, and refuses both
-    /// as they were if they do not belong together. [`Opening::open`] goes on.
+    /// as they were if they do not belong together. [`Opening::open`] continues.
     ///
-    /// Makes the lock's file, if there is a directory without it, and finishes a truncation that was cut
-    /// short; nothing else.
+    /// Makes the lock's file, if there is a directory without it, and finishes a truncation that was
+    /// interrupted; nothing else.
     ///
     /// # Cost
     /// Reads what [`open`](Options::open) reads.
@@ -191,12 +191,12 @@ impl Options {
     /// or from the first retained one if that is later, while it is read anyway: for a store that
     /// rebuilds what it keeps in memory. Nothing is read twice.
     ///
-    /// `visit` sees records in order, each checked, with where it stands, and only those of whole groups.
+    /// `visit` sees records in order, each checked, with where it is, and only those of whole groups.
     /// What it saw counts only if this succeeds. If it fails, its error is returned, and the log is
     /// as it was, but for a truncation that had to be finished.
     ///
     /// # Cost
-    /// As [`open`](Options::open); and reads the segments behind the one with `from`, and that one. A group
+    /// As [`open`](Options::open); and reads the segments after the one with `from`, and that one. A group
     /// is held in memory.
     ///
     /// # Errors
@@ -224,28 +224,28 @@ impl Options {
     }
 
     /// Opens the log in `dir` like [`open`](Options::open), and reads all of it first: if something
-    /// is damaged, the log is cut there. [`Wal::recovery`] says which records were `dropped`. What cannot be
+    /// is damaged, the log is truncated there. [`Wal::recovery`] says which records were `dropped`. What cannot be
     /// read (`EIO`), or not be opened (`EACCES`), is damaged.
     ///
-    /// Damage below the checkpoint takes nothing that is behind it: the records up to the checkpoint, which are
-    /// applied elsewhere, are `given_up`, and the log begins behind them. What is cut off and given up is
+    /// Damage below the checkpoint takes nothing that is after it: the records up to the checkpoint, which are
+    /// applied elsewhere, are `given_up`, and the log begins after them. What is truncated and given up is
     /// `set_aside`, in files of the log's directory that are yours: remove them when they are of no use.
     ///
     /// Damage that costs no record is mended: unused bytes that are not zero, a segment file that ends too early.
-    /// Damage of truncated records is left alone; it goes with its segment. If the mark file is lost, the
+    /// Damage of truncated records is left alone; it is removed with its segment. If the superblock is lost, the
     /// checkpoint is, too; a store that keeps its own position in the log must look whether it is still
     /// within [`Wal::bounds`].
     ///
-    /// If the mark file is lost, it is made again from the segments; records that were truncated, but
+    /// If the superblock is lost, it is made again from the segments; records that were truncated, but
     /// not yet removed with their segment, are then back. If no record is left either, nothing says
     /// which positions were given: the log then begins at 1 again, and `dropped` is `1..1`.
     ///
     /// # Cost
     /// Reads every byte of the log, twice if something below the checkpoint is damaged. The segment with the
-    /// cut is copied.
+    /// new end is copied.
     ///
     /// # Errors
-    /// As [`open`](Options::open), but never [`Error::Corrupt`] for damage that a cut takes away. A
+    /// As [`open`](Options::open), but never [`Error::Corrupt`] for damage that a truncation takes away. A
     /// repair that was interrupted, by an error or a crash, can be repeated.
     pub fn repair(self, dir: impl AsRef<Path>) -> Result<Wal> {
         self.look_with(dir.as_ref(), true, None)?.open()
@@ -253,11 +253,11 @@ impl Options {
 
     /// Reads everything that can be read of the log in `dir`, whatever is damaged, and changes nothing,
     /// not even a lock's file; it works on a file system that is mounted read-only. For a log that
-    /// [`open`](Options::open) refuses, before [`repair`](Options::repair) cuts it. Others may do so at the same
+    /// [`open`](Options::open) refuses, before [`repair`](Options::repair) truncates it. Others may do so at the same
     /// time.
     ///
     /// Records of a group whose header is damaged cannot be read; all others can, one by one. If the
-    /// mark file is lost ([`Salvage::has_superblock`]), records that were truncated, but not yet removed with their
+    /// superblock is lost ([`Salvage::has_superblock`]), records that were truncated, but not yet removed with their
     /// segment, come back, and nothing may say of the last ones that they are missing. A place that cannot be
     /// read, and a segment that cannot be opened, takes no other with it.
     ///
@@ -266,7 +266,7 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::Disk`] with [`Locked`](durable_io::Error::Locked) if the log is open, in any process;
-    /// [`Error::Corrupt`] if there is neither a mark nor a record; [`Error::UnsupportedVersion`].
+    /// [`Error::Corrupt`] if there is neither a superblock nor a record; [`Error::UnsupportedVersion`].
     pub fn salvage(self, dir: impl AsRef<Path>) -> Result<Salvage> {
         Salvage::open(StoreDir::open_shared(&self.disk, dir, names::LOCK)?)
     }
@@ -276,7 +276,7 @@ impl Options {
     /// open, [`Wal::follow`] is the better way: it waits, and gives out what is durable only.
     ///
     /// # Errors
-    /// [`Error::Disk`], [`Error::UnsupportedVersion`]; [`Error::Corrupt`] if the mark file cannot be read.
+    /// [`Error::Disk`], [`Error::UnsupportedVersion`]; [`Error::Corrupt`] if the superblock cannot be read.
     pub fn watch(self, dir: impl AsRef<Path>, from: Lsn) -> Result<Watch> {
         Watch::open(self.disk.open_dir(dir.as_ref())?, from)
     }

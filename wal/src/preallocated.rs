@@ -19,7 +19,7 @@ enum Stage {
     Absent,
     /// Written, but not durable.
     Written(File),
-    /// Bytes and name are durable, and the mark names it: it may be written to.
+    /// Bytes and name are durable, and the superblock names it: it may be written to.
     Ready(Ready),
 }
 
@@ -52,8 +52,8 @@ pub(crate) struct PreallocatedSegment {
 }
 
 impl PreallocatedSegment {
-    /// A spare of which nothing can be believed to be there; `header` says what it will be, but for its time.
-    /// Those in `found` are below it.
+    /// A preallocated segment of which nothing can be believed to be there; `header` says what it will be,
+    /// but for its time. Those in `found` are below it.
     pub(crate) fn absent(dir: Dir, header: SegmentHeader, found: VecDeque<Ready>) -> Self {
         Self {
             dir,
@@ -85,11 +85,11 @@ impl PreallocatedSegment {
     }
 
     /// Takes one step; does nothing if one is ready. It gets `filled` bytes of space and zeros, and the time of
-    /// `clock`; `name` makes the mark name it as the newest segment, durably.
+    /// `clock`; `name` makes the superblock name it as the newest segment, durably.
     ///
     /// # Errors
     /// [`durable_io::Error::NoSpace`]: nothing has changed, and the step can be taken again. Others:
-    /// the log must not go on.
+    /// the log must not continue.
     pub(crate) fn step(
         &mut self,
         filled: u64,
@@ -107,13 +107,13 @@ impl PreallocatedSegment {
             }
             Stage::Written(file) => {
                 let file = file.clone();
-                // Durable: the header, and zeros behind it. Only now may a group be written into it:
-                // recovery takes the zeros behind a group for the end of the log.
+                // Durable: the header, and zeros after it. Only now may a group be written into it:
+                // recovery takes the zeros after a group for the end of the log.
                 drop(file.sync_data()?);
-                // Durable: the name. Only now may a group be written into it, or the next spare be
+                // Durable: the name. Only now may a group be written into it, or the next preallocated segment be
                 // created: recovery takes a missing segment below another one for a loss.
                 self.dir.sync()?;
-                // Only now: what the mark names is complete.
+                // Only now: what the superblock names is complete.
                 name(self.header.number)?;
                 let (header, edge) = (self.header, filled.min(self.header.size));
                 self.stage = Stage::Ready(Ready { file, header, edge });
@@ -124,7 +124,7 @@ impl PreallocatedSegment {
     }
 
     /// Segment `number`, ready to be written to; takes the steps that are left. Then the next
-    /// spare, if that was this one, is absent.
+    /// preallocated segment, if that was this one, is absent.
     ///
     /// # Errors
     /// As [`step`](PreallocatedSegment::step).
@@ -163,7 +163,7 @@ impl PreallocatedSegment {
         is_next.then(|| self.found.pop_front())?
     }
 
-    /// Goes on to the segment behind `number`, which is absent.
+    /// Continues to the segment after `number`, which is absent.
     fn pass(&mut self, number: u64) {
         self.header.number = number + 1;
         self.stage = Stage::Absent;

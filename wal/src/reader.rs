@@ -33,12 +33,12 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// True if `group` may stand in this segment behind one of epoch `previous`, 0 for none.
+    /// True if `group` may be in this segment after one of epoch `previous`, 0 for none.
     pub(crate) fn accepts(&self, group: &GroupHeader, previous: u32) -> bool {
         self.epochs.accept(group, self.number, previous)
     }
 
-    /// True if a cut removed `group`.
+    /// True if a truncation removed `group`.
     pub(crate) fn has_truncated(&self, group: &GroupHeader) -> bool {
         self.epochs.is_stale(group, self.number)
     }
@@ -52,7 +52,7 @@ impl Identity {
     }
 }
 
-/// What stands at a place where a group may begin.
+/// What is at a place where a group may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Group(GroupHeader),
@@ -66,9 +66,9 @@ pub(crate) enum Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next<T> {
     Some(T),
-    /// The log ends here, or goes on in the next segment.
+    /// The log ends here, or continues in the next segment.
     End,
-    /// What stands at `offset` cannot follow.
+    /// What is at `offset` cannot follow.
     Bad {
         offset: u64,
         reason: Corruption,
@@ -145,7 +145,7 @@ impl SegmentReader {
         self.time
     }
 
-    /// True if nothing behind its beginning was read yet.
+    /// True if nothing after its beginning was read yet.
     pub(crate) fn is_at_first_group(&self) -> bool {
         self.offset == FIRST_GROUP && self.group.is_none()
     }
@@ -155,7 +155,7 @@ impl SegmentReader {
         (&self.identity, &mut self.source)
     }
 
-    /// What stands at `offset`, for itself: whether it may stand there is for the caller to say.
+    /// What is at `offset`, for itself: whether it may be there is for the caller to say.
     pub(crate) fn peek(&mut self, offset: u64) -> Result<Found> {
         let room = self.source.len().saturating_sub(offset + GROUP_HEADER);
         let place = place(self.identity.log_id, self.identity.number, offset);
@@ -171,7 +171,7 @@ impl SegmentReader {
         )
     }
 
-    /// The next group, if it may stand there. Only between groups.
+    /// The next group, if it may be there. Only between groups.
     pub(crate) fn look(&mut self) -> Result<Next<GroupHeader>> {
         let offset = self.offset;
         let header = match self.peek(offset)? {
@@ -199,7 +199,7 @@ impl SegmentReader {
         Ok(next)
     }
 
-    /// Enters the group `header`, which comes next, whether or not it may stand there. Only between
+    /// Enters the group `header`, which comes next, whether or not it may be there. Only between
     /// groups.
     pub(crate) fn enter(&mut self, header: GroupHeader) {
         self.group_at = self.offset;
@@ -210,7 +210,7 @@ impl SegmentReader {
         self.group = Some((header, header.count, self.offset + u64::from(header.bytes)));
     }
 
-    /// Goes on at `offset`, where a group begins that was found by a search.
+    /// Continues at `offset`, where a group begins that was found by a search.
     pub(crate) fn jump(&mut self, offset: u64, group: &GroupHeader) {
         self.group = None;
         self.offset = offset;
@@ -218,7 +218,7 @@ impl SegmentReader {
         self.expected = Some(group.first_lsn);
     }
 
-    /// Goes on at the record at `location`, whose group's header is read and checked; the record
+    /// Continues at the record at `location`, whose group's header is read and checked; the record
     /// itself is not.
     pub(crate) fn enter_at(&mut self, location: Location) -> Result<()> {
         let group_at = u64::from(location.group);
@@ -305,7 +305,7 @@ impl SegmentReader {
         Ok(())
     }
 
-    /// The next record of the group that was entered; [`Next::End`] behind its last.
+    /// The next record of the group that was entered; [`Next::End`] after its last.
     pub(crate) fn next_record(&mut self) -> Result<Next<Checked>> {
         let Some((header, left, end)) = self.group else {
             return Ok(Next::End);
@@ -388,7 +388,7 @@ impl SegmentReader {
         self.group = None;
     }
 
-    /// Where `record` stands, which was the last one read.
+    /// Where `record` is, which was the last one read.
     pub(crate) fn location(&self, record: Checked) -> Location {
         Location {
             lsn: record.lsn,

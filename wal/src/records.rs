@@ -33,12 +33,12 @@ pub struct Records {
     next: Lsn,
     /// The one that was given out last.
     given: Option<Checked>,
-    /// Nothing behind damage can be believed to be next.
+    /// Nothing after damage can be believed to be next.
     has_failed: bool,
 }
 
-/// How often a cut of the log's end began or ended since it was opened: odd while one is being done.
-/// What was read counts only if that has not changed, and was not odd: a cut writes to segments while
+/// How often a truncation of the log's end began or ended since it was opened: odd while one is being done.
+/// What was read counts only if that has not changed, and was not odd: a truncation writes to segments while
 /// others read them.
 pub(crate) type Truncations = Arc<AtomicU64>;
 
@@ -92,32 +92,32 @@ impl Records {
         self.next
     }
 
-    /// Begins at the record at which `reader` stands, which is the next one to give out.
+    /// Begins at the record at which `reader` is, which is the next one to give out.
     pub(crate) fn enter_at(&mut self, reader: SegmentReader) {
         let number = reader.identity().number;
         self.segments.retain(|segment| segment.number > number);
         self.reader = Some(reader);
     }
 
-    /// Where the record stands that was given out last; `None` before the first and behind the last.
+    /// The location of the record that was given out last; `None` before the first and after the last.
     pub fn location(&self) -> Option<Location> {
         Some(self.reader.as_ref()?.location(self.given?))
     }
 
     /// When the record was written that was given out last, since the Unix epoch; `None` before the first and
-    /// behind the last, and if the log has no times there.
+    /// after the last, and if the log has no times there.
     pub fn time(&self) -> Option<Duration> {
         self.given?;
         let time = self.reader.as_ref()?.time();
         (time > 0).then(|| Duration::from_millis(time))
     }
 
-    /// What was to be read was cut off, or may have been.
+    /// What was to be read was truncated, or may have been.
     pub(crate) fn is_truncated(&self) -> bool {
         self.snapshot.is_truncated()
     }
 
-    /// Goes on to the end of `later`, a later snapshot of the same log, whose segments are `segments`.
+    /// Continues to the end of `later`, a later snapshot of the same log, whose segments are `segments`.
     pub(crate) fn extend(&mut self, later: Snapshot, segments: &[Arc<Segment>]) -> Result<()> {
         self.snapshot.check_not_truncated()?;
         self.snapshot = later;
@@ -136,8 +136,8 @@ impl Records {
         Ok(())
     }
 
-    /// The next record: where it stands, which says its position, too, and its payload where it was
-    /// read: the fast way through a log, without a copy. `None` behind the last one.
+    /// The next record: where it is, which says its position, too, and its payload where it was
+    /// read: the fast way through a log, without a copy. `None` after the last one.
     ///
     /// # Errors
     /// As the iterator's; `None` follows an error.
@@ -195,7 +195,7 @@ impl Records {
 }
 
 /// Enters the group with record `wanted`, passing over those before it. Returns true if the segment,
-/// which holds everything below `after`, is read to its end; what stands behind that is not looked
+/// which holds everything below `after`, is read to its end; what follows that is not looked
 /// at.
 pub(crate) fn enter_group(reader: &mut SegmentReader, after: Lsn, wanted: Lsn) -> Result<bool> {
     while reader.expected().is_some_and(|expected| expected < after) {
@@ -259,7 +259,7 @@ impl Snapshot {
         }
     }
 
-    /// A reader of what is retained in `segment`, which holds what is below `after`; it stands at the
+    /// A reader of what is retained in `segment`, which holds what is below `after`; it is at the
     /// group with `wanted`, or somewhere before it. Damage of what is not retained does not matter, nor
     /// does that of what is passed over.
     pub(crate) fn retained(
@@ -272,7 +272,7 @@ impl Snapshot {
         let mut reader = self.reader(segment, (first > self.low).then_some(first))?;
         scan::seek(&mut reader, first, wanted.max(self.low), after)?;
         if reader.expected().is_none_or(|expected| expected < self.low) {
-            // If the first retained record is not found, reading goes on to what stands in its place.
+            // If the first retained record is not found, reading continues to what is in its place.
             scan::pass_over(&mut reader, self.low)?;
         }
         Ok(reader)
@@ -290,7 +290,7 @@ impl Snapshot {
         Ok(SegmentReader::new(identity, source, expected))
     }
 
-    /// A reader of `segment` that stands at `location`.
+    /// A reader of `segment` that is at `location`.
     pub(crate) fn reader_at(
         &self,
         segment: &Arc<Segment>,

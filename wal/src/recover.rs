@@ -40,7 +40,7 @@ pub(crate) struct Recovered {
     /// The retained segments; the last one is the active one.
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) active: Arc<Segment>,
-    /// Where the next group goes in the active one.
+    /// Where the next group is written in the active one.
     pub(crate) offset: u64,
     pub(crate) low: Lsn,
     pub(crate) next: Lsn,
@@ -60,7 +60,7 @@ pub(crate) struct How {
     pub(crate) new_size: u64,
     /// The first record of a log that is created.
     pub(crate) first_lsn: Lsn,
-    /// A tail that no power cut leaves on a disk with atomic sectors is refused.
+    /// A tail that no power loss leaves on a disk with atomic sectors is refused.
     pub(crate) suspects: bool,
     /// How far ahead of the appends a segment gets space and zeros.
     pub(crate) zero_step: u64,
@@ -79,12 +79,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// The first record, and the one behind the last.
+    /// The first record, and the one after the last.
     pub(crate) fn bounds(&self) -> Range<Lsn> {
         self.superblock.current().low..self.judged.last.next()
     }
 
-    /// What stands behind the last record.
+    /// What follows the last record.
     pub(crate) fn tail(&self) -> Tail {
         self.judged.tail()
     }
@@ -102,7 +102,7 @@ impl Found {
 }
 
 /// Looks at the log in `dir`, which is locked, judges it, and shows its records to `replay`. `None` if
-/// there is none, or one whose creation was cut short. Nothing is changed, but by the end of a cut of
+/// there is none, or one whose creation was interrupted. Nothing is changed, but by the end of a truncation of
 /// the log that was promised.
 pub(crate) fn look(dir: &Dir, how: &How, replay: Option<&mut Replay<'_>>) -> Result<Option<Found>> {
     let mut entries = DirEntries::read(dir)?;
@@ -204,9 +204,9 @@ pub(crate) fn settle(disk: &Disk, dir: &Dir, how: &How, found: Option<Found>) ->
 /// What opening a log would do.
 #[derive(Debug)]
 pub(crate) enum Preview {
-    /// There is none, or one whose creation was cut short.
+    /// There is none, or one whose creation was interrupted.
     Create,
-    /// A cut is to be finished first; what that leaves is not known before it is done.
+    /// A truncation is to be finished first; what that leaves is not known before it is done.
     FinishTruncation,
     /// There is one, with these records.
     Recover { records: Range<Lsn>, tail: Tail },
@@ -233,7 +233,7 @@ pub(crate) fn preview(dir: &Dir) -> Result<Preview> {
     })
 }
 
-/// Removes what the mark has given up, and what replacements left; returns how many files went, and which
+/// Removes what the superblock has given up, and what replacements left; returns how many files went, and which
 /// segments did not: they are in nobody's way.
 fn remove_dead(dir: &Dir, entries: &DirEntries, low_segment: u64) -> (u64, Vec<u64>) {
     // No directory sync here: what comes back after a crash is removed by the next open.
@@ -250,7 +250,7 @@ fn remove_dead(dir: &Dir, entries: &DirEntries, low_segment: u64) -> (u64, Vec<u
     )
 }
 
-/// Makes durable what was read, and zeroes what is behind the cut.
+/// Makes durable what was read, and zeroes what follows the last group.
 fn clean(
     scanned: &mut DirectoryScan,
     judged: &Judged,
@@ -258,7 +258,7 @@ fn clean(
 ) -> Result<()> {
     write_again(&mut scanned.active, judged)?;
     // Durable: the records that were read, which a killed process may have left in the page cache
-    // only. Only now may a mark or a watermark claim them.
+    // only. Only now may a superblock or a watermark claim them.
     drop(scanned.active.file.sync_data()?);
     if let Some(preallocated) = scanned.later.first() {
         // Written again for the same reason, before the sync below.
@@ -277,7 +277,7 @@ fn clean(
         ..superblock.current().clone()
     };
     if judged.tail() == Tail::Clean {
-        // Durable, by the barrier in it, unless the mark says so: which segments are complete. Only now
+        // Durable, by the barrier in it, unless the superblock says so: which segments are complete. Only now
         // may a group be written to them: the loss of a newest segment must be seen.
         superblock.seal(old)?;
     } else {
@@ -325,7 +325,7 @@ fn retained(scanned: &DirectoryScan, judged: &Judged, low: Lsn) -> Vec<Arc<Segme
     let first_lsn = match active.first_lsn() {
         _ if judged.end == FIRST_GROUP => judged.last.next(),
         Some(first_lsn) => first_lsn,
-        // The first group is damaged, and the first retained record stands behind it; so the segment
+        // The first group is damaged, and the first retained record follows it; so the segment
         // begins at least one record before that, and whoever reads all of it meets the damage.
         None => low.previous(),
     };

@@ -1,11 +1,11 @@
-//! Mending and cutting a damaged log ([format], section 9).
+//! Mending and truncating a damaged log ([format], section 9).
 //!
 //! Everything is read, from the first retained segment on; what cannot be read is damage. What is wrong
-//! where no record is, a file cut short or bytes that should be zero, is mended: a whole copy replaces it. At
-//! the first damage the log is cut: a mark with a new epoch, which begins at the cut, makes everything behind
-//! it stale, whatever is still there. What follows is the ordinary recovery. So a crash inside a repair leaves
-//! the old log, still damaged, or the cut one; segments that could not be removed yet are found by the
-//! next repair.
+//! where no record is, a file that is too short or bytes that should be zero, is mended: a whole copy replaces it. At
+//! the first damage the log is truncated: a superblock with a new epoch, which begins at the new end, makes
+//! everything after it stale, whatever is still there. What follows is the ordinary recovery. So a crash
+//! inside a repair leaves the old log, still damaged, or the truncated one; segments that could not be
+//! removed yet are found by the next repair.
 //!
 //! [format]: crate::format
 
@@ -32,15 +32,15 @@ use crate::walk::Walk;
 /// What a repair took from a log.
 #[derive(Debug, Default)]
 pub(crate) struct Repaired {
-    /// The records behind the cut, as far as they are known; `None` if nothing had to be cut.
+    /// The records after the new end, as far as they are known; `None` if nothing had to be truncated.
     pub(crate) dropped: Option<Range<Lsn>>,
     /// The records up to the checkpoint, if one of them is damaged.
     pub(crate) given_up: Option<Range<Lsn>>,
-    /// The files that keep what was in the segments that went.
+    /// The files that keep what was in the segments that were removed.
     pub(crate) set_aside: Vec<String>,
 }
 
-/// Cuts the log in `dir`, which is locked, at its first damage behind the checkpoint, and gives up what is
+/// Truncates the log in `dir`, which is locked, at its first damage after the checkpoint, and gives up what is
 /// before the checkpoint if that is damaged. `size` is for a new segment if no header tells the log's
 /// segment size.
 pub(crate) fn repair(
@@ -73,7 +73,7 @@ pub(crate) fn repair(
         Err(error) => return Err(error),
     };
     let Some(mut basis) = found else {
-        // Segment 1 alone is a creation that was cut short.
+        // Segment 1 alone is a creation that was interrupted.
         if entries.segments.iter().any(|&number| number > 1) {
             return clear(dir, &entries, false);
         }
@@ -102,7 +102,7 @@ pub(crate) fn repair(
     Ok(repaired)
 }
 
-/// `mark`, with all records up to the checkpoint given up: they are applied elsewhere, and those behind it
+/// `superblock`, with all records up to the checkpoint given up: they are applied elsewhere, and those after it
 /// are not, so damage of the former is no reason to lose the latter.
 fn after_checkpoint(
     dir: &Dir,
@@ -130,18 +130,18 @@ fn after_checkpoint(
     })
 }
 
-/// Removes what repairs that were cut short left, before this one makes anything of its own.
+/// Removes what repairs that were interrupted left, before this one makes anything of its own.
 fn remove_left_overs(dir: &Dir, entries: &DirEntries) -> Result<()> {
     if entries.remove_temps(dir)? > 0 {
         // Redundant: nothing relies on it. But without it what one repair after the other leaves, if each is
-        // cut short, would pile up.
+        // interrupted, would pile up.
         dir.sync()?;
     }
     Ok(())
 }
 
-/// Removes what is left of a log of which no record is left, and no mark that would say where it
-/// was: the recovery creates a new one. Until the last name is gone, a crash leaves a lost mark.
+/// Removes what is left of a log of which no record is left, and no superblock that would say where it
+/// was: the recovery creates a new one. Until the last name is gone, a crash leaves a lost superblock.
 fn clear(dir: &Dir, entries: &DirEntries, has_superblock: bool) -> Result<Repaired> {
     for &number in &entries.segments {
         dir.remove(&names::segment(number))?;
@@ -163,7 +163,7 @@ struct Basis {
     epoch: u32,
     /// The sequence of the newest slot; 0 if none can be read.
     sequence: u64,
-    /// The mark was made up from the segments, or a part of it cannot be read.
+    /// The superblock was made up from the segments, or a part of it cannot be read.
     is_lost: bool,
 }
 
@@ -174,7 +174,7 @@ impl Basis {
     }
 }
 
-/// The mark, and true; or one made up if it cannot be read, and false; `None` if nothing can be.
+/// The superblock, and true; or one made up if it cannot be read, and false; `None` if nothing can be.
 pub(crate) fn superblock_or_guess(
     dir: &Dir,
     entries: &DirEntries,
@@ -188,7 +188,7 @@ pub(crate) fn superblock_or_guess(
     }
 }
 
-/// A mark made from what the segments say; `None` if none holds a group.
+/// A superblock made from what the segments say; `None` if none holds a group.
 fn rebuild(dir: &Dir, entries: &DirEntries) -> Result<Option<Basis>> {
     let mut epoch = 0;
     let mut lowest: Option<Superblock> = None;
@@ -225,8 +225,8 @@ fn rebuild(dir: &Dir, entries: &DirEntries) -> Result<Option<Basis>> {
     }))
 }
 
-/// Gives what is in the segments from `lowest` on that will go, wholly or behind the cut, to files of other
-/// names, which are the user's; returns those. Until there is a new mark the log stays damaged.
+/// Gives what is in the segments from `lowest` on that will go, wholly or after the new end, to files of other
+/// names, which are the user's; returns those. Until there is a new superblock the log stays damaged.
 fn set_aside(
     dir: &Dir,
     entries: &DirEntries,
@@ -257,7 +257,7 @@ fn set_aside(
         }
         let name = names::segment(number);
         let aside = names::aside(number, epoch);
-        // Its loss is seen, so it may go before the mark says that it went; of others only a copy does.
+        // Its loss is seen, so it may go before the superblock says that it went; of others only a copy does.
         let is_missed = number <= superblock.newest || basis.sequence == 0;
         if is_missed && !is_last {
             dir.rename(&name, &aside)?;
@@ -267,7 +267,7 @@ fn set_aside(
         names.push(aside);
     }
     // Redundant: no record that is kept relies on it. But if a power loss brought the names back beside the new
-    // mark, the next open would zero what is in them.
+    // superblock, the next open would zero what is in them.
     dir.sync()?;
     Ok(names)
 }
@@ -305,7 +305,7 @@ fn truncate_at(
         durable: last,
         epochs,
         checkpoint: basis.superblock.checkpoint.min(last),
-        // One that could not be finished: what it was to cut is behind this one.
+        // One that could not be finished: what it was to remove is after this one.
         truncation: None,
         ..basis.superblock.clone()
     };
@@ -316,8 +316,8 @@ fn truncate_at(
         superblock.low_segment
     };
     superblock.newest = keep;
-    // Redundant: the recovery that follows makes the new epoch durable, bytes and name of the mark, before it
-    // zeroes or removes anything, and the old mark tells that what was set aside is missing. But of segments
+    // Redundant: the recovery that follows makes the new epoch durable, bytes and name of the superblock, before it
+    // zeroes or removes anything, and the old superblock tells that what was set aside is missing. But of segments
     // that the old one does not name, which go right below, nothing else would.
     SuperblockFile::create(dir, &superblock, basis.sequence)?;
     // From the top, so that what a crash leaves has no hole if the file system keeps the order. The
@@ -334,7 +334,7 @@ fn truncate_at(
     Ok(last.next()..known.max(last).next())
 }
 
-/// Makes an empty segment above all others, for a log whose lowest segment cannot go on; returns its
+/// Makes an empty segment above all others, for a log whose lowest segment cannot continue; returns its
 /// number.
 fn begin_anew(
     dir: &Dir,
@@ -356,7 +356,7 @@ fn begin_anew(
         },
     };
     let file = write_blank(dir, &header, zero_step)?;
-    // Redundant: if a crash left the mark without it, the log would be damaged as before, without a
+    // Redundant: if a crash left the superblock without it, the log would be damaged as before, without a
     // record, and the next repair would make another one. It spares the user that repair.
     drop(file.sync_data()?);
     // Redundant: as above, for the name.

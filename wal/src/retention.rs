@@ -15,7 +15,7 @@ use crate::records::{Snapshot, enter_group};
 use crate::scan;
 use crate::wal::Wal;
 
-/// A retained segment, as [`Wal::segments`] tells.
+/// A retained segment, as [`Wal::segments`] lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentInfo {
@@ -38,8 +38,9 @@ impl Wal {
     /// For each sealed segment of an earlier handle, once, that of finding its last record ([`Wal::records`]).
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt), [`Error::Disk`](crate::Error::Disk) if the last group of a segment cannot be read;
-    /// [`Error::Truncated`](crate::Error::Truncated) if the log was truncated meanwhile.
+    /// [`Error::Corrupt`](crate::Error::Corrupt), [`Error::Disk`](crate::Error::Disk) if the last group of a
+    /// segment cannot be read; [`Error::Truncated`](crate::Error::Truncated) if the log was truncated
+    /// meanwhile.
     pub fn segments(&self) -> Result<Vec<SegmentInfo>> {
         let held = self.log.held()?;
         let info = |at: usize| {
@@ -54,7 +55,7 @@ impl Wal {
 
     /// Gives up the oldest segments until the files of those that stay have no more than `bytes` bytes, and
     /// returns the first position that is left. The segment that is being written stays, whatever its size.
-    /// What was not applied elsewhere yet goes, too.
+    /// What was not applied elsewhere yet is removed, too.
     ///
     /// # Durability
     /// As [`truncate_before`](Wal::truncate_before).
@@ -70,8 +71,8 @@ impl Wal {
 
     /// Gives up the segments in which every group was written before `time`, since the Unix epoch, and returns
     /// the first position that is left. The segment that is being written stays: [`rotate`](Wal::rotate)
-    /// before, to be able to give up all that is old. What was not applied elsewhere yet goes, too. A segment
-    /// without times goes only together with a later one.
+    /// before, to be able to give up all that is old. What was not applied elsewhere yet is removed, too. A segment
+    /// without times is removed only together with a later one.
     ///
     /// # Durability
     /// As [`truncate_before`](Wal::truncate_before).
@@ -150,7 +151,7 @@ impl Held {
         self.segments.get(at).expect("one of them")
     }
 
-    /// The record behind those of segment `at`.
+    /// The record after those of segment `at`.
     fn after(&self, at: usize) -> Lsn {
         let next = self.segments.get(at + 1);
         next.map_or(self.snapshot.end, |next| {

@@ -40,11 +40,11 @@ impl Log {
         }
     }
 
-    /// Goes on in the next segment, which is made for `own` bytes if these are given.
+    /// Continues in the next segment, which is made for `own` bytes if these are given.
     fn rotate_with(&self, writer: &mut Writer, own: Option<u64>) -> Result<()> {
         let number = writer.number() + 1;
-        // The next one comes first: if there is no space for it, nothing has changed. The lock of the spare is
-        // held across I/O, so that only one thread makes it.
+        // The next one comes first: if there is no space for it, nothing has changed. The lock of the
+        // preallocated segment is held across I/O, so that only one thread makes it.
         let ready = {
             let mut preallocated = self.health.lock(&self.preallocated);
             let ready = match own {
@@ -77,7 +77,7 @@ impl Log {
         Ok(())
     }
 
-    /// Goes on in a segment of `size` bytes in the place of the active one, which is empty.
+    /// Continues in a segment of `size` bytes in the place of the active one, which is empty.
     fn enlarge(&self, writer: &mut Writer, size: u64) -> Result<()> {
         let ready = self.make_own(writer, writer.number(), size)?;
         let segment = writer.active().next(writer.next(), &ready);

@@ -23,23 +23,24 @@ use crate::superblock::superblock_lost;
 /// [`Options::salvage`](crate::Options::salvage).
 ///
 /// Records come in order, each checked. Where some are missing, an [`Error::Corrupt`] with
-/// [`Corruption::LostRecords`] names them and the place of the damage, and reading goes on behind
-/// it. So it does behind a place that cannot be read (`EIO`), and past a segment that cannot be opened
-/// (`EACCES`): each is an [`Error::Disk`], once. That the last segment is missing, as far as the mark knows of it, is an
-/// [`Error::Corrupt`] with [`Corruption::MissingSegment`]. After any other error nothing follows.
+/// [`Corruption::LostRecords`] names them and the place of the damage, and reading continues after
+/// it. So it does after a place that cannot be read (`EIO`), and past a segment that cannot be opened
+/// (`EACCES`): each is an [`Error::Disk`], once. That the last segment is missing, as far as the superblock
+/// knows of it, is an [`Error::Corrupt`] with [`Corruption::MissingSegment`]. After any other error nothing
+/// follows.
 #[derive(Debug)]
 pub struct Salvage {
     dir: Dir,
     superblock: Superblock,
     segments: vec::IntoIter<u64>,
-    /// The last segment that was entered, or told to be missing.
+    /// The last segment that was entered, or reported as missing.
     segment: u64,
     reader: Option<SegmentReader>,
     /// The record that comes next if nothing is missing.
     next: Lsn,
-    /// A record that was found, but something else is told before.
+    /// A record that was found, but something else is reported before.
     found: Option<Record>,
-    /// What could not be read, and was not told yet.
+    /// What could not be read, and was not reported yet.
     unreadable: VecDeque<Error>,
     /// Where the first damage since the last record is.
     damage: Option<(PathBuf, u64)>,
@@ -47,7 +48,7 @@ pub struct Salvage {
     durable: Lsn,
     has_ended: bool,
     has_superblock: bool,
-    /// Behind the last record is something that cannot be read.
+    /// After the last record is something that cannot be read.
     is_end_hidden: bool,
     /// Nobody may write meanwhile.
     _locked: StoreDir,
@@ -80,15 +81,15 @@ impl Salvage {
         })
     }
 
-    /// True if the log's mark could be read. Without it nothing but the records themselves says what was
+    /// True if the log's superblock could be read. Without it nothing but the records themselves says what was
     /// durable: the last ones can be missing without a word.
     pub fn has_superblock(&self) -> bool {
         self.has_superblock
     }
 
-    /// True if bytes or a segment behind the last record so far cannot be read: if no other follows, more may have been there than
-    /// anything names. (What is damaged at the end of a log that was not closed is what a crash leaves of a group that
-    /// was never acknowledged, as far as anybody can tell.)
+    /// True if bytes or a segment after the last record so far cannot be read: if no other follows, more may
+    /// have been there than anything names. (What is damaged at the end of a log that was not closed is what
+    /// a crash leaves of a group that was never acknowledged, as far as anybody can tell.)
     pub fn is_end_hidden(&self) -> bool {
         self.is_end_hidden
     }
@@ -148,7 +149,7 @@ impl Salvage {
                 continue;
             };
             match reader.next_record()? {
-                // Truncated; or cut off, by a cut that a crash interrupted.
+                // Given up at the front, or by a truncation of the end that a crash interrupted.
                 Next::Some(record)
                     if record.lsn < self.next
                         || self.superblock.has_truncated(record.lsn, reader.epoch()) => {}
@@ -197,7 +198,7 @@ impl Salvage {
         Ok(())
     }
 
-    /// Tells, once, that the last segment is missing that the mark knows of, if it is.
+    /// Tells, once, that the last segment is missing that the superblock knows of, if it is.
     fn miss_last(&mut self) {
         let newest = self.superblock.newest.max(self.superblock.low_segment);
         if self.segment < newest {
@@ -241,7 +242,7 @@ impl Salvage {
 }
 
 impl Error {
-    /// True if there may be more to be read behind it.
+    /// True if there may be more to be read after it.
     fn is_of_one_place(&self) -> bool {
         let is_gap = matches!(
             self,

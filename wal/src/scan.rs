@@ -1,4 +1,4 @@
-//! What recovery sees in a segment: how far it is whole, and what stands behind that.
+//! What recovery sees in a segment: how far it is whole, and what follows that.
 
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
@@ -53,7 +53,7 @@ impl ValidPrefix {
     }
 }
 
-/// The groups at the end of a segment that no group behind them states to be durable.
+/// The groups at the end of a segment that no group after them states to be durable.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unproven {
     /// The last record and the offset of each, oldest first.
@@ -93,7 +93,7 @@ impl Unproven {
 }
 
 /// Passes over the groups wholly below `low`, the first retained record, in the segment that holds
-/// it: nothing but their headers is looked at. If even a header is damaged, goes on at the group
+/// it: nothing but their headers is looked at. If even a header is damaged, continues at the group
 /// that holds `low`, or ends right before it, wherever that is found: a header that can be read is
 /// at its place. Returns false if there is none; then nothing in the segment can be read, and `low`
 /// is what must come next.
@@ -135,9 +135,9 @@ const MAX_PROBES: u32 = 9;
 /// What is nearer is read through.
 const NEAR: u64 = 8 << 10;
 
-/// Goes on at the group that holds record `wanted`, or at one before it, as near as some probes find:
+/// Continues at the group that holds record `wanted`, or at one before it, as near as some probes find:
 /// a group header is at its place if its check holds, so a segment is searched like a book. `reader`
-/// stands at its beginning, with record `first`; what follows `after` is in another segment.
+/// is at its beginning, with record `first`; what follows `after` is in another segment.
 ///
 /// Where nothing is found, `reader` stays: it then reads through.
 pub(crate) fn seek(reader: &mut SegmentReader, first: Lsn, wanted: Lsn, after: Lsn) -> Result<()> {
@@ -175,7 +175,7 @@ pub(crate) fn seek(reader: &mut SegmentReader, first: Lsn, wanted: Lsn, after: L
     Ok(())
 }
 
-/// As [`seek`], but goes on before the first group that was written at `time` or later, if it is one of those
+/// As [`seek`], but continues before the first group that was written at `time` or later, if it is one of those
 /// with the records `lsns`.
 pub(crate) fn seek_time(
     reader: &mut SegmentReader,
@@ -265,7 +265,7 @@ fn first_header(
     Ok(found)
 }
 
-/// Reads the whole groups of `reader`'s segment, from where it stands on, and shows their records to
+/// Reads the whole groups of `reader`'s segment, from its position on, and shows their records to
 /// `replay`.
 pub(crate) fn valid_prefix(
     reader: &mut SegmentReader,
@@ -322,7 +322,7 @@ pub(crate) fn check_records(reader: &mut SegmentReader) -> Result<Option<(u64, C
     }
 }
 
-/// What stands behind a cut.
+/// What follows the valid prefix of a segment, as far as it can be made out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Remainder {
     /// The end of the last byte that is not zero, as an offset in the segment.
@@ -333,12 +333,12 @@ pub(crate) struct Remainder {
     pub(crate) last: Lsn,
     /// The highest epoch of a group header.
     pub(crate) epoch: u32,
-    /// A group header was found that no cut removed.
+    /// A group header was found that no truncation removed.
     pub(crate) groups: bool,
 }
 
 /// Searches the segment of `reader` from byte `from` on, at every place where a group may begin, for group headers.
-/// What a cut removed counts for nothing.
+/// What a truncation removed counts for nothing.
 ///
 /// The header alone is a witness: its check holds, so it was written, and what it says was true then.
 pub(crate) fn remainder(reader: &mut SegmentReader, from: u64) -> Result<Remainder> {
@@ -347,7 +347,7 @@ pub(crate) fn remainder(reader: &mut SegmentReader, from: u64) -> Result<Remaind
     Ok(found)
 }
 
-/// Shows every group header from byte `from` on that no cut removed to `see`, with its offset.
+/// Shows every group header from byte `from` on that no truncation removed to `see`, with its offset.
 /// Returns the end of what is not zero.
 fn each_header(
     reader: &mut SegmentReader,
@@ -421,7 +421,7 @@ impl Remainder {
         self.epoch = self.epoch.max(header.epoch);
     }
 
-    /// Adds what stands in a later segment; `nonzero_end` stays that of this one.
+    /// Adds what is in a later segment; `nonzero_end` stays that of this one.
     pub(crate) fn add(&mut self, later: &Self) {
         self.groups |= later.groups;
         self.durable = self.durable.max(later.durable);

@@ -154,7 +154,7 @@ pub(crate) fn write_blank(
 ) -> durable_io::Result<File> {
     let file = open_or_create(dir, &names::segment(header.number))?;
     if file.len()? > 0 {
-        // What stood there must not come to stand behind a group.
+        // What was there must not come to follow a group.
         file.set_len(0)?;
     }
     // A full disk is met here, and never by an append. Written zeros rather than reserved blocks:
@@ -166,7 +166,7 @@ pub(crate) fn write_blank(
 }
 
 /// Makes the empty segment that `header` describes, all of it reserved, and durable, also by its name; in one
-/// step, in the place of an empty one that may be there and that the mark may name.
+/// step, in the place of an empty one that may be there and that the superblock may name.
 ///
 /// # Errors
 /// A full disk: nothing has changed.
@@ -176,7 +176,7 @@ pub(crate) fn put_blank(dir: &Dir, header: &SegmentHeader) -> durable_io::Result
     blank.file().allocate(0, header.size)?;
     blank.file().write_all_at(&header.encode(), 0)?;
     // Durable: a whole segment and its name, by both barriers of the procedure. Only now may a group be
-    // written into it, and the mark name it. Until then the one that it takes the place of is there.
+    // written into it, and the superblock name it. Until then the one that it takes the place of is there.
     publish_temp(blank)
 }
 

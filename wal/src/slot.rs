@@ -1,4 +1,4 @@
-//! The slots of the mark file as bytes ([format], section 4). Pure: no I/O.
+//! The slots of the superblock as bytes ([format], section 4). Pure: no I/O.
 //!
 //! [format]: crate::format
 
@@ -16,7 +16,7 @@ use crate::segment::FIRST_GROUP;
 /// newest segment, and up to version 2 there is no note.
 pub(crate) const VERSION: u32 = 3;
 
-/// Bytes of the mark file: the second slot ends with its sector.
+/// Bytes of the superblock: the second slot ends with its sector.
 pub(crate) const SUPERBLOCK_SIZE: usize = SLOT_STRIDE + SLOT_ROOM;
 /// From one slot to the other: far enough for the largest sector.
 pub(crate) const SLOT_STRIDE: usize = 4096;
@@ -24,7 +24,7 @@ pub(crate) const SLOT_STRIDE: usize = 4096;
 pub(crate) const SLOT_ROOM: usize = 512;
 /// Bytes of a slot before the time and the note.
 const FIXED_SIZE: usize = 128;
-/// Bytes of a slot before the note: behind the time is its length.
+/// Bytes of a slot before the note: after the time is its length.
 const BEFORE_NOTE: usize = FIXED_SIZE + 8 + 4;
 const _: () = assert!(BEFORE_NOTE + MAX_NOTE_SIZE <= SLOT_ROOM);
 
@@ -51,12 +51,12 @@ pub(crate) struct Superblock {
     pub(crate) note: Arc<[u8]>,
 }
 
-/// How a log is cut at its end: everything behind `segment` goes, and in it everything from `offset`
-/// on gives way to `header`, the records that it holds, and zeros. Written down before it is done,
+/// How the end of a log is truncated: every segment after `segment` is removed, and in it everything
+/// from `offset` on is replaced by `header`, the records that it holds, and zeros. Written down before it is done,
 /// since a group that loses only some of its records cannot be changed in one atomic step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TailTruncation {
-    /// That of the mark's epochs.
+    /// That of the superblock's epochs.
     pub(crate) segment: u64,
     pub(crate) offset: u64,
     /// The header of a group of which only the first records stay; zeros if whole groups go.
@@ -90,7 +90,7 @@ const TOO_SHORT: Slot = Slot::Invalid("the file ends before it does");
 pub(crate) const UNREADABLE: Slot = Slot::Invalid("it cannot be read");
 
 impl Superblock {
-    /// True if record `lsn`, of a group of `epoch`, was cut off together with the rest of its group.
+    /// True if record `lsn`, of a group of `epoch`, was truncated together with the rest of its group.
     pub(crate) fn has_truncated(&self, lsn: Lsn, epoch: u32) -> bool {
         epoch < self.epochs.current && lsn >= self.epochs.first_lsn
     }
@@ -220,7 +220,7 @@ impl Slot {
             (
                 truncation.offset == 0
                     || (truncation.segment >= low_segment && truncation.is_in_a_segment()),
-                "its cut is where no group begins",
+                "its truncation is where no group begins",
             ),
         ];
         if let Some((_, reason)) = rules.iter().find(|(holds, _)| !holds) {
@@ -246,12 +246,12 @@ impl Slot {
     }
 }
 
-/// Where the slot of `sequence` stands in the file.
+/// Where the slot of `sequence` is in the file.
 pub(crate) fn slot_offset(sequence: u64) -> u64 {
     (sequence % 2) * SLOT_STRIDE as u64
 }
 
-/// What both slots together say: the sequence and the mark that hold, and whether both slots say the
+/// What both slots together say: the sequence and the superblock that hold, and whether both slots say the
 /// same. `None` if neither is valid.
 pub(crate) fn merge(slots: &[Slot; 2]) -> Option<(u64, Superblock, bool)> {
     let valid = |slot: &Slot| match slot {
@@ -272,7 +272,7 @@ pub(crate) fn merge(slots: &[Slot; 2]) -> Option<(u64, Superblock, bool)> {
     let settled = older
         .as_ref()
         .is_some_and(|(_, older)| *older == superblock);
-    // A durable LSN stays durable, so the higher claim holds; but not across a cut, which took
+    // A durable LSN stays durable, so the higher claim holds; but not across a truncation, which took
     // records back.
     if let Some((_, older)) = older.filter(|(_, older)| older.epochs == superblock.epochs) {
         superblock.durable = superblock.durable.max(older.durable);

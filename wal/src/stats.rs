@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::lsn::Lsn;
 
-/// What stood behind the last whole group when the log was opened.
+/// What followed the last whole group when the log was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tail {
@@ -12,7 +12,7 @@ pub enum Tail {
     Clean,
     /// Part of something that was never acknowledged as durable; it was zeroed.
     Torn {
-        /// Bytes from the cut to the last one that was not zero.
+        /// Bytes from the end of the log to the last one that was not zero.
         bytes: u64,
     },
 }
@@ -21,7 +21,7 @@ pub enum Tail {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// What stood behind the last whole group.
+    /// What followed the last whole group.
     pub tail: Tail,
     /// Records in the log when it was open.
     pub records: u64,
@@ -32,24 +32,24 @@ pub struct Recovery {
     /// The last durable record when it was open: all that was recovered is durable. `Lsn(0)` if the
     /// log never had one.
     pub durable_at_open: Lsn,
-    /// The highest record that the mark file proved to have been durable. Loss of a record above it
+    /// The highest record that the superblock proved to have been durable. Loss of a record above it
     /// is seen only if something written after it is still there.
     pub durable_in_superblock: Lsn,
-    /// The note that the mark file held: see [`Wal::note`](crate::Wal::note).
+    /// The note that the superblock held: see [`Wal::note`](crate::Wal::note).
     pub note: Vec<u8>,
     /// Files removed: dead segments and left-overs of a crash.
     pub removed_files: u64,
     /// True if there was no log and one was created.
     pub created: bool,
-    /// By [`Options::repair`](crate::Options::repair) only: the records that it cut off, as far as
-    /// their numbers are known; empty if it had to cut but no record is missing; `None` if nothing had
-    /// to be cut.
+    /// By [`Options::repair`](crate::Options::repair) only: the records that it truncated, as far as
+    /// their numbers are known; empty if it had to truncate but no record is missing; `None` if nothing
+    /// had to be truncated.
     pub dropped: Option<Range<Lsn>>,
     /// By [`Options::repair`](crate::Options::repair) only: the retained records up to the checkpoint, if
-    /// one of them was damaged. They were applied elsewhere, and the log begins behind them.
+    /// one of them was damaged. They were applied elsewhere, and the log begins after them.
     pub given_up: Option<Range<Lsn>>,
     /// By [`Options::repair`](crate::Options::repair) only: the files in the log's directory that keep what
-    /// was in the segments that went, and behind the cut. They are the user's, to look into or to remove.
+    /// was in the segments that were removed, and after the new end. They are the user's, to look into or to remove.
     pub set_aside: Vec<String>,
 }
 
@@ -73,8 +73,9 @@ pub struct Stats {
     pub segment_count: u64,
     /// Segments that are given up, but could not be removed: the next truncation and the next open try again.
     pub dead_segments: u64,
-    /// Bytes of the files of the log; a spare segment, and a dead one, counts as one of the usual size. The newest two segments take less of the disk: of what is not used
-    /// yet, only one step ahead has blocks ([`Options::zero_step`](crate::Options::zero_step)).
+    /// Bytes of the files of the log; a preallocated segment, and a dead one, counts as one of the usual
+    /// size. The newest two segments take less of the disk: of what is not used yet, only one step ahead has
+    /// blocks ([`Options::zero_step`](crate::Options::zero_step)).
     pub disk_bytes: u64,
     /// The last durable record.
     pub durable_lsn: Lsn,

@@ -87,10 +87,10 @@ impl Wal {
     }
 
     /// Appends `payloads` as one batch, as [`append_batch`](Wal::append_batch), without waiting: the
-    /// ticket tells when it is acknowledged. One thread can so keep many appends in flight, and they
+    /// ticket returns when it is acknowledged. One thread can so keep many appends in flight, and they
     /// share writes and syncs like those of many threads.
     ///
-    /// The records stand in the log in the order of the calls of one thread. If more than
+    /// The records are in the log in the order of the calls of one thread. If more than
     /// [`MAX_IN_FLIGHT`](crate::MAX_IN_FLIGHT) bytes are in flight, this waits until they are
     /// acknowledged, and may commit them and call back: with a lock held that a callback takes, it then
     /// never returns. [`try_submit`](Wal::try_submit) never waits.
@@ -110,12 +110,12 @@ impl Wal {
         self.ticket(payloads, |item| self.submit_item(item))
     }
 
-    /// Like [`submit`](Wal::submit), and calls `done` with what a ticket would tell, exactly once. An
-    /// empty batch is told at once.
+    /// Like [`submit`](Wal::submit), and calls `done` with what a ticket would return, exactly once. An
+    /// empty batch is answered at once.
     ///
     /// Callbacks are called in the order of the log, one at a time, in a thread that commits: so "durable
     /// up to" never goes back, whichever threads submit and commit. That thread's own call does not
-    /// return before, appends of others go on meanwhile. `done` may use the log, close it and drop it;
+    /// return before, appends of others continue meanwhile. `done` may use the log, close it and drop it;
     /// what becomes due by that is called when it has returned. It must not wait for another callback,
     /// nor for a lock that is held by somebody who submits. It must not panic: a panic is caught, and
     /// counted by [`Stats::callback_panics`](crate::Stats::callback_panics).
@@ -175,7 +175,7 @@ impl Wal {
         self.with_callback(payloads, done, |item| self.submit_item(item.at(expected)))
     }
 
-    /// Like [`submit`](Wal::submit), but asks nobody to commit it: for what need not be there soon, such as a
+    /// Like [`submit`](Wal::submit), but wakes no thread to commit it: for what need not be there soon, such as a
     /// hint or a counter. It is written together with whatever is appended or submitted next, before that, and
     /// acknowledged with it; or by the next [`sync`](Wal::sync), also that of an interval, by
     /// [`close`](Wal::close), or when somebody waits for its ticket. So it takes no write and no sync of its own.
@@ -274,7 +274,7 @@ impl Wal {
     ///
     /// # Errors
     /// [`Error::Closed`](crate::Error::Closed), [`Error::Thread`](crate::Error::Thread): `done` is not
-    /// called. It is told what [`sync`](Wal::sync) would answer.
+    /// called. It gets what [`sync`](Wal::sync) would return.
     pub fn sync_then(&self, done: impl FnOnce(Result<Lsn>) + Send + 'static) -> Result<()> {
         let passed_on = move |passed: Result<Appended>| {
             done(passed.map(|passed| passed.lsns().start.previous()));
@@ -295,7 +295,7 @@ impl Wal {
         }
     }
 
-    /// As [`ticket`](Wal::ticket), and calls `done` with what it tells.
+    /// As [`ticket`](Wal::ticket), and calls `done` with what it returns.
     fn with_callback(
         &self,
         payloads: &[&[u8]],

@@ -1,4 +1,4 @@
-//! The mark file: what is retained, which epoch is written, and how far the log was durable
+//! The superblock, file `mark`: what is retained, which epoch is written, and how far the log was durable
 //! ([format], section 4).
 //!
 //! Two slots in two sectors are written in turn, so a torn write leaves the other one. As soon as
@@ -20,7 +20,7 @@ use crate::slot::{
 };
 use crate::source::Unreadable;
 
-/// Both slots of the mark file `file`, in their order there, each read on its own.
+/// Both slots of the superblock `file`, in their order there, each read on its own.
 pub(crate) fn read_slots(file: &File, unreadable: Unreadable) -> durable_io::Result<[Slot; 2]> {
     let read = |at: usize| {
         let mut bytes = [0; SLOT_ROOM];
@@ -51,10 +51,10 @@ fn check_version(file: &File, slots: &[Slot; 2]) -> Result<()> {
     Ok(())
 }
 
-/// How often a mark is read before it is lost: one of its slots may be being written.
+/// How often a superblock is read before it is lost: one of its slots may be being written.
 const READS: usize = 3;
 
-/// What the mark in `dir` says, which may be being written.
+/// What the superblock in `dir` says, which may be being written.
 pub(crate) fn read_superblock(dir: &Dir) -> Result<Superblock> {
     let file = dir.open(names::SUPERBLOCK)?;
     for _ in 0..READS {
@@ -67,20 +67,20 @@ pub(crate) fn read_superblock(dir: &Dir) -> Result<Superblock> {
     Err(superblock_lost(file.path()))
 }
 
-/// The mark file, open.
+/// The superblock, open.
 #[derive(Debug)]
 pub(crate) struct SuperblockFile {
     file: File,
     sequence: u64,
     superblock: Superblock,
-    /// Both slots hold `mark`, durably.
+    /// Both slots hold `superblock`, durably.
     settled: bool,
     /// Both slots could be read, whatever they hold.
     is_readable: bool,
 }
 
 impl SuperblockFile {
-    /// Writes a mark file with `mark` in both slots, durably, in place of any that stood there, whose
+    /// Writes a new file with `superblock` in both slots, durably, in place of any that was there, whose
     /// sequence was `before`: 0 if there was none.
     #[track_caller]
     pub(crate) fn create(
@@ -98,7 +98,7 @@ impl SuperblockFile {
         })
     }
 
-    /// Opens and reads the mark file; `None` if there is none.
+    /// Opens and reads the superblock; `None` if there is none.
     ///
     /// # Errors
     /// [`Corruption::SuperblockLost`] if no slot is valid, [`Error::UnsupportedVersion`], [`Error::Disk`].
@@ -150,14 +150,14 @@ impl SuperblockFile {
             self.sequence += 1;
         }
         self.claim()?;
-        // Durable: the mark as it was read. Only now may segments below it be unlinked, and its first
+        // Durable: the superblock as it was read. Only now may segments below its first one be unlinked, and its first
         // record be shown: a crash must not bring back what was given up.
         drop(self.file.sync_data()?);
         self.settled = true;
         Ok(())
     }
 
-    /// Writes the mark to both slots, which change nothing else. Where a file system copies on write they
+    /// Writes the superblock to both slots, which change nothing else. Where a file system copies on write they
     /// then have space for what is written before the next sync.
     pub(crate) fn claim(&self) -> durable_io::Result<()> {
         for sequence in [self.sequence - 1, self.sequence] {
@@ -167,7 +167,7 @@ impl SuperblockFile {
         Ok(())
     }
 
-    /// Moves the mark to `mark`, durably.
+    /// Writes `superblock` to the older slot, durably.
     pub(crate) fn advance(&mut self, superblock: Superblock) -> durable_io::Result<()> {
         // Not over the only slot that is durable: the newest one is a copy that may not be.
         let sequence = self.sequence + if self.settled { 1 } else { 2 };
@@ -178,7 +178,7 @@ impl SuperblockFile {
         self.sequence = sequence;
         self.superblock = superblock;
         // Durable: what is given up. Only now may segments be unlinked: a recovery that still
-        // believed the old mark would miss them.
+        // believed the old superblock would miss them.
         drop(
             self.file
                 .write_durable_at(&bytes, slot_offset(self.sequence))?,
@@ -192,8 +192,8 @@ impl SuperblockFile {
         }
     }
 
-    /// Moves the mark to `mark`, which takes nothing back that the last one said, in both slots,
-    /// durably: for the end of a handle's life, and of a cut.
+    /// Writes `superblock`, which takes nothing back that the last one said, in both slots,
+    /// durably: for the end of a handle's life, and of a truncation.
     pub(crate) fn seal(&mut self, superblock: Superblock) -> durable_io::Result<()> {
         if self.settled && self.superblock == superblock {
             return Ok(());
@@ -218,7 +218,7 @@ impl SuperblockFile {
     }
 }
 
-/// The error that says that the mark file at `path` is lost.
+/// The error that says that the superblock at `path` is lost.
 pub(crate) fn superblock_lost(path: &Path) -> Error {
     Error::Corrupt {
         path: path.to_owned(),

@@ -10,7 +10,7 @@ use crate::log::Log;
 use crate::results::Results;
 
 /// An append in flight, from [`Wal::submit`](crate::Wal::submit). Dropping it changes nothing: the
-/// append goes on.
+/// append continues.
 #[derive(Debug)]
 #[must_use = "without waiting nobody knows whether the append succeeded"]
 pub struct Ticket(State);

@@ -1,4 +1,4 @@
-//! What a power cut can leave of a group, if the disk writes sectors whole ([format], section 8).
+//! What a power loss can leave of a group, if the disk writes sectors whole ([format], section 8).
 //!
 //! [format]: crate::format
 
@@ -10,7 +10,7 @@ use crate::reader::{Found, SegmentReader};
 const SECTOR: u64 = 512;
 
 /// True if the group at `offset`, which is not whole, can be one that was being written: then a sector
-/// of it, or of its header if that is not whole, still holds the zeros that stood there before.
+/// of it, or of its header if that is not whole, still holds the zeros that were there before.
 pub(crate) fn is_possible(reader: &mut SegmentReader, offset: u64) -> Result<bool> {
     let bytes = match reader.peek(offset)? {
         Found::Group(header) => u64::from(header.bytes),

@@ -21,13 +21,14 @@ use crate::scan;
 use crate::slot::Superblock;
 use crate::truncate_end;
 
-/// With so much free space beside what it writes, no cut of the end meets a full disk, whoever else writes meanwhile.
+/// With so much free space beside what it writes, no truncation of the end meets a full disk, whoever else
+/// writes meanwhile.
 const PLENTY: u64 = 64 << 20;
 
 impl Log {
     /// Gives up the records below `lsn`, and writes `note` beside that, if it is given.
     pub(crate) fn truncate_before(&self, lsn: Lsn, note: Option<&[u8]>) -> Result<()> {
-        // Held across I/O: marks are written one at a time, in the order of their sequence.
+        // Held across I/O: superblocks are written one at a time, in the order of their sequence.
         let mut superblock = self.health.lock(&self.superblock);
         // First: after a failure the bounds are narrower, and nothing to do would be no answer.
         self.check_healthy()?;
@@ -71,7 +72,7 @@ impl Log {
             dead.append(&mut view.dead);
             dead
         };
-        // No directory sync: the mark is durable, so a name that comes back is removed by the next open.
+        // No directory sync: the superblock is durable, so a name that comes back is removed by the next open.
         let left = remove_all(self.dir(), dead);
         let failed = left.first().map(|(_, error)| error.clone());
         self.view().dead = left.into_iter().map(|(number, _)| number).collect();
@@ -111,9 +112,9 @@ impl Log {
 
     fn sync_before_superblock(&self, next: Lsn) -> Result<()> {
         if next.previous() > self.durable() {
-            // Durable: all that was acknowledged before. Only now may the mark change: what a power
+            // Durable: all that was acknowledged before. Only now may the superblock change: what a power
             // loss takes back is a suffix of everything that was done, so it may not take an append
-            // and leave the mark that came after it.
+            // and leave the superblock that came after it.
             self.sync()?;
         }
         Ok(())
@@ -121,7 +122,7 @@ impl Log {
 
     /// Gives up the records above `lsn`.
     pub(crate) fn truncate_after(&self, lsn: Lsn) -> Result<()> {
-        // All held across I/O: no mark and no group is written, and no segment made, while the end
+        // All held across I/O: no superblock and no group is written, and no segment made, while the end
         // of the log moves.
         let mut writer = self.health.lock(&self.writer);
         let mut preallocated = self.health.lock(&self.preallocated);
@@ -133,8 +134,8 @@ impl Log {
         if last >= written.last {
             return Ok(());
         }
-        let site = Site::new(Location::caller(), Barrier::Data, "cut");
-        // Durable: everything. Only now may the mark change, for the reason above; and it states that
+        let site = Site::new(Location::caller(), Barrier::Data, "truncate");
+        // Durable: everything. Only now may the superblock change, for the reason above; and it states that
         // what stays is durable.
         self.sync_written(site, || written)?;
         // Held across I/O: a sync that began before must not move the watermark afterwards.
@@ -163,7 +164,7 @@ impl Log {
             let remainder = scan::remainder(&mut reader, align_group(kept_end))?;
             used = remainder.nonzero_end.unwrap_or(align_group(kept_end));
             newest = active.number;
-            // As listed, and not as known: a full disk may have left a spare that is not complete.
+            // As listed, and not as known: a full disk may have left a preallocated segment that is not complete.
             above = DirEntries::read(self.dir())?.segments;
             above.retain(|&number| number > active.number);
         }
@@ -185,7 +186,7 @@ impl Log {
                 .and_then(|()| superblock.claim())
                 .map_err(|error| self.poison_unless_full(error))?;
         }
-        // Durable, by the barrier in it: the cut. Only now may any of it be done, and from now on
+        // Durable, by the barrier in it: the truncation. Only now may any of it be done, and from now on
         // recovery does the rest.
         superblock
             .advance(new.clone())
@@ -232,7 +233,7 @@ impl Log {
         ))
     }
 
-    /// The first record behind the sealed segment `number`.
+    /// The first record after the sealed segment `number`.
     fn first_after(&self, number: u64) -> Lsn {
         let view = self.view();
         let mut segments = view.segments.iter();
@@ -241,7 +242,7 @@ impl Log {
             .first_lsn
     }
 
-    /// Shows readers the end that `mark` has cut.
+    /// Shows readers the new end that `superblock` holds.
     fn show_truncation(&self, superblock: &Superblock) {
         self.gate.cut(superblock.durable.0);
         {
@@ -255,7 +256,7 @@ impl Log {
             // whoever sees that it began is not to read what is written now.
             self.truncations.fetch_add(1, Ordering::AcqRel);
         }
-        // Those who wait for what comes behind the old end.
+        // Those who wait for what comes after the old end.
         self.gate.moved().wake();
     }
 }

@@ -1,4 +1,4 @@
-//! Cutting off the end of a log ([format], section 7): how it is planned, written down and done.
+//! Truncating the end of a log ([format], section 7): how it is planned, written down and done.
 //!
 //! [format]: crate::format
 
@@ -16,7 +16,7 @@ use crate::slot::{Superblock, TailTruncation};
 use crate::source::Unreadable;
 use crate::superblock::{SuperblockFile, superblock_lost};
 
-/// How the segment of `reader`, which stands at its beginning, is cut so that `first_gone` is the
+/// How the segment of `reader`, which is at its beginning, is truncated so that `first_gone` is the
 /// first record that is not in it.
 pub(crate) fn plan(reader: &mut SegmentReader, first_gone: Lsn) -> Result<TailTruncation> {
     let segment = reader.identity().number;
@@ -38,7 +38,7 @@ pub(crate) fn plan(reader: &mut SegmentReader, first_gone: Lsn) -> Result<TailTr
     })
 }
 
-/// The cut inside `group`, which comes next.
+/// The truncation inside `group`, which comes next.
 fn shorten(
     reader: &mut SegmentReader,
     group: &GroupHeader,
@@ -75,11 +75,11 @@ fn ends_early(reader: &SegmentReader) -> Error {
         .corrupt(reader.offset(), Corruption::Length)
 }
 
-/// For the header of a cut, of which only the length and the records are read: they stand at the same place in
+/// For the header of a truncation, of which only the length and the records are read: they are at the same place in
 /// every layout.
 pub(crate) const ANY_LAYOUT: Layout = Layout::Timed { since: 0 };
 
-/// Where the records end that `cut` leaves in its segment, of log `log_id`.
+/// Where the records end that `truncation` leaves in its segment, of log `log_id`.
 pub(crate) fn end(truncation: &TailTruncation, log_id: u64) -> u64 {
     let place = place(log_id, truncation.segment, truncation.offset);
     match GroupHeader::decode(&truncation.header, place, u64::MAX, ANY_LAYOUT) {
@@ -88,8 +88,8 @@ pub(crate) fn end(truncation: &TailTruncation, log_id: u64) -> u64 {
     }
 }
 
-/// Writes the bytes `range` of `file` to where they stand: where a file system copies on write, what is
-/// written there before the next sync then has its space. A cut that has begun is not to meet a full disk.
+/// Writes the bytes `range` of `file` to where they are: where a file system copies on write, what is
+/// written there before the next sync then has its space. A truncation that has begun is not to meet a full disk.
 pub(crate) fn claim(file: &File, range: Range<u64>) -> durable_io::Result<()> {
     const CHUNK: u64 = 64 << 10;
     let mut at = range.start;
@@ -107,8 +107,8 @@ pub(crate) fn claim(file: &File, range: Range<u64>) -> durable_io::Result<()> {
     Ok(())
 }
 
-/// Does what `cut` says, as often as it takes; the mark says so, durably. `used` is where the bytes
-/// of `file`, its segment, end that are not zero, and `above` are the segments behind it, ascending.
+/// Does what `truncation` says, as often as it takes; the superblock says so, durably. `used` is where the bytes
+/// of `file`, its segment, end that are not zero, and `above` are the segments after it, ascending.
 pub(crate) fn apply(
     dir: &Dir,
     truncation: &TailTruncation,
@@ -118,29 +118,29 @@ pub(crate) fn apply(
     above: &[u64],
 ) -> durable_io::Result<()> {
     let end = end(truncation, log_id);
-    // Without a header, what stands there is zeroed below; or the segment ends there.
+    // Without a header, what is there is zeroed below; or the segment ends there.
     if end > truncation.offset {
         file.write_all_at(&truncation.header, truncation.offset)?;
     }
     if used > end {
         file.write_zeros(end, used - end)?;
     }
-    // Durable: the shorter segment. Only now may the mark forget the cut, and a group be written
-    // behind it: what was cut off must not come back there.
+    // Durable: the shorter segment. Only now may the superblock forget the truncation, and a group be written
+    // after it: what was truncated must not come back there.
     drop(file.sync_data()?);
     for &number in above.iter().rev() {
         dir.remove(&names::segment(number))?;
         // Durable: the removal. Only now may the one below be removed, since a hole in the numbers is
-        // a loss, and the mark forget the cut: the number is given again.
+        // a loss, and the superblock forget the truncation: the number is given again.
         dir.sync()?;
     }
     Ok(())
 }
 
-/// Finishes a cut that a crash or an error interrupted, if the mark in `file` says so; returns whether
+/// Finishes a truncation that a crash or an error interrupted, if the superblock in `file` says so; returns whether
 /// it did, which changes what `entries` has listed. When `repairing`, a segment that is too short is
-/// cut all the same, and one that is missing, or cannot be opened, or of which not even the header can be
-/// read, is left to the repair, which drops it with all behind it.
+/// truncated all the same, and one that is missing, or cannot be opened, or of which not even the header can be
+/// read, is left to the repair, which drops it with all after it.
 ///
 /// # Errors
 /// [`Error::Corrupt`] if the segment is missing or damaged; nothing was changed.
@@ -188,7 +188,7 @@ pub(crate) fn finish(
         .copied()
         .filter(|&number| number > truncation.segment)
         .collect();
-    // The mark first: a killed process may have left it in the page cache only.
+    // The superblock first: a killed process may have left it in the page cache only.
     file.settle()?;
     apply(
         dir,

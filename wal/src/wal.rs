@@ -51,11 +51,11 @@ impl Wal {
         })
     }
 
-    /// Makes everything acknowledged so far durable, with what was [lazily](Wal::submit_lazy) submitted, and returns the last durable position;
-    /// `Lsn(0)` if there never was a record.
+    /// Makes everything acknowledged so far durable, with what was [lazily](Wal::submit_lazy) submitted, and
+    /// returns the last durable position; `Lsn(0)` if there never was a record.
     ///
     /// # Cost
-    /// One `fdatasync`, or nothing if everything is durable already. Appends go on meanwhile.
+    /// One `fdatasync`, or nothing if everything is durable already. Appends continue meanwhile.
     ///
     /// # Errors
     /// [`Error::Disk`](crate::Error::Disk): the log is poisoned; what was not durable may or may not
@@ -123,7 +123,7 @@ impl Wal {
         self.log.records_at(location)
     }
 
-    /// The records that are not marked as applied elsewhere: those behind the
+    /// The records that are not marked as applied elsewhere: those after the
     /// [`checkpointed`](Wal::checkpointed) one. As [`records`](Wal::records).
     ///
     /// What a store has applied can be ahead of the checkpoint, if a crash came between the two: it
@@ -157,11 +157,11 @@ impl Wal {
     /// When this returns, no crash brings the records back.
     ///
     /// # Cost
-    /// A write of 140 bytes and the note, once more durably, and a copy of it; unlinks the segments that hold nothing else;
-    /// a sync before if something is not durable yet.
+    /// A write of 140 bytes and the note, once more durably, and a copy of it; unlinks the segments that hold
+    /// nothing else; a sync before if something is not durable yet.
     ///
     /// # Errors
-    /// [`Error::Disk`](crate::Error::Disk): if the mark could not be written, the log is poisoned
+    /// [`Error::Disk`](crate::Error::Disk): if the superblock could not be written, the log is poisoned
     /// and the records may or may not be back after reopening. If only a file could not be removed,
     /// they are given up, all other files are removed, and the next truncation or open tries again
     /// ([`Stats::dead_segments`]).
@@ -187,7 +187,7 @@ impl Wal {
         self.log.truncate_before(lsn, Some(note))
     }
 
-    /// Gives up every record above `lsn`, and the next one gets the position behind it; does nothing
+    /// Gives up every record above `lsn`, and the next one gets the position after it; does nothing
     /// if there is none. With an `lsn` below the first retained one the log is empty. For logs in which
     /// what was appended can still be overruled, as in a consensus group.
     ///
@@ -202,7 +202,7 @@ impl Wal {
     /// When this returns, everything up to `lsn` is durable, and no crash brings a later record back.
     ///
     /// # Cost
-    /// Two durable writes and a sync, and one directory sync for each segment that goes. Finds `lsn` as
+    /// Two durable writes and a sync, and one directory sync for each segment that is removed. Finds `lsn` as
     /// [`records`](Wal::records) does. Zeroes what was used of the segment with `lsn`. Appends wait.
     ///
     /// # Errors
@@ -215,20 +215,21 @@ impl Wal {
     }
 
     /// Marks every record up to `lsn`, or to the end of the log if that is earlier, as applied
-    /// elsewhere: [`replay`](Wal::replay) begins behind it. Does nothing if it was there already. The
+    /// elsewhere: [`replay`](Wal::replay) begins after it. Does nothing if it was there already. The
     /// records stay until [`truncate_before`](Wal::truncate_before).
     ///
     /// Works on a full disk, if its file system writes in place; where it copies on write, the disk needs
     /// space for a block, or the answer is [`NoSpace`](durable_io::Error::NoSpace) and nothing was changed.
     ///
     /// # Durability
-    /// When this returns, no crash takes the mark back, nor a record below it.
+    /// When this returns, no crash takes the checkpoint back, nor a record below it.
     ///
     /// # Cost
-    /// A write of 140 bytes and the note, once more durably, and a copy of it; a sync before if something is not durable yet.
+    /// A write of 140 bytes and the note, once more durably, and a copy of it; a sync before if something is
+    /// not durable yet.
     ///
     /// # Errors
-    /// [`Error::Disk`](crate::Error::Disk): the log is poisoned, and the mark may or may not have
+    /// [`Error::Disk`](crate::Error::Disk): the log is poisoned, and the checkpoint may or may not have
     /// moved. [`Error::Poisoned`](crate::Error::Poisoned): nothing was changed.
     pub fn checkpoint(&self, lsn: Lsn) -> Result<()> {
         self.log.checkpoint(lsn, None)
@@ -253,7 +254,7 @@ impl Wal {
 
     /// The bytes that [`checkpoint_with`](Wal::checkpoint_with) or
     /// [`truncate_before_with`](Wal::truncate_before_with) wrote last; empty if there are none, and if a
-    /// repair found no mark file. Everything else leaves them as they are.
+    /// repair found no superblock. Everything else leaves them as they are.
     pub fn note(&self) -> Arc<[u8]> {
         Arc::clone(&self.log.view().note)
     }
@@ -275,7 +276,7 @@ impl Wal {
     }
 
     /// Reads and checks every byte of every retained segment: headers, every record, and that unused
-    /// bytes are zero. Appends go on meanwhile; of the active segment, what was acknowledged when
+    /// bytes are zero. Appends continue meanwhile; of the active segment, what was acknowledged when
     /// this was called is checked.
     ///
     /// # Cost
@@ -293,7 +294,7 @@ impl Wal {
                 (self.log.snapshot(&view, end), view.segments.clone())
             };
             let verified = snapshot.verify_all(&segments);
-            // A cut wrote to what was being read: again.
+            // A truncation wrote to what was being read: again.
             if !snapshot.is_truncated() {
                 return verified;
             }
@@ -334,7 +335,7 @@ impl Wal {
         Ok(self.log.commit_submitted() || self.log.run_one_step()?)
     }
 
-    /// Makes everything durable, states so in the mark file, so that any later loss will be noticed,
+    /// Makes everything durable, states so in the superblock, so that any later loss will be noticed,
     /// joins the threads and releases the lock. What is in flight is committed before; what other
     /// threads begin meanwhile is done, or answered with [`Error::Closed`](crate::Error::Closed), as is
     /// every later call.
@@ -345,7 +346,7 @@ impl Wal {
     /// # Errors
     /// [`Error::Disk`](crate::Error::Disk), [`Error::Poisoned`](crate::Error::Poisoned): the log is
     /// closed, the lock is released, and what was not durable may or may not survive; with
-    /// [`NoSpace`](durable_io::Error::NoSpace) everything is durable, and only the mark does not say so.
+    /// [`NoSpace`](durable_io::Error::NoSpace) everything is durable, and only the superblock does not say so.
     /// [`Error::Closed`](crate::Error::Closed): it was closed before.
     pub fn close(&self) -> Result<()> {
         self.log.begin_close()?;

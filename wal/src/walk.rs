@@ -25,13 +25,13 @@ pub(crate) struct Walk {
     pub(crate) end: u64,
     /// The highest segment that can be kept; `None` if not even the lowest.
     pub(crate) keep: Option<u64>,
-    /// What stands behind.
+    /// What follows the last group that was read.
     pub(crate) remainder: Remainder,
     /// A segment that must not be is missing, incomplete, or not to be read everywhere.
     is_broken: bool,
-    /// Segments behind that with nothing in them.
+    /// Segments after that one with nothing in them.
     pub(crate) empty: Vec<u64>,
-    /// The usual size of a segment, if a header tells.
+    /// The usual size of a segment, if a header says.
     pub(crate) usual: Option<u64>,
     /// What the kept segments need.
     pub(crate) mends: Vec<Mend>,
@@ -44,7 +44,7 @@ impl Walk {
             || self.remainder.epoch > superblock.epochs.current
     }
 
-    /// How far the log in `dir` can be read that `mark` describes.
+    /// How far the log in `dir` can be read that `superblock` describes.
     pub(crate) fn of(
         dir: &Dir,
         entries: &DirEntries,
@@ -61,7 +61,7 @@ impl Walk {
             usual: None,
             mends: Vec::new(),
         };
-        // Segments below the mark's are dead, and removed by the recovery.
+        // Segments below the superblock's are dead, and removed by the recovery.
         let numbers = entries.segments.iter().copied();
         let numbers: Vec<u64> = numbers
             .filter(|&number| number >= superblock.low_segment)
@@ -124,7 +124,7 @@ impl Walk {
         superblock: &Superblock,
         size: u64,
     ) -> Result<()> {
-        // What stood behind the segment before is not the log's end, and no record: this one follows.
+        // What followed the segment before is not the log's end, and no record: this one follows.
         if let (Some(before), Some(end)) = (self.mends.last_mut(), self.remainder.nonzero_end) {
             before.zero.push(self.end..end);
         }
@@ -143,7 +143,7 @@ impl Walk {
         Ok(())
     }
 
-    /// True if the segment `loaded` goes on where the log was read to.
+    /// True if the segment `loaded` continues where the log was read to.
     fn continues_in(&self, opened: &OpenedSegment, superblock: &Superblock) -> bool {
         let first = opened.first_lsn();
         if opened.number == superblock.low_segment {

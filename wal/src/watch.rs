@@ -20,7 +20,7 @@ use crate::superblock::read_superblock;
 /// again when there may be more.
 ///
 /// Half of a group beside a living writer is not damage, but a group that is being written: it is read again with the
-/// next call. Only what the mark says was durable, and what is not there all the same, is damage.
+/// next call. Only what the superblock says was durable, and what is not there all the same, is damage.
 #[derive(Debug)]
 pub struct Watch {
     dir: Dir,
@@ -49,11 +49,12 @@ impl Watch {
     /// The next record; `None` if there is none yet.
     ///
     /// # Cost
-    /// As that of [`Follow::next`](crate::Follow::next). One read of the mark if there is none. To find the first record,
-    /// and after a truncation of the end, the headers of the groups before it in its segment are read.
+    /// As that of [`Follow::next`](crate::Follow::next). One read of the superblock if there is none. To find
+    /// the first record, and after a truncation of the end, the headers of the groups before it in its
+    /// segment are read.
     ///
     /// # Errors
-    /// [`Error::Truncated`]: the writer gave up the record, or cut off one that was given out here; begin again.
+    /// [`Error::Truncated`]: the writer gave up the record, or truncated one that was given out here; begin again.
     /// [`Error::Corrupt`]: durable records cannot be read. [`Error::Disk`]. The call can be repeated.
     pub fn next_record(&mut self) -> Result<Option<Record>> {
         loop {
@@ -121,7 +122,7 @@ impl Watch {
         Ok(false)
     }
 
-    /// Where the next record is not found: looks for it anew, as the mark says; false if it is not there yet.
+    /// Where the next record is not found: looks for it anew, as the superblock says; false if it is not there yet.
     fn go_on(&mut self) -> Result<bool> {
         let is_truncated = self.reread_superblock()?;
         let is_durable = self.superblock.durable >= self.next;
@@ -134,12 +135,12 @@ impl Watch {
         {
             return Ok(false);
         }
-        // Only now: what the mark calls durable was there before it said so.
+        // Only now: what the superblock calls durable was there before it said so.
         self.reader = self.find()?;
         if self.enter_group()? {
             return Ok(true);
         }
-        // The writer may have cut it off meanwhile.
+        // The writer may have truncated it meanwhile.
         if !is_durable || self.reread_superblock()? {
             return Ok(is_durable);
         }
@@ -153,7 +154,7 @@ impl Watch {
         })
     }
 
-    /// Reads the mark again; returns whether the end of the log was cut off since.
+    /// Reads the superblock again; returns whether the end of the log was truncated since.
     fn reread_superblock(&mut self) -> Result<bool> {
         let superblock = read_superblock(&self.dir)?;
         let is_truncated = superblock.epochs != self.superblock.epochs;

@@ -20,7 +20,7 @@ use crate::segment::{FIRST_GROUP, offset_in_segment};
 
 const GROUP_HEADER: u64 = GROUP_HEADER_SIZE as u64;
 
-/// Where the next group goes.
+/// Where the next group is written.
 #[derive(Debug)]
 pub(crate) struct Writer {
     active: Arc<Segment>,
@@ -32,7 +32,7 @@ pub(crate) struct Writer {
     left_over: u64,
     /// Appends written so far, whole calls.
     writes: u64,
-    /// How often an append was refused, or the end of the log cut off.
+    /// How often an append was refused, or the end of the log truncated.
     refusals: u64,
 }
 
@@ -49,7 +49,7 @@ impl Writer {
         }
     }
 
-    /// Goes on behind a cut of the end of the log: at `offset` of `active`.
+    /// Continues after a truncation of the log's end: at `offset` of `active`.
     pub(crate) fn truncate(
         &mut self,
         active: Arc<Segment>,
@@ -64,7 +64,7 @@ impl Writer {
             epochs,
             left_over: 0,
             writes: self.writes,
-            // What was built on a record that is cut off is refused.
+            // What was built on a record that is truncated is refused.
             refusals: self.refusals + 1,
         };
     }
@@ -95,7 +95,7 @@ impl Writer {
         self.next
     }
 
-    /// Goes on in `segment`, which is empty; returns the one before.
+    /// Continues in `segment`, which is empty; returns the one before.
     pub(crate) fn go_on_in(&mut self, segment: &Arc<Segment>) -> Arc<Segment> {
         self.offset = FIRST_GROUP;
         std::mem::replace(&mut self.active, Arc::clone(segment))
@@ -165,7 +165,7 @@ impl Log {
         member
     }
 
-    /// As [`submit`](Log::submit), but asks nobody to commit it.
+    /// As [`submit`](Log::submit), but wakes no thread to commit it.
     pub(crate) fn submit_lazily(&self, item: Item) -> Member<Results> {
         let size = item.size();
         let before = self.submitted.fetch_add(size, Ordering::Relaxed);
@@ -210,7 +210,7 @@ impl Log {
             size = submitted.map(Item::size).sum();
             self.lead(items)
         });
-        // Only when their tickets tell: an append that passes the queue by is behind them.
+        // Only when their tickets return: an append that passes the queue by is behind them.
         if size > 0 {
             self.submitted.fetch_sub(size, Ordering::Relaxed);
         }
@@ -413,7 +413,7 @@ impl Log {
             file.write_all_vectored_at(&mut slices, writer.offset)
         };
         if let Err(error) = written {
-            // Zeros stand there, which are no space where a file system copies on write.
+            // Zeros are there, which are no space where a file system copies on write.
             writer.left_over = offset;
             return Err(self.poison_unless_full(error));
         }

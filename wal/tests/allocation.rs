@@ -42,7 +42,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// The largest file here is the mark; the segments are smaller, and so are all messages and lists.
+/// The largest file here is the superblock; the segments are smaller, and so are all messages and lists.
 const LARGEST_FILE: usize = 8192;
 
 /// One copy of the batch, and when it is read a buffer and one record: not the segment that was made for it.

@@ -1,4 +1,4 @@
-//! The mark of what is applied elsewhere.
+//! The checkpoint: up to where the log is applied elsewhere.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
@@ -90,7 +90,7 @@ fn a_checkpoint_and_a_truncation_do_not_disturb_each_other() {
     );
     assert_eq!(replayed(&log), []);
     log.truncate_after(Lsn(0)).unwrap();
-    assert_eq!(log.checkpointed(), Lsn(30), "nothing was cut off");
+    assert_eq!(log.checkpointed(), Lsn(30), "nothing was truncated");
 }
 
 #[test]
@@ -175,14 +175,14 @@ fn a_repair_of_damage_below_the_checkpoint_leaves_it_there() {
     bytes[64 + 4 * 144 + 40] ^= 1;
     write(dir.path(), &segment(1), &bytes);
     let log = options().repair(dir.path()).unwrap();
-    // It is applied, as are all up to the checkpoint; those behind it are not.
+    // It is applied, as are all up to the checkpoint; those after it are not.
     assert_eq!(
         (log.checkpointed(), log.bounds()),
         (Lsn(8), Lsn(9)..Lsn(11))
     );
 }
 
-/// Repairs the log, which then holds `kept`, also when it is opened again, with what is written behind it.
+/// Repairs the log, which then holds `kept`, also when it is opened again, with what is written after it.
 fn check_repaired(path: &Path, kept: Range<u64>, given_up: Option<Range<u64>>, what: &str) {
     let lsns = |range: Range<u64>| Lsn(range.start)..Lsn(range.end);
     let log = options().repair(path).unwrap();

@@ -31,7 +31,7 @@ fn check(path: &Path) -> Result<Answer> {
     })
 }
 
-/// A log of two sealed segments, an active one and a spare; its first two records are truncated.
+/// A log of two sealed segments, an active one and a preallocated segment; its first two records are truncated.
 struct Fixture {
     dir: tempfile::TempDir,
     files: Vec<(String, Vec<u8>)>,
@@ -56,7 +56,7 @@ impl Fixture {
         let answer = check(dir.path()).unwrap();
         assert_eq!(answer.payloads.len(), 10);
         let files = files::snapshot(dir.path());
-        assert_eq!(files.len(), 5, "four segments and the mark");
+        assert_eq!(files.len(), 5, "four segments and the superblock");
         Self { dir, files, answer }
     }
 
@@ -102,7 +102,7 @@ fn every_changed_byte_is_harmless_or_named() {
     let mut harmless = 0;
     for (name, bytes) in &fixture.files {
         for at in 0..bytes.len() {
-            // Beside its slots the mark file has no meaning: one pattern is enough.
+            // Beside its slots the superblock has no meaning: one pattern is enough.
             let is_padding = name == "mark" && at % 4096 >= 140;
             for new in patterns(bytes[at]).take(if is_padding { 1 } else { 10 }) {
                 let mut changed = bytes.clone();
@@ -138,10 +138,11 @@ fn every_truncation_of_every_file_is_harmless_or_named() {
     let fixture = Fixture::new();
     for (name, bytes) in &fixture.files {
         for len in 0..bytes.len() {
-            let is_detected = fixture.is_detected(name, &bytes[..len], &format!("cut to {len}"));
-            // The first slot of the mark is enough.
+            let is_detected =
+                fixture.is_detected(name, &bytes[..len], &format!("truncated to {len}"));
+            // The first slot of the superblock is enough.
             let is_harmless = name == "mark" && len >= 140;
-            assert_eq!(is_detected, !is_harmless, "{name} cut to {len}");
+            assert_eq!(is_detected, !is_harmless, "{name} truncated to {len}");
         }
     }
 }
@@ -164,7 +165,7 @@ fn every_lost_file_is_reported() {
     }
 }
 
-/// The newest segment has no successor whose number would leave a gap: the mark names it before a
+/// The newest segment has no successor whose number would leave a gap: the superblock names it before a
 /// group goes into it.
 #[test]
 fn the_loss_of_the_newest_segment_is_seen_before_it_has_a_successor() {
@@ -174,10 +175,10 @@ fn the_loss_of_the_newest_segment_is_seen_before_it_has_a_successor() {
     log.append(b"one").unwrap();
     log.rotate().unwrap();
     log.append(b"two").unwrap();
-    // Killed: no close writes a mark, and the background had no turn.
+    // Killed: no close writes a superblock, and the background had no turn.
     drop(log);
     let files = files::snapshot(dir.path());
-    assert_eq!(files.len(), 3, "two segments and the mark");
+    assert_eq!(files.len(), 3, "two segments and the superblock");
     let newest = files::segment(2);
     let cases: [fn(&Path, &str); 2] = [
         |path, name| files::dir(path).remove(name).unwrap(),

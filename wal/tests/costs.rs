@@ -106,7 +106,7 @@ fn a_rotation_costs_a_segment_unless_one_is_ready() {
     let machine = Machine::new(SyncMode::Always);
     let log = machine.open();
     log.append(b"one").unwrap();
-    // Zeros and header, bytes and name; and the mark names it, in a slot, twice, and its copy.
+    // Zeros and header, bytes and name; and the superblock names it, in a slot, twice, and its copy.
     assert_eq!(machine.cost(|| log.rotate()), costs(5, 2, 1, 0));
     log.append(b"two").unwrap();
     make_preallocated(&log);
@@ -163,7 +163,7 @@ fn a_checkpoint_and_a_truncation_are_one_durable_write_and_two_that_are_not() {
         assert_eq!(truncation, costs(3, syncs, 0, 2));
         make_preallocated(&log);
         log.append(b"not durable").unwrap();
-        // Segment 4 and the one made ready go; segment 3 has nothing behind the cut.
+        // Segment 4 and the one made ready go; segment 3 has nothing after the truncation.
         let truncated = machine.cost(|| log.truncate_after(Lsn(3)));
         assert_eq!(truncated, costs(5, 2 + syncs, 2, 2));
     }
@@ -177,7 +177,7 @@ fn opening_takes_five_syncs_and_closing_one() {
     log.append(b"one").unwrap();
     make_preallocated(&log);
     assert_eq!(machine.cost(|| log.close()), costs(2, 1, 0, 0));
-    // Both slots of the mark, and the header of the segment made ready.
+    // Both slots of the superblock, and the header of the segment made ready.
     let (opened, log) = machine.count(|| machine.open());
     assert_eq!(opened, costs(3, 3, 2, 0));
     drop(log);

@@ -75,7 +75,7 @@ fn d02_every_segment_has_a_name_before_anything_is_acknowledged_in_it() {
 }
 
 /// Files were written under their final names: a crash left half of one. Here a segment counts only
-/// when it is whole, and the mark is replaced as a whole.
+/// when it is whole, and the superblock is replaced as a whole.
 #[test]
 fn d03_a_half_made_file_is_never_taken_for_a_whole_one() {
     let sim = SimDisk::new();
@@ -177,7 +177,7 @@ fn a_record_that_only_the_page_cache_has_is_written_again() {
 }
 
 /// The zeros over a torn tail were in the page cache only, after a sync that failed, and the next open took
-/// them for what the disk had: a group of the tail came back behind a new one.
+/// them for what the disk had: a group of the tail came back after a new one.
 #[test]
 fn a_torn_tail_does_not_come_back_although_the_sync_of_its_removal_failed() {
     for failure in SyncFailure::ALL {

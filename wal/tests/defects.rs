@@ -46,7 +46,7 @@ fn d07_truncation_keeps_every_record_from_its_bound_on() {
             "{name}"
         );
     }
-    // A crash before the mark was written leaves all, a crash after it only what is above.
+    // A crash before the superblock was written leaves all, a crash after it only what is above.
     restore(dir.path(), &before);
     assert_eq!(
         numbers(&options().open(dir.path()).unwrap()),
@@ -117,7 +117,7 @@ fn d15_every_bit_of_a_header_is_covered() {
     }
 }
 
-/// Any bad record was the end of the log: valid, acknowledged records behind it were dropped without
+/// Any bad record was the end of the log: valid, acknowledged records after it were dropped without
 /// a word.
 #[test]
 fn d17_damage_before_valid_records_is_reported() {

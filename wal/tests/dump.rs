@@ -55,7 +55,7 @@ fn damage(text: &str, name: &str) -> Vec<u64> {
     part.lines().filter_map(offset).collect()
 }
 
-/// Two segments and a spare. Record 1 is truncated; what followed record 5 was cut off, and 6 is new.
+/// Two segments and a preallocated segment. Record 1 is truncated; what followed record 5 was truncated, and 6 is new.
 fn small() -> TempDir {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
@@ -72,7 +72,7 @@ fn small() -> TempDir {
     dir
 }
 
-/// The text of its mark; how often that was written is not what is tested.
+/// The text of its superblock; how often that was written is not what is tested.
 fn superblock(path: &Path) -> String {
     let bytes = read(path, "mark");
     let sequence = |at: usize| u64::from_le_bytes(bytes[at + 16..at + 24].try_into().unwrap());
@@ -86,7 +86,11 @@ fn superblock(path: &Path) -> String {
              segment 2, checkpoint 0, newest segment 3\n"
         )
     };
-    format!("log DIR\n\nmark: 4608 bytes\n{}{}", slot(0), slot(4096))
+    format!(
+        "log DIR\n\nsuperblock: mark, 4608 bytes\n{}{}",
+        slot(0),
+        slot(4096)
+    )
 }
 
 const SEGMENTS: &str = r#"
@@ -237,7 +241,7 @@ fn every_changed_byte_is_shown_in_its_place() {
     let dir = small();
     let files = snapshot(dir.path());
     for (name, bytes) in &files {
-        // Beside its slots the mark file has no meaning: a part of it is enough.
+        // Beside its slots the superblock has no meaning: a part of it is enough.
         let means_nothing = |at: usize| name == "mark" && at % 4096 >= 140;
         for at in (0..bytes.len()).filter(|&at| !means_nothing(at) || at % 64 == 5) {
             for new in [bytes[at] ^ 1, bytes[at] ^ 0xFF] {
@@ -268,7 +272,7 @@ fn every_truncation_of_every_file_is_shown() {
         for len in 0..bytes.len() {
             restore(dir.path(), &files);
             write(dir.path(), name, &bytes[..len]);
-            let what = format!("{name} cut to {len}");
+            let what = format!("{name} truncated to {len}");
             let text = check_harmless(dir.path(), &what);
             let means_nothing = name == "mark" && len >= 4096 + 140;
             assert_eq!(
@@ -290,7 +294,7 @@ fn files_of_anything_are_shown() {
         for _ in 0..rng.random_range(1..4) {
             let (name, bytes) = &files[rng.random_range(0..files.len())];
             let mut bytes = bytes.clone();
-            // A piece of some file, or noise, at a place where something may stand.
+            // A piece of some file, or noise, at a place where something may be.
             let (_, other) = &files[rng.random_range(0..files.len())];
             let mut piece = other[rng.random_range(0..other.len())..].to_vec();
             piece.truncate(rng.random_range(0..256));
@@ -315,7 +319,7 @@ fn what_is_missing_is_shown() {
         restore(dir.path(), &rest.cloned().collect::<Vec<_>>());
         check_harmless(dir.path(), missing)
     };
-    assert!(without("mark").contains("\nmark: there is none\n"));
+    assert!(without("mark").contains("\nsuperblock: mark is missing\n"));
     assert!(without("mark").contains("  112: group, LSN 6..=6"));
     assert!(without(&segment(1)).contains("\n! segment 1: missing\n"));
     assert!(without(&segment(2)).contains("\n! segment 2: missing\n"));

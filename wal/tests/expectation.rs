@@ -15,7 +15,7 @@ mod files;
 
 use files::{fast_dir, options, payloads, settle};
 
-/// Larger than what is left in a segment behind another one.
+/// Larger than what is left in a segment after another one.
 const LARGE: &[u8] = &[7; 1200];
 
 fn commit(log: &Wal) {
@@ -62,7 +62,7 @@ fn a_chain_is_written_in_one_group_and_in_several() {
     assert_eq!(second.wait().unwrap().lsns().start, Lsn(33));
 }
 
-/// A full disk refused the first of a chain, and a smaller one behind it fitted: the log held what was built
+/// A full disk refused the first of a chain, and a smaller one after it fitted: the log held what was built
 /// on something without it.
 #[test]
 fn what_is_built_on_a_refused_append_is_refused_whenever_it_comes() {
@@ -87,7 +87,7 @@ fn what_is_built_on_a_refused_append_is_refused_whenever_it_comes() {
             );
         }
         assert_eq!(payloads(&log).unwrap().len(), 1, "{between}");
-        // What is built on the state that there is goes on, at the same place.
+        // What is built on the current state is written, at the same place.
         let again = log.expectation();
         assert_eq!(
             (again.lsn(), again.refusals()),
@@ -127,7 +127,7 @@ fn what_would_get_another_position_is_refused_and_what_is_built_on_it_too() {
     let base = log.expectation();
     let other = log.submit(&[b"another"]).unwrap();
     let late = submit(&log, base, b"late");
-    // As if it had come behind the one before.
+    // As if it had come after the one before.
     let built = submit(&log, base.after(1), b"built on it");
     let unrelated = log.submit(&[b"no expectation"]).unwrap();
     assert!(other.wait().is_ok() && unrelated.wait().is_ok());
@@ -136,7 +136,7 @@ fn what_would_get_another_position_is_refused_and_what_is_built_on_it_too() {
         payloads(&log).unwrap(),
         [b"another".as_slice(), b"no expectation"]
     );
-    // One group before the refused ones, and one behind them.
+    // One group before the refused ones, and one after them.
     assert_eq!(log.stats().group_count, 2);
     assert_eq!(log.stats().appended_records, 2);
 }
@@ -231,7 +231,7 @@ fn callbacks_come_in_the_order_of_the_log_whichever_threads_commit() {
     }
 }
 
-/// A ticket answered before one that stands before it in the log.
+/// A ticket answered before one that is before it in the log.
 #[test]
 fn tickets_answer_in_the_order_of_the_log() {
     let dir = fast_dir();

@@ -204,7 +204,7 @@ fn a_truncation_of_the_end_is_an_error_for_every_follower() {
     assert_eq!(ready(&mut follow), (16..40).collect::<Vec<_>>());
 }
 
-/// A follower that waited behind the end learned of a cut only when its time was over.
+/// A follower that waited after the end learned of a truncation only when its time was over.
 #[test]
 fn a_follower_that_waits_is_woken_by_a_truncation() {
     let dir = fast_dir();

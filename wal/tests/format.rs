@@ -131,13 +131,13 @@ fn slot_of_version(version: u32, slot: &str, at: usize) -> Vec<u8> {
     with_check(slot, 0, [LOG_ID, 0, at as u64])
 }
 
-/// A mark of an older version, of a new log.
+/// A superblock of an older version, of a new log.
 fn superblock_of_version(version: u32) -> Vec<u8> {
     let slot = |name, at| (at, slot_of_version(version, name, at));
     file(SLOT + 512, &[slot("mark-2", 0), slot("mark-1", SLOT)])
 }
 
-/// Segment `number` of version 1, with the group if it is the first one: in that the durable LSN stands as it
+/// Segment `number` of version 1, with the group if it is the first one: in that the durable LSN is as it
 /// is, and no time.
 fn segment_of_version_1(number: u64) -> Vec<u8> {
     let mut header = block(&format!("segment-{number}"));
@@ -291,7 +291,7 @@ fn every_sync_of_the_write_order_says_what_it_protects() {
     assert_eq!((steps.len(), syncs.len()), (31, 21));
     for step in syncs
         .iter()
-        .filter(|step| !step.contains("slots of the mark are written"))
+        .filter(|step| !step.contains("slots of the superblock are written"))
     {
         let is_argued = step.contains("Protects: ") || step.contains("No header states");
         assert!(is_argued, "{step}");

@@ -74,7 +74,7 @@ fn a_refused_group_is_gone_when_the_log_goes_on_and_after_a_crash_is_a_torn_tail
     assert_eq!(payloads(&open(&sim)), [FIRST, b"next"]);
 }
 
-/// The next group has the same header, and its records stand where those of the refused one would: a power
+/// The next group has the same header, and its records are where those of the refused one would: a power
 /// loss that keeps one sector of each would make a batch of both.
 #[test]
 fn no_power_loss_mixes_a_refused_group_with_the_next_one() {

@@ -92,7 +92,7 @@ impl Subject for KeyValueSubject {
                 script: vec![Do(Op::PutLarge), Do(Op::Snapshot), Do(Op::Put)],
             },
             Start {
-                name: "a second snapshot that was cut short",
+                name: "a second snapshot that was interrupted",
                 script: vec![
                     Do(Op::Put),
                     Do(Op::Snapshot),
@@ -160,7 +160,7 @@ fn explore(subject: KeyValueSubject, bound: &Bound) -> Exploration {
     Explorer::new(&subject).explore(bound, &|_counts| {})
 }
 
-/// Every single operation, ended by a single power cut: enough for the bugs here.
+/// Every single operation, ended by a single power loss: enough for the bugs here.
 fn one_power_loss() -> Bound {
     Bound {
         process_deaths: false,

@@ -198,7 +198,7 @@ fn a_segment_whose_batch_a_crash_took_is_used_for_what_comes() {
     assert!(seen);
 }
 
-/// The mark names it before the batch goes into it, as it does any other.
+/// The superblock names it before the batch goes into it, as it does any other.
 #[test]
 fn the_loss_of_a_large_batch_is_seen_before_its_segment_has_a_successor() {
     let dir = fast_dir();
@@ -206,7 +206,7 @@ fn the_loss_of_a_large_batch_is_seen_before_its_segment_has_a_successor() {
     let log = options.clone().open(dir.path()).unwrap();
     log.append(b"small").unwrap();
     append_large(&log, 10).unwrap();
-    // Killed: no close writes a mark, and the background had no turn.
+    // Killed: no close writes a superblock, and the background had no turn.
     drop(log);
     files::dir(dir.path()).remove(&segment(2)).unwrap();
     let opened = options.open(dir.path());

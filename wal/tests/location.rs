@@ -1,4 +1,4 @@
-//! Reading single records by where they stand.
+//! Reading single records by where they are.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
@@ -78,7 +78,7 @@ fn what_was_truncated_at_either_end_is_reported() {
                 (payload(lsn), true)
             ),
             Err(Error::Truncated) => assert!(!(20..40).contains(&lsn), "{lsn}"),
-            // Something else stands there now.
+            // Something else is there now.
             Err(Error::Corrupt { .. }) => assert!(lsn >= 40, "{lsn}"),
             Err(error) => panic!("{lsn}: {error}"),
         }

@@ -23,7 +23,7 @@ fn seen(opening: &Opening) -> wal::Result<Vec<Vec<u8>>> {
     records.map(payload).collect()
 }
 
-/// Cut at every byte, the log is as it was until it is opened, and then it is what the look said.
+/// Torn at every byte, the log is as it was until it is opened, and then it is what the look said.
 #[test]
 fn a_torn_log_is_seen_as_it_will_be_and_stays_as_it_is() {
     let dir = fast_dir();

@@ -11,7 +11,7 @@ mod files;
 
 use files::{dir, fast_dir, options, read, segment, settle, snapshot, write};
 
-/// Where the second slot of the mark begins.
+/// Where the second slot of the superblock begins.
 const SLOT: usize = 4096;
 
 fn on(sim: &SimDisk) -> Options {

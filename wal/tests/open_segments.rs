@@ -7,7 +7,7 @@ use durable_io::{Background, SyncMode};
 use wal::{DEFAULT_OPEN_SEGMENTS, Error, Location, Lsn, Options, Wal};
 
 const RECORDS: u64 = 200;
-/// The lock, twice, the mark, the active segment, the next one, the directory.
+/// The lock, twice, the superblock, the active segment, the next one, the directory.
 const OTHERS: usize = 7;
 
 fn options(open: Option<usize>) -> Options {
@@ -46,7 +46,7 @@ fn a_log_of_many_segments_has_few_files_open() {
         for lsn in 151..=RECORDS {
             assert_eq!(append(&log).lsn(), Lsn(lsn));
         }
-        is_within("a cut, and appends behind it");
+        is_within("a truncation, and appends after it");
         log.verify().unwrap();
         log.close().unwrap();
         assert!(descriptors() <= before + OTHERS, "closed, and not dropped");

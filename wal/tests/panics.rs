@@ -67,7 +67,7 @@ fn a_panic_under_any_lock_poisons_and_loses_nothing_durable() {
                 result.unwrap();
             } else {
                 planted += 1;
-                // Readers go on, or say why not; nobody panics, and nobody hangs.
+                // Readers continue, or say why not; nobody panics, and nobody hangs.
                 let later = panic::catch_unwind(AssertUnwindSafe(|| {
                     drop(payloads(&log));
                     assert!(log.stats().segment_count > 0);

@@ -42,7 +42,7 @@ fn payload(lsn: u64) -> Vec<u8> {
 fn fixture(is_closed: bool) -> (TempDir, Vec<u8>) {
     let dir = fast_dir();
     let log = options().open(dir.path()).unwrap();
-    // Before the records: the mark says what is durable when the next segment is made.
+    // Before the records: the superblock says what is durable when the next segment is made.
     settle(&log);
     for lsn in 1..=RECORDS as u64 {
         log.append(&payload(lsn)).unwrap();
@@ -214,7 +214,7 @@ fn after_a_clean_close_no_damage_of_records_goes_unnoticed() {
 #[test]
 fn without_the_superblock_only_the_last_groups_can_be_lost_unnoticed() {
     let rows = probe(false);
-    print("after a kill, the mark as it was at creation", &rows);
+    print("after a kill, the superblock as it was at creation", &rows);
     for (name, row) in &rows {
         // That it is in the window was checked case by case.
         assert!(row.silent > 0 && row.reported > 0, "{name}: {row:?}");

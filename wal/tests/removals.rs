@@ -59,7 +59,7 @@ fn a_removal_that_fails_keeps_no_other_file() {
             let truncated = log.truncate_before(Lsn(38));
             sim.clear_fault();
             if log.append(&[7; 400]).is_err() {
-                continue; // The mark could not be written.
+                continue; // The superblock could not be written.
             }
             failed += u64::from(truncated.is_err());
             assert_eq!(log.bounds().start, Lsn(38));

@@ -1,4 +1,4 @@
-//! Repair: the log is cut at its first damage, says so, and goes on.
+//! Repair: the log is truncated at its first damage, says so, and continues.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
@@ -199,7 +199,7 @@ fn a_lost_superblock_is_made_again_from_the_segments() {
             })
         ));
         // What was truncated, but whose segment is still there, is back.
-        check(fixture.path(), 1..19, Some(19..19), "the mark is lost");
+        check(fixture.path(), 1..19, Some(19..19), "no superblock");
     }
 }
 
@@ -245,7 +245,7 @@ fn without_a_superblock_and_a_record_positions_begin_again() {
         }
         let before = snapshot(dir.path());
         let Err(Error::Corrupt { reason, .. }) = options().open(dir.path()) else {
-            panic!("a new log is made in the place of one whose mark is lost")
+            panic!("a new log is made in the place of one whose superblock is lost")
         };
         assert_eq!(reason, Corruption::SuperblockLost);
         assert_eq!(snapshot(dir.path()), before);
@@ -352,7 +352,7 @@ fn damage_in_a_segment_of_truncated_records_only_does_not_matter() {
     each_damage(dir.path(), 1, 64..944, |what| {
         check_kept(dir.path(), 3..3, what);
     });
-    // It is sealed, and the mark has not moved since.
+    // It is sealed, and the superblock has not moved since.
     let log = options().open(dir.path()).unwrap();
     log.rotate().unwrap();
     log.append(&[3; 400]).unwrap();
@@ -392,7 +392,7 @@ fn unused_bytes_are_zeroed_again() {
     log.append(&[8; 5]).unwrap();
     log.close().unwrap();
     let files = snapshot(dir.path());
-    // Between two groups of 32 + 8 + 5 bytes; behind the last one of a sealed segment.
+    // Between two groups of 32 + 8 + 5 bytes; after the last one of a sealed segment.
     for (number, at) in [(1, 109), (1, 111), (2, 158), (2, 300), (2, 2047), (3, 110)] {
         restore(dir.path(), &files);
         let mut bytes = read(dir.path(), &segment(number));
@@ -457,7 +457,7 @@ fn what_a_truncation_removed_never_comes_back() {
     damage(fixture.path(), 6);
     drop(options().repair(fixture.path()).unwrap());
     let superblock = read(fixture.path(), "mark");
-    // The new mark was durable and nothing else: every byte behind the cut is as it was.
+    // The new superblock was durable and nothing else: every byte after the new end is as it was.
     restore(fixture.path(), &before);
     damage(fixture.path(), 6);
     write(fixture.path(), "mark", &superblock);
@@ -479,7 +479,7 @@ fn a_repair_can_be_repeated_whatever_it_had_removed() {
     damage(fixture.path(), 6);
     drop(options().repair(fixture.path()).unwrap());
     let superblock = read(fixture.path(), "mark");
-    // Any of the segments above the cut may be gone.
+    // Any of the segments above the new end may be gone.
     for gone in 0..16_u32 {
         let is_there =
             |name: &str| (0..4).all(|bit| gone & (1 << bit) == 0 || name != segment(bit + 3));

@@ -133,7 +133,7 @@ fn a_missing_segment_and_a_lost_superblock_cost_only_what_was_in_them() {
     assert_eq!(read.len(), 19);
     restore(dir.path(), &files);
 
-    // Without the mark what was truncated is back, where its segment is still there.
+    // Without the superblock what was truncated is back, where its segment is still there.
     remove("mark");
     let records = options().salvage(dir.path()).unwrap();
     assert!(!records.has_superblock());

@@ -1,4 +1,4 @@
-//! Where reading begins is found without reading what stands before it.
+//! Where reading begins is found without reading what is before it.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
@@ -64,7 +64,7 @@ fn the_last_records_of_a_full_segment_are_found_with_64_kib() {
         let truncate = |lsn| bytes_read(&sim, || log.truncate_after(Lsn(lsn)).unwrap());
         for last in [full - 10, first - 10, first - 400] {
             let bytes = truncate(last);
-            assert!(bytes <= MOST, "{bytes} bytes to cut behind {last}");
+            assert!(bytes <= MOST, "{bytes} bytes to truncate after {last}");
             assert_eq!(log.bounds().end, Lsn(last + 1));
         }
     }
@@ -105,7 +105,7 @@ fn every_record_is_found_among_those_of_very_different_sizes() {
     }
 }
 
-/// A payload that holds a copy of what stands elsewhere in the log is not taken for it.
+/// A payload that holds a copy of what is elsewhere in the log is not taken for it.
 #[test]
 fn a_copy_of_a_group_in_a_payload_is_not_a_group() {
     let dir = fast_dir();

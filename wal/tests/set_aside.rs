@@ -67,7 +67,7 @@ fn a_torn_tail_and_an_empty_segment_are_not_kept() {
     assert_eq!(log.recovery().dropped, None);
     assert!(log.recovery().set_aside.is_empty());
     drop(log);
-    // Now it is damage; the spare above it holds nothing.
+    // Now it is damage; the preallocated segment above it holds nothing.
     damage(dir.path(), 1);
     let log = options().repair(dir.path()).unwrap();
     let aside = &log.recovery().set_aside;

@@ -371,7 +371,7 @@ fn a_failed_sync_answers_every_ticket_with_an_error() {
     }
 }
 
-/// A full disk between two groups: those before it are there, those behind it are told.
+/// A full disk between two groups: those before it are there, those after it are told.
 #[test]
 fn a_full_disk_answers_the_tickets_that_do_not_fit_any_more() {
     let sim = SimDisk::new();

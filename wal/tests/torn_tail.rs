@@ -1,4 +1,4 @@
-//! A log whose last writes were cut: what is left is a prefix of what was acknowledged, in whole
+//! A log whose last writes are lost: what is left is a prefix of what was acknowledged, in whole
 //! groups, and it can be appended to.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
@@ -102,7 +102,7 @@ fn a_tail_lost_from_any_byte_on_leaves_whole_groups() {
         torn[from..].fill(0);
         restore(dir.path(), &files);
         write(dir.path(), &segment(1), &torn);
-        // The bytes that were cut off may have been zeros.
+        // The bytes that were truncated may have been zeros.
         let whole = ends
             .iter()
             .filter(|&&end| bytes[from.min(end)..end].iter().all(|&b| b == 0))
@@ -173,7 +173,7 @@ fn a_shortened_active_segment_is_damage() {
         let opened = options().open(dir.path());
         assert!(
             matches!(opened, Err(Error::Corrupt { .. })),
-            "cut to {len}: {opened:?}"
+            "truncated to {len}: {opened:?}"
         );
     }
 }
@@ -197,7 +197,7 @@ fn the_torn_bytes_are_counted() {
     assert_eq!(log.recovery().records, 5);
 }
 
-/// A torn tail was left where it was, and new records went behind it: the next recovery stopped at
+/// A torn tail was left where it was, and new records went after it: the next recovery stopped at
 /// the old damage and never reached them.
 #[test]
 fn d18_records_after_a_recovery_are_not_stranded() {
@@ -210,7 +210,7 @@ fn d18_records_after_a_recovery_are_not_stranded() {
         restore(dir.path(), &files);
         write(dir.path(), &segment(1), &torn);
         let log = options().open(dir.path()).unwrap();
-        // As long as the lost one: what stood behind that would parse as its successor.
+        // As long as the lost one: what followed that would parse as its successor.
         let lsn = log.append(b"new, not lost!").unwrap().lsn();
         assert_eq!(lsn, Lsn(torn_group as u64 + 1));
         drop(log);
@@ -227,7 +227,7 @@ fn d18_records_after_a_recovery_are_not_stranded() {
 /// Replay ignored where a transaction ended: half a batch was applied.
 #[test]
 fn d19_a_batch_is_there_whole_or_not_at_all() {
-    // The second batch does not fit behind the first: it begins the second segment.
+    // The second batch does not fit after the first: it begins the second segment.
     let groups: Vec<Vec<&[u8]>> = vec![vec![&[1; 700], &[2; 700]], vec![&[3; 500], b"", &[4; 500]]];
     let (dir, files) = unsynced(&groups);
     let bytes = segment_bytes(&files, 2);
@@ -252,7 +252,7 @@ fn a_torn_first_group_leaves_the_segment_before_it() {
     let groups: Vec<Vec<&[u8]>> = vec![vec![&[1; 1500]], vec![&[2; 1500]]];
     let (dir, files) = unsynced(&groups);
     let bytes = segment_bytes(&files, 2);
-    // Cut inside the group header, inside the record header, inside the payload.
+    // Torn inside the group header, inside the record header, inside the payload.
     for from in [70, 100, 110, 1000] {
         let mut torn = bytes.clone();
         torn[from..].fill(0);

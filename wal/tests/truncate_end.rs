@@ -1,4 +1,4 @@
-//! Cutting off the end of a log, at every place of every kind of group.
+//! Truncating the end of a log, at every place of every kind of group.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
@@ -17,7 +17,7 @@ use files::{dir, fast_dir, options, read, restore, segment, settle, snapshot, wr
 /// The payload of record `lsn`, as the log `life` wrote it.
 fn payload(lsn: u64, life: u8) -> Vec<u8> {
     // The lengths of the records of `fixture`: groups that fill a segment exactly, batches, tickets,
-    // and a segment that ends a few bytes behind its last group.
+    // and a segment that ends a few bytes after its last group.
     let len = match lsn {
         1..=4 => 456,
         16 => 952,
@@ -93,7 +93,7 @@ fn lives(log: &Wal) -> Vec<(u64, u8)> {
     records.collect()
 }
 
-/// What `lives` should say of a log of `low..next` whose records from `cut` on are of `life`.
+/// What `lives` should say of a log of `low..next` whose records from `kept_end` on are of `life`.
 fn expected(low: u64, kept_end: u64, next: u64, life: u8) -> Vec<(u64, u8)> {
     let of = |lsn| (lsn, if lsn < kept_end { 0 } else { life });
     (low..next).map(of).collect()
@@ -117,7 +117,7 @@ fn a_log_is_truncated_after_any_record_and_continues_there() {
         for last in 0..=LAST + 1 {
             for reopens in [false, true] {
                 restore(fixture.path(), &files);
-                let what = format!("low {low}, cut behind {last}, reopens {reopens}");
+                let what = format!("low {low}, truncated after {last}, reopens {reopens}");
                 truncate_and_continue(fixture.path(), low, last, reopens, &what);
             }
         }
@@ -165,7 +165,7 @@ fn truncate_and_continue(path: &Path, low: u64, last: u64, reopens: bool, what: 
         "{what}"
     );
     assert_eq!(log.checkpointed(), Lsn(14.min(kept_end - 1)), "{what}");
-    // A second cut, into what was written behind the first one, or before it.
+    // A second truncation, into what was written after the first one, or before it.
     let again = if last.is_multiple_of(3) {
         kept_end + 4
     } else {
@@ -213,7 +213,7 @@ fn the_size_of_the_log_is_what_is_left() {
     assert_eq!(
         snapshot(fixture.path()).len(),
         3,
-        "two segments and the mark"
+        "two segments and the superblock"
     );
 }
 
@@ -268,7 +268,7 @@ fn interrupted(low: u64, last: u64, at: u64, stage: usize) -> (SimDisk, bool) {
     fill(&log);
     log.sync().unwrap();
     log.truncate_before(Lsn(low)).unwrap();
-    // A spare that is not there, half made, or ready.
+    // A preallocated segment that is not there, half made, or ready.
     for _ in 0..stage {
         log.run_background().unwrap();
     }
@@ -284,7 +284,7 @@ fn interrupted(low: u64, last: u64, at: u64, stage: usize) -> (SimDisk, bool) {
     (sim, is_done)
 }
 
-/// Opens what is left, which must be all or what the cut left, and appends; twice.
+/// Opens what is left, which must be all or what the truncation left, and appends; twice.
 fn check_crash(world: World, low: u64, last: u64, is_done: bool, what: &str) {
     let sim = SimDisk::boot(world);
     let log = on(&sim)
@@ -330,11 +330,12 @@ fn a_truncation_that_was_interrupted_anywhere_has_happened_or_has_not() {
         for stage in 0..3 {
             for at in 0.. {
                 let (sim, is_done) = interrupted(low, last, at, stage);
-                let what = format!("low {low}, cut behind {last}, call {at}, spare {stage}");
+                let what =
+                    format!("low {low}, truncated after {last}, call {at}, next segment {stage}");
                 check_crash(sim.world().lose_unsynced(), low, last, is_done, &what);
                 check_crash(sim.world().keep_unsynced(), low, last, is_done, &what);
                 if is_done {
-                    assert!(at > 5, "a cut takes more than {at} calls");
+                    assert!(at > 5, "a truncation takes more than {at} calls");
                     break;
                 }
             }
@@ -342,7 +343,7 @@ fn a_truncation_that_was_interrupted_anywhere_has_happened_or_has_not() {
     }
 }
 
-/// A spare of which a full disk took only a part was left behind when the segments below it went.
+/// A preallocated segment of which a full disk took only a part was left behind when the segments below it went.
 #[test]
 fn a_preallocated_segment_that_a_full_disk_left_incomplete_is_removed_by_the_truncation() {
     let sim = SimDisk::new();
@@ -381,14 +382,14 @@ fn a_truncation_works_on_a_full_disk() {
     check_crash(sim.world().lose_unsynced(), 1, 11, true, "on a full disk");
 }
 
-/// The files of a log of which the mark says that it is to be cut behind record 11, in segment 2,
+/// The files of a log of which the superblock says that it is to be truncated after record 11, in segment 2,
 /// and nothing of that is done yet.
 fn pending() -> TempDir {
     for at in 0.. {
         let (sim, is_done) = interrupted(1, 11, at, 0);
         assert!(!is_done);
         let superblock = sim.world().file_bytes("/wal/mark").unwrap();
-        // The cut segment of the newer slot.
+        // The truncation segment of the newer slot.
         if [72, 4096 + 72].iter().any(|&at| superblock[at] != 0) {
             let dir = fast_dir();
             for (name, _) in sim.files().iter().filter(|(name, _)| name != "/wal/lock") {

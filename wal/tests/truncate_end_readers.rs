@@ -21,7 +21,7 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// A reader that began while a cut was done saw the log of before, and called it damaged.
+/// A reader that began while a truncation was done saw the log of before, and called it damaged.
 #[test]
 fn readers_beside_a_truncation_see_records_or_that_it_was_truncated() {
     let sim = SimDisk::new();

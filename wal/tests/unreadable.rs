@@ -27,7 +27,7 @@ fn path(number: u64) -> String {
     format!("/log/{number:016x}.wal")
 }
 
-/// A log of some segments, closed, and where its records stand.
+/// A log of some segments, closed, and where its records are.
 fn fixture() -> (SimDisk, Vec<Location>) {
     let sim = SimDisk::new();
     let log = options(&sim.disk()).open("/log").unwrap();
@@ -136,7 +136,7 @@ fn a_segment_that_cannot_be_opened_takes_no_other_with_it() {
     }
 }
 
-/// Of a log that was not closed nothing says what was behind a place at its end.
+/// Of a log that was not closed nothing says what was after a place at its end.
 #[test]
 fn a_hidden_end_is_reported() {
     let sim = SimDisk::new();
@@ -209,7 +209,7 @@ fn a_dump_shows_what_can_be_read_and_names_the_rest() {
     let whole = whole(&places, 2, &(PAGE..2 * PAGE));
     let third = places.iter().filter(|location| place(location).0 == 3);
     let third: BTreeSet<u64> = third.map(|location| location.lsn().0).collect();
-    // Behind a damaged record the dump goes on at the next group.
+    // After a damaged record the dump continues at the next group.
     for lsn in whole.difference(&third) {
         assert!(
             text.contains(&format!(": LSN {lsn}, 700 bytes")),
@@ -218,7 +218,7 @@ fn a_dump_shows_what_can_be_read_and_names_the_rest() {
     }
 }
 
-/// What is missing for a moment is no damage: a repair must not cut anything for it.
+/// What is missing for a moment is no damage: a repair must not truncate anything for it.
 #[test]
 fn a_want_of_descriptors_repairs_nothing() {
     const EMFILE: i32 = 24;

@@ -105,7 +105,7 @@ fn truncations_end_it_if_they_take_what_was_or_would_be_read() {
     assert!(matches!(late.next_record(), Err(Error::Truncated)));
 }
 
-/// A cut that goes through a batch, when it was written down and not done yet.
+/// A truncation that goes through a batch, when it was written down and not done yet.
 #[test]
 fn records_that_are_being_truncated_are_not_given_out() {
     let dir = fast_dir();
@@ -158,7 +158,7 @@ fn half_a_group_is_waited_for_and_only_a_durable_one_is_damage() {
     write(dir.path(), &segment(1), &torn);
     for _ in 0..2 {
         let Err(Error::Corrupt { reason, .. }) = watched.next_record() else {
-            panic!("record 5 is damaged, and the mark says that it was durable");
+            panic!("record 5 is damaged, and the superblock says that it was durable");
         };
         let (first, last) = (Lsn(5), Lsn(5));
         assert_eq!(reason, Corruption::LostRecords { first, last });

@@ -5,7 +5,7 @@
 //! - `log`: one record for each change;
 //! - `snapshot`: the whole map as of one record, whose position it carries.
 //!
-//! Opening reads the snapshot and applies the records behind *its* position, whatever else the crash
+//! Opening reads the snapshot and applies the records after *its* position, whatever else the crash
 //! took back: so no record is applied twice, and none is left out.
 
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ impl KeyValue {
         let log = options.disk(disk.clone()).open(path.join("log"))?;
         let dir = disk.open_dir(path)?;
         let (covered, mut map) = read_snapshot(&dir)?;
-        // Older than the checkpoint: the snapshot was lost. Behind the end: records were, and their
+        // Older than the checkpoint: the snapshot was lost. After the end: records were, and their
         // positions would be given again.
         if !(log.checkpointed()..log.bounds().end).contains(&covered) {
             return Err(format!("the snapshot of record {covered} does not fit the log").into());
@@ -75,7 +75,7 @@ impl KeyValue {
         // that a crash takes back is given again, to a record that the next open would leave out.
         let covered = self.log.sync()?;
         self.save(covered)?;
-        // A crash here: the snapshot is newer than the checkpoint, and open begins behind it.
+        // A crash here: the snapshot is newer than the checkpoint, and open begins after it.
         self.log.checkpoint(covered)?;
         // A crash here: as before; the records that are still there are passed over.
         Ok(self.log.truncate_before(covered.next())?)
@@ -119,7 +119,7 @@ fn decode_snapshot(bytes: &[u8]) -> Option<(Lsn, Map)> {
     Some((covered, map))
 }
 
-/// One change: the key, and the value, or nothing behind the key if it is deleted.
+/// One change: the key, and the value, or nothing after the key if it is deleted.
 fn entry(key: &[u8], value: Option<&[u8]>) -> Outcome<Encoder> {
     let mut entry = Encoder::default();
     for field in [Some(key), value].into_iter().flatten() {

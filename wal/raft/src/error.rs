@@ -40,18 +40,18 @@ pub enum Error {
         /// That of the entry.
         found: u64,
     },
-    /// Entries up to `committed` were said to be committed, and others that may not go any more. Nothing was
+    /// Entries up to `committed` were said to be committed, and others that may not be removed any more. Nothing was
     /// written.
     #[error("group {group} cannot be truncated from {index} on: it is committed up to {kept}")]
     Committed {
         /// The group.
         group: u64,
-        /// From where on the entries were to go.
+        /// The first entry that was to be removed.
         index: u64,
         /// The last one that stays.
         kept: u64,
     },
-    /// A point behind the last entry cannot be committed. Nothing was written.
+    /// A point after the last entry cannot be committed. Nothing was written.
     #[error("index {index} of group {group} cannot be committed: it is behind the last entry")]
     Beyond {
         /// The group.

@@ -59,11 +59,11 @@ impl Group {
         Ok(group.log_state())
     }
 
-    /// The entries in `range` that are there: not the purged ones, nor those behind the last.
+    /// The entries in `range` that are there: not the purged ones, nor those after the last.
     ///
     /// # Cost
     /// Those that [`Options::cache`](crate::Options::cache) keeps are copied; others are read from the log, those
-    /// that follow each other there in one go.
+    /// that follow each other there in one read.
     ///
     /// # Errors
     /// As [`vote`](Group::vote); [`Corrupt`](crate::Error::Corrupt) if one is damaged, and
@@ -85,18 +85,18 @@ impl Group {
     /// Works on a full disk, as far as [`Options::reserve`](crate::Options::reserve) reaches.
     ///
     /// # Errors
-    /// As [`submit`](Group::submit), and those that its callback is told.
+    /// As [`submit`](Group::submit), and those that its callback gets.
     pub fn save_vote(&self, vote: &Vote) -> Result<()> {
         self.change(Change::Vote(vote))
     }
 
-    /// Appends `entries` behind the last one, and waits until they are durable: all of them or none. But if they
+    /// Appends `entries` after the last one, and waits until they are durable: all of them or none. But if they
     /// are more than a segment holds, a crash before that may leave the first ones.
     ///
-    /// The first entry of a group may have any index; behind what is purged, the next one.
+    /// The first entry of a group may have any index; after what is purged, the next one.
     ///
     /// # Errors
-    /// As [`submit`](Group::submit), and those that its callback is told.
+    /// As [`submit`](Group::submit), and those that its callback gets.
     pub fn append(&self, entries: &[Entry]) -> Result<()> {
         self.change(Change::Append(entries))
     }
@@ -108,25 +108,25 @@ impl Group {
     ///
     /// # Errors
     /// [`Committed`](crate::Error::Committed) if one of them was purged or said to be committed. As
-    /// [`submit`](Group::submit), and those that its callback is told.
+    /// [`submit`](Group::submit), and those that its callback gets.
     pub fn truncate(&self, index: u64) -> Result<()> {
         self.change(Change::Truncate(index))
     }
 
     /// Gives up the entries up to `point`, and waits until no crash brings them back. The log may end before: then
-    /// it goes on behind `point`. Does nothing if so much was purged before. The disk gets the space back when the
-    /// front of the log goes: in the background, or by [`LogStore::compact`](crate::LogStore::compact).
+    /// it continues after `point`. Does nothing if so much was purged before. The disk gets the space back when the
+    /// front of the log is removed: in the background, or by [`LogStore::compact`](crate::LogStore::compact).
     ///
     /// Works on a full disk, as far as [`Options::reserve`](crate::Options::reserve) reaches.
     ///
     /// # Errors
-    /// As [`submit`](Group::submit), and those that its callback is told.
+    /// As [`submit`](Group::submit), and those that its callback gets.
     pub fn purge(&self, point: &LogPoint) -> Result<()> {
         self.change(Change::Purge(point))
     }
 
     /// Notes what is committed, and does not wait: it is durable together with whatever is made durable next.
-    /// After a crash an older one may be there; one behind the last entry never is.
+    /// After a crash an older one may be there; one after the last entry never is.
     ///
     /// # Errors
     /// [`Beyond`](crate::Error::Beyond); as [`submit`](Group::submit).
@@ -148,7 +148,7 @@ impl Group {
     /// [`Beyond`](crate::Error::Beyond), [`TooLarge`](crate::Error::TooLarge): nothing was written.
     /// [`Disk`](crate::Error::Disk) with [`NoSpace`](durable_io::Error::NoSpace): nothing was changed, and a later
     /// call may succeed. Any other `Disk`: the store is poisoned, and the change may or may not survive.
-    /// [`Poisoned`](crate::Error::Poisoned), [`Closed`](crate::Error::Closed). `done` is told the last three.
+    /// [`Poisoned`](crate::Error::Poisoned), [`Closed`](crate::Error::Closed). `done` gets the last three.
     pub fn submit(
         &self,
         change: Change<'_>,

@@ -22,7 +22,7 @@ pub(crate) struct Held<T> {
     pub(crate) at: Location,
 }
 
-/// An entry: its term, and the record with it, or the records, one behind the other.
+/// An entry: its term, and the record with it, or the records, one after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
     pub(crate) term: u64,
@@ -57,7 +57,7 @@ impl Place {
 #[derive(Clone, Debug)]
 pub(crate) struct GroupState {
     pub(crate) incarnation: u64,
-    /// `None` only while the log is read: the record may have been moved behind others.
+    /// `None` only while the log is read: the record may have been moved after others.
     pub(crate) created: Option<Location>,
     pub(crate) vote: Option<Held<Vote>>,
     pub(crate) purged: Option<Held<LogPoint>>,
@@ -153,7 +153,7 @@ impl GroupState {
         let mut before = self.last_index().or(self.purged_index());
         for found in indexes {
             let follows = before.is_none_or(|before| before.checked_add(1) == Some(found));
-            // The last one has no range that ends behind it.
+            // The last one has no range that ends after it.
             if !follows || found == u64::MAX {
                 let expected = before.map_or(0, |before| before.saturating_add(1));
                 return Err(Error::Gap {

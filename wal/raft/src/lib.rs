@@ -12,9 +12,9 @@
 //! let entry = |index: u64, data: &[u8]| Entry { index, term: 1, data: data.to_vec() };
 //! group.append(&[entry(1, b"put apple 3"), entry(2, b"put pear 1")])?; // so are these
 //!
-//! let (told, durable) = std::sync::mpsc::channel();
+//! let (called, durable) = std::sync::mpsc::channel();
 //! let third = [entry(3, b"delete apple")];
-//! group.submit(Change::Append(&third), move |result| told.send(result).unwrap())?;
+//! group.submit(Change::Append(&third), move |result| called.send(result).unwrap())?;
 //! assert_eq!(group.entries(2..9)?.len(), 2); // it can be read, and replicated
 //! durable.recv()??; // and now it is durable
 //!
@@ -43,7 +43,7 @@
 //! # Space
 //!
 //! The log of a group that never purges keeps no other from giving its space back: what still counts is appended
-//! again, and the front of the log goes. It takes about twice what counts, and three segments
+//! again, and the front of the log is removed. It takes about twice what counts, and three segments
 //! ([`Options::segment_size`]). In memory are the place of each entry, some 60 bytes, and recent entries
 //! ([`Options::cache`]).
 //!

@@ -20,7 +20,7 @@ use crate::write::Name;
 /// `Send + Sync`; every method takes `&self`. Share it in an [`Arc`].
 ///
 /// # Drop
-/// Dropping it joins its threads. It syncs nothing; callbacks that still wait are told
+/// Dropping it joins its threads. It syncs nothing; callbacks that still wait get
 /// [`Error::Closed`]. [`close`](LogStore::close) makes everything durable, and says whether that worked. A
 /// [`Group`] that lives on holds the store's lock, unless the store was closed.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl LogStore {
     }
 
     /// Reads and checks everything: each byte of the log, and each entry of each group as it is read by users.
-    /// Writing goes on meanwhile, giving back does not.
+    /// Writing continues meanwhile, giving back does not.
     ///
     /// # Errors
     /// [`Error::Disk`] if something cannot be read, [`Error::Closed`]. Damage is no error here: it is in

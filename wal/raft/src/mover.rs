@@ -97,7 +97,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Takes the record `payload`, which stands at `at`, if it counts.
+    /// Takes the record `payload`, which is at `at`, if it counts.
     fn take(&self, at: Location, payload: &[u8], load: &mut Load) -> Result<()> {
         let lsn = at.lsn();
         let damaged = || Error::corrupt(self.dir.dir().path(), Corruption::Record { lsn });
@@ -184,7 +184,7 @@ impl Store {
     /// Runs one step of background work, if there is any; returns whether there was.
     pub(crate) fn run_one_step(&self) -> Result<bool> {
         self.check()?;
-        // Who waits for a sync is not behind other work.
+        // Who waits for a sync does not wait for other work.
         if self.answer_waiting() || self.log.run_background()? {
             return Ok(true);
         }

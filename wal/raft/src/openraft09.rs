@@ -37,7 +37,7 @@ const READ_SIZE: u64 = 4 << 20;
 
 /// The log of one group, for openraft 0.9. Cheap to clone: it is the reader, too.
 ///
-/// Votes, appends, truncations and purges are durable when openraft is told so; what is committed is durable
+/// Votes, appends, truncations and purges are durable when openraft is called back; what is committed is durable
 /// together with the next of them. Payloads are stored as CBOR.
 #[derive(Debug)]
 pub struct LogStorage<C> {
@@ -66,7 +66,7 @@ impl<C> LogStorage<C> {
     /// Does `change`, and waits until it is durable.
     async fn durably(&self, change: Change<'_>) -> Result<()> {
         let (sender, receiver) = oneshot::channel();
-        // If nobody waits any more, nobody is told.
+        // If nobody waits any more, nobody gets the result.
         self.group
             .submit(change, move |result| drop(sender.send(result)))?;
         receiver.await.expect("a callback is called exactly once")

@@ -90,7 +90,7 @@ impl ReadOnly {
     pub fn entries(&self, group: u64, range: Range<u64>) -> Result<Vec<Entry>> {
         let slots = &self.group(group)?.entries;
         let in_range = slots.iter().filter(|(index, _)| range.contains(*index));
-        // What was moved stands behind others: in the order of the log first, then in that of the entries.
+        // What was moved follows others: in the order of the log first, then in that of the entries.
         let mut wanted: Vec<(Lsn, u64)> = in_range
             .flat_map(|(index, slot)| {
                 let locations = slot.place.locations().iter();
@@ -140,7 +140,7 @@ impl ReadOnly {
                 let reason = Corruption::Log(wal::Corruption::SuperblockLost);
                 Err(Error::corrupt(&path, reason))
             }
-            // There is neither a mark nor a record.
+            // There is neither a superblock nor a record.
             Err(error) if is_lost(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -116,7 +116,7 @@ impl<'a> Record<'a> {
         out.into_vec()
     }
 
-    /// What stands behind the head: the caller's bytes.
+    /// What follows the header: the caller's bytes.
     pub(crate) fn tail(&self) -> &'a [u8] {
         match self.event {
             Event::Created | Event::Destroyed | Event::Uncommitted | Event::Truncated(_) => &[],

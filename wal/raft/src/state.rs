@@ -41,7 +41,7 @@ impl State {
         group.ok_or(Error::NoGroup { group: id })
     }
 
-    /// Applies `record`, which stands at `at`, behind all that were applied.
+    /// Applies `record`, which is at `at`, after all that were applied.
     pub(crate) fn apply(&mut self, record: &Record<'_>, at: Location) -> Result<(), Corruption> {
         self.held += weight(at);
         let parts = self.parts.take();
@@ -107,7 +107,7 @@ impl State {
         self.finish(path)
     }
 
-    /// Applies the record `payload`, which stands at `at`.
+    /// Applies the record `payload`, which is at `at`.
     pub(crate) fn take(&mut self, payload: &[u8], at: Location, path: &Path) -> Result<()> {
         let lsn = at.lsn();
         if Record::is_newer(payload) {

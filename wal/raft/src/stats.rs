@@ -16,7 +16,7 @@ pub struct Recovery {
     pub entries: u64,
     /// Records that were read: those that count, and those that do not any more.
     pub records: u64,
-    /// True if a crash left something behind the last record, which is cut off.
+    /// True if a crash left something after the last record, which was zeroed.
     pub torn_tail: bool,
 }
 

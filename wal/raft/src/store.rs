@@ -2,7 +2,7 @@
 //!
 //! Locks, in the order in which they may be taken: `mover`, then `state`, then any other. Whoever holds `state`
 //! is the only one who writes to the log: the order of the log is that of all decisions. It is held while a
-//! record is handed to the kernel, and never across a sync, but where the log goes on in its next segment.
+//! record is handed to the kernel, and never across a sync, but where the log continues in its next segment.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -95,7 +95,7 @@ impl Store {
         self.log.health()
     }
 
-    /// Whether writing may go on.
+    /// Whether writing may continue.
     ///
     /// # Errors
     /// [`Error::Poisoned`] after a failure, [`Error::Closed`] after the end.
@@ -143,7 +143,7 @@ impl Store {
         Ok(state)
     }
 
-    /// Writes what was `prepared` behind everything else, and applies it.
+    /// Writes what was `prepared` after everything else, and applies it.
     ///
     /// # Errors
     /// Of the disk; if it is full nothing has changed.

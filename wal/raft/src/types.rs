@@ -24,7 +24,7 @@ pub struct LogPoint {
 /// An entry of the log of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
-    /// Its place: one behind that of the entry before it.
+    /// Its place: one after that of the entry before it.
     pub index: u64,
     /// The term in which it was proposed.
     pub term: u64,
@@ -50,11 +50,11 @@ pub struct LogState {
 pub enum Change<'a> {
     /// A vote takes the place of the one before.
     Vote(&'a Vote),
-    /// Entries behind the last one.
+    /// Entries after the last one.
     Append(&'a [Entry]),
-    /// The entries from this index on go: another leader's take their place.
+    /// The entries from this index on are removed: another leader's take their place.
     Truncate(u64),
-    /// The entries up to this one go: a snapshot has them.
+    /// The entries up to this one are removed: a snapshot has them.
     Purge(&'a LogPoint),
     /// What is committed. It is durable together with the next change that is waited for.
     Commit(Option<&'a LogPoint>),

@@ -1,4 +1,4 @@
-//! openraft's own storage suite, on a store that lives on, and on one that loses everything unsynced behind every
+//! openraft's own storage suite, on a store that lives on, and on one that loses everything unsynced after every
 //! call that has returned, and is opened again.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
@@ -48,7 +48,7 @@ fn the_suite_of_openraft_passes() {
     Suite::test_all(Builder).unwrap();
 }
 
-/// A store whose machine loses power behind every call.
+/// A store whose machine loses power after every call.
 #[derive(Clone)]
 struct Mortal(Arc<Mutex<Option<Life>>>);
 
@@ -83,7 +83,7 @@ impl Mortal {
         self.0.lock().await.as_ref().unwrap().log.clone()
     }
 
-    /// Gives `answer`, behind the loss of power.
+    /// Gives `answer`, after the loss of power.
     async fn die<T>(&self, answer: T) -> T {
         let mut life = self.0.lock().await;
         let ended = life.take().unwrap().end();
@@ -147,7 +147,7 @@ impl RaftLogStorage<Types> for Mortal {
         let log = self.log().await;
         let entries: Vec<_> = entries.into_iter().collect();
         log.clone().append(entries, callback).await?;
-        // Called behind the callback of the append, with which the call ends.
+        // Called after the callback of the append, with which the call ends.
         let (sender, receiver) = oneshot::channel();
         let first = log.group().entries(0..u64::MAX).unwrap();
         let nothing = durable_raft::Change::Append(&[]);

@@ -1,4 +1,4 @@
-//! The part of a dump that shows the mark.
+//! The part of a dump that shows the superblock.
 
 use crate::error::{Corruption, Result};
 use crate::frame::{Epochs, GroupHeader, place};
@@ -12,19 +12,19 @@ use super::Dump;
 use super::text::{Lsns, Newer};
 
 impl Dump<'_> {
-    /// Shows the mark, and keeps what it says.
+    /// Shows the superblock, and keeps what it says.
     pub(super) fn superblock(&mut self) -> Result<()> {
         let file = match self.dir.open(names::SUPERBLOCK) {
             Err(error) if error.is_not_found() => {
-                return self.line(format_args!("\nmark: there is none"));
+                return self.line(format_args!("\nsuperblock: mark is missing"));
             }
             Err(error) => {
-                self.line(format_args!("\nmark"))?;
+                self.line(format_args!("\nsuperblock: mark"))?;
                 return Err(error.into());
             }
             Ok(file) => file,
         };
-        self.line(format_args!("\nmark: {} bytes", file.len()?))?;
+        self.line(format_args!("\nsuperblock: mark, {} bytes", file.len()?))?;
         let slots = read_slots(&file, Unreadable::IsDamage)?;
         let merged = merge(&slots);
         for (slot, at) in slots.iter().zip([slot_offset(0), slot_offset(1)]) {
@@ -104,11 +104,11 @@ impl Dump<'_> {
         let place = place(log_id, *segment, *offset);
         match GroupHeader::decode(header, place, u64::MAX, ANY_LAYOUT) {
             Some(group) => self.line(format_args!(
-                "    a cut is to be finished: of segment {segment}, at {offset}, where {} stay",
+                "    a truncation is to be finished: of segment {segment}, at {offset}, where {} stay",
                 Lsns(&group)
             )),
             None => self.line(format_args!(
-                "    a cut is to be finished: of segment {segment}, at {offset}"
+                "    a truncation is to be finished: of segment {segment}, at {offset}"
             )),
         }
     }

@@ -33,7 +33,7 @@ fn superblock(truncation: Option<TailTruncation>) -> Superblock {
     }
 }
 
-/// The text of a log that has one segment with `group`, and `mark` in a slot.
+/// The text of a log that has one segment with `group`, and `superblock` in a slot.
 fn text(superblock: &Superblock, group: GroupHeader) -> String {
     let path = tempfile::tempdir().unwrap();
     let dir = Disk::os().open_dir(path.path()).unwrap();
@@ -70,14 +70,14 @@ fn a_truncation_that_is_to_be_finished_is_shown() {
         header: [0; GROUP_HEADER_SIZE],
     };
     let shown = text(&superblock(Some(truncation)), GROUP);
-    assert!(shown.contains("\n    a cut is to be finished: of segment 1, at 64\n"));
+    assert!(shown.contains("\n    a truncation is to be finished: of segment 1, at 64\n"));
     assert!(
-        shown.ends_with("\nopen: finishes the cut first\n"),
+        shown.ends_with("\nopen: finishes the truncation first\n"),
         "{shown}"
     );
     truncation.header = GROUP.encode(place(7, 1, 64), ANY_LAYOUT);
     let shown = text(&superblock(Some(truncation)), GROUP);
-    let stay = "\n    a cut is to be finished: of segment 1, at 64, where LSN 1..=1 stay\n";
+    let stay = "\n    a truncation is to be finished: of segment 1, at 64, where LSN 1..=1 stay\n";
     assert!(shown.contains(stay), "{shown}");
 }
 
@@ -88,7 +88,7 @@ fn a_void_slot_says_its_reason() {
     let shown = text(&superblock, GROUP);
     assert!(shown.contains("! 0: void slot: its checkpoint is above the durable LSN"));
     assert!(shown.contains("! 4096: void slot: the file ends before it does"));
-    assert!(shown.contains("! 0: the mark file is lost"));
+    assert!(shown.contains("! 0: the superblock is lost"));
 }
 
 #[test]
