@@ -111,7 +111,7 @@ impl<'a> Loader<'a> {
             });
             loaded.into_iter().collect::<Result<()>>()?;
             files_done += wave.len() as u64;
-            self.request.progress.tell(Progress {
+            self.request.progress.report(Progress {
                 files_done,
                 files: sealed.len() as u64,
             });

@@ -51,13 +51,13 @@ impl Background {
         // Most of the time nobody rests, and nothing is written here.
         if self.is_at_rest.load(Ordering::Relaxed) && self.is_at_rest.swap(false, Ordering::SeqCst)
         {
-            self.work.ring();
+            self.work.notify();
         }
     }
 
     pub(crate) fn ask_for_checkpoint(&self) {
         self.is_wanted.store(true, Ordering::SeqCst);
-        self.work.ring();
+        self.work.notify();
     }
 }
 

@@ -257,7 +257,7 @@ fn replay(
         replay.apply(lsn, &payload)?;
         recovery.replayed_records += 1;
         recovery.replayed_bytes += payload.len() as u64;
-        options.progress.tell((recovery.replayed_records, all));
+        options.progress.report((recovery.replayed_records, all));
     }
     replay.end(options.disk.now())
 }

@@ -34,8 +34,8 @@ pub fn checksum_at(place: Place, bytes: &[u8]) -> u32 {
     let len = place.len() + bytes.len();
     if let Some(short) = short.get_mut(..len) {
         // One update: each has a cost of its own, which for a header is most of it.
-        let (head, tail) = short.split_at_mut(place.len());
-        head.copy_from_slice(place);
+        let (start, tail) = short.split_at_mut(place.len());
+        start.copy_from_slice(place);
         tail.copy_from_slice(bytes);
         return checksum(short);
     }

@@ -63,7 +63,7 @@
 //!     fn give_up(&self, name: &str) -> Result<(), Error> {
 //!         self.health.lock(&self.dead).push(name.to_owned());
 //!         self.health.check()?;
-//!         self.removal.ring();
+//!         self.removal.notify();
 //!         Ok(())
 //!     }
 //!

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn d30_a_sync_after_a_failed_one_is_not_asked_of_the_kernel() {
+    fn d30_a_sync_after_a_failed_one_does_not_reach_the_kernel() {
         let syncs = Syncs::default();
         assert_eq!(syncs.run(|| Ok(1)).expect("succeeds"), 1);
         let failed = syncs.run::<()>(|| Err(io::ErrorKind::InvalidData.into()));

@@ -69,8 +69,8 @@ impl Ranges {
 impl Mapped {
     fn overlaps(&self, range: &Range<u64>) -> bool {
         // Those that end behind the start.
-        let mut behind = self.starts.range((range.start.saturating_add(1), 0)..);
-        behind.any(|(_, start)| *start < range.end)
+        let mut after = self.starts.range((range.start.saturating_add(1), 0)..);
+        after.any(|(_, start)| *start < range.end)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::process::Process;
 use crate::site::{Barrier, Site};
 
 /// Begins the name of every temporary file, and stands behind its number.
-const MARK: char = '~';
+const DELIMITER: char = '~';
 const DIGITS: usize = 16;
 
 /// A file on its way to a name: it is written under a temporary one, and then [published](publish_temp),
@@ -60,7 +60,10 @@ impl Temp {
         let kept = dir.mode_of(name)?;
         let mut attempt = 0;
         let (own_name, file) = loop {
-            let own_name = format!("{MARK}{:0DIGITS$x}{MARK}{name}", dir.number(attempt)?);
+            let own_name = format!(
+                "{DELIMITER}{:0DIGITS$x}{DELIMITER}{name}",
+                dir.number(attempt)?
+            );
             match dir.create_with(Op::Create, &own_name, kept) {
                 Ok(file) => break (own_name, file),
                 Err(error) if error.is_already_exists() => attempt += 1,
@@ -94,7 +97,7 @@ impl Temp {
 
     /// What the file called `name` was to become, if that is a temporary name.
     pub fn target_of(name: &str) -> Option<&str> {
-        let (number, target) = name.strip_prefix(MARK)?.split_once(MARK)?;
+        let (number, target) = name.strip_prefix(DELIMITER)?.split_once(DELIMITER)?;
         let is_lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         (number.len() == DIGITS && number.bytes().all(is_lower_hex)).then_some(target)
     }
@@ -171,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_temporary_name_is_told_from_every_other() {
+    fn a_temporary_name_is_distinguished_from_every_other() {
         for target in ["a", "a.tmp", "~a~", ""] {
             let name = format!("~00c0ffee00c0ffee~{target}");
             assert_eq!(Temp::target_of(&name), Some(target));

@@ -82,7 +82,7 @@ fn an_empty_directory_is_removed_and_takes_no_names_any_more() {
 }
 
 #[test]
-fn names_that_stand_or_are_missing_are_told_apart() {
+fn names_that_exist_or_are_missing_are_distinguished() {
     let (_temp, dir) = store();
     dir.create_new("a").unwrap();
     assert!(dir.create_new("a").unwrap_err().is_already_exists());
@@ -99,7 +99,7 @@ fn names_that_stand_or_are_missing_are_told_apart() {
 }
 
 #[test]
-fn a_list_tells_directories_and_shows_names_that_are_not_utf8() {
+fn a_list_marks_directories_and_shows_names_that_are_not_utf8() {
     let (temp, dir) = store();
     dir.create_dir("below").unwrap();
     dir.create_new("file").unwrap();

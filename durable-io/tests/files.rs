@@ -144,7 +144,7 @@ fn allocated_and_zeroed_ranges_read_as_zeros_and_make_the_file_longer() {
 }
 
 #[test]
-fn set_len_cuts_and_lengthens_with_zeros() {
+fn set_len_truncates_and_lengthens_with_zeros() {
     let (_temp, dir) = store();
     let file = dir.create_new("a").unwrap();
     file.write_all_at(b"abcdef", 0).unwrap();
@@ -172,7 +172,7 @@ fn a_map_shows_the_range_and_outlives_the_name_and_the_handle() {
 }
 
 #[test]
-fn no_byte_of_a_map_is_ever_changed_or_cut_away() {
+fn no_byte_of_a_map_is_ever_changed_or_truncated() {
     let (_temp, dir) = store();
     let file = dir.create_new("a").unwrap();
     file.write_all_at(&[7; 10_000], 0).unwrap();

@@ -53,7 +53,7 @@ fn start_holder(dir: &Path) -> Child {
 }
 
 #[test]
-fn d29_a_second_opener_in_the_same_process_is_told_our_pid() {
+fn d29_a_second_opener_in_the_same_process_gets_our_pid() {
     let temp = TempDir::new().unwrap();
     let lock = try_lock(temp.path()).unwrap();
     assert_eq!(holder(temp.path()), Some(std::process::id()));
@@ -119,7 +119,7 @@ fn a_directory_has_one_lock_whatever_the_files_are_called() {
 }
 
 #[test]
-fn who_locks_the_file_alone_is_heard_too() {
+fn who_locks_the_file_alone_is_seen_too() {
     // As another machine does by NFS, or an older version of this crate.
     let temp = TempDir::new().unwrap();
     let path = temp.path().join("LOCK");

@@ -120,7 +120,7 @@ fn more_threads_find_the_same_counterexample() {
 }
 
 #[test]
-fn a_disk_that_tears_at_4096_bytes_is_explored_too() {
+fn a_disk_with_pages_of_4096_bytes_is_explored_too() {
     let bound = Bound {
         unit: 4096,
         ..bound(2)
@@ -133,26 +133,26 @@ fn a_disk_that_tears_at_4096_bytes_is_explored_too() {
 }
 
 #[test]
-fn a_counterexample_is_told_kept_and_replayed() {
+fn a_counterexample_is_reported_kept_and_replayed() {
     let wrong = LogSubject::with_tail(Tail::Refused);
     let explored = explore(&wrong, &power_loss_alone(3));
     let example = explored.counterexample.unwrap();
     assert_eq!(example.tape.operations(), 1, "{example}");
     assert!(example.summary.contains(", 1 effects lost"), "{example}");
-    let story = example.to_string();
+    let report = example.to_string();
     for line in [
         "   1. AppendOne",
         "then the power fails",
         "LOST write store/log",
         &example.promise,
     ] {
-        assert!(story.contains(line), "no {line:?} in:\n{story}");
+        assert!(report.contains(line), "no {line:?} in:\n{report}");
     }
     let text = example.tape.to_text(&wrong, &[]);
     let (tape, without) = Tape::from_text(&wrong, &text).unwrap();
     assert_eq!((&tape, without.len()), (&example.tape, 0));
     let again = Explorer::new(&wrong).replay(&tape).unwrap();
-    assert_eq!(again.to_string(), story);
+    assert_eq!(again.to_string(), report);
     let fixed = LogSubject::new();
     assert!(Explorer::new(&fixed).replay(&tape).is_none());
 }
@@ -311,8 +311,8 @@ fn a_recovery_that_must_not_be_interrupted_is_seen_only_by_crashing_in_it() {
     passes(&unsafe_recovery, &flat);
     let example = explore(&unsafe_recovery, &nested).counterexample.unwrap();
     assert_eq!(example.promise, RIGHT);
-    let cuts = example.to_string().matches("then the power fails").count();
-    assert_eq!(cuts, 2, "{example}");
+    let crash_points = example.to_string().matches("then the power fails").count();
+    assert_eq!(crash_points, 2, "{example}");
 }
 
 #[test]

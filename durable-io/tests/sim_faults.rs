@@ -154,7 +154,7 @@ fn a_short_write_is_gone_on_with_where_it_stopped() {
 }
 
 #[test]
-fn a_call_cut_short_at_a_sector_never_moves_all_its_sectors() {
+fn a_call_interrupted_at_a_sector_never_moves_all_its_sectors() {
     let machine = Machine::new();
     machine.strike_next(FaultKind::Short(ShortBy::WholeSectors));
     machine.sim.start_trace();

@@ -67,15 +67,15 @@ fn a_hole_shows_what_a_removed_file_held_at_the_same_offset() {
 }
 
 #[test]
-fn a_hole_shows_what_the_same_file_held_before_it_was_cut_or_replaced() {
-    let cut = crash_states(|dir| {
+fn a_hole_shows_what_the_same_file_held_before_it_was_truncated_or_replaced() {
+    let truncated = crash_states(|dir| {
         let file = log(dir, b'S', 1024)?;
         file.set_len(0)?;
         drop(file.sync_data()?);
         write(&file, b'A', 0, 1024)
     });
     let states = &set(&["log 0"]) | &after("log ", contents(1024, &[A, A], &["SS"]));
-    assert_eq!(cut, states);
+    assert_eq!(truncated, states);
     let replaced = crash_states(|dir| {
         log(dir, b'S', 1024)?;
         let new = dir.create_new("new")?;
@@ -155,7 +155,7 @@ fn hints_and_dropped_handles_make_nothing_durable() {
 }
 
 #[test]
-fn a_cut_that_is_not_synced_may_be_undone_and_never_touches_what_it_keeps() {
+fn a_truncation_that_is_not_synced_may_be_lost_and_never_touches_what_it_keeps() {
     let found = crash_states(|dir| log(dir, b'O', 1536)?.set_len(700));
     assert!(found.contains("log 1536 OOO") && found.contains("log 700 OO"));
     for state in &found {
@@ -171,7 +171,7 @@ fn a_cut_that_is_not_synced_may_be_undone_and_never_touches_what_it_keeps() {
 }
 
 #[test]
-fn what_was_cut_off_does_not_come_back_when_the_file_grows_again() {
+fn what_was_truncated_does_not_come_back_when_the_file_grows_again() {
     let found = crash_states(|dir| {
         let file = log(dir, b'O', 1536)?;
         file.set_len(700)?;
@@ -276,7 +276,7 @@ fn a_durable_write_does_not_make_the_length_of_a_pending_append_durable() {
 }
 
 #[test]
-fn a_disk_that_tears_at_4096_bytes_writes_whole_pages() {
+fn a_disk_with_pages_of_4096_bytes_writes_whole_pages() {
     let found = crash_states_torn_at(4096, |dir| {
         write(&log(dir, b'O', 3 * 4096)?, b'N', 4096 - 512, 4096 + 1024)
     });

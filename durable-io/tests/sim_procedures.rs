@@ -85,7 +85,7 @@ fn all_procedures_together_keep_their_promises() {
 }
 
 #[test]
-fn all_procedures_together_keep_their_promises_where_pages_tear_as_wholes() {
+fn all_procedures_together_keep_their_promises_where_pages_are_written_whole() {
     let all = [
         Op::Replace(600),
         Op::Publish(20),

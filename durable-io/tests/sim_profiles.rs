@@ -206,7 +206,7 @@ fn only_where_blocks_are_copied_does_overwritten_data_wait() {
 }
 
 #[test]
-fn a_cut_is_in_the_journal_and_what_is_written_after_it_waits_for_it() {
+fn a_truncation_is_in_the_journal_and_what_is_written_after_it_waits_for_it() {
     check(
         |dir| {
             dir.create_dir("d")?;
@@ -268,7 +268,7 @@ fn a_synced_file_that_took_the_name_of_a_renamed_one_leaves_it_the_new_name() {
 
 /// Seen on Linux 6.18.
 #[test]
-fn btrfs_can_undo_a_replacement_and_keep_the_removal_of_the_file_that_replaced() {
+fn btrfs_can_lose_a_replacement_and_keep_the_removal_of_the_file_that_replaced() {
     let found = leaves(BTRFS, |dir| {
         dir.create_new("g")?;
         dir.sync()?;

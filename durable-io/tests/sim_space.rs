@@ -114,7 +114,7 @@ fn a_name_needs_space_too() {
 }
 
 #[test]
-fn removing_and_cutting_work_on_a_full_disk_and_make_room() {
+fn removing_and_truncating_work_on_a_full_disk_and_make_room() {
     let (sim, dir) = disk_of(4 * 512);
     let other = dir.create_new("b").unwrap();
     assert!(is_full(other.allocate(0, 1)));

@@ -98,7 +98,7 @@ fn found_after(script: &[StartStep<Op>]) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_power_loss_on_the_way_comes_before_the_first_barrier_and_keeps_what_it_is_told_to() {
+fn a_power_loss_in_a_start_comes_before_the_first_barrier_and_keeps_what_the_step_says() {
     let keeps = [
         (Keep::Nothing, "1024 OO"),
         (Keep::Everything, "1024 NN"),
@@ -107,7 +107,7 @@ fn a_power_loss_on_the_way_comes_before_the_first_barrier_and_keeps_what_it_is_t
         (Keep::AllBut(2), "1024 NN"),
     ];
     for (keep, left) in keeps {
-        let found = found_after(&[StartStep::CutDuring(Op::Write, keep)]);
+        let found = found_after(&[StartStep::CrashDuring(Op::Write, keep)]);
         assert_eq!(found, set(&["1024 OO", left]), "{keep:?}");
     }
 }
@@ -123,7 +123,7 @@ fn what_a_dead_process_wrote_is_still_pending_when_the_power_fails_later() {
     let found = found_after(&[
         StartStep::Do(Op::WriteUnsynced),
         StartStep::Kill,
-        StartStep::CutDuring(Op::WriteUnsynced, Keep::AllBut(1)),
+        StartStep::CrashDuring(Op::WriteUnsynced, Keep::AllBut(1)),
     ]);
     assert_eq!(found, set(&["1024 OO", "1024 NO"]));
 }

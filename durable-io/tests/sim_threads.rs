@@ -275,7 +275,7 @@ fn d30_after_a_failed_sync_no_member_of_a_group_is_acknowledged_any_more() {
 }
 
 #[test]
-fn d30_threads_that_sync_clones_of_one_file_are_told_of_a_failed_sync_each() {
+fn d30_threads_that_sync_clones_of_one_file_each_get_a_failed_sync() {
     // The sync after a failed one succeeds on a real kernel, and the pages are gone: whoever is
     // waiting for it with bytes that the failed one took must not be told that they are safe.
     for failure in SyncFailure::ALL {
@@ -284,19 +284,26 @@ fn d30_threads_that_sync_clones_of_one_file_are_told_of_a_failed_sync_each() {
             let sim = SimDisk::new();
             let file = file_of_sectors(&sim);
             fail_sync(&sim, nth, failure);
-            let told = Mutex::new(vec![0; usize::try_from(THREADS).unwrap()]);
+            let acknowledged = Mutex::new(vec![0; usize::try_from(THREADS).unwrap()]);
             in_threads(|thread| {
                 for n in 1..=20 {
                     let file = file.clone();
                     let written = write_sector(&file, thread, n);
                     if written.and_then(|()| file.sync_data()).is_ok() {
-                        told.lock().unwrap()[usize::try_from(thread).unwrap()] = n;
+                        acknowledged.lock().unwrap()[usize::try_from(thread).unwrap()] = n;
                     }
                 }
             });
-            let (told, durable) = (told.into_inner().unwrap(), sectors(&sim.world()));
-            let is_there = told.iter().zip(&durable).all(|(told, there)| told <= there);
-            assert!(is_there, "{failure:?}: told {told:?}, there is {durable:?}");
+            let (acknowledged, durable) =
+                (acknowledged.into_inner().unwrap(), sectors(&sim.world()));
+            let is_there = acknowledged
+                .iter()
+                .zip(&durable)
+                .all(|(acknowledged, there)| acknowledged <= there);
+            assert!(
+                is_there,
+                "{failure:?}: told {acknowledged:?}, there is {durable:?}"
+            );
             struck += u64::from(file.sync_data().is_err());
         }
         // The fault can fall on a write, which it does not concern.

@@ -93,7 +93,7 @@ impl Workers {
         let index = store
             .index_work
             .start("event-store-index", move || shared.index_step())?;
-        store.index_work.ring();
+        store.index_work.notify();
         Ok(Self {
             _log: log,
             _index: index,

@@ -128,7 +128,7 @@ pub(crate) fn decide(view: &View<'_>, prepared: &Prepared<'_>) -> Result<Verdict
         && let Some((at, recorded)) = recorded_source(view, name, ALL)?
         && recorded >= position
     {
-        let refusal = Error::SourceBehind {
+        let refusal = Error::SourceNotNewer {
             source_name: name.to_owned(),
             position,
             recorded,

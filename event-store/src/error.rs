@@ -52,7 +52,7 @@ pub enum Error {
     /// An append says that it comes from a place in its source that was recorded before, or from one
     /// before that. Nothing was written.
     #[error("position {position} of source {source_name} is not behind the recorded {recorded}")]
-    SourceBehind {
+    SourceNotNewer {
         /// The source.
         source_name: String,
         /// What the append says.

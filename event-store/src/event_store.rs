@@ -80,7 +80,7 @@ impl EventStore {
     ///
     /// # Errors
     /// [`WrongVersion`](crate::Error::WrongVersion), [`ConditionFailed`](crate::Error::ConditionFailed),
-    /// [`StreamEnded`](crate::Error::StreamEnded), [`SourceBehind`](crate::Error::SourceBehind),
+    /// [`StreamEnded`](crate::Error::StreamEnded), [`SourceNotNewer`](crate::Error::SourceNotNewer),
     /// [`IdConflict`](crate::Error::IdConflict), [`Invalid`](crate::Error::Invalid),
     /// [`TooLarge`](crate::Error::TooLarge): nothing was written.
     /// [`Disk`](crate::Error::Disk) with [`NoSpace`](durable_io::Error::NoSpace): nothing was written, and a
@@ -104,7 +104,7 @@ impl EventStore {
     /// As [`write`](EventStore::write); those of the disk come with the ticket.
     pub fn submit(&self, append: &Append<'_>) -> Result<Ticket> {
         let answer = self.store.start(append)?;
-        self.store.log_work.ring();
+        self.store.log_work.notify();
         Ok(Ticket::new(Arc::clone(&self.store), answer))
     }
 
@@ -158,7 +158,7 @@ impl EventStore {
     pub fn stream_info(&self, stream: &str) -> Result<Option<StreamInfo>> {
         let term = self.store.settings.key.term(About::Stream(stream));
         let end = self.store.acknowledged_end();
-        let head = self.store.ask(|view| view.stream_head(term, end))?;
+        let head = self.store.with_view(|view| view.stream_head(term, end))?;
         Ok(head.map(|head| StreamInfo {
             name: stream.to_owned(),
             version: head.version,
@@ -217,7 +217,9 @@ impl EventStore {
     /// As those of [`read_stream`](EventStore::read_stream).
     pub fn source_position(&self, source: &str) -> Result<Option<u64>> {
         let end = self.store.acknowledged_end();
-        let recorded = self.store.ask(|view| recorded_source(view, source, end))?;
+        let recorded = self
+            .store
+            .with_view(|view| recorded_source(view, source, end))?;
         Ok(recorded.map(|(_, position)| position))
     }
 

@@ -280,9 +280,9 @@ impl Store {
     }
 
     /// Wakes the threads of projections: there may be events.
-    pub(crate) fn ring_projections(&self) {
+    pub(crate) fn notify_projections(&self) {
         let all = self.health.lock(&self.projections);
-        all.iter().for_each(|one| one.ring());
+        all.iter().for_each(|one| one.notify());
     }
 
     /// Brings those up to date that run inline: what was just appended is durable.

@@ -46,7 +46,7 @@ impl Feed {
             return self.next_of_all(store, end);
         }
         while self.next < end {
-            let found = store.ask(|view| {
+            let found = store.with_view(|view| {
                 let found = view.matches(&self.query, self.next, end, CHUNK)?;
                 locate(view, &found)
             })?;
@@ -207,7 +207,7 @@ impl StreamEvents {
             return Ok(());
         };
         let (term, end, chunk) = (self.term, self.end, self.chunk);
-        let found = self.store.ask(|view| {
+        let found = self.store.with_view(|view| {
             let positions = if self.is_backward {
                 view.stream_backward(term, next, end, chunk)?
             } else {
@@ -294,7 +294,7 @@ impl Streams {
     fn read(&mut self) -> Result<Option<String>> {
         if self.buffer.is_empty() && self.next < self.end {
             let (from, end) = (self.next, self.end);
-            let (found, next) = self.store.ask(|view| {
+            let (found, next) = self.store.with_view(|view| {
                 let (found, next) = view.stream_beginnings(from, end)?;
                 Ok((locate(view, &found)?, next))
             })?;
@@ -328,7 +328,7 @@ impl Iterator for Streams {
 impl Store {
     /// The event at `position`, which is in the log.
     pub(crate) fn event(&self, position: Position) -> Result<Event> {
-        let found = self.ask(|view| view.locate(position))?;
+        let found = self.with_view(|view| view.locate(position))?;
         view::read(&self.log, found)
     }
 }

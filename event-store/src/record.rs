@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_cut_or_contradicts_itself_is_refused() {
+    fn a_record_that_is_too_short_or_contradicts_itself_is_refused() {
         let bytes = record();
         let names_end = bytes.len() - b"metapayload".len();
         for len in 0..names_end {

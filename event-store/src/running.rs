@@ -228,7 +228,7 @@ impl<T: Send + 'static> Running<T> {
         self.save_progress(store, &mut anew)?;
         *progress = anew;
         store.health.lock(&self.status).failed = None;
-        self.tell(store, &progress);
+        self.report(store, &progress);
         Ok(progress.at)
     }
 
@@ -250,7 +250,7 @@ impl<T: Send + 'static> Running<T> {
         let until_due = self.what.every.saturating_sub(progress.unsaved).max(1);
         let most = usize::try_from(until_due).map_or(STEP, |events| events.min(STEP));
         let added = self.add(store, progress, end, most);
-        self.tell(store, progress);
+        self.report(store, progress);
         if let Err(error) = &added {
             store.health.lock(&self.status).failed = Some(error.clone());
             self.moved.wake();
@@ -345,7 +345,7 @@ impl<T: Send + 'static> Running<T> {
         Ok(())
     }
 
-    fn tell(&self, store: &Store, progress: &Progress<T>) {
+    fn report(&self, store: &Store, progress: &Progress<T>) {
         store.health.lock(&self.status).at = progress.at;
         self.moved.wake();
     }
@@ -390,8 +390,8 @@ impl<T: Send + 'static> Runs for Running<T> {
         {}
     }
 
-    fn ring(&self) {
-        self.work.ring();
+    fn notify(&self) {
+        self.work.notify();
         // Those who wait for it learn of the end of the store, too.
         self.moved.wake();
     }

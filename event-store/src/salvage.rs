@@ -24,7 +24,7 @@ use crate::view;
 /// if none does, nobody knows how many there were.
 #[derive(Debug)]
 pub struct Salvage {
-    told: VecDeque<Error>,
+    errors: VecDeque<Error>,
     /// `None` at the end, or if there is nothing to be read.
     records: Option<wal::Salvage>,
     /// An event that comes when everything is told.
@@ -56,17 +56,17 @@ impl Options {
     pub fn salvage(self, dir: impl AsRef<Path>) -> Result<Salvage> {
         let path = dir.as_ref();
         let lock = StoreDir::open_shared(&self.disk, path, names::LOCK)?;
-        let mut told = VecDeque::new();
+        let mut errors = VecDeque::new();
         // The events that are there are right all the same.
-        told.extend(check_finished(lock.dir()).err());
+        errors.extend(check_finished(lock.dir()).err());
         let mut marks = BTreeMap::new();
         if has(lock.dir(), names::MARKS)? {
-            marks = read_marks(&self.disk, &path.join(names::MARKS), &mut told)?;
+            marks = read_marks(&self.disk, &path.join(names::MARKS), &mut errors)?;
         }
         let events = path.join(names::EVENTS);
-        let records = open_log(&self.disk, &events, &mut told)?;
+        let records = open_log(&self.disk, &events, &mut errors)?;
         let mut salvage = Salvage {
-            told,
+            errors,
             records,
             ready: None,
             next: Position(1),
@@ -87,19 +87,23 @@ impl Options {
 ///
 /// # Errors
 /// It is locked.
-fn open_log(disk: &Disk, path: &Path, told: &mut VecDeque<Error>) -> Result<Option<wal::Salvage>> {
+fn open_log(
+    disk: &Disk,
+    path: &Path,
+    errors: &mut VecDeque<Error>,
+) -> Result<Option<wal::Salvage>> {
     match wal::Options::new().disk(disk.clone()).salvage(path) {
         Ok(records) => {
             if !records.has_superblock() {
                 // Nothing says whether the last ones are missing.
                 let reason = Corruption::Log(wal::Corruption::SuperblockLost);
-                told.push_back(Error::corrupt(path, 0, reason));
+                errors.push_back(Error::corrupt(path, 0, reason));
             }
             Ok(Some(records))
         }
         Err(wal::Error::Disk(error)) if error.is_locked() => Err(error.into()),
         Err(error) => {
-            told.push_back(error.into());
+            errors.push_back(error.into());
             Ok(None)
         }
     }
@@ -109,15 +113,15 @@ fn open_log(disk: &Disk, path: &Path, told: &mut VecDeque<Error>) -> Result<Opti
 fn read_marks(
     disk: &Disk,
     path: &Path,
-    told: &mut VecDeque<Error>,
+    errors: &mut VecDeque<Error>,
 ) -> Result<BTreeMap<String, Mark>> {
     let mut by_name = BTreeMap::new();
-    for record in open_log(disk, path, told)?.into_iter().flatten() {
+    for record in open_log(disk, path, errors)?.into_iter().flatten() {
         let applied = record
             .map_err(Error::from)
             .and_then(|record| marks::apply(&mut by_name, record.lsn, &record.payload));
         // What projections have saved is made of the events again.
-        told.extend(applied.err());
+        errors.extend(applied.err());
     }
     Ok(by_name)
 }
@@ -138,7 +142,7 @@ impl Salvage {
             let first = self.next;
             let reason = Corruption::MissingEvents { first, last };
             let (path, offset) = place.unwrap_or_else(|| (self.events.clone(), 0));
-            self.told.push_back(Error::corrupt(&path, offset, reason));
+            self.errors.push_back(Error::corrupt(&path, offset, reason));
             self.next = last.next();
         }
     }
@@ -155,7 +159,7 @@ impl Salvage {
                 self.pass(position.previous(), None);
                 self.next = position.next();
                 let event = view::decode(position, record.payload.into());
-                event.map_err(|error| self.told.push_back(error)).ok()
+                event.map_err(|error| self.errors.push_back(error)).ok()
             }
             Err(wal::Error::Corrupt {
                 path,
@@ -166,7 +170,7 @@ impl Salvage {
                 None
             }
             Err(error) => {
-                self.told.push_back(error.into());
+                self.errors.push_back(error.into());
                 None
             }
         }
@@ -179,11 +183,11 @@ impl Salvage {
         match List::read(self.lock.dir()) {
             Ok(Found::Whole(list)) if list.last() > last => {
                 let path = self.lock.dir().path().to_owned();
-                self.told.push_back(list.ahead_of_log(&path, last));
+                self.errors.push_back(list.ahead_of_log(&path, last));
             }
             // Everything else in it is made of the events.
             Ok(_) => {}
-            Err(error) => self.told.push_back(error),
+            Err(error) => self.errors.push_back(error),
         }
     }
 }
@@ -193,7 +197,7 @@ impl Iterator for Salvage {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(error) = self.told.pop_front() {
+            if let Some(error) = self.errors.pop_front() {
                 return Some(Err(error));
             }
             if let Some(event) = self.ready.take() {

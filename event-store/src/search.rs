@@ -40,7 +40,7 @@ struct Narrowed<'a> {
     /// What is gone through: each event of the item is in one of them at least.
     through: Vec<(Through<'a>, u64)>,
     /// Of each of these, one must have the event.
-    asked: Vec<Vec<List<'a>>>,
+    required: Vec<Vec<List<'a>>>,
 }
 
 enum Through<'a> {
@@ -107,7 +107,7 @@ impl<'a> Narrowed<'a> {
         from: Position,
         end: Position,
     ) -> Result<Option<Self>, Miss> {
-        let mut asked: Vec<Vec<List<'a>>> = Vec::new();
+        let mut required: Vec<Vec<List<'a>>> = Vec::new();
         let category = item.category.iter().map(|name| vec![About::Category(name)]);
         let tags = item.tags.iter().map(|name| vec![About::Tag(name)]);
         let kinds: Vec<_> = item.kinds.iter().map(|name| About::Kind(name)).collect();
@@ -120,25 +120,25 @@ impl<'a> Narrowed<'a> {
             if lists.is_empty() {
                 return Ok(None);
             }
-            asked.push(lists);
+            required.push(lists);
         }
         let (first, last) = view.covered(nth);
-        if asked.is_empty() {
+        if required.is_empty() {
             let mut end = end.min(last.next());
             if nth < view.slots.len() {
                 end = end.min(view.tail.first());
             }
             let through = vec![(Through::All(end), from.max(first).0)];
-            return Ok(Some(Self { through, asked }));
+            return Ok(Some(Self { through, required }));
         }
         let size = |lists: &Vec<List<'a>>| lists.iter().map(List::len).sum::<u64>();
-        let fewest = (0..asked.len()).min_by_key(|&nth| asked.get(nth).map_or(0, size));
+        let fewest = (0..required.len()).min_by_key(|&nth| required.get(nth).map_or(0, size));
         let mut through = Vec::new();
-        for list in asked.swap_remove(fewest.unwrap_or(0)) {
+        for list in required.swap_remove(fewest.unwrap_or(0)) {
             let at = list.rank(from)?;
             through.push((Through::List(list), at));
         }
-        Ok(Some(Self { through, asked }))
+        Ok(Some(Self { through, required }))
     }
 
     /// Goes past `position`; true if the event there is meant.
@@ -153,7 +153,7 @@ impl<'a> Narrowed<'a> {
         if !is_there {
             return Ok(false);
         }
-        for any in &self.asked {
+        for any in &self.required {
             let mut has = false;
             for list in any {
                 has = has || list.contains(position)?;

@@ -71,7 +71,7 @@ pub(crate) trait Runs: fmt::Debug + Send + Sync {
     /// Adds every event that is durable. What it fails with is told to whoever asks, and in the statistics.
     fn run_inline(&self, store: &Store);
     /// Wakes its thread.
-    fn ring(&self);
+    fn notify(&self);
     /// In place of its thread; true if there was something to do.
     fn run_once(&self, store: &Store) -> Result<bool>;
     /// Ends its thread, and waits until it has.
@@ -194,12 +194,15 @@ impl Store {
         self.moved.wake();
         let wakers = std::mem::take(&mut *self.health.lock(&self.wakers));
         wakers.into_iter().for_each(Waker::wake);
-        self.ring_projections();
+        self.notify_projections();
     }
 
     /// Asks `question` of the index; a part that it needs and that is lost is made again first. Where that
     /// cannot be, since nothing may be written any more or the disk is full, the log is read instead.
-    pub(crate) fn ask<T>(&self, question: impl Fn(&View<'_>) -> Result<T, Miss>) -> Result<T> {
+    pub(crate) fn with_view<T>(
+        &self,
+        question: impl Fn(&View<'_>) -> Result<T, Miss>,
+    ) -> Result<T> {
         let mut scans = false;
         loop {
             let answer = {

@@ -270,8 +270,8 @@ impl Store {
             self.check()?;
             // Held across I/O: marks are written one at a time, in their order.
             let mut marks = self.health.lock(&self.marks);
-            let is_behind = |old: Mark| mark.is_some_and(|new| new.position <= old.position);
-            if marks.get(name).is_some_and(is_behind) {
+            let is_not_newer = |old: Mark| mark.is_some_and(|new| new.position <= old.position);
+            if marks.get(name).is_some_and(is_not_newer) {
                 return Ok(());
             }
             let set = marks.set(name, mark).and_then(|()| marks.compact());

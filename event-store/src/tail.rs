@@ -101,7 +101,7 @@ impl Tail {
     }
 
     /// Gives up the events from `end` on: they were refused.
-    pub(crate) fn cut(&mut self, end: Position) {
+    pub(crate) fn truncate(&mut self, end: Position) {
         while self.next() > end {
             let Some(event) = self.events.pop_back() else {
                 return;

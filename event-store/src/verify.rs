@@ -75,7 +75,7 @@ impl Store {
             }
         }
         let key = self.settings.key;
-        let is_listed = self.ask(|view| {
+        let is_listed = self.with_view(|view| {
             let nth = place_of(view, position);
             let rank = rank_of(view, nth, key.stream(event), position)?;
             let Some((rank, list)) = rank else {

@@ -109,7 +109,7 @@ impl Store {
         let ticket = match submitted {
             Ok(ticket) => ticket,
             Err(error) => {
-                head.tail.cut(first);
+                head.tail.truncate(first);
                 return Err(self.note(error));
             }
         };
@@ -207,11 +207,11 @@ impl Store {
                 }
             }
             if head.tail.log_bytes() >= self.settings.index_interval {
-                self.index_work.ring();
+                self.index_work.notify();
             }
         }
         if begins_to_wait {
-            self.log_work.ring();
+            self.log_work.notify();
         }
         self.wake();
     }
@@ -224,7 +224,7 @@ impl Store {
         if head.expectation.refusals() == pending.expectation.refusals() {
             head.expectation = self.log.expectation();
             let end = Position(head.expectation.lsn().0);
-            head.tail.cut(end);
+            head.tail.truncate(end);
         }
         head.settle();
     }

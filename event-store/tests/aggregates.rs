@@ -53,7 +53,7 @@ fn loaded(store: &EventStore, account: &str) -> (u64, u64, u64) {
 }
 
 #[test]
-fn what_was_saved_and_the_events_behind_it_are_the_state() {
+fn what_was_saved_and_the_events_after_it_are_the_state() {
     let dir = fast_dir();
     let mut store = options().open(dir.path()).unwrap();
     assert_eq!(loaded(&store, "a"), (0, 0, 0));
@@ -125,7 +125,7 @@ fn any_time_can_be_looked_at() {
 }
 
 #[test]
-fn what_the_log_does_not_hold_is_told() {
+fn what_the_log_does_not_hold_is_reported() {
     let dir = fast_dir();
     let disk = SimDisk::new().disk();
     let store = options().disk(disk.clone()).open("/store").unwrap();
@@ -154,7 +154,7 @@ fn what_the_log_does_not_hold_is_told() {
 }
 
 #[test]
-fn an_event_that_cannot_be_added_is_told() {
+fn an_event_that_cannot_be_added_is_reported() {
     let dir = fast_dir();
     let store = options().open(dir.path()).unwrap();
     deposit(&store, "a", 1);

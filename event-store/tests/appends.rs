@@ -47,7 +47,7 @@ fn an_expectation_that_is_not_met_writes_nothing() {
 }
 
 #[test]
-fn a_stream_that_gets_no_event_can_be_asked_for() {
+fn a_stream_that_gets_no_event_can_be_a_condition() {
     let dir = fast_dir();
     let store = options().open(dir.path()).unwrap();
     let append = |expected| {
@@ -76,7 +76,7 @@ fn several_streams_are_all_or_nothing() {
 }
 
 #[test]
-fn a_condition_sees_only_what_stands_behind_its_position() {
+fn a_condition_sees_only_what_is_after_its_position() {
     let dir = fast_dir();
     let store = options().index_interval(1).open(dir.path()).unwrap();
     let tagged = |id| event(id).tag("course:1");
@@ -93,18 +93,18 @@ fn a_condition_sees_only_what_stands_behind_its_position() {
         for after in 0..5 {
             assert!(matches!(condition(after), Err(Error::WrongVersion { .. })));
         }
-        let ask = |after| {
+        let condition_on = |after| {
             let query = Query::new().tags(["course:1"]);
             let append = one("t", Expected::Any, NewEvent::new("Yes", b""));
             store.write(&append.condition(Condition::new(query, Position(after))))
         };
         for (after, first) in [(0, 1), (1, 3), (2, 3)] {
-            match ask(after) {
+            match condition_on(after) {
                 Err(Error::ConditionFailed { position }) => assert_eq!(position, Position(first)),
                 other => panic!("{other:?}"),
             }
         }
-        ask(3).unwrap();
+        condition_on(3).unwrap();
         assert_eq!(store.stats().parts > 0, is_indexed);
         settle(&store);
     }
@@ -122,19 +122,19 @@ fn every_condition_counts_and_every_tag_of_a_query() {
     store.write(&append).unwrap();
     let append = one("s", Expected::Any, event(2).tag("course:1"));
     store.write(&append).unwrap();
-    let behind = |after, tags: &[&str]| {
+    let after_it = |after, tags: &[&str]| {
         let tags = tags.iter().copied();
         Condition::new(Query::new().tags(tags), Position(after))
     };
     for is_indexed in [false, true] {
         assert_eq!(store.stats().parts > 0, is_indexed);
         // The second event has one of the tags.
-        let both = behind(1, &["course:1", "student:1"]);
+        let both = after_it(1, &["course:1", "student:1"]);
         let append = one("t", Expected::Any, NewEvent::new("Yes", b""));
         store
             .write(&append.clone().condition(both.clone()))
             .unwrap();
-        let append = append.condition(both).condition(behind(1, &["course:1"]));
+        let append = append.condition(both).condition(after_it(1, &["course:1"]));
         match store.write(&append) {
             Err(Error::ConditionFailed { position }) => assert_eq!(position, Position(2)),
             other => panic!("{other:?}"),
@@ -258,7 +258,7 @@ fn a_source_is_recorded_with_what_follows_from_it() {
     assert_eq!(first.source(), Some(("queue", 7)));
     for position in [6, 7] {
         match store.write(&from(position, 2)) {
-            Err(Error::SourceBehind { recorded, .. }) => assert_eq!(recorded, 7),
+            Err(Error::SourceNotNewer { recorded, .. }) => assert_eq!(recorded, 7),
             other => panic!("{other:?}"),
         }
     }

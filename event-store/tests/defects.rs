@@ -143,7 +143,7 @@ fn a_failed_sync_takes_back_what_was_not_durable_and_nothing_of_the_index() {
 }
 
 #[test]
-fn a_reader_gets_every_durable_event_before_it_is_told_of_a_failure() {
+fn a_reader_gets_every_durable_event_before_it_gets_a_failure() {
     let sim = SimDisk::new();
     let store = on(&sim).open("/store").unwrap();
     let mut reader = store.subscribe(Subscribe::new()).unwrap();
@@ -158,6 +158,6 @@ fn a_reader_gets_every_durable_event_before_it_is_told_of_a_failure() {
         let event = reader.next(Duration::ZERO).unwrap().unwrap();
         assert_eq!(event.position(), Position(position));
     }
-    let told = reader.next(Duration::ZERO);
-    assert!(matches!(told, Err(Error::Poisoned(_))), "{told:?}");
+    let errors = reader.next(Duration::ZERO);
+    assert!(matches!(errors, Err(Error::Poisoned(_))), "{errors:?}");
 }

@@ -248,7 +248,7 @@ fn a_reader_does_not_pass_over_an_event_that_cannot_be_read() {
     let mut reader = store.subscribe(Subscribe::new()).unwrap();
     assert_eq!(reader.try_next().unwrap().unwrap().position(), Position(1));
     for _ in 0..6 {
-        let told = reader.try_next();
-        assert!(matches!(told, Err(Error::Corrupt { .. })), "{told:?}");
+        let errors = reader.try_next();
+        assert!(matches!(errors, Err(Error::Corrupt { .. })), "{errors:?}");
     }
 }

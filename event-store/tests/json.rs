@@ -122,8 +122,8 @@ fn a_store_comes_out_and_in_again_to_the_letter() {
     assert_eq!(text.lines().next(), documented.lines().next());
     let (_dir, other) = at(7);
     // Cut short within an append, which is then not there at all.
-    let cut: String = text.split_inclusive('\n').take(4).collect();
-    let Err(Error::Line { number: 5, .. }) = other.import(cut.as_bytes()) else {
+    let shortened: String = text.split_inclusive('\n').take(4).collect();
+    let Err(Error::Line { number: 5, .. }) = other.import(shortened.as_bytes()) else {
         panic!("half an append was taken");
     };
     assert_eq!(all(&other).len(), 1);

@@ -107,8 +107,8 @@ impl Mirror<'_> {
             .iter()
             .all(|(stream, expected, _)| self.is_met(stream, *expected));
         let is_excluded = condition.is_some_and(|after| {
-            let behind = self.model.events.iter().skip(after);
-            behind
+            let later = self.model.events.iter().skip(after);
+            later
                 .clone()
                 .any(|event| event.tags.contains(&"x".to_owned()))
         });

@@ -236,7 +236,7 @@ impl Handler for Table {
 }
 
 #[test]
-fn a_handler_says_where_it_stands_and_is_given_what_comes_behind() {
+fn a_handler_says_its_position_and_is_given_what_follows() {
     let dir = fast_dir();
     let store = options().open(dir.path()).unwrap();
     let mut table = Table::default();

@@ -18,7 +18,7 @@ fn always() -> Options {
 }
 
 #[test]
-fn a_restart_goes_on_behind_what_was_saved() {
+fn a_restart_continues_after_what_was_saved() {
     let dir = fast_dir();
     for round in 0..4 {
         let store = options().open(dir.path()).unwrap();
@@ -98,7 +98,7 @@ fn what_a_query_does_not_mean_is_passed_over_and_counts_as_dealt_with() {
 }
 
 #[test]
-fn a_log_that_does_not_hold_what_the_state_is_of_is_told_and_nothing_is_skipped() {
+fn a_log_that_does_not_hold_what_the_state_is_of_is_reported_and_nothing_is_skipped() {
     let sim = SimDisk::new();
     let here = always().disk(sim.disk());
     let store = here.clone().open("/store").unwrap();

@@ -104,8 +104,8 @@ impl Left {
             .map(|(first, last)| last + 1 - first)
             .sum();
         let rest = all.len() - self.events.len() - usize::try_from(named).unwrap();
-        let is_told = is_torn || !self.errors.is_empty();
-        assert!(rest == 0 || is_told, "{what}: {rest} are missing");
+        let is_reported = is_torn || !self.errors.is_empty();
+        assert!(rest == 0 || is_reported, "{what}: {rest} are missing");
         all.len() - self.events.len()
     }
 }

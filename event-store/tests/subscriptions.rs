@@ -34,7 +34,7 @@ fn positions(store: &EventStore, what: Subscribe) -> Vec<u64> {
 }
 
 #[test]
-fn it_begins_where_it_is_told_and_gives_what_it_is_asked_for() {
+fn it_begins_at_its_position_and_gives_what_it_selects() {
     let dir = fast_dir();
     let store = options().index_interval(1).open(dir.path()).unwrap();
     for n in 1..=6 {
@@ -151,7 +151,7 @@ fn marks_are_written_anew_before_their_log_grows_without_bound() {
 }
 
 #[test]
-fn a_log_that_does_not_hold_what_was_read_is_told_and_nothing_is_skipped() {
+fn a_log_that_does_not_hold_what_was_read_is_reported_and_nothing_is_skipped() {
     let dir = fast_dir();
     let store = options().open(dir.path().join("new")).unwrap();
     for n in 1..=3 {
@@ -173,7 +173,7 @@ fn a_log_that_does_not_hold_what_was_read_is_told_and_nothing_is_skipped() {
         copy_marks(&dir.path().join("new"), &path);
         let store = options().open(&path).unwrap();
         match store.subscribe(Subscribe::new().named("reader")) {
-            Err(Error::Diverged { position: told }) => assert_eq!(told, Position(position)),
+            Err(Error::Diverged { position: received }) => assert_eq!(received, Position(position)),
             other => panic!("{other:?}"),
         }
         let kept = Subscribe::new().after_event(Position(1), 1.into());
@@ -288,10 +288,10 @@ fn an_event_that_comes_while_the_one_before_it_is_looked_for_wakes_the_reader() 
     let dir = fast_dir();
     let store = threads().open(dir.path()).unwrap();
     thread::scope(|scope| {
-        let (ask, asked) = std::sync::mpsc::channel();
+        let (select, selected) = std::sync::mpsc::channel();
         let store = &store;
         scope.spawn(move || {
-            for n in asked {
+            for n in selected {
                 put(store, "s", "A", n);
             }
         });
@@ -299,7 +299,7 @@ fn an_event_that_comes_while_the_one_before_it_is_looked_for_wakes_the_reader() 
         // One at a time: no later one wakes whoever has missed one. The moments at which the reader looks are spread
         // over those at which the event comes.
         for n in 0..4000 {
-            ask.send(n).unwrap();
+            select.send(n).unwrap();
             for _ in 0..n % 200 * 20 {
                 std::hint::spin_loop();
             }
@@ -310,14 +310,14 @@ fn an_event_that_comes_while_the_one_before_it_is_looked_for_wakes_the_reader() 
 }
 
 #[test]
-fn what_a_reader_has_not_asked_for_does_not_end_its_wait() {
+fn what_a_reader_does_not_select_does_not_end_its_wait() {
     let dir = fast_dir();
     let store = threads().open(dir.path()).unwrap();
     thread::scope(|scope| {
-        let (ask, asked) = std::sync::mpsc::channel();
+        let (select, selected) = std::sync::mpsc::channel();
         let store = &store;
         scope.spawn(move || {
-            for first in asked {
+            for first in selected {
                 for id in first..first + 20 {
                     put(store, "s", "Other", id);
                 }
@@ -327,14 +327,14 @@ fn what_a_reader_has_not_asked_for_does_not_end_its_wait() {
         let what = Subscribe::new().query(Query::new().kinds(["Wanted"]));
         let mut reader = store.subscribe(what).unwrap();
         for round in 0..20 {
-            ask.send(round * 21).unwrap();
+            select.send(round * 21).unwrap();
             assert!(reader.next(LONG).unwrap().is_some());
         }
     });
 }
 
 #[test]
-fn the_end_of_the_store_is_told_to_those_who_wait() {
+fn those_who_wait_get_the_end_of_the_store() {
     let dir = fast_dir();
     let store = Arc::new(threads().open(dir.path()).unwrap());
     let mut subscription = store.subscribe(Subscribe::new()).unwrap();

@@ -91,7 +91,7 @@ impl Store {
         let floor = self.retire_log()?;
         let time = self.disk.now().saturating_sub(begin);
         self.count_flush(&frozen, &tables, time, floor);
-        self.compactions.ring();
+        self.compactions.notify();
         self.hold_reserve()?;
         Ok(true)
     }

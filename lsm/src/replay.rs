@@ -62,7 +62,7 @@ pub(crate) fn replay(store: &Store, recovery: &mut Recovery) -> Result<()> {
         }
         if done % 4096 == 0 {
             let (records_done, records) = (done, total);
-            store.options.progress.tell(Progress {
+            store.options.progress.report(Progress {
                 records_done,
                 records,
             });

@@ -127,7 +127,7 @@ impl Store {
             if used.frozen == 0 {
                 self.freeze(self.worth_a_flush(&catalog, used)?);
             }
-            self.flushes.ring();
+            self.flushes.notify();
             return Err(Error::WouldDelay { cause, delay: None });
         }
         if self.is_inline() {
@@ -214,7 +214,7 @@ impl Store {
             while !is_over() && self.flush_one()? {}
         } else {
             let held_up = cause();
-            self.flushes.ring();
+            self.flushes.notify();
             let stuck = || self.flushes.trouble().is_some();
             let ended = || is_over() || self.health.is_poisoned() || stuck();
             self.throttle.room.wait_until(ended, None);

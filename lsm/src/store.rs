@@ -289,7 +289,7 @@ impl Store {
                 snapshots.remove(&version);
                 drop(snapshots);
                 if was_oldest && self.waits_for_snapshot.swap(false, Ordering::SeqCst) {
-                    self.compactions.ring();
+                    self.compactions.notify();
                 }
             }
         }

@@ -249,7 +249,7 @@ impl Store {
         let is_frozen = tree.freeze(Lsn(self.sequence.visible()));
         drop(closed);
         if is_frozen {
-            self.flushes.ring();
+            self.flushes.notify();
         }
     }
 

@@ -91,13 +91,13 @@ impl Subject for SetSubject {
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
-        use StartStep::{CutDuring, Do};
+        use StartStep::{CrashDuring, Do};
         let two_levels = [Op::PutTwo, Op::Put, Op::Compact, Op::DeleteRange].map(Do);
         let tombstone = [Op::Put, Op::PutTwo, Op::Compact, Op::Delete, Op::PutTwo].map(Do);
         let cut = [
             Do(Op::Put),
             Do(Op::PutTwo),
-            CutDuring(Op::Compact, Keep::Everything),
+            CrashDuring(Op::Compact, Keep::Everything),
         ];
         let mut starts = vec![
             Start {

@@ -27,7 +27,7 @@ impl Log {
             self.wants_preallocated.store(true, Ordering::SeqCst);
         }
         if wants_edge || wants_preallocated {
-            self.making.ring();
+            self.making.notify();
         }
     }
 

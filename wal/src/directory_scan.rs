@@ -261,7 +261,7 @@ pub(crate) fn scan_directory(
         .filter(|&&number| number >= low_segment)
         .count();
     for (done, number) in (low_segment..=top).rev().enumerate() {
-        progress.tell((done as u64, all as u64));
+        progress.report((done as u64, all as u64));
         let mut opened = OpenedSegment::open(dir, number, (log_id, epochs), Unreadable::Fails)?;
         let header = match opened.header {
             Ok(header) => header,
@@ -297,7 +297,7 @@ pub(crate) fn scan_directory(
             later.push(opened);
         }
     }
-    progress.tell((all as u64, all as u64));
+    progress.report((all as u64, all as u64));
     match (active, common) {
         (Some(active), Some(usual)) => Ok(DirectoryScan {
             files,

@@ -244,7 +244,7 @@ impl Log {
 
     /// Shows readers the new end that `superblock` holds.
     fn show_truncation(&self, superblock: &Superblock) {
-        self.gate.cut(superblock.durable.0);
+        self.gate.truncate(superblock.durable.0);
         {
             let mut view = self.view();
             view.next = superblock.durable.next();

@@ -71,7 +71,7 @@ impl Walk {
         let mut expected = superblock.low_segment;
         let mut is_reading = true;
         for (done, number) in numbers.into_iter().enumerate() {
-            progress.tell((done as u64, all as u64));
+            progress.report((done as u64, all as u64));
             let of_log = (superblock.log_id, superblock.epochs);
             let mut opened = match OpenedSegment::open(dir, number, of_log, Unreadable::IsDamage) {
                 Err(error) if error.is_unreadable() => {
@@ -110,7 +110,7 @@ impl Walk {
             walk.is_broken |= !opened.holes().is_empty();
             expected = number.saturating_add(1);
         }
-        progress.tell((all as u64, all as u64));
+        progress.report((all as u64, all as u64));
         walk.is_broken |= walk.keep.is_none() || top < superblock.newest;
         walk.mends
             .retain(|mend| !(mend.is_whole && mend.zero.is_empty()));

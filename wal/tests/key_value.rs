@@ -85,7 +85,7 @@ impl Subject for KeyValueSubject {
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
-        use StartStep::{CutDuring, Do};
+        use StartStep::{CrashDuring, Do};
         vec![
             Start {
                 name: "a snapshot, and records behind it",
@@ -97,7 +97,7 @@ impl Subject for KeyValueSubject {
                     Do(Op::Put),
                     Do(Op::Snapshot),
                     Do(Op::PutLarge),
-                    CutDuring(Op::Snapshot, Keep::Everything),
+                    CrashDuring(Op::Snapshot, Keep::Everything),
                 ],
             },
         ]

@@ -5,7 +5,7 @@ mod backups;
 mod bitcask;
 mod btree;
 mod event_store;
-mod log_facts;
+mod log_probe;
 mod lsm;
 mod raft;
 mod sstable;

@@ -55,8 +55,9 @@ pub(crate) fn run(args: &Args, root: &Path) -> anyhow::Result<bool> {
             let source = sources
                 .iter()
                 .find(|source| source.path == Path::new(&file));
-            let is_told = source.is_none_or(|source| says_what_is_durable(&source.lines, line));
-            note(&mut found, "barrier", &file, usize::from(!is_told), 0);
+            let is_explained =
+                source.is_none_or(|source| says_what_is_durable(&source.lines, line));
+            note(&mut found, "barrier", &file, usize::from(!is_explained), 0);
         }
     }
     for (name, sources) in crates(&sources)? {
@@ -127,7 +128,7 @@ fn differences(found: &Counts, allowed: &Counts) -> Vec<String> {
             )),
             allowed => {
                 let allowed = allowed.unwrap_or(limit);
-                wrong.push(format!("{check}: {path}: {number}, allowed {allowed}: {}", why(check)));
+                wrong.push(format!("{check}: {path}: {number}, allowed {allowed}: {}", reason_of(check)));
             }
         }
     }
@@ -138,7 +139,7 @@ fn differences(found: &Counts, allowed: &Counts) -> Vec<String> {
     wrong
 }
 
-fn why(check: &str) -> &'static str {
+fn reason_of(check: &str) -> &'static str {
     match check {
         "adapter" => "what the judge asks of an engine fits into so few lines",
         "length" => "a file has one subject",

@@ -118,7 +118,7 @@ fn a_process_that_mounts_can_be_killed_at_any_moment() {
 }
 
 #[test]
-fn a_killed_run_leaves_no_process_behind_and_nothing_mounted() {
+fn a_killed_run_leaves_no_process_and_nothing_mounted() {
     let mut run = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .args(["crashtest", "wal", "--layer", "fuse", "--full"])
         .stdout(std::process::Stdio::null())

@@ -45,13 +45,13 @@ impl Store {
         wanted.hints.push_back(number);
         wanted.merge = true;
         drop(wanted);
-        self.tidying.work.ring();
+        self.tidying.work.notify();
     }
 
     /// Asks for a look at the policy.
     pub(crate) fn ask_for_merge(&self) {
         self.wanted().merge = true;
-        self.tidying.work.ring();
+        self.tidying.work.notify();
     }
 
     /// Runs one step of background work, if there is any; returns whether there was.

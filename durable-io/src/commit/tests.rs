@@ -100,7 +100,7 @@ fn a_thread_that_serves_ends_when_others_lead_what_is_left() {
 }
 
 #[test]
-fn whoever_waits_for_the_leader_is_told_that_it_is_done_or_that_it_panicked() {
+fn whoever_waits_for_the_leader_learns_that_it_is_done_or_that_it_panicked() {
     for panics in [false, true] {
         let queue = &Queue::new();
         assert!(!queue.wait_for_leader(), "nobody leads");

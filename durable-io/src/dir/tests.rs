@@ -62,7 +62,7 @@ fn what_changes_nothing_is_repeated_when_interrupted() {
 }
 
 #[test]
-fn a_name_that_leads_elsewhere_is_refused_before_the_kernel_is_asked() {
+fn a_name_that_leads_elsewhere_is_refused_before_the_kernel_is_called() {
     let script = Script::new(&[]);
     let dir = script.dir();
     for name in ["", ".", "..", "/", "a/b", "/etc/passwd", "a\0b"] {

@@ -169,7 +169,7 @@ impl SyncGate {
         } else if since.is_none() {
             *since = Some(self.disk.now());
             drop(since);
-            self.interval.ring();
+            self.interval.notify();
         }
     }
 
@@ -209,7 +209,7 @@ impl SyncGate {
 
     /// Moves the watermark back: what was behind `position` was cut off, durably, and the caller holds
     /// the [`turn`](SyncGate::turn). Wake those who wait when the cut can be seen.
-    pub fn cut(&self, position: u64) {
+    pub fn truncate(&self, position: u64) {
         self.position.store(position, Ordering::SeqCst);
     }
 }

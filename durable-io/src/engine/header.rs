@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_and_every_cut_is_seen() {
+    fn every_flipped_bit_and_every_truncation_is_seen() {
         let whole = header(2);
         for bit in 0..whole.len() * 8 {
             let mut header = whole;

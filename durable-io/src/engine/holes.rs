@@ -42,9 +42,9 @@ pub fn read_around(
     while !rest.is_empty() {
         let to_next = PAGE - at % PAGE;
         let to_next = usize::try_from(to_next).map_or(rest.len(), |page| page.min(rest.len()));
-        let (page, behind) = rest.split_at_mut(to_next);
+        let (page, following) = rest.split_at_mut(to_next);
         let range = at..at + page.len() as u64;
-        (rest, at) = (behind, range.end);
+        (rest, at) = (following, range.end);
         let read = match file.read_at(page, range.start) {
             Err(error) if error.is_unreadable() => {
                 add(holes, Hole { range, error });

@@ -10,13 +10,13 @@ pub struct Progress<T>(Option<Arc<Call<T>>>);
 type Call<T> = dyn Fn(T) + Send + Sync;
 
 impl<T> Progress<T> {
-    /// Calls `tell` from now on.
-    pub fn new(tell: impl Fn(T) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(tell)))
+    /// Calls `report` from now on.
+    pub fn new(report: impl Fn(T) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(report)))
     }
 
     /// Tells that it has come so far.
-    pub fn tell(&self, so_far: T) {
+    pub fn report(&self, so_far: T) {
         if let Some(call) = &self.0 {
             call(so_far);
         }

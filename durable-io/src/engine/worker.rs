@@ -38,7 +38,7 @@ pub struct Trouble {
 }
 
 /// One kind of background work: its bell, and what becomes of its errors. What is to be done is the
-/// engine's own state; after it has changed that, it [rings](Work::ring).
+/// engine's own state; after it has changed that, it [rings](Work::notify).
 #[derive(Debug)]
 pub struct Work {
     disk: Disk,
@@ -49,7 +49,7 @@ pub struct Work {
 
 #[derive(Debug, Default)]
 struct State {
-    has_rung: bool,
+    is_notified: bool,
     is_stopped: bool,
     trouble: Option<Trouble>,
 }
@@ -68,8 +68,8 @@ impl Work {
     }
 
     /// Says that there is something to do.
-    pub fn ring(&self) {
-        self.state().has_rung = true;
+    pub fn notify(&self) {
+        self.state().is_notified = true;
         self.signal.wake();
     }
 
@@ -141,7 +141,7 @@ impl Work {
                 return;
             }
             // Before the step looks at what is to be done, so that what comes later rings again.
-            state.has_rung = false;
+            state.is_notified = false;
             drop(state);
             let wait = match self.delay() {
                 Some(delay) => Some(delay),
@@ -160,7 +160,7 @@ impl Work {
             };
             let is_over = || {
                 let state = self.state();
-                state.has_rung || state.is_stopped || self.health.is_poisoned()
+                state.is_notified || state.is_stopped || self.health.is_poisoned()
             };
             self.signal.wait_until(is_over, wait);
         }

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::explore::{Bound, Counts, Explorer};
-use super::story::{Counterexample, replay};
+use super::report::{Counterexample, replay};
 use super::subject::Subject;
 use crate::site::Site;
 

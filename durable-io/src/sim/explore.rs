@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::crash::{Choice, States, Visited};
 use super::hash::mix;
+use super::report::Counterexample;
 use super::run::{Broken, Moment, Runner, Until};
-use super::story::Counterexample;
 use super::subject::Subject;
-use super::tape::{Cut, Tape};
+use super::tape::{CrashPoint, Tape};
 use super::world::{World, to_index};
 use crate::site::Site;
 
@@ -151,7 +151,7 @@ impl<'s, S: Subject> Explorer<'s, S> {
 
     /// Runs the state that `tape` describes, and returns what breaks, if anything does.
     pub fn replay(&self, tape: &Tape) -> Option<Counterexample> {
-        super::story::replay(self.subject, &self.ignored, tape)
+        super::report::replay(self.subject, &self.ignored, tape)
     }
 
     fn run(
@@ -310,7 +310,7 @@ impl<S: Subject> Search<'_, S> {
         }
         if self.bound.process_deaths {
             for (index, moment) in of_kind(&moments, Until::ProcessDeath) {
-                self.process_death(&mut states, moment, &tape.then(Cut::kill(index)))?;
+                self.process_death(&mut states, moment, &tape.then(CrashPoint::kill(index)))?;
             }
         }
         Ok(())
@@ -370,14 +370,14 @@ impl<S: Subject> Search<'_, S> {
             .sampled
             .fetch_add(u64::from(sampled), Ordering::Relaxed);
         totals.states.fetch_add(generated, Ordering::Relaxed);
-        if depth == 0 && self.bound.nested || !tape.cuts.is_empty() {
+        if depth == 0 && self.bound.nested || !tape.crash_points.is_empty() {
             totals
                 .nested
                 .fetch_add(work.len() as u64, Ordering::Relaxed);
         }
         for choice in work {
             let image = moment.world.crash(&choice);
-            let tape = tape.then(Cut::power(index, choice));
+            let tape = tape.then(CrashPoint::power(index, choice));
             let moments = self.restart(moment, image, depth > 0, &tape)?;
             if depth > 0 {
                 for (index, moment) in moments.iter().enumerate() {

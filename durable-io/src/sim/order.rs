@@ -302,10 +302,10 @@ impl World {
     pub fn crash_states(&self, limit: u64) -> Option<Vec<Self>> {
         let mut seen = HashSet::new();
         let mut worlds = Vec::new();
-        for cut in self.cuts() {
-            let visited = States::new(limit).visit::<Infallible>(&cut, &mut |hash, choice| {
+        for prefix in self.journal_prefixes() {
+            let visited = States::new(limit).visit::<Infallible>(&prefix, &mut |hash, choice| {
                 if seen.insert(hash) {
-                    worlds.push(cut.crash(&choice()));
+                    worlds.push(prefix.crash(&choice()));
                 }
                 Ok(())
             });
@@ -318,7 +318,7 @@ impl World {
     }
 
     /// The world for each length of the journal.
-    fn cuts(&self) -> Vec<Self> {
+    fn journal_prefixes(&self) -> Vec<Self> {
         if !self.order.profile.journal {
             return vec![self.clone()];
         }
@@ -327,7 +327,7 @@ impl World {
         ends.push(EffectId::MAX);
         ends.sort_unstable();
         ends.dedup();
-        let cut = |end| {
+        let prefix = |end| {
             let mut world = self.clone();
             world.reach(&Reach {
                 places: &places,
@@ -336,7 +336,7 @@ impl World {
             });
             world
         };
-        ends.into_iter().map(cut).collect()
+        ends.into_iter().map(prefix).collect()
     }
 }
 

@@ -266,7 +266,7 @@ impl<'s, S: Subject> Runner<'s, S> {
                     }
                     live
                 }
-                StartStep::CutDuring(op, keep) => self.cut_during(live, &op, keep)?,
+                StartStep::CrashDuring(op, keep) => self.crash_in(live, &op, keep)?,
                 StartStep::Kill => {
                     let world = live.sim.world();
                     let allowed = live.history.since(live.history.acknowledged);
@@ -280,7 +280,7 @@ impl<'s, S: Subject> Runner<'s, S> {
         Ok(live)
     }
 
-    fn cut_during(&mut self, mut live: Live<S>, op: &S::Op, keep: Keep) -> Result<Live<S>, Broken> {
+    fn crash_in(&mut self, mut live: Live<S>, op: &S::Op, keep: Keep) -> Result<Live<S>, Broken> {
         live.sim.record(false);
         let floor = live.history.floor;
         self.apply(&mut live, op)?;
@@ -352,7 +352,7 @@ impl<'s, S: Subject> Runner<'s, S> {
         let record_on = record && moment.until == Until::ProcessDeath;
         self.go_on(&mut live, moment, record_on.then_some(&mut moments))?;
         self.harshest_crash(live)
-            .map_err(|broken| self.told(broken, moment, "opened"))?;
+            .map_err(|broken| self.with_continuation(broken, moment, "opened"))?;
         self.second_handle(moment, opened)?;
         Ok(moments)
     }
@@ -392,7 +392,7 @@ impl<'s, S: Subject> Runner<'s, S> {
         };
         self.go_on(&mut live, moment, None)?;
         self.harshest_crash(live)
-            .map_err(|broken| self.told(broken, moment, "opened twice"))?;
+            .map_err(|broken| self.with_continuation(broken, moment, "opened twice"))?;
         if let Some(passed) = self.passed {
             passed.insert(check);
         }
@@ -404,14 +404,14 @@ impl<'s, S: Subject> Runner<'s, S> {
         if self.machines.is_none() {
             return broken;
         }
-        let (lines, _) = super::story::effects(before, &[], &self.notes());
+        let (lines, _) = super::report::effects(before, &[], &self.notes());
         let Broken { promise, detail } = broken;
         let detail = format!("{}\n   {detail}", lines.join("\n"));
         Broken { promise, detail }
     }
 
     /// Says what led from the recovery to the last crash.
-    fn told(&self, broken: Broken, moment: &Moment<S>, opened: &str) -> Broken {
+    fn with_continuation(&self, broken: Broken, moment: &Moment<S>, opened: &str) -> Broken {
         let done = self.subject.continuation(&moment.prospect.interrupted);
         let Broken { promise, detail } = broken;
         let detail = format!(

@@ -2,7 +2,7 @@
 
 use super::crash::{EVERYTHING, Fill};
 use super::explore::{Bound, Explorer, Workload};
-use super::story::{Counterexample, replay};
+use super::report::{Counterexample, replay};
 use super::subject::Subject;
 use super::tape::Tape;
 use crate::site::Site;
@@ -15,7 +15,7 @@ pub(crate) fn shrink<S: Subject>(
     tape: Tape,
 ) -> Counterexample {
     let tape = fewer_operations(subject, ignored, bound, tape);
-    let tape = fewer_cuts(subject, ignored, tape);
+    let tape = fewer_crash_points(subject, ignored, tape);
     let tape = fewer_lost_effects(subject, ignored, tape);
     replay(subject, ignored, &tape).unwrap_or_else(|| Counterexample::unrepeatable(tape))
 }
@@ -48,10 +48,10 @@ fn fewer_operations<S: Subject>(
 }
 
 /// A crash that breaks the promise by itself needs no second one before it.
-fn fewer_cuts<S: Subject>(subject: &S, ignored: &[Site], mut tape: Tape) -> Tape {
-    while tape.cuts.len() > 1 {
+fn fewer_crash_points<S: Subject>(subject: &S, ignored: &[Site], mut tape: Tape) -> Tape {
+    while tape.crash_points.len() > 1 {
         let mut shorter = tape.clone();
-        shorter.cuts.pop();
+        shorter.crash_points.pop();
         if replay(subject, ignored, &shorter).is_none() {
             break;
         }
@@ -62,17 +62,22 @@ fn fewer_cuts<S: Subject>(subject: &S, ignored: &[Site], mut tape: Tape) -> Tape
 
 /// Keeps every effect whose loss does not matter, and leaves holes empty where that does not.
 fn fewer_lost_effects<S: Subject>(subject: &S, ignored: &[Site], mut tape: Tape) -> Tape {
-    for cut in 0..tape.cuts.len() {
-        let chains = choice(&tape, cut).map_or(0, |choice| choice.kept.len());
+    for crash_point in 0..tape.crash_points.len() {
+        let chains = choice(&tape, crash_point).map_or(0, |choice| choice.kept.len());
         for chain in 0..chains {
             tape = attempt(subject, ignored, tape, |tape| {
-                if let Some(kept) = choice_mut(tape, cut).and_then(|c| c.kept.get_mut(chain)) {
+                if let Some(kept) =
+                    choice_mut(tape, crash_point).and_then(|c| c.kept.get_mut(chain))
+                {
                     *kept = EVERYTHING;
                 }
             });
         }
         tape = attempt(subject, ignored, tape, |tape| {
-            for (_, fill) in choice_mut(tape, cut).into_iter().flat_map(|c| &mut c.fills) {
+            for (_, fill) in choice_mut(tape, crash_point)
+                .into_iter()
+                .flat_map(|c| &mut c.fills)
+            {
                 *fill = Fill::Zero;
             }
         });
@@ -95,10 +100,10 @@ fn attempt<S: Subject>(
     }
 }
 
-fn choice(tape: &Tape, cut: usize) -> Option<&super::crash::Choice> {
-    tape.cuts.get(cut)?.power_loss.as_ref()
+fn choice(tape: &Tape, crash_point: usize) -> Option<&super::crash::Choice> {
+    tape.crash_points.get(crash_point)?.power_loss.as_ref()
 }
 
-fn choice_mut(tape: &mut Tape, cut: usize) -> Option<&mut super::crash::Choice> {
-    tape.cuts.get_mut(cut)?.power_loss.as_mut()
+fn choice_mut(tape: &mut Tape, crash_point: usize) -> Option<&mut super::crash::Choice> {
+    tape.crash_points.get_mut(crash_point)?.power_loss.as_mut()
 }

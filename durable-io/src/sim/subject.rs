@@ -121,12 +121,12 @@ pub enum StartStep<Op> {
     Do(Op),
     /// Begin this; the power fails just before its first barrier takes effect; and the store is
     /// opened again.
-    CutDuring(Op, Keep),
+    CrashDuring(Op, Keep),
     /// The process dies after the last step, and the store is opened again.
     Kill,
 }
 
-/// What of the pending effects a [`StartStep::CutDuring`] leaves on the disk.
+/// What of the pending effects a [`StartStep::CrashDuring`] leaves on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// None of them.

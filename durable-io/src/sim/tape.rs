@@ -16,19 +16,19 @@ pub struct Tape {
     pub(crate) unit: usize,
     pub(crate) start: usize,
     pub(crate) ops: Vec<usize>,
-    pub(crate) cuts: Vec<Cut>,
+    pub(crate) crash_points: Vec<CrashPoint>,
 }
 
 /// One end of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Cut {
+pub(crate) struct CrashPoint {
     /// The moment, as an index into the moments of the run it ends.
     pub(crate) moment: usize,
     /// What the power loss left; `None` if only the process died.
     pub(crate) power_loss: Option<Choice>,
 }
 
-impl Cut {
+impl CrashPoint {
     pub(crate) fn kill(moment: usize) -> Self {
         Self {
             moment,
@@ -52,13 +52,13 @@ impl Tape {
             unit,
             start,
             ops: ops.to_vec(),
-            cuts: Vec::new(),
+            crash_points: Vec::new(),
         }
     }
 
-    pub(crate) fn then(&self, cut: Cut) -> Self {
+    pub(crate) fn then(&self, crash_point: CrashPoint) -> Self {
         let mut tape = self.clone();
-        tape.cuts.push(cut);
+        tape.crash_points.push(crash_point);
         tape
     }
 
@@ -83,8 +83,8 @@ impl Tape {
                 .map_or_else(String::new, |op| format!("{op:?}"));
             line(&mut text, "do", &name);
         }
-        for cut in &self.cuts {
-            line(&mut text, "cut", &cut.to_text());
+        for crash_point in &self.crash_points {
+            line(&mut text, "cut", &crash_point.to_text());
         }
         text
     }
@@ -117,7 +117,8 @@ impl Tape {
                     found.map(|start| tape.start = start)
                 }
                 "do" => position(runner.letters(), rest).map(|op| tape.ops.push(op)),
-                "cut" => Cut::from_text(rest).map(|cut| tape.cuts.push(cut)),
+                "cut" => CrashPoint::from_text(rest)
+                    .map(|crash_point| tape.crash_points.push(crash_point)),
                 // A harness may put lines of its own in front.
                 _ => Some(()),
             };
@@ -140,7 +141,7 @@ fn position(letters: &[impl Debug], name: &str) -> Option<usize> {
         .position(|letter| format!("{letter:?}") == name)
 }
 
-impl Cut {
+impl CrashPoint {
     fn to_text(&self) -> String {
         let Some(choice) = &self.power_loss else {
             return format!("kill {}", self.moment);

@@ -39,7 +39,7 @@ pub enum Append {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
     /// Cut them off.
-    Cut,
+    Truncate,
     /// Refuse to open.
     Refused,
     /// Leave them where they are, and append behind them.
@@ -98,7 +98,7 @@ impl LogSubject {
     pub fn new() -> Self {
         Self {
             append: Append::Syncs,
-            tail: Tail::Cut,
+            tail: Tail::Truncate,
             recovery: Recovery::WritesAgainAndSyncs,
             survives: Survives::PowerLoss,
         }
@@ -184,7 +184,7 @@ impl LogSubject {
         let mut end = (records.len() * RECORD) as u64;
         if bytes.len() as u64 > end {
             match self.tail {
-                Tail::Cut => file.set_len(end)?,
+                Tail::Truncate => file.set_len(end)?,
                 Tail::Refused => return Err("a torn tail".into()),
                 Tail::Left => end = bytes.len() as u64,
                 Tail::Rewritten => {

@@ -323,8 +323,8 @@ mod tests {
             assert_eq!(header_len(&header), bytes.len() - "state".len());
             assert_eq!(decode(&bytes), Some(Other::Saved(header)));
             let len = bytes.len() - "state".len();
-            for cut in 0..len {
-                assert_eq!(decode(&bytes[..cut]), None, "{cut}");
+            for at in 0..len {
+                assert_eq!(decode(&bytes[..at]), None, "{at}");
             }
         }
         let mut nameless = encode(&header("", "s"), b"");

@@ -50,7 +50,7 @@ impl Store {
             let state = self.state()?;
             let is_over = self.is_over(&state, BOUND);
             if !is_over && self.is_over(&state, SLACK) {
-                self.mover_work.ring();
+                self.mover_work.notify();
             }
             is_over
         };

@@ -53,7 +53,7 @@ impl Store {
             self.written()
         };
         self.wait_until_durable(lsn)?;
-        self.mover_work.ring();
+        self.mover_work.notify();
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl Store {
             self.answer_waiting();
         }
         if matches!(change, Change::Truncate(_) | Change::Purge(_)) {
-            self.mover_work.ring();
+            self.mover_work.notify();
         }
         Ok(lsn)
     }

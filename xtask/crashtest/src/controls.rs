@@ -146,7 +146,7 @@ impl Subject for Control {
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
-        use StartStep::{CutDuring, Do};
+        use StartStep::{CrashDuring, Do};
         vec![
             Start {
                 name: "after a checkpoint",
@@ -157,7 +157,7 @@ impl Subject for Control {
                 script: vec![
                     Do(Op::AppendSmall),
                     // All but the last sector of the record.
-                    CutDuring(Op::AppendLarge, Keep::AllBut(2)),
+                    CrashDuring(Op::AppendLarge, Keep::AllBut(2)),
                 ],
             },
         ]

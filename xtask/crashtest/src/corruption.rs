@@ -84,7 +84,7 @@ impl Corruption {
     fn add(&mut self, counted: Counted) {
         self.tally += counted.total();
         let room = SHOWN - self.findings.len();
-        self.findings.extend(counted.told().take(room));
+        self.findings.extend(counted.descriptions().take(room));
     }
 }
 
@@ -134,7 +134,7 @@ impl Counted {
     }
 
     /// The findings as text, in the order of their first cases.
-    fn told(self) -> impl Iterator<Item = String> {
+    fn descriptions(self) -> impl Iterator<Item = String> {
         let mut findings: Vec<Finding> = self.findings.into_values().collect();
         findings.sort_by_key(|finding| finding.index);
         findings.into_iter().map(|finding| match finding.cases {

@@ -154,7 +154,7 @@ impl Trial {
         for _ in 0..repetitions {
             let random: Vec<Program> = (0..RANDOM).map(|_| Program::random(&mut rng)).collect();
             let programs = [fixed.as_slice(), &random].concat();
-            let outcomes = rig.cut_after(&programs)?;
+            let outcomes = rig.lose_power_after(&programs)?;
             shown.extend(random.into_iter().map(|program| (program, BTreeMap::new())));
             for (program, outcome) in programs.iter().zip(outcomes) {
                 let counts = shown.iter_mut().find(|(of, _)| of.name == program.name);
@@ -174,7 +174,7 @@ impl Trial {
         let mut judged = report::FileSystem::default();
         for (program, shown) in &self.shown {
             let allowed = program.outcomes(profile)?;
-            judged.cuts += shown.values().sum::<u64>();
+            judged.power_losses += shown.values().sum::<u64>();
             judged.allowed += allowed.len() as u64;
             for (outcome, times) in shown {
                 if allowed.contains(outcome) {
@@ -183,7 +183,7 @@ impl Trial {
                 }
                 judged.outside += times;
                 if judged.findings.len() < SHOWN {
-                    let finding = self.told(program, outcome, &allowed);
+                    let finding = self.describe(program, outcome, &allowed);
                     judged.findings.push(finding?);
                 }
             }
@@ -191,7 +191,7 @@ impl Trial {
         Ok(judged)
     }
 
-    fn told(
+    fn describe(
         &self,
         program: &Program,
         outcome: &str,
@@ -210,7 +210,7 @@ impl Trial {
             self.profile.name,
             quoted(outcome),
             allowed.join("\n"),
-            program.told()
+            program.describe()
         ))
     }
 }

@@ -75,14 +75,14 @@ impl Engine for WalEngine {
 
 #[cfg(test)]
 mod tests {
-    use super::subject::{Alphabet, BATCH, FAULTED, FAULTED_CUTS, FAULTED_LARGE, WalSubject};
+    use super::subject::{Alphabet, BATCH, FAULTED, FAULTED_ENDS, FAULTED_LARGE, WalSubject};
     use durable_io::SyncMode;
     use durable_io::sim::{Bound, Explorer, fill_the_disk, inject_everywhere};
 
     const MODES: [SyncMode; 3] = [SyncMode::Always, BATCH, SyncMode::Manual];
 
     fn subjects() -> impl Iterator<Item = WalSubject> {
-        let alphabets = [Alphabet::Log, Alphabet::Cut, Alphabet::Large];
+        let alphabets = [Alphabet::Log, Alphabet::Truncation, Alphabet::Large];
         let subject = |alphabet| MODES.map(|mode| WalSubject { mode, alphabet });
         alphabets.into_iter().flat_map(subject)
     }
@@ -106,7 +106,7 @@ mod tests {
         for subject in subjects() {
             let ops = match subject.alphabet {
                 Alphabet::Log => FAULTED,
-                Alphabet::Cut => FAULTED_CUTS,
+                Alphabet::Truncation => FAULTED_ENDS,
                 Alphabet::Large => FAULTED_LARGE,
             };
             for injection in [

@@ -21,7 +21,7 @@ fn rig() -> Rig {
 }
 
 #[test]
-fn a_thread_works_until_there_is_nothing_left_and_again_when_the_bell_rings() {
+fn a_thread_works_until_there_is_nothing_left_and_again_when_it_is_notified() {
     let Rig { work, .. } = rig();
     let (did, done) = mpsc::channel();
     let (todo, wanted) = mpsc::channel();
@@ -37,7 +37,7 @@ fn a_thread_works_until_there_is_nothing_left_and_again_when_the_bell_rings() {
     let worker = work.start("worker-test", step).unwrap();
     for n in 2..100 {
         todo.send(n).unwrap();
-        work.ring();
+        work.notify();
     }
     let numbers = done.iter().take(99).map(|(n, name)| {
         assert_eq!(name.as_deref(), Some("worker-test"));
@@ -98,7 +98,7 @@ fn a_thread_tries_again() {
 }
 
 #[test]
-fn an_error_that_poisons_is_told_and_ends_the_work() {
+fn an_error_that_poisons_is_returned_and_ends_the_work() {
     let Rig { work, health } = rig();
     let step = || {
         health.poison(Failure::Panic);

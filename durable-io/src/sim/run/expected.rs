@@ -26,8 +26,8 @@ fn short(value: &impl Debug) -> String {
     const LONGEST: usize = 400;
     let text = format!("{value:?}");
     match text.char_indices().nth(LONGEST) {
-        Some((cut, _)) => {
-            let (shown, _) = text.split_at(cut);
+        Some((at, _)) => {
+            let (shown, _) = text.split_at(at);
             format!("{shown}…")
         }
         None => text,

@@ -2,7 +2,7 @@
 
 use durable_io::sim::{Damage, SimDisk, World};
 
-use super::specimen::{Blocks, FileFacts, Specimen};
+use super::specimen::{Blocks, ProbedFile, Specimen};
 
 const SECTOR: usize = 512;
 const PAGE: usize = 4096;
@@ -25,7 +25,7 @@ pub(super) enum Kind {
     Strip,
     Sector,
     Page,
-    Cut,
+    Truncation,
     Removed,
     /// A sector, or a block of the format, that another write went to.
     Misdirected,
@@ -162,15 +162,15 @@ fn ranges(len: usize, full: bool) -> Vec<(Kind, Damage)> {
         damages.push((Kind::Strip, Damage::Zero { offset, len }));
     }
     let is_near_border = |at: &usize| (at + 1) % SECTOR <= 2;
-    let cuts = (0..len).filter(|at| full || at.is_multiple_of(8) || is_near_border(at));
-    damages.extend(cuts.map(|at| (Kind::Cut, Damage::Truncate { len: at as u64 })));
+    let truncations = (0..len).filter(|at| full || at.is_multiple_of(8) || is_near_border(at));
+    damages.extend(truncations.map(|at| (Kind::Truncation, Damage::Truncate { len: at as u64 })));
     damages.push((Kind::Removed, Damage::Remove));
     damages
 }
 
 /// The sectors of file `index`, each with the bytes of another sector of the file or of the same
 /// sector of another file: bytes, where they stand now, and where they belong.
-fn misplaced(files: &[FileFacts], index: usize) -> Vec<(Vec<u8>, usize, String)> {
+fn misplaced(files: &[ProbedFile], index: usize) -> Vec<(Vec<u8>, usize, String)> {
     let mut found = Vec::new();
     let Some(file) = files.get(index) else {
         return found;
@@ -193,7 +193,7 @@ fn misplaced(files: &[FileFacts], index: usize) -> Vec<(Vec<u8>, usize, String)>
 fn misplaced_blocks(
     target: &Specimen,
     blocks: Blocks,
-    file: &FileFacts,
+    file: &ProbedFile,
 ) -> Vec<(Vec<u8>, usize, String)> {
     let lives = target.earlier.iter();
     let lives: Vec<_> = lives
@@ -220,7 +220,7 @@ fn misplaced_blocks(
 }
 
 /// The sectors of `file`, each with the bytes that stood there at an earlier instant.
-fn earlier(worlds: &[World], file: &FileFacts) -> Vec<(Vec<u8>, usize)> {
+fn earlier(worlds: &[World], file: &ProbedFile) -> Vec<(Vec<u8>, usize)> {
     let mut found: Vec<(Vec<u8>, usize)> = Vec::new();
     for world in worlds {
         let Some(bytes) = world.file_bytes(&file.path()) else {

@@ -60,14 +60,14 @@ struct Answer {
     damage: Vec<Box<Refusal>>,
 }
 
-pub(super) fn told(error: &Refusal) -> String {
+pub(super) fn describe(error: &Refusal) -> String {
     format!("{error} ({error:?})")
 }
 
 impl Answer {
     fn of(store: &dyn Store) -> Judged<Self> {
         let (contents, broken) = store.salvage();
-        let damage = store.verify().map_err(|error| told(&*error))?;
+        let damage = store.verify().map_err(|error| describe(&*error))?;
         Ok(Self {
             contents,
             broken,
@@ -141,7 +141,7 @@ impl<'a> Case<'a> {
         let path = specimen
             .files
             .get(file)
-            .map(super::specimen::FileFacts::path);
+            .map(super::specimen::ProbedFile::path);
         let now = path.and_then(|path| world.file_bytes(&path));
         Self {
             engine,
@@ -166,7 +166,7 @@ impl<'a> Case<'a> {
         let store = match self.engine.open_specimen(&setting, name) {
             Ok(store) => store,
             Err(error) => {
-                self.check_told(&*error)?;
+                self.check_reported(&*error)?;
                 if self.left.is_given_up {
                     return Err("refused for damage of what is given up".to_owned());
                 }
@@ -179,7 +179,7 @@ impl<'a> Case<'a> {
         };
         let answer = Answer::of(&*store)?;
         for error in answer.broken.iter().chain(&answer.damage) {
-            self.check_told(&**error)?;
+            self.check_reported(&**error)?;
         }
         if !answer.broken.is_empty() {
             self.check_complaint(&answer)?;
@@ -248,9 +248,9 @@ impl<'a> Case<'a> {
     }
 
     /// An error must be the promised one, and name a place in the store.
-    fn check_told(&self, error: &Refusal) -> Judged<()> {
+    fn check_reported(&self, error: &Refusal) -> Judged<()> {
         let Some(place) = self.engine.damage(error) else {
-            return Err(format!("not an error for damage: {}", told(error)));
+            return Err(format!("not an error for damage: {}", describe(error)));
         };
         let Place {
             path,
@@ -277,7 +277,7 @@ impl<'a> Case<'a> {
     /// A file that is said to be missing must not be there: an older root can name one that is removed since.
     fn check_missing(&self, name: Option<&str>) -> Judged<()> {
         let mut files = self.specimen.files.iter().enumerate();
-        let is_there = |(nth, file): (usize, &super::specimen::FileFacts)| {
+        let is_there = |(nth, file): (usize, &super::specimen::ProbedFile)| {
             let is_removed = nth == self.file && self.left.now.is_none();
             Some(file.name.as_str()) == name && !is_removed
         };
@@ -313,19 +313,19 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
-    /// A repair, if the engine has one, must work and keep what is before the damage. `is_cut` if it may give up
+    /// A repair, if the engine has one, must work and keep what is before the damage. `may_truncate` if it may give up
     /// anything at all.
-    fn check_repair(&self, disk: &SimDisk, is_cut: bool) -> Judged<()> {
+    fn check_repair(&self, disk: &SimDisk, may_truncate: bool) -> Judged<()> {
         let repaired = match self.engine.repair(&self.setting(disk)) {
             None => return Ok(()),
-            Some(Err(error)) => return Err(format!("repair fails: {}", told(&*error))),
+            Some(Err(error)) => return Err(format!("repair fails: {}", describe(&*error))),
             Some(Ok(repaired)) => repaired,
         };
-        let checked = self.check_repaired(disk, repaired, is_cut);
+        let checked = self.check_repaired(disk, repaired, may_truncate);
         checked.map_err(|what| format!("after a repair, {what}"))
     }
 
-    fn check_repaired(&self, disk: &SimDisk, repaired: Repaired, is_cut: bool) -> Judged<()> {
+    fn check_repaired(&self, disk: &SimDisk, repaired: Repaired, may_truncate: bool) -> Judged<()> {
         let Repaired {
             store,
             dropped,
@@ -336,22 +336,22 @@ impl<'a> Case<'a> {
         let dropped = dropped.or((!is_quiet).then_some(0));
         let answer = Answer::of(&*store)?;
         if let Some(error) = answer.broken.first() {
-            return Err(format!("reading fails: {}", told(&**error)));
+            return Err(format!("reading fails: {}", describe(&**error)));
         }
         let whole = self.specimen.whole();
-        if !is_cut {
+        if !may_truncate {
             return match answer.damage.first() {
                 _ if answer.contents != whole.contents => {
                     Err("something is gone that could be read".to_owned())
                 }
                 Some(error) if !self.left.is_given_up => {
-                    Err(format!("verify still says {}", told(&**error)))
+                    Err(format!("verify still says {}", describe(&**error)))
                 }
                 _ => Ok(()),
             };
         }
         if let Some(error) = answer.damage.first().filter(|_| is_quiet) {
-            return Err(format!("verify fails: {}", told(&**error)));
+            return Err(format!("verify fails: {}", describe(&**error)));
         }
         let rootless = self.specimen.rootless.iter().filter(|_| !self.has_root());
         let history = self.roots().iter().flat_map(|root| &root.history);
@@ -384,7 +384,7 @@ impl<'a> Case<'a> {
         if !self.specimen.goes_on {
             return Ok(());
         }
-        let later = |error: Box<Refusal>| format!("later: {}", told(&*error));
+        let later = |error: Box<Refusal>| format!("later: {}", describe(&*error));
         store.close().map_err(later)?;
         let open = || self.engine.open_specimen(&self.setting(disk), "");
         let store = open().map_err(later)?;
@@ -403,12 +403,12 @@ impl<'a> Case<'a> {
         // Not closed: the next open has to find it by itself.
         drop(store);
         let answer = Answer::of(&*open().map_err(later)?)?;
-        let is_behind = held.iter().any(|held| {
+        let is_lost_later = held.iter().any(|held| {
             let mut expected = held.contents.clone();
             expected.insert(held.next.clone(), value.to_vec());
             answer.contents == expected
         });
-        if !is_behind || is_quiet && !answer.is_quiet() {
+        if !is_lost_later || is_quiet && !answer.is_quiet() {
             return Err(format!("later it holds {}", summary(&answer.contents)));
         }
         Ok(())

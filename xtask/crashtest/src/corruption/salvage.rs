@@ -2,7 +2,7 @@
 
 use durable_io::sim::{SimDisk, World};
 
-use super::judge::{Case, Judged, told};
+use super::judge::{Case, Judged, describe};
 use super::specimen::Held;
 use crate::engine::Salvaged;
 
@@ -14,7 +14,7 @@ impl Case<'_> {
         let salvaged = match self.engine.salvage(&self.setting(&disk)) {
             None => return Ok(()),
             Some(Err(error)) if self.engine.damage(&*error).is_some() => return Ok(()),
-            Some(Err(error)) => return Err(format!("it ends: {}", told(&*error))),
+            Some(Err(error)) => return Err(format!("it ends: {}", describe(&*error))),
             Some(Ok(salvaged)) => salvaged,
         };
         if !world.shows_the_same(&disk.world()) {
@@ -39,7 +39,11 @@ impl Case<'_> {
             return Ok(());
         }
         let keys: Vec<_> = salvaged.contents.keys().collect();
-        let errors: Vec<_> = salvaged.errors.iter().map(|error| told(&**error)).collect();
+        let errors: Vec<_> = salvaged
+            .errors
+            .iter()
+            .map(|error| describe(&**error))
+            .collect();
         Err(format!("it gives out {keys:?} and says {errors:?}"))
     }
 }

@@ -20,7 +20,7 @@ pub type Blocks = fn(&[u8]) -> Vec<(usize, usize)>;
 pub struct Specimen {
     pub(super) name: &'static str,
     pub(super) dir: &'static str,
-    pub(super) files: Vec<FileFacts>,
+    pub(super) files: Vec<ProbedFile>,
     /// The disk it is on; everything there is durable.
     pub(super) world: World,
     pub(super) earlier: Vec<World>,
@@ -117,7 +117,7 @@ impl Specimen {
         Self {
             name,
             dir,
-            files: FileFacts::all(dir, &world),
+            files: ProbedFile::all(dir, &world),
             world,
             earlier,
             pieces: Vec::new(),
@@ -230,13 +230,13 @@ impl fmt::Debug for Specimen {
 
 /// A file that means something.
 #[derive(Debug)]
-pub(super) struct FileFacts {
+pub(super) struct ProbedFile {
     pub(super) dir: &'static str,
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
 }
 
-impl FileFacts {
+impl ProbedFile {
     pub(super) fn path(&self) -> String {
         format!("{}/{}", self.dir, self.name)
     }

@@ -277,14 +277,14 @@ fn verify_must_not_contradict_reading_and_reading_goes_up_to_the_damage() {
 }
 
 #[test]
-fn a_panic_is_counted_and_told() {
+fn a_panic_is_counted_and_reported() {
     let specimen = specimen();
     let changes = changes::all(&specimen, false);
     let changes = changes.get(..3).unwrap();
     let counted = damage(&specimen, changes, &|_, _| panic!("as planned"));
     assert_eq!(counted.total().panics, 3);
-    let told: Vec<_> = counted.told().collect();
-    assert_eq!(told.len(), 1);
-    let is_told = told[0].contains("as planned") && told[0].contains("first of 3");
-    assert!(is_told, "{told:?}");
+    let described: Vec<_> = counted.descriptions().collect();
+    assert_eq!(described.len(), 1);
+    let is_described = described[0].contains("as planned") && described[0].contains("first of 3");
+    assert!(is_described, "{described:?}");
 }

@@ -63,8 +63,8 @@ impl Missing {
             self.by_object.remove(&object);
             return;
         }
-        let (number, told) = (self.calls, names.describe(call));
-        let words = format!("nothing syncs {what} after call {number}, {told}");
+        let (number, call_text) = (self.calls, names.describe(call));
+        let words = format!("nothing syncs {what} after call {number}, {call_text}");
         let calls = Vec::new();
         let barrier = self.by_object.entry(object);
         let barrier = barrier.or_insert(Barrier { object, calls });
@@ -217,7 +217,7 @@ mod tests {
     use crate::fuse::replay::fresh;
 
     #[test]
-    fn what_is_not_durable_lacks_a_sync_behind_its_last_call() {
+    fn what_is_not_durable_lacks_a_sync_after_its_last_call() {
         let mut volume = fresh(512);
         let disk = volume.lookup(Volume::ROOT, "disk").unwrap();
         let file = volume.create_file(disk, "log").unwrap();

@@ -157,8 +157,8 @@ impl<'a> Run<'a> {
             let how = self.refused("it fails", &*error);
             self.tally.refused += 1;
             let place = || "a run without any crash".to_owned();
-            let told = self.tell(&how.at_once(), ended.acked, &place);
-            self.tally.find(|| told);
+            let finding = self.describe(&how.at_once(), ended.acked, &place);
+            self.tally.find(|| finding);
         }
         let writes = |event: &&Event| matches!(event, Event::Call(call) if call.writes());
         self.tally.writes = events.iter().filter(writes).count() as u64;
@@ -177,7 +177,7 @@ impl<'a> Run<'a> {
         let mut volume = self.fresh();
         let mut names = Names::of(&volume);
         let mut missing = Missing::default();
-        let mut story = Vec::new();
+        let mut described = Vec::new();
         let mut acked = 0;
         let mut seen = HashSet::new();
         for (at, event) in events.iter().enumerate() {
@@ -190,11 +190,11 @@ impl<'a> Run<'a> {
                     let number = done.expect("it succeeded on an equal volume");
                     names.see(call, number, &volume);
                     missing.see(at, call, &names);
-                    story.push(names.describe(call));
+                    described.push(names.describe(call));
                 }
                 Event::Acknowledged(n) => {
                     acked = *n;
-                    story.push(format!("acknowledgement {n}"));
+                    described.push(format!("acknowledgement {n}"));
                 }
             }
             let drawn = mix(self.seed, at as u64);
@@ -206,21 +206,21 @@ impl<'a> Run<'a> {
                 if !seen.insert(mix(crashed.contents_hash(), acked)) {
                     continue;
                 }
-                let (_, last) = story.split_at(story.len().saturating_sub(SHOWN));
+                let (_, last) = described.split_at(described.len().saturating_sub(SHOWN));
                 let last = last.join(", ");
                 let place =
                     || format!("a power loss after event {at} of {} ({last})", events.len());
                 self.machine.boot(crashed);
                 if let Err(wrong) = self.count(acked) {
-                    let told = self.tell(&wrong, acked, &place);
+                    let finding = self.describe(&wrong, acked, &place);
                     let moment = Moment {
                         events,
                         at,
                         acked,
                         seed: drawn,
                     };
-                    if !self.explain(moment, &missing, &wrong, &told) {
-                        self.tally.find(|| told);
+                    if !self.explain(moment, &missing, &wrong, &finding) {
+                        self.tally.find(|| finding);
                     }
                 }
             }
@@ -236,8 +236,8 @@ impl<'a> Run<'a> {
     /// Judges the store on the machine as it is.
     pub(crate) fn judge(&mut self, acked: u64, place: &dyn Fn() -> String) {
         if let Err(wrong) = self.count(acked) {
-            let told = self.tell(&wrong, acked, place);
-            self.tally.find(|| told);
+            let finding = self.describe(&wrong, acked, place);
+            self.tally.find(|| finding);
         }
     }
 
@@ -308,7 +308,7 @@ impl<'a> Run<'a> {
     }
 
     /// What is wrong, in words.
-    fn tell(&self, wrong: &Wrong, acked: u64, place: &dyn Fn() -> String) -> String {
+    fn describe(&self, wrong: &Wrong, acked: u64, place: &dyn Fn() -> String) -> String {
         let place = place();
         let then = if wrong.has_continued {
             ", recovery, one more operation and a power loss"

@@ -174,14 +174,18 @@ impl Program {
     }
 
     /// The program's calls, in one line.
-    pub(super) fn told(&self) -> String {
-        let told = |steps: &[Step]| {
-            let told: Vec<String> = steps.iter().map(Step::to_string).collect();
-            told.join(", ")
+    pub(super) fn describe(&self) -> String {
+        let describe = |steps: &[Step]| {
+            let describe: Vec<String> = steps.iter().map(Step::to_string).collect();
+            describe.join(", ")
         };
         match self.start.as_slice() {
-            [] => told(&self.steps),
-            start => format!("durable: {}; then: {}", told(start), told(&self.steps)),
+            [] => describe(&self.steps),
+            start => format!(
+                "durable: {}; then: {}",
+                describe(start),
+                describe(&self.steps)
+            ),
         }
     }
 }

@@ -120,7 +120,7 @@ impl<'a> Rig<'a> {
     }
 
     /// What a power cut after each of `programs` shows.
-    pub(super) fn cut_after(&self, programs: &[Program]) -> anyhow::Result<Vec<String>> {
+    pub(super) fn lose_power_after(&self, programs: &[Program]) -> anyhow::Result<Vec<String>> {
         let mut shown = Vec::new();
         for batch in programs.chunks(BATCH) {
             self.run(batch)?;
@@ -149,7 +149,7 @@ impl<'a> Rig<'a> {
                 program.run(place)?;
                 self.copy("disk", &cut(nth))
             })();
-            ran.with_context(|| format!("{}: {}", program.name, program.told()))?;
+            ran.with_context(|| format!("{}: {}", program.name, program.describe()))?;
         }
         self.unmount()?;
         Ok(self.dir()?.remove("disk")?)

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_of_a_call_parses_as_that_call() {
+    fn what_is_printed_of_a_call_parses_as_that_call() {
         for text in [
             "write f _10@7",
             "dwrite d/x A700@0",

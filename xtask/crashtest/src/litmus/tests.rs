@@ -17,7 +17,7 @@ fn every_state_of_a_profile_is_one_of_strict() {
 }
 
 #[test]
-fn an_outcome_that_the_profile_does_not_allow_is_told_and_counted() {
+fn an_outcome_that_the_profile_does_not_allow_is_reported_and_counted() {
     let name = "OLD f removed, other synced";
     let programs = program::programs();
     let program = programs.iter().find(|program| program.name == name);
@@ -27,10 +27,16 @@ fn an_outcome_that_the_profile_does_not_allow_is_told_and_counted() {
         shown: vec![(program.unwrap().clone(), BTreeMap::from(shown))],
     };
     let judged = trial.judge(Profile::BTRFS).unwrap();
-    assert_eq!((judged.cuts, judged.seen, judged.outside), (4, 2, 0));
+    assert_eq!(
+        (judged.power_losses, judged.seen, judged.outside),
+        (4, 2, 0)
+    );
     // There a sync of any file commits the removal.
     let judged = trial.judge(Profile::XFS).unwrap();
-    assert_eq!((judged.cuts, judged.seen, judged.outside), (4, 1, 2));
+    assert_eq!(
+        (judged.power_losses, judged.seen, judged.outside),
+        (4, 1, 2)
+    );
     let [finding] = judged.findings.as_slice() else {
         panic!("{judged:?}")
     };
@@ -58,6 +64,6 @@ fn a_planted_profile_forbids_what_a_file_system_shows() {
 
 #[test]
 fn random_programs_are_drawn_from_the_seed_alone() {
-    let draw = || Program::random(&mut StdRng::seed_from_u64(7)).told();
+    let draw = || Program::random(&mut StdRng::seed_from_u64(7)).describe();
     assert_eq!(draw(), draw());
 }

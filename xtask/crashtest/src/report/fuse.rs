@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Layer, by_name, rate, violated};
 
 /// How many findings are told; the others are counted.
-const TOLD: usize = 3;
+const SHOWN_FINDINGS: usize = 3;
 
 /// What became of one engine on the file system that loses power.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    fn tell(&self) -> String {
+    fn describe(&self) -> String {
         let Self {
             words,
             example,
@@ -72,7 +72,7 @@ impl Cause {
 impl Fuse {
     /// Tells `finding`, if not enough was told already.
     pub(crate) fn find(&mut self, finding: impl FnOnce() -> String) {
-        if self.findings.len() < TOLD {
+        if self.findings.len() < SHOWN_FINDINGS {
             self.findings.push(finding());
         }
     }
@@ -149,7 +149,7 @@ impl Fuse {
 
 impl Layer for Fuse {
     fn red(&self) -> Vec<String> {
-        let causes = self.causes.iter().map(Cause::tell);
+        let causes = self.causes.iter().map(Cause::describe);
         // Beside a cause, one more example is enough.
         let without = if self.causes.is_empty() {
             usize::MAX
@@ -157,11 +157,16 @@ impl Layer for Fuse {
             1
         };
         let findings = self.findings.iter().take(without).cloned();
-        let told: Vec<String> = causes.chain(findings).collect();
-        let mut red = violated(self.states, "states were", self.violations(), &told);
+        let shown_findings: Vec<String> = causes.chain(findings).collect();
+        let mut red = violated(
+            self.states,
+            "states were",
+            self.violations(),
+            &shown_findings,
+        );
         let explained: u64 = self.causes.iter().map(|cause| cause.states).sum();
         let shown = explained + self.findings.len().min(without) as u64;
-        if self.violations() > shown && !told.is_empty() {
+        if self.violations() > shown && !shown_findings.is_empty() {
             red.push(format!("and more: {}", self.wrong()));
         }
         red

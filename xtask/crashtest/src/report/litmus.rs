@@ -11,7 +11,7 @@ pub(crate) struct Litmus {
     pub(crate) programs: u64,
     pub(crate) repetitions: u64,
     /// Power cuts, on all file systems.
-    pub(crate) cuts: u64,
+    pub(crate) power_losses: u64,
     /// Those that showed what a profile does not allow.
     pub(crate) outside: u64,
     #[serde(serialize_with = "by_name")]
@@ -30,7 +30,7 @@ pub(crate) struct Litmus {
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct FileSystem {
     /// Power cuts.
-    pub(crate) cuts: u64,
+    pub(crate) power_losses: u64,
     /// Outcomes that its profile allows, over all programs.
     #[serde(rename = "outcomes_allowed")]
     pub(crate) allowed: u64,
@@ -66,7 +66,7 @@ pub(crate) struct Inclusion {
 impl Litmus {
     /// Adds what the file system called `name` showed.
     pub(crate) fn add(&mut self, name: &'static str, fs: FileSystem) {
-        self.cuts += fs.cuts;
+        self.power_losses += fs.power_losses;
         self.outside += fs.outside;
         self.file_systems.push((name, fs));
     }
@@ -78,14 +78,14 @@ impl Litmus {
             .map(|(name, fs)| {
                 format!(
                     "{name} {} ({} of {} outcomes seen)",
-                    fs.cuts, fs.seen, fs.allowed
+                    fs.power_losses, fs.seen, fs.allowed
                 )
             })
             .collect();
         format!(
             "{} power cuts, {} programs and random ones, {} times: {}; {} outside the profile; {} of \
              {} wrong profiles refuted",
-            self.cuts,
+            self.power_losses,
             self.programs,
             self.repetitions,
             each.join(", "),
@@ -103,7 +103,7 @@ impl Layer for Litmus {
         let mut red = self.inclusion.red();
         red.extend(self.findings.iter().cloned());
         for (name, fs) in &self.file_systems {
-            let reasons = violated(fs.cuts, "power cuts were", fs.outside, &fs.findings);
+            let reasons = violated(fs.power_losses, "power cuts were", fs.outside, &fs.findings);
             red.extend(
                 reasons
                     .into_iter()

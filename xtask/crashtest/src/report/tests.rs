@@ -120,7 +120,7 @@ fn every_key_of_the_object_is_there() {
         "engines/wal/trace/differences",
         "controls/judged",
         "controls/wrong",
-        "litmus/cuts",
+        "litmus/power_losses",
         "litmus/outside",
         "litmus/file_systems",
         "litmus/inclusion/exceptions",

@@ -180,7 +180,7 @@ fn a_barrier_whose_site_was_made_elsewhere_is_not_listed() {
 }
 
 #[test]
-fn what_syntax_cannot_tell_is_unclassified() {
+fn what_syntax_cannot_decide_is_unclassified() {
     check_unclassified("log.sync()?;");
     check_unclassified("handles[0].sync()?;");
     check_unclassified("assert!(dir.sync().is_ok());");

@@ -282,7 +282,7 @@ impl Subject for BitcaskSubject {
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
-        use StartStep::{CutDuring, Do, Kill};
+        use StartStep::{CrashDuring, Do, Kill};
         // The older file stays, since most of it lives; the newer one goes, but its tombstone of `a`
         // must not.
         let due = [
@@ -311,7 +311,7 @@ impl Subject for BitcaskSubject {
                 script: with(
                     [
                         background(3),
-                        vec![CutDuring(Op::Background, Keep::Everything)],
+                        vec![CrashDuring(Op::Background, Keep::Everything)],
                     ]
                     .concat(),
                 ),
@@ -321,7 +321,7 @@ impl Subject for BitcaskSubject {
                 script: with(
                     [
                         background(4),
-                        vec![CutDuring(Op::Background, Keep::Everything)],
+                        vec![CrashDuring(Op::Background, Keep::Everything)],
                     ]
                     .concat(),
                 ),

@@ -5,7 +5,7 @@ use crashtest::{Outcome, Span, Specimen, Written, files, write};
 use durable_io::SyncMode;
 use durable_io::codec::Decoder;
 
-use crate::engines::log_facts::{killed, not_zero};
+use crate::engines::log_probe::{killed, not_zero};
 
 const DIR: &str = "/btree";
 

@@ -5,7 +5,7 @@ use crashtest::{Outcome, Span, Specimen, files, write};
 use durable_io::SyncMode;
 
 use super::EVENT_STORE;
-use crate::engines::log_facts::not_zero;
+use crate::engines::log_probe::not_zero;
 
 const DIR: &str = "/event-store";
 

@@ -219,7 +219,7 @@ impl Subject for EventSubject {
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
-        use StartStep::{CutDuring, Do, Kill};
+        use StartStep::{CrashDuring, Do, Kill};
         let due = || vec![Do(Op::Append), Do(Op::AppendTwo), Do(Op::AppendNew)];
         let with = |more: Vec<StartStep<Op>>| [due(), more].concat();
         if self.alphabet == Alphabet::Readers {
@@ -288,7 +288,7 @@ impl Subject for EventSubject {
             },
             Start {
                 name: "a retry pending",
-                script: with(vec![CutDuring(Op::AppendTwo, Keep::Everything)]),
+                script: with(vec![CrashDuring(Op::AppendTwo, Keep::Everything)]),
             },
         ]
     }

@@ -4,7 +4,7 @@
 use crashtest::{Outcome, Span, Specimen, Written, files, write};
 use durable_io::SyncMode;
 
-use crate::engines::log_facts::{LogFacts, killed, not_zero};
+use crate::engines::log_probe::{LogProbe, killed, not_zero};
 
 const DIR: &str = "/lsm";
 
@@ -50,7 +50,7 @@ fn of_killed(name: &'static str, written: Written) -> Specimen {
     let manifest = manifest.collect();
     log.retain(|(name, _)| name.starts_with("log/"));
     // What the log has given up is in tables, as the manifest says.
-    let low = LogFacts::of(log.clone(), 0)
+    let low = LogProbe::of(log.clone(), 0)
         .slots
         .first()
         .map(|slot| slot.low);

@@ -97,7 +97,7 @@ impl KeyValue {
 
 impl Store for KeyValue {
     fn apply(&self, changes: &[KeyChange]) -> Outcome<()> {
-        let (tell, told) = channel();
+        let (sender, receiver) = channel();
         {
             let _turn = self.turn()?;
             let last = self.last()?;
@@ -110,12 +110,12 @@ impl Store for KeyValue {
             }
             let entry = [entry(last + 1, CHANGES, changes)?];
             // Nobody listens any more if this fails.
-            let done = move |result| drop(tell.send(result));
+            let done = move |result| drop(sender.send(result));
             self.group.submit(Change::Append(&entry), done)?;
         }
         // Without threads nobody else calls back.
         while self.store.run_background()? {}
-        Ok(told.recv()??)
+        Ok(receiver.recv()??)
     }
 
     fn dump(&self) -> Outcome<Contents> {

@@ -4,7 +4,7 @@ use crashtest::{Outcome, Span, Specimen, files, write};
 use durable_io::SyncMode;
 
 use super::RAFT;
-use crate::engines::log_facts::not_zero;
+use crate::engines::log_probe::not_zero;
 
 const DIR: &str = "/raft";
 

@@ -131,7 +131,7 @@ impl Subject for RaftSubject {
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
-        use StartStep::{CutDuring, Do};
+        use StartStep::{CrashDuring, Do};
         if self.alphabet == Alphabet::Large {
             return vec![Start {
                 name: "a large entry to be moved",
@@ -145,7 +145,7 @@ impl Subject for RaftSubject {
                 name: "a purge half done",
                 script: [
                     done(&[Op::AppendMany, Op::AppendMany, Op::Append]),
-                    vec![CutDuring(Op::Purge, Keep::Everything)],
+                    vec![CrashDuring(Op::Purge, Keep::Everything)],
                 ]
                 .concat(),
             },
@@ -161,7 +161,7 @@ impl Subject for RaftSubject {
                 name: "a slow group moved half",
                 script: [
                     done(&slow),
-                    vec![CutDuring(Op::Background, Keep::Everything)],
+                    vec![CrashDuring(Op::Background, Keep::Everything)],
                 ]
                 .concat(),
             },

@@ -240,7 +240,7 @@ impl Subject for SetSubject {
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
-        use StartStep::{CutDuring, Do, Kill};
+        use StartStep::{CrashDuring, Do, Kill};
         let due = [Op::PutTwo, Op::Put, Op::Compact, Op::DeleteRange, Op::Put];
         let with = |more: Vec<StartStep<Op>>| {
             let due = due.into_iter().map(Do);
@@ -266,7 +266,10 @@ impl Subject for SetSubject {
             },
             Start {
                 name: "a job that a crash cut in its edit",
-                script: with(vec![Do(Op::Work), CutDuring(Op::Publish, Keep::Everything)]),
+                script: with(vec![
+                    Do(Op::Work),
+                    CrashDuring(Op::Publish, Keep::Everything),
+                ]),
             },
             Start {
                 name: "a job that counts, and a crash that kept its inputs",

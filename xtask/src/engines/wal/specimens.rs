@@ -6,7 +6,7 @@ use durable_io::sim::{Damage, SimDisk, World};
 use wal::{Lsn, Wal};
 
 use super::records::key;
-use crate::engines::log_facts::{LogFacts, MarkSlot};
+use crate::engines::log_probe::{LogProbe, SuperblockSlot};
 
 const DIR: &str = "/wal";
 /// Small, so that every byte of a log of some segments can be changed.
@@ -57,7 +57,7 @@ const LOGS: [(&str, &str, End); 10] = [
     ),
     // Its end was cut off twice: inside a batch of a sealed segment, and behind a whole group.
     (
-        "cut",
+        "truncated",
         "append 20, append 30+300+50, rotate, append 60, settle, checkpoint 2, truncate after 3, \
          append 35+600, append 40, append 41, truncate after 6, append 50, append 22",
         End::Kill,
@@ -80,12 +80,12 @@ const LOGS: [(&str, &str, End); 10] = [
 
 /// Every log of the layer.
 pub(super) fn all() -> Outcome<Vec<Specimen>> {
-    let log = |(name, script, end)| Scribe::new(name, script)?.end(name, end);
+    let log = |(name, script, end)| LogWriter::new(name, script)?.end(name, end);
     LOGS.into_iter().map(log).collect()
 }
 
 /// A log that is being written.
-struct Scribe {
+struct LogWriter {
     disk: SimDisk,
     wal: Wal,
     /// What was appended, from record 1 on, except for what a repair cut off.
@@ -100,7 +100,7 @@ fn setting(disk: &SimDisk, sync: SyncMode) -> Setting {
     }
 }
 
-impl Scribe {
+impl LogWriter {
     fn new(name: &str, script: &str) -> Outcome<Self> {
         let sync = if name == "unsynced" {
             SyncMode::Manual
@@ -109,16 +109,16 @@ impl Scribe {
         };
         let disk = SimDisk::new();
         let wal = super::options(&setting(&disk, sync)).open(DIR)?;
-        let mut scribe = Self {
+        let mut writer = Self {
             disk,
             wal,
             payloads: Vec::new(),
             earlier: Vec::new(),
         };
         for step in script.split(", ") {
-            scribe = scribe.step(step)?;
+            writer = writer.step(step)?;
         }
-        Ok(scribe)
+        Ok(writer)
     }
 
     fn step(mut self, step: &str) -> Outcome<Self> {
@@ -216,26 +216,26 @@ fn specimen(
     payloads: &[Vec<u8>],
 ) -> Specimen {
     let last = payloads.len() as u64;
-    let facts = LogFacts::of(files(DIR, &world.keep_unsynced()), low);
+    let probe = LogProbe::of(files(DIR, &world.keep_unsynced()), low);
     let history = |low| history(low, payloads);
-    let root = |slot: MarkSlot| Root {
+    let root = |slot: SuperblockSlot| Root {
         span: slot.span,
         witness: slot.witness,
         history: history(slot.low),
     };
     // Without a superblock nothing says where the log began, and without a group they begin again.
-    let mut rootless = history(facts.first.unwrap_or(last + 1));
-    rootless.extend(facts.pieces.is_empty().then(|| Held {
+    let mut rootless = history(probe.first.unwrap_or(last + 1));
+    rootless.extend(probe.pieces.is_empty().then(|| Held {
         step: last,
         contents: [].into(),
         next: key(1),
     }));
-    let roots = facts.slots.into_iter().map(root).collect();
+    let roots = probe.slots.into_iter().map(root).collect();
     Specimen::new(name, DIR, world, earlier, roots)
-        .pieces(facts.pieces)
+        .pieces(probe.pieces)
         .rootless(rootless)
-        .used(facts.used)
-        .given_up(facts.given_up)
+        .used(probe.used)
+        .given_up(probe.given_up)
         .reads_up_to_damage()
 }
 

@@ -17,7 +17,7 @@ use wal::{Expectation, Lsn, Wal, Watch};
 
 use crashtest::content::{identify, payload};
 
-pub(super) use alphabet::{Alphabet, FAULTED, FAULTED_CUTS, FAULTED_LARGE};
+pub(super) use alphabet::{Alphabet, FAULTED, FAULTED_ENDS, FAULTED_LARGE};
 pub(crate) use alphabet::{Op, lengths};
 use chain::{begin_chain, go_on_with_chain};
 pub(crate) use model::State;
@@ -225,8 +225,10 @@ impl Subject for WalSubject {
                 wal.checkpoint_with(Lsn(wal.bounds().end.0 - 1), &note(n))?;
             }
             // Of an empty log this is below the first record, too.
-            (Op::CutNewest, _) => wal.truncate_after(Lsn(wal.bounds().end.0.saturating_sub(2)))?,
-            (Op::CutAll, _) => wal.truncate_after(Lsn(0))?,
+            (Op::TruncateNewest, _) => {
+                wal.truncate_after(Lsn(wal.bounds().end.0.saturating_sub(2)))?
+            }
+            (Op::TruncateAll, _) => wal.truncate_after(Lsn(0))?,
             (Op::Truncate, _) => wal.truncate_before(Lsn(wal.bounds().end.0 - 1))?,
             (Op::Sync, _) => {
                 wal.sync()?;
@@ -262,7 +264,7 @@ impl Subject for WalSubject {
         if bounds.end.0 != bounds.start.0 + records.len() as u64 {
             return Err(format!("bounds {bounds:?}, but {} records", records.len()).into());
         }
-        if self.alphabet == Alphabet::Cut {
+        if self.alphabet == Alphabet::Truncation {
             follow(wal, bounds.start, &records)?;
         }
         Ok(State {
@@ -283,7 +285,7 @@ impl Subject for WalSubject {
     }
 
     fn may_poison(&self, op: &Op) -> bool {
-        matches!(op, Op::CutNewest | Op::CutAll)
+        matches!(op, Op::TruncateNewest | Op::TruncateAll)
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Dir;
-use crate::sim::tape::{Cut, Tape};
+use crate::sim::tape::{CrashPoint, Tape};
 use crate::sim::{Bound, Outcome, Subject, Survives, shrink};
 
 /// Six sectors, which the only operation overwrites and does not sync. Of these, one matters.
@@ -60,26 +60,27 @@ impl Subject for SixSectors {
 const ACKNOWLEDGED: usize = 1;
 
 #[test]
-fn an_effect_whose_loss_does_not_matter_is_kept_and_a_cut_that_does_not_matter_is_left_out() {
+fn an_effect_whose_loss_does_not_matter_is_kept_and_a_crash_point_that_does_not_matter_is_left_out()
+{
     let everything_lost = Choice {
         kept: vec![0; 6],
         fills: vec![(1, Fill::Garbage)],
     };
     let tape = Tape::new(512, 0, &[0])
-        .then(Cut::power(ACKNOWLEDGED, everything_lost.clone()))
-        .then(Cut::power(0, everything_lost));
+        .then(CrashPoint::power(ACKNOWLEDGED, everything_lost.clone()))
+        .then(CrashPoint::power(0, everything_lost));
     let small = shrink::shrink(&SixSectors, &[], &Bound::of_length(1), tape);
-    let [cut] = small.tape.cuts.as_slice() else {
+    let [crash_point] = small.tape.crash_points.as_slice() else {
         panic!("{small}");
     };
-    let choice = cut.power_loss.as_ref().unwrap();
+    let choice = crash_point.power_loss.as_ref().unwrap();
     let lost: Vec<usize> = (0..6).filter(|nth| choice.kept[*nth] == 0).collect();
     assert_eq!(lost, [2], "{small}");
     assert_eq!(choice.fills, [(1, Fill::Zero)]);
-    let story = small.to_string();
-    assert_eq!(story.matches("LOST").count(), 1, "{story}");
+    let report = small.to_string();
+    assert_eq!(report.matches("LOST").count(), 1, "{report}");
     assert!(
-        story.contains("LOST write six bytes 0..3072: sector 2\n"),
-        "{story}"
+        report.contains("LOST write six bytes 0..3072: sector 2\n"),
+        "{report}"
     );
 }

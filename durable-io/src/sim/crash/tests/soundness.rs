@@ -11,7 +11,7 @@ use crate::sim::sample;
 /// More sources of stale content than this are forgotten by the simulator.
 const STALE_SOURCES: usize = 3;
 
-fn told(seed: u64, program: &[Step]) -> String {
+fn describe(seed: u64, program: &[Step]) -> String {
     let mut text = format!("SEED={seed}, program:\n");
     for step in program {
         writeln!(text, "   {step:?}").unwrap();
@@ -32,7 +32,7 @@ fn for_random_programs(
         let mut draw = Draw(mix(seed, nth));
         let steps = 2 + usize::try_from(draw.below(10)).unwrap();
         let program = random_program(&mut draw, steps, durable_writes);
-        let story = told(seed, &program);
+        let report = describe(seed, &program);
         let sim = SimDisk::with_unit(unit);
         let mut reference = Reference::new(unit);
         for step in &program {
@@ -40,14 +40,14 @@ fn for_random_programs(
                 continue;
             }
             let done = perform(&sim.disk(), step).is_ok();
-            assert_eq!(done, reference.perform(step), "{step:?} in {story}");
+            assert_eq!(done, reference.perform(step), "{step:?} in {report}");
         }
         let world = sim.world();
         if reference.stale_sources() > STALE_SOURCES {
             continue;
         }
         if let Some(expected) = reference.images(4000, &|index| garbage(&world, index)) {
-            check(&world, &expected, &story);
+            check(&world, &expected, &report);
             checked += 1;
         }
     }
@@ -77,18 +77,18 @@ fn assert_sound_and_complete(durable_writes: bool) {
     for unit in [512, 4096] {
         let too_many = Cell::new(0);
         let kind = (unit, durable_writes);
-        let checked = for_random_programs(seed, 400, kind, |world, expected, story| {
+        let checked = for_random_programs(seed, 400, kind, |world, expected, report| {
             let Some(found) = crash_images(1 << 16, world) else {
                 too_many.set(too_many.get() + 1);
                 return;
             };
             for image in &found {
                 let legal = expected.contains(image);
-                assert!(legal, "illegal: {}\n{story}", shown(image));
+                assert!(legal, "illegal: {}\n{report}", shown(image));
             }
             for image in expected {
                 let shows = found.contains(image);
-                assert!(shows, "missing: {}\n{story}", shown(image));
+                assert!(shows, "missing: {}\n{report}", shown(image));
             }
         });
         let checked = checked - too_many.get();
@@ -109,10 +109,10 @@ fn the_states_of_random_programs_with_durable_writes_are_those_of_the_crash_mode
 #[test]
 fn a_sampled_instant_shows_only_states_of_the_crash_model() {
     let seed = seed();
-    let checked = for_random_programs(seed, 120, (512, false), |world, expected, story| {
+    let checked = for_random_programs(seed, 120, (512, false), |world, expected, report| {
         let visited = sample::visit(world, &mut |_, choice: &dyn Fn() -> Choice| {
             let image = image(&world.crash(&choice()));
-            assert!(expected.contains(&image), "{}\n{story}", shown(&image));
+            assert!(expected.contains(&image), "{}\n{report}", shown(&image));
             Ok::<(), ()>(())
         });
         assert!(visited.unwrap().sampled);
@@ -123,14 +123,14 @@ fn a_sampled_instant_shows_only_states_of_the_crash_model() {
 #[test]
 fn losing_and_keeping_everything_are_states_of_the_crash_model() {
     let seed = seed();
-    for_random_programs(seed, 120, (512, false), |world, expected, story| {
+    for_random_programs(seed, 120, (512, false), |world, expected, report| {
         for end in [world.lose_unsynced(), world.keep_unsynced()] {
             let image = image(&end);
-            assert!(expected.contains(&image), "{}\n{story}", shown(&image));
-            assert!(end.pending_chains().is_empty(), "{story}");
+            assert!(expected.contains(&image), "{}\n{report}", shown(&image));
+            assert!(end.pending_chains().is_empty(), "{report}");
         }
         let kept = image(&world.keep_unsynced());
-        assert_eq!(kept, image(world), "what a process sees\n{story}");
+        assert_eq!(kept, image(world), "what a process sees\n{report}");
     });
 }
 

@@ -16,7 +16,7 @@ const DUE: &[Op] = &[
 
 /// Those from which the sequences of `alphabet` begin.
 pub(super) fn of(alphabet: Alphabet) -> Vec<Start<Op>> {
-    use StartStep::{CutDuring, Do, Kill};
+    use StartStep::{CrashDuring, Do, Kill};
     let script = |ops: &[Op]| ops.iter().copied().map(Do).collect::<Vec<_>>();
     let due = |steps: &[Op]| script(&[DUE, steps].concat());
     let begun = || Start {
@@ -39,7 +39,7 @@ pub(super) fn of(alphabet: Alphabet) -> Vec<Start<Op>> {
                 name: "a checkpoint cut off before it counted",
                 script: [
                     due(&[Op::Begin, Op::Background]),
-                    vec![CutDuring(Op::Background, Keep::Everything)],
+                    vec![CrashDuring(Op::Background, Keep::Everything)],
                 ]
                 .concat(),
             },

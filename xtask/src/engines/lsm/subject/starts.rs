@@ -30,7 +30,7 @@ const COVERED: &[Op] = &[
 
 /// Those from which the sequences of `alphabet` begin, of a store in `mode`.
 pub(super) fn of(alphabet: Alphabet, mode: SyncMode) -> Vec<Start<Op>> {
-    use StartStep::{CutDuring, Do};
+    use StartStep::{CrashDuring, Do};
     let script = |ops: &[Op]| ops.iter().copied().map(Do).collect::<Vec<_>>();
     let due = [
         Op::PutLarge("b"),
@@ -46,7 +46,7 @@ pub(super) fn of(alphabet: Alphabet, mode: SyncMode) -> Vec<Start<Op>> {
         Op::Background,
         Op::Background,
     ];
-    let cut = |keep| [script(&due), vec![CutDuring(Op::Background, keep)]].concat();
+    let cut = |keep| [script(&due), vec![CrashDuring(Op::Background, keep)]].concat();
     let mut starts = vec![
         Start {
             name: "two levels, and a tombstone over an older value",

@@ -139,7 +139,7 @@ fn each_known_mistake_is_found_and_the_operation_is_named() {
         (Flaw::StateFileInPlace, Op::Vote),
     ];
     for (flaw, op) in flaws {
-        let told = explore(Some(flaw)).unwrap_or_else(|| panic!("{flaw:?} was not found"));
-        assert!(told.contains(&format!("{op:?}")), "{flaw:?}: {told}");
+        let report = explore(Some(flaw)).unwrap_or_else(|| panic!("{flaw:?} was not found"));
+        assert!(report.contains(&format!("{op:?}")), "{flaw:?}: {report}");
     }
 }

@@ -120,10 +120,10 @@ pub(super) fn group(store: &LogStore, id: u64) -> Outcome<Group> {
 
 /// Does `change`, and waits for its callback.
 fn acknowledged(store: &LogStore, group: &Group, change: Change<'_>) -> Outcome<()> {
-    let (tell, told) = channel();
-    group.submit(change, move |result| drop(tell.send(result)))?;
+    let (sender, receiver) = channel();
+    group.submit(change, move |result| drop(sender.send(result)))?;
     while store.run_background()? {
-        if let Ok(result) = told.try_recv() {
+        if let Ok(result) = receiver.try_recv() {
             return Ok(result?);
         }
     }

@@ -7,7 +7,7 @@ pub(crate) enum Alphabet {
     /// Writing and giving up the oldest.
     Log,
     /// Giving up the newest, checkpoints, and appends in flight.
-    Cut,
+    Truncation,
     /// Batches that are larger than a segment.
     Large,
 }
@@ -25,17 +25,17 @@ pub(crate) const FAULTED: &[Op] = &[
     Op::AppendSmall,
     Op::Sync,
 ];
-pub(crate) const FAULTED_CUTS: &[Op] = &[
+pub(crate) const FAULTED_ENDS: &[Op] = &[
     Op::AppendBatch,
     Op::Checkpoint,
-    Op::CutNewest,
+    Op::TruncateNewest,
     Op::Rotate,
     Op::Submit,
     Op::Truncate,
     Op::AppendBatch,
     Op::Close,
-    Op::CutNewest,
-    Op::CutAll,
+    Op::TruncateNewest,
+    Op::TruncateAll,
     Op::Submit,
     Op::AppendLarge,
     // Does not fit into what is left of the segment, while those behind it do: the disk is full at every size,
@@ -49,8 +49,8 @@ pub(crate) const FAULTED_CUTS: &[Op] = &[
     // So many records in the place of those that are cut off: the position is the one that is expected.
     Op::AppendSmall,
     Op::ChainFirst,
-    Op::CutNewest,
-    Op::CutNewest,
+    Op::TruncateNewest,
+    Op::TruncateNewest,
     Op::Submit,
     Op::ChainSecond,
 ];
@@ -61,7 +61,7 @@ pub(crate) const FAULTED_LARGE: &[Op] = &[
     Op::Background,
     Op::Background,
     Op::AppendHuge,
-    Op::CutNewest,
+    Op::TruncateNewest,
     Op::Rotate,
     Op::AppendHuge,
     Op::Close,
@@ -92,9 +92,9 @@ pub(crate) enum Op {
     /// Mark every record as applied, and write a note with that.
     Checkpoint,
     /// Give up the newest record, which may be half a batch or half a group.
-    CutNewest,
+    TruncateNewest,
     /// Give up every record, from the newest on.
-    CutAll,
+    TruncateAll,
     Sync,
     /// Close; the next operation opens again.
     Close,
@@ -136,7 +136,7 @@ impl Alphabet {
                 Op::Close,
                 Op::Background,
             ],
-            Self::Cut => vec![
+            Self::Truncation => vec![
                 Op::AppendBatch,
                 Op::Submit,
                 Op::ChainFirst,
@@ -144,8 +144,8 @@ impl Alphabet {
                 Op::Rotate,
                 Op::Empty,
                 Op::Checkpoint,
-                Op::CutNewest,
-                Op::CutAll,
+                Op::TruncateNewest,
+                Op::TruncateAll,
                 Op::Close,
             ],
             Self::Large => vec![
@@ -153,7 +153,7 @@ impl Alphabet {
                 Op::AppendHuge,
                 Op::Rotate,
                 Op::Truncate,
-                Op::CutNewest,
+                Op::TruncateNewest,
             ],
         }
     }
@@ -170,7 +170,7 @@ impl Op {
             Self::Rotate => "rotate",
             Self::Truncate | Self::Empty => "truncate",
             Self::Checkpoint => "checkpoint",
-            Self::CutNewest | Self::CutAll => "cut",
+            Self::TruncateNewest | Self::TruncateAll => "truncate end",
             Self::Sync => "sync",
             Self::Close => "close",
             Self::Background => "background",

@@ -58,8 +58,8 @@ impl State {
                 after.checkpoint = after.last();
                 after.note = Some(n);
             }
-            Op::CutNewest | Op::CutAll => {
-                let left = if op == Op::CutAll {
+            Op::TruncateNewest | Op::TruncateAll => {
+                let left = if op == Op::TruncateAll {
                     0
                 } else {
                     after.records.len().saturating_sub(1)

@@ -16,8 +16,8 @@ const LOG: WalSubject = WalSubject {
     alphabet: Alphabet::Log,
 };
 
-/// Bytes that [`Op::CutOldest`] takes.
-const CUT: u64 = 512;
+/// Bytes that [`Op::ShortenOldest`] takes.
+const SHORTENED_BY: u64 = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
@@ -30,7 +30,7 @@ pub(crate) enum Op {
     DamageHeader,
     /// The process dies, the oldest segment loses its last bytes, and the log is repaired: nothing
     /// is lost.
-    CutOldest,
+    ShortenOldest,
 }
 
 pub(super) fn options(disk: &Disk) -> wal::Options {
@@ -77,7 +77,7 @@ fn damage(disk: &Disk, find: impl Fn(&[u8]) -> Option<usize>) -> Outcome<()> {
         if let Some(byte) = bytes.get(at) {
             drop(file.write_durable_at(&[byte ^ 1], at as u64)?);
         } else {
-            file.set_len(bytes.len() as u64 - CUT)?;
+            file.set_len(bytes.len() as u64 - SHORTENED_BY)?;
             drop(file.sync_data()?);
         }
         return Ok(());
@@ -120,7 +120,7 @@ impl Subject for RepairSubject {
             Op::DamageNewest,
             Op::DamageOldest,
             Op::DamageHeader,
-            Op::CutOldest,
+            Op::ShortenOldest,
         ]
     }
 
@@ -153,7 +153,7 @@ impl Subject for RepairSubject {
         };
         match (op, record) {
             (Op::DamageHeader, _) => damage(&store.disk, |_| Some(16))?,
-            (Op::CutOldest, _) => damage(&store.disk, |bytes| Some(bytes.len()))?,
+            (Op::ShortenOldest, _) => damage(&store.disk, |bytes| Some(bytes.len()))?,
             (_, Some((written_by, _))) => {
                 damage(&store.disk, |bytes| position(bytes, *written_by))?;
             }
@@ -183,7 +183,7 @@ impl Subject for RepairSubject {
         let mut after = before.clone();
         after.durable_in_superblock = 1;
         match op {
-            Op::Log(_) | Op::CutOldest => {}
+            Op::Log(_) | Op::ShortenOldest => {}
             Op::DamageNewest => drop(after.records.pop()),
             Op::DamageOldest | Op::DamageHeader => after.records.clear(),
         }
@@ -208,7 +208,7 @@ impl Subject for RepairSubject {
     fn label(&self, op: &Op) -> String {
         match op {
             Op::Log(op) => LOG.label(op),
-            Op::DamageNewest | Op::DamageOldest | Op::DamageHeader | Op::CutOldest => {
+            Op::DamageNewest | Op::DamageOldest | Op::DamageHeader | Op::ShortenOldest => {
                 "repair".to_owned()
             }
         }

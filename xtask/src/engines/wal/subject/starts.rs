@@ -6,14 +6,14 @@ use super::alphabet::{Alphabet, Op};
 
 /// Those of `alphabet`.
 pub(super) fn starts(alphabet: Alphabet) -> Vec<Start<Op>> {
-    use StartStep::{CutDuring, Do};
-    if alphabet == Alphabet::Cut {
+    use StartStep::{CrashDuring, Do};
+    if alphabet == Alphabet::Truncation {
         let scripts: [(_, &[Op]); 4] = [
             ("just checkpointed", &[Op::AppendBatch, Op::Checkpoint]),
             ("truncated to empty", &[Op::AppendBatch, Op::Empty]),
             (
                 "two segments, the newer one cut",
-                &[Op::AppendBatch, Op::Rotate, Op::Submit, Op::CutNewest],
+                &[Op::AppendBatch, Op::Rotate, Op::Submit, Op::TruncateNewest],
             ),
             (
                 "a segment with records cut off",
@@ -21,8 +21,8 @@ pub(super) fn starts(alphabet: Alphabet) -> Vec<Start<Op>> {
                     Op::AppendBatch,
                     Op::Rotate,
                     Op::Submit,
-                    Op::CutNewest,
-                    Op::CutNewest,
+                    Op::TruncateNewest,
+                    Op::TruncateNewest,
                 ],
             ),
         ];
@@ -53,14 +53,14 @@ pub(super) fn starts(alphabet: Alphabet) -> Vec<Start<Op>> {
             name: "a batch torn at a segment's end",
             script: vec![
                 Do(Op::AppendLarge),
-                CutDuring(Op::AppendBatch, Keep::AllBut(0)),
+                CrashDuring(Op::AppendBatch, Keep::AllBut(0)),
             ],
         },
         Start {
             name: "after a recovery that cut a tail",
             script: vec![
                 Do(Op::AppendSmall),
-                CutDuring(Op::AppendLarge, Keep::AllBut(1)),
+                CrashDuring(Op::AppendLarge, Keep::AllBut(1)),
             ],
         },
     ]

@@ -4,7 +4,7 @@ use crashtest::{AnyTrial, Trial};
 use durable_io::SyncMode;
 
 use super::repair::RepairSubject;
-use super::{Alphabet, BATCH, FAULTED, FAULTED_CUTS, FAULTED_LARGE, WalSubject};
+use super::{Alphabet, BATCH, FAULTED, FAULTED_ENDS, FAULTED_LARGE, WalSubject};
 
 /// Every trial.
 pub(crate) fn all() -> Vec<AnyTrial> {
@@ -12,18 +12,18 @@ pub(crate) fn all() -> Vec<AnyTrial> {
         mode: sync,
         alphabet: Alphabet::Log,
     };
-    let cut = |sync| WalSubject {
+    let truncating = |sync| WalSubject {
         mode: sync,
-        alphabet: Alphabet::Cut,
+        alphabet: Alphabet::Truncation,
     };
     // Two operations from each starting state reach every barrier.
     let mode = |name, sync, length| {
         let trial = Trial::new(name, log(sync)).lengths(length, length + 1);
         trial.removal(2).soaks().faulted(FAULTED).boxed()
     };
-    let cuts = |name, sync| {
-        let trial = Trial::new(name, cut(sync)).lengths(2, 3).removal(2);
-        trial.soaks().faulted(FAULTED_CUTS).boxed()
+    let truncations = |name, sync| {
+        let trial = Trial::new(name, truncating(sync)).lengths(2, 3).removal(2);
+        trial.soaks().faulted(FAULTED_ENDS).boxed()
     };
     let large = |name, mode| {
         let alphabet = Alphabet::Large;
@@ -39,8 +39,8 @@ pub(crate) fn all() -> Vec<AnyTrial> {
             .boxed(),
         // A large batch behind what is not durable yet.
         large("wal large manual", SyncMode::Manual).boxed(),
-        cuts("wal cut", SyncMode::Always),
-        cuts("wal cut manual", SyncMode::Manual),
+        truncations("wal truncate end", SyncMode::Always),
+        truncations("wal truncate end manual", SyncMode::Manual),
         Trial::new("wal 4 KiB", log(SyncMode::Always))
             .lengths(2, 3)
             .unit(4096)

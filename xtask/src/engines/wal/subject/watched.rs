@@ -15,10 +15,12 @@ pub(super) fn watch_on(store: &mut Store) -> Outcome<()> {
     };
     let (from, bounds) = (watch.position(), wal.bounds());
     // What was given up at the front may be given out all the same, what was cut off may not.
-    let is_cut = from > bounds.end;
-    let is_lost = is_cut || from < bounds.start;
+    let is_truncated = from > bounds.end;
+    let is_lost = is_truncated || from < bounds.start;
     match read_on(&mut watch, wal) {
-        Ok(()) if is_cut => Err(format!("{bounds:?}, but the watcher goes on at {from}").into()),
+        Ok(()) if is_truncated => {
+            Err(format!("{bounds:?}, but the watcher goes on at {from}").into())
+        }
         Ok(()) => {
             store.watch = Some(watch);
             Ok(())

@@ -9,7 +9,7 @@ use super::disk::EffectNote;
 use super::explore::Workload;
 use super::run::{Broken, Moment, Runner};
 use super::subject::{StartStep, Subject};
-use super::tape::{Cut, Tape};
+use super::tape::{CrashPoint, Tape};
 use super::world::{Node, World};
 use crate::site::Site;
 
@@ -25,12 +25,12 @@ pub struct Counterexample {
     pub detail: String,
     /// The last state of the run, in one line, for tables.
     pub summary: String,
-    story: String,
+    report: String,
 }
 
 impl fmt::Display for Counterexample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.story)
+        f.write_str(&self.report)
     }
 }
 
@@ -42,49 +42,49 @@ pub(crate) fn replay<S: Subject>(
 ) -> Option<Counterexample> {
     let mut runner = Runner::new(subject, ignored, tape.unit);
     runner.keep_notes();
-    let mut told = Telling::default();
-    told.begin(&runner, tape, ignored);
+    let mut writer = ReportWriter::default();
+    writer.begin(&runner, tape, ignored);
     let workload = Workload {
         start: tape.start,
         ops: tape.ops.clone(),
     };
-    let broken = run(&mut runner, &workload, tape, &mut told).err()?;
-    Some(told.end(tape, broken))
+    let broken = run(&mut runner, &workload, tape, &mut writer).err()?;
+    Some(writer.end(tape, broken))
 }
 
 fn run<S: Subject>(
     runner: &mut Runner<'_, S>,
     workload: &Workload,
     tape: &Tape,
-    told: &mut Telling,
+    writer: &mut ReportWriter,
 ) -> Result<(), Broken> {
     let mut moments = runner.workload(workload)?;
     let mut notes = Vec::new();
-    for cut in &tape.cuts {
-        let Some(moment) = moments.get(cut.moment) else {
+    for crash_point in &tape.crash_points {
+        let Some(moment) = moments.get(crash_point.moment) else {
             return Ok(());
         };
         notes.extend(runner.notes());
-        let image = match &cut.power_loss {
+        let image = match &crash_point.power_loss {
             Some(choice) => moment.world.crash(choice),
             None => moment.world.clone(),
         };
-        told.cut(cut, moment, &image, &notes);
+        writer.crash(crash_point, moment, &image, &notes);
         moments = runner.restart(moment, image, true)?;
     }
     Ok(())
 }
 
 #[derive(Default)]
-struct Telling {
-    story: String,
+struct ReportWriter {
+    report: String,
     summary: String,
 }
 
-impl Telling {
+impl ReportWriter {
     fn line(&mut self, text: &str) {
-        self.story.push_str(text);
-        self.story.push('\n');
+        self.report.push_str(text);
+        self.report.push('\n');
     }
 
     fn begin<S: Subject>(&mut self, runner: &Runner<'_, S>, tape: &Tape, ignored: &[Site]) {
@@ -95,7 +95,7 @@ impl Telling {
         if let Some(start) = runner.starts().get(tape.start) {
             steps.extend(start.script.iter().map(|step| match step {
                 StartStep::Do(op) => format!("{op:?}"),
-                StartStep::CutDuring(op, keep) => {
+                StartStep::CrashDuring(op, keep) => {
                     format!("power loss during {op:?} ({keep:?} kept)")
                 }
                 StartStep::Kill => "process dies".to_owned(),
@@ -109,8 +109,8 @@ impl Telling {
             self.line("   (only opening the store)");
         }
         for (nth, step) in steps.iter().enumerate() {
-            let mark = if nth < from { " (starting state)" } else { "" };
-            self.line(&format!("{:>4}. {step}{mark}", nth + 1));
+            let note = if nth < from { " (starting state)" } else { "" };
+            self.line(&format!("{:>4}. {step}{note}", nth + 1));
         }
         let shown = steps
             .iter()
@@ -126,9 +126,9 @@ impl Telling {
         };
     }
 
-    fn cut<S: Subject>(
+    fn crash<S: Subject>(
         &mut self,
-        cut: &Cut,
+        crash_point: &CrashPoint,
         moment: &Moment<S>,
         image: &World,
         notes: &[EffectNote],
@@ -140,7 +140,7 @@ impl Telling {
             }
             None => format!("during {during}, after its last call so far"),
         };
-        let Some(choice) = &cut.power_loss else {
+        let Some(choice) = &crash_point.power_loss else {
             self.line(&format!("then the process dies {when};"));
             self.line("   the kernel lives and shows all that was written, none of it durable yet");
             self.summary.push_str(" | process dies");
@@ -184,7 +184,7 @@ impl Telling {
             promise: broken.promise.to_owned(),
             detail: broken.detail,
             summary: self.summary,
-            story: self.story,
+            report: self.report,
         }
     }
 }
@@ -243,13 +243,13 @@ impl Counterexample {
             "a violation did not come back when its tape was replayed: the store uses time, \
                       randomness, threads or files that the simulated disk does not drive"
                 .to_owned();
-        let story = format!("broken: {promise}\n   {detail}\n");
+        let report = format!("broken: {promise}\n   {detail}\n");
         Self {
             tape,
             promise,
             detail,
             summary: "not repeatable".to_owned(),
-            story,
+            report,
         }
     }
 }

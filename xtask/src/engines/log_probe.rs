@@ -12,11 +12,11 @@ const SLOT: usize = 136;
 const SLOTS: [usize; 2] = [0, 4096];
 
 /// What a log says. A step of its history is a record's position.
-pub(super) struct LogFacts {
+pub(super) struct LogProbe {
     /// One for each group.
     pub(super) pieces: Vec<Piece>,
     /// The slots of the superblock, the newest first.
-    pub(super) slots: Vec<MarkSlot>,
+    pub(super) slots: Vec<SuperblockSlot>,
     /// The first record that is there, retained or not.
     pub(super) first: Option<u64>,
     /// What was ever written to.
@@ -25,10 +25,10 @@ pub(super) struct LogFacts {
     pub(super) given_up: Vec<Span>,
 }
 
-impl LogFacts {
+impl LogProbe {
     /// Of the log of `files`, by their names and bytes, whose first retained record is `low`.
     pub(super) fn of(files: Vec<(String, Vec<u8>)>, low: u64) -> Self {
-        let mut facts = Self {
+        let mut probe = Self {
             pieces: Vec::new(),
             slots: Vec::new(),
             first: None,
@@ -37,14 +37,14 @@ impl LogFacts {
         };
         for (file, bytes) in files {
             if file.ends_with("mark") {
-                facts.slots = slots(&file, &bytes);
+                probe.slots = slots(&file, &bytes);
                 let used = SLOTS.map(|at| Span::new(&file, slot_range(&bytes, at)));
-                facts.used.extend(used);
+                probe.used.extend(used);
             } else {
-                facts.segment(&file, &bytes, low);
+                probe.segment(&file, &bytes, low);
             }
         }
-        facts
+        probe
     }
 
     fn segment(&mut self, file: &str, bytes: &[u8], low: u64) {
@@ -112,7 +112,7 @@ fn group(at: usize, bytes: &[u8]) -> Option<Group> {
 }
 
 /// One of the two slots of a superblock.
-pub(super) struct MarkSlot {
+pub(super) struct SuperblockSlot {
     pub(super) span: Span,
     sequence: u64,
     /// The last record that it says was durable.
@@ -131,7 +131,7 @@ fn slot_range(bytes: &[u8], at: usize) -> Range<usize> {
 
 /// The slots of the superblock `bytes`, which is the file `file`, of which at least one was written whole; the newest
 /// first.
-fn slots(file: &str, bytes: &[u8]) -> Vec<MarkSlot> {
+fn slots(file: &str, bytes: &[u8]) -> Vec<SuperblockSlot> {
     let slot = |at: usize| {
         let mut decoder = Decoder::new(bytes.get(at..)?);
         let _check_and_version = decoder.u64()?;
@@ -140,7 +140,7 @@ fn slots(file: &str, bytes: &[u8]) -> Vec<MarkSlot> {
         let witness = decoder.u64()?;
         let _low_segment = decoder.u64()?;
         let low = decoder.u64()?;
-        (sequence > 0).then(|| MarkSlot {
+        (sequence > 0).then(|| SuperblockSlot {
             span: Span::new(file, slot_range(bytes, at)),
             sequence,
             witness,
@@ -172,9 +172,9 @@ pub(super) fn killed(
     (kept, others): (u64, Vec<Span>),
     mut used: Vec<Span>,
 ) -> Specimen {
-    let facts = LogFacts::of(log, kept + 1);
+    let probe = LogProbe::of(log, kept + 1);
     let steps = written.history.len() as u64 - 1;
-    let lasts: Vec<u64> = facts.pieces.iter().map(|piece| piece.step).collect();
+    let lasts: Vec<u64> = probe.pieces.iter().map(|piece| piece.step).collect();
     let step = |lsn: u64| steps - lasts.iter().filter(|&&last| last > lsn).count() as u64;
     let held = written.history.into_iter().zip(0..);
     let held = held.map(|(contents, step)| Held::new(step, contents));
@@ -184,17 +184,17 @@ pub(super) fn killed(
         witness: step(witness),
         history: held.clone(),
     };
-    let slots = facts.slots.into_iter();
+    let slots = probe.slots.into_iter();
     let mut roots: Vec<_> = slots.map(|slot| root(slot.span, slot.witness)).collect();
     roots.extend(others.into_iter().map(|span| root(span, kept)));
-    let pieces = facts.pieces.into_iter().map(|piece| Piece {
+    let pieces = probe.pieces.into_iter().map(|piece| Piece {
         step: step(piece.step),
         witness: step(piece.witness),
         ..piece
     });
-    used.extend(facts.used);
+    used.extend(probe.used);
     Specimen::new(name, dir, &written.world, written.earlier, roots)
         .pieces(pieces.collect())
         .used(used)
-        .given_up(facts.given_up)
+        .given_up(probe.given_up)
 }
