@@ -38,7 +38,11 @@ pub enum Error {
     #[error("the store is closed")]
     Closed,
     /// A key or a batch, or the number of data files, is over its limit. Nothing was written.
-    #[error("a {what} of {size} is over the limit of {limit}")]
+    #[error(
+        "a {what} of {size}{} is over the limit of {limit}{}",
+        unit(what),
+        unit(what)
+    )]
     TooLarge {
         /// `"key"`, `"batch"` or `"number of data files"`.
         what: &'static str,
@@ -49,7 +53,9 @@ pub enum Error {
     },
     /// The index would grow past [`Options::memory_limit`](crate::Options::memory_limit). By a write:
     /// nothing was written; overwriting and deleting still work. By opening: the store is as it was.
-    #[error("the index needs {needed} bytes of memory; the limit is {limit}")]
+    #[error(
+        "the index needs {needed} bytes of memory; `memory_limit` is {limit} bytes: raise it, or delete keys"
+    )]
     MemoryLimit {
         /// What the index would take, in bytes.
         needed: u64,
@@ -68,6 +74,15 @@ pub enum Error {
     /// The text of [`dump()`](crate::dump()) could not be written to where it goes.
     #[error(transparent)]
     Output(#[from] NoOutput),
+}
+
+/// Bytes, unless `what` is a number of things.
+fn unit(what: &str) -> &'static str {
+    if what.contains("number") {
+        ""
+    } else {
+        " bytes"
+    }
 }
 
 impl Error {

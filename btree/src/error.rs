@@ -71,7 +71,7 @@ pub enum Error {
     #[error("the savepoint does not belong to this state of the transaction")]
     NoSavepoint,
     /// Another write transaction was open for all the time that was given.
-    #[error("another write transaction is open")]
+    #[error("another write transaction is open; commit or abort it, or wait longer")]
     Busy,
     /// A write transaction that this thread has begun is still open: waiting for it would never end.
     #[error("this thread has a write transaction open, and would wait for itself")]
@@ -144,7 +144,7 @@ pub enum Corruption {
     #[error("a checksum does not match")]
     Checksum,
     /// A length or an offset does not fit what holds it.
-    #[error("a length does not fit")]
+    #[error("a length does not fit into what holds it")]
     Length,
     /// Neither of the two meta slots can be believed.
     #[error("both meta slots are damaged")]

@@ -51,7 +51,7 @@ pub enum Error {
     },
     /// An append says that it comes from a place in its source that was recorded before, or from one
     /// before that. Nothing was written.
-    #[error("position {position} of source {source_name} is not behind the recorded {recorded}")]
+    #[error("position {position} of source {source_name} is not after the recorded {recorded}")]
     SourceNotNewer {
         /// The source.
         source_name: String,
@@ -69,7 +69,11 @@ pub enum Error {
         rule: &'static str,
     },
     /// A name, an event or an append is over its limit. Nothing was written.
-    #[error("{what} of {size} is over the limit of {limit}")]
+    #[error(
+        "{what} of {size}{} is over the limit of {limit}{}",
+        unit(what),
+        unit(what)
+    )]
     TooLarge {
         /// What.
         what: &'static str,
@@ -81,14 +85,18 @@ pub enum Error {
     /// The log does not hold the event that a reader has seen at `position`: it ends before it, or
     /// another event is there, as after a repair or in a copy that was restored. What the reader has
     /// derived from the log does not fit it any more.
-    #[error("the log does not hold the event that was read at position {position}")]
+    #[error(
+        "the log does not hold the event that was read at position {position}: it was repaired or restored; begin again"
+    )]
     Diverged {
         /// The reader's position.
         position: Position,
     },
-    /// A projection does not go on: what it does with an event failed or panicked. Its state may be half
+    /// A projection does not continue: what it does with an event failed or panicked. Its state may be half
     /// changed, and is shown to nobody; it was last saved before that event.
-    #[error("projection {name} has stopped at position {position}")]
+    #[error(
+        "projection {name} has stopped at the event at position {position}; mend it and register it again"
+    )]
     Stopped {
         /// The projection.
         name: String,
@@ -99,14 +107,14 @@ pub enum Error {
         reason: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The directory is a backup that was not finished: it is tried again, or thrown away. Nothing was changed.
-    #[error("the backup in {} was not finished", path.display())]
+    #[error("the backup in {} was not finished; make it again", path.display())]
     Unfinished {
         /// The directory.
         path: PathBuf,
     },
     /// The append was built on one that the log has refused since (a full disk), so it was refused with it.
     /// Nothing was written, and the store is as it was before both; decide again.
-    #[error("the append was built on one that was refused")]
+    #[error("the append was built on one that the log refused; decide again")]
     Refused,
     /// The disk refused a call, is full, or somebody else has the store open. After a failed write or
     /// sync the store is poisoned; a full disk poisons nothing.
@@ -123,11 +131,11 @@ pub enum Error {
         reason: Corruption,
     },
     /// An earlier write or sync failed, so nobody knows what of it is on the disk. Reads of durable
-    /// events go on; reopen the store to recover.
+    /// events continue; reopen the store to recover.
     #[error(transparent)]
     Poisoned(#[from] Poisoned),
     /// The store was closed.
-    #[error("the store is closed")]
+    #[error("the store is closed; open it again")]
     Closed,
     /// The file was written by a newer version of this crate.
     #[error(transparent)]
@@ -138,7 +146,7 @@ pub enum Error {
     /// The system refused a thread. Nothing was changed.
     #[error(transparent)]
     Thread(#[from] NoThread),
-    /// The text of a [`dump()`](crate::dump()) or of an export could not be written to where it goes.
+    /// The text of a [`dump()`](crate::dump()) or of an export could not be written to its output.
     #[error(transparent)]
     Output(#[from] NoOutput),
     /// A line that was to be imported cannot be read, or says no event.
@@ -153,6 +161,15 @@ pub enum Error {
     /// One of the two logs refused something for another reason.
     #[error(transparent)]
     Log(wal::Error),
+}
+
+/// Bytes, unless `what` is a number of things.
+fn unit(what: &str) -> &'static str {
+    if what.contains("number") {
+        ""
+    } else {
+        " bytes"
+    }
 }
 
 impl Error {

@@ -43,7 +43,7 @@ pub enum Error {
     #[error(transparent)]
     Poisoned(#[from] Poisoned),
     /// The store was closed.
-    #[error("the store is closed")]
+    #[error("the store is closed; open it again")]
     Closed,
     /// The keyspace was dropped, or it is one of another store. Of a batch nothing was written.
     #[error("the keyspace was dropped")]
@@ -64,13 +64,13 @@ pub enum Error {
     #[error("the default keyspace cannot be dropped")]
     DefaultKeyspace,
     /// A key, a batch, or something else is over its limit. Nothing was written.
-    #[error("{what} of {size} is over the limit of {limit}")]
+    #[error("{what} of {size} bytes is over the limit of {limit} bytes")]
     TooLarge {
         /// What is too large: `"a key"`, `"a batch"`, …
         what: &'static str,
-        /// Its size, in bytes unless it is a number of things.
+        /// Its size, in bytes.
         size: u64,
-        /// The largest size.
+        /// The largest size, in bytes.
         limit: u64,
     },
     /// What is known of open tables, and what readers hold of memtables and tables that are no part of the

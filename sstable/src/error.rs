@@ -30,13 +30,13 @@ pub enum Error {
     Lost(#[from] Box<Lost>),
     /// What was added does not belong behind what was added before. Nothing was written; what is in
     /// order can still be added.
-    #[error("{what} added out of order")]
+    #[error("{what} was added out of order: it does not come after the one added before")]
     OutOfOrder {
         /// `"an entry"` or `"a range tombstone"`.
         what: &'static str,
     },
     /// A key, a value or something else is over its limit. Nothing was written.
-    #[error("{what} of {size} is over the limit of {limit}")]
+    #[error("{what} of {size} bytes is over the limit of {limit} bytes")]
     TooLarge {
         /// What is too large: `"a key"`, `"a value"`, …
         what: &'static str,

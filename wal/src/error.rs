@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use durable_io::engine::{InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion};
 
 use crate::expectation::Expectation;
+use crate::limits::MAX_IN_FLIGHT;
 use crate::lsn::Lsn;
 
 /// The result of every fallible call of this crate.
@@ -38,7 +39,9 @@ pub enum Error {
     /// The append was built on a state of the log that is no more: it would have got another position,
     /// or an append was refused, or the end of the log truncated, since. Nothing was written, and what
     /// was built on it is refused, too. See [`Wal::submit_at`](crate::Wal::submit_at).
-    #[error("the append was built on {expected}, but the log is at {found}")]
+    #[error(
+        "the append was built on {expected}, but the log is at {found}; decide again on the log as it is"
+    )]
     Refused {
         /// What the append was built on.
         expected: Expectation,
@@ -47,10 +50,13 @@ pub enum Error {
     },
     /// [`MAX_IN_FLIGHT`](crate::MAX_IN_FLIGHT) bytes are in flight, and the call does not wait. Nothing
     /// was submitted.
-    #[error("too much is in flight")]
+    #[error(
+        "{} bytes are in flight, which is the limit; wait for a ticket and try again",
+        MAX_IN_FLIGHT
+    )]
     Full,
     /// The log was closed by this handle. Nothing was changed.
-    #[error("the log is closed")]
+    #[error("the log is closed; open it again")]
     Closed,
     /// [`FollowHandle::cancel`](crate::FollowHandle::cancel) was called. Nothing was changed.
     #[error("following the log was cancelled")]
@@ -59,7 +65,9 @@ pub enum Error {
     /// [`Wal::truncate_after`](crate::Wal::truncate_after), or, for [`Follow`](crate::Follow), by
     /// [`Wal::truncate_before`](crate::Wal::truncate_before). Read again from a position in
     /// [`Wal::bounds`](crate::Wal::bounds).
-    #[error("what was to be read next was truncated in the meantime")]
+    #[error(
+        "what was to be read next was truncated in the meantime; read again from a position that is retained"
+    )]
     Truncated,
     /// A record or batch does not fit into any segment, or a note into its slot. Nothing was written.
     #[error("a {what} of {size} bytes is over the limit of {limit} bytes")]
@@ -113,7 +121,7 @@ pub enum Corruption {
     Checksum,
     /// A length does not fit what holds it: a file of the wrong size, a group beyond its segment, a
     /// record beyond its group.
-    #[error("a length does not fit")]
+    #[error("a length does not fit into what holds it")]
     Length,
     /// A segment does not begin as segments do.
     #[error("it does not begin as a segment does")]
@@ -150,9 +158,9 @@ pub enum Corruption {
     /// What follows the last record is no torn write, by the rule of
     /// [`Options::atomic_sectors`](crate::Options::atomic_sectors): the records of the last group may
     /// have been durable.
-    #[error("what stands behind the last record was not left by a crash")]
+    #[error("what follows the last record is no torn write: durable records may be lost")]
     Suspected,
     /// The superblock is missing, unreadable or older than the log.
-    #[error("the superblock is lost")]
+    #[error("the superblock is missing, unreadable or older than the log")]
     SuperblockLost,
 }

@@ -139,7 +139,7 @@ fn examine(
         return Err(InvalidOption {
             option: "segment_size",
             value: size,
-            rule: "a log keeps the segment size it was created with",
+            rule: "the log was created with segments of another size, in bytes, and keeps it: leave the option out",
         }
         .into());
     }

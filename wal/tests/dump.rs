@@ -191,7 +191,7 @@ fn the_text_continues_after_damage() {
     );
     check(108, format!("{first}! 108: {not_zero}\n{second}  208: end"));
     let none = format!("{passed}; no group follows");
-    let long = "a length does not fit";
+    let long = "a length does not fit into what holds it";
     check(
         160,
         format!("{first}{second}! 159: {long}\n  49 {none}\n  208: end"),

@@ -52,7 +52,7 @@ pub enum Error {
         kept: u64,
     },
     /// A point after the last entry cannot be committed. Nothing was written.
-    #[error("index {index} of group {group} cannot be committed: it is behind the last entry")]
+    #[error("index {index} of group {group} cannot be committed: it is after the last entry")]
     Beyond {
         /// The group.
         group: u64,
@@ -60,7 +60,7 @@ pub enum Error {
         index: u64,
     },
     /// Something is over its limit. Nothing was written.
-    #[error("{what} of {size} bytes is over the limit of {limit}")]
+    #[error("{what} of {size} bytes is over the limit of {limit} bytes")]
     TooLarge {
         /// What.
         what: &'static str,
@@ -88,7 +88,7 @@ pub enum Error {
     #[error(transparent)]
     Poisoned(#[from] Poisoned),
     /// The store was closed.
-    #[error("the store is closed")]
+    #[error("the store is closed; open it again")]
     Closed,
     /// The store was written by a newer version of this crate, or of `wal`.
     #[error(transparent)]

@@ -88,7 +88,7 @@ fn a_void_slot_says_its_reason() {
     let shown = text(&superblock, GROUP);
     assert!(shown.contains("! 0: void slot: its checkpoint is above the durable LSN"));
     assert!(shown.contains("! 4096: void slot: the file ends before it does"));
-    assert!(shown.contains("! 0: the superblock is lost"));
+    assert!(shown.contains("! 0: the superblock is missing, unreadable or older than the log"));
 }
 
 #[test]
