@@ -99,7 +99,7 @@ fn names_that_exist_or_are_missing_are_distinguished() {
 }
 
 #[test]
-fn a_list_marks_directories_and_shows_names_that_are_not_utf8() {
+fn a_list_shows_directories_and_names_that_are_not_utf8() {
     let (temp, dir) = store();
     dir.create_dir("below").unwrap();
     dir.create_new("file").unwrap();

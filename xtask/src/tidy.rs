@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: what no compiler looks for. Each check has a list of today's exceptions, which may only
 //! shrink: one that is larger than it needs to be is as red as one that is too small.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use crate::engines::ENGINES;
 use crate::planted::stale;
 
 mod circles;
+mod words;
 
 use circles::Crate;
 
@@ -139,8 +141,8 @@ fn differences(found: &Counts, allowed: &Counts) -> Vec<String> {
     wrong
 }
 
-fn reason_of(check: &str) -> &'static str {
-    match check {
+fn reason_of(check: &str) -> Cow<'static, str> {
+    let reason = match check {
         "adapter" => "what the judge asks of an engine fits into so few lines",
         "length" => "a file has one subject",
         "circle" => "files that import each other in a circle (--circles prints the imports)",
@@ -151,8 +153,13 @@ fn reason_of(check: &str) -> &'static str {
             "a planted bug must apply to the sources as they are: `git apply --reject` shows where not"
         }
         "discard" => "`let _ =` hides an error: drop(..) what is no result, and handle what is one",
-        _ => "above each barrier stands `// Durable: … Only now may …`",
-    }
+        "word" => {
+            let instead = words::instead();
+            return format!("names with a word that has a better one: {instead}").into();
+        }
+        _ => "above each barrier is `// Durable: … Only now may …`",
+    };
+    reason.into()
 }
 
 fn note(found: &mut Counts, check: &str, path: &str, number: usize, limit: usize) {
@@ -204,6 +211,13 @@ impl Source {
         note(found, "fallback", &path, lies + chains.count(), 0);
         let discards = text.iter().filter(|line| line.starts_with("let _ ="));
         note(found, "discard", &path, discards.count(), 0);
+        note(
+            found,
+            "word",
+            &path,
+            words::old_words(&self.path, &self.lines),
+            0,
+        );
     }
 
     /// True if it belongs to what the judge asks of the engine called `name`, and not to the subjects of what

@@ -27,7 +27,7 @@ pub(crate) struct Removals {
     folder: &'static str,
     /// Other files whose barriers are judged.
     files: &'static [&'static str],
-    /// What stands in the sources.
+    /// What is in the sources.
     sources: Vec<SourceSite>,
     full: bool,
     progress: Progress,
@@ -149,8 +149,8 @@ impl Removals {
             let place = format!("{}:{}:{}", source.file, source.line, source.column);
             let (name, steps) = match source.call {
                 Call::Barrier { name, steps } => (name, steps),
-                Call::Unclassified(why) => {
-                    findings.push(format!("{place}: {why}"));
+                Call::Unclassified(reason) => {
+                    findings.push(format!("{place}: {reason}"));
                     continue;
                 }
             };

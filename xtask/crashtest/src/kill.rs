@@ -6,7 +6,7 @@
 //! The process ([`child`]) tells its parent through a pipe what it begins, what has returned, and what was
 //! acknowledged ([`line`]). The parent kills it after an acknowledgement, shortly after a phase began, or when it
 //! sees one in the files ([`plan`]); then it reopens the store in its own process and compares ([`writers`]). The
-//! next process goes on where it ended.
+//! next process continues where it ended.
 
 mod child;
 mod line;
@@ -35,7 +35,7 @@ use crate::progress::Progress;
 use crate::report::Kill;
 use crate::scratch::Scratch;
 
-/// Small, so that the store goes on elsewhere every few hundred writes.
+/// Small, so that the store continues elsewhere every few hundred writes.
 const SIZE: u64 = 64 << 10;
 
 /// How many violations of one kill are shown.
@@ -320,7 +320,7 @@ impl Heard {
         match line {
             Line::Begin(step) => self.running.push(step.clone()),
             Line::End(step) => self.running.retain(|running| running != step),
-            Line::Failed(why) => self.complaints.push(format!("the process failed: {why}")),
+            Line::Failed(error) => self.complaints.push(format!("the process failed: {error}")),
             Line::Ack { writer, n } => {
                 self.acknowledged += 1;
                 known.acknowledged(*writer, *n);

@@ -28,11 +28,11 @@ pub(crate) struct SourceSite {
     /// In characters, from 1.
     pub(crate) column: u32,
     pub(crate) call: Call,
-    /// What the comment above it says behind "Redundant:".
+    /// What the comment above it says after "Redundant:".
     pub(crate) proof: Option<String>,
 }
 
-/// What stands at a [`SourceSite`].
+/// What is at a [`SourceSite`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
     /// A barrier, by its function's name, and the steps under which the barriers inside it are
@@ -113,7 +113,7 @@ fn proven(sources: &[Source]) -> Vec<SourceSite> {
     sites
 }
 
-/// What the comment right above line `line` says behind "Redundant:": why nothing is lost without the
+/// What the comment right above line `line` says after "Redundant:": why nothing is lost without the
 /// barrier, and why it is there all the same.
 fn proof_above(text: &str, line: u32) -> Option<String> {
     let above: Vec<&str> = text.lines().take(line.saturating_sub(1) as usize).collect();
@@ -242,8 +242,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn unclassified(&mut self, at: Span, why: &str) {
-        self.push(at, Call::Unclassified(why.to_owned()));
+    fn unclassified(&mut self, at: Span, reason: &str) {
+        self.push(at, Call::Unclassified(reason.to_owned()));
     }
 
     /// Walks through a function, knowing whether its barriers are its callers'.
@@ -361,7 +361,7 @@ impl<'ast> Visit<'ast> for Scan<'_> {
     }
 
     fn visit_expr_closure(&mut self, closure: &'ast syn::ExprClosure) {
-        // A closure is not tracked: a barrier in it is counted where it stands.
+        // A closure is not tracked: a barrier in it is counted where it is.
         let outer = self.within.take();
         visit::visit_expr_closure(self, closure);
         self.within = outer;

@@ -32,7 +32,7 @@ pub struct KillChild {
     mode: Mode,
     #[arg(long)]
     seed: u64,
-    /// The number each writer goes on with.
+    /// The number each writer continues with.
     #[arg(long, value_delimiter = ',')]
     next: Vec<u64>,
     /// Acknowledge each operation before it is done.

@@ -58,7 +58,7 @@ impl fmt::Display for Line {
             Self::Begin(step) => write!(f, "begin {step}"),
             Self::End(step) => write!(f, "end {step}"),
             Self::Ack { writer, n } => write!(f, "ack {writer} {n}"),
-            Self::Failed(why) => write!(f, "failed {}", why.replace('\n', " ")),
+            Self::Failed(error) => write!(f, "failed {}", error.replace('\n', " ")),
         }
     }
 }

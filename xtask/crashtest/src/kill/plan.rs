@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 
 use super::line::{Line, OPEN};
 
-/// The phases of every engine: nothing but writes is going on; the store is being opened.
+/// The phases of every engine: nothing but writes is in progress; the store is being opened.
 pub(super) const WRITE: &str = "write";
 pub(super) const RECOVERY: &str = "recovery";
 

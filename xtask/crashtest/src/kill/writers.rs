@@ -78,7 +78,7 @@ impl Known {
         }
     }
 
-    /// The number each writer goes on with.
+    /// The number each writer continues with.
     pub(super) fn next(&self) -> Vec<u64> {
         self.writers.iter().map(|writer| writer.next).collect()
     }

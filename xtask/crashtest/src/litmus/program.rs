@@ -1,4 +1,4 @@
-//! The litmus programs: short sequences of calls after which a power cut says what a file system
+//! The litmus programs: short sequences of calls after which a power loss says what a file system
 //! promises.
 
 use std::collections::BTreeSet;
@@ -42,11 +42,11 @@ const LITMUS: [(&str, &str); 27] = [
         "create t, write t N5000, rename t f, fsyncdir ."),
     ("unsynced tmp renamed to a new name, fsync dir",
         "create t, write t N5000, rename t g, fsyncdir ."),
-    ("OLD f cut and rewritten, other synced",
+    ("OLD f truncated and rewritten, other synced",
         "truncate f 0, write f N5000, create other, write other o10, fsync other"),
-    ("OLD f cut and rewritten",
+    ("OLD f truncated and rewritten",
         "truncate f 0, write f N5000"),
-    ("OLD f cut and rewritten, still open, other synced",
+    ("OLD f truncated and rewritten, still open, other synced",
         "hold f, truncate f 0, write f N5000, create other, write other o10, fsync other"),
     ("OLD f overwritten in place, other synced",
         "hold f, write f N5000, create other, write other o10, fsync other"),
@@ -81,7 +81,7 @@ const LITMUS: [(&str, &str); 27] = [
     ("reserved and synced, written, fdatasync",
         "create p, allocate p 1048576, fsync p, write p P5000, fdatasync p, fsyncdir ."),
     // The kernel may write at any moment; asked to, it does so at once.
-    ("OLD f cut, rewritten, written back, other synced",
+    ("OLD f truncated, rewritten, written back, other synced",
         "truncate f 0, write f N5000, writeback f, create other, write other o10, fsync other"),
     ("OLD f overwritten in place and written back",
         "write f N5000, writeback f"),
@@ -114,7 +114,7 @@ const ENGINES: [(&str, &str); 15] = [
     ("OLD durable append", "dwrite f N3000@5000"),
     ("OLD directory made, durable append", "mkdir d, dwrite f N3000@5000"),
     ("many pages written, the first durable", "create w, write w A14000, dwrite w B400@500"),
-    ("OLD torn tail zeroed, cut, synced",
+    ("OLD torn tail zeroed, truncated, synced",
         "write f _1000@4000, fdatasync f, truncate f 4000, fdatasync f"),
 ];
 
@@ -162,7 +162,7 @@ impl Program {
         place.run(&self.steps)
     }
 
-    /// Everything that a power cut at the end may show under `profile`.
+    /// Everything that a power loss at the end may show under `profile`.
     pub(super) fn outcomes(&self, profile: Profile) -> anyhow::Result<BTreeSet<String>> {
         let machine = SimDisk::with_profile(UNIT, profile);
         self.prepare(&mut simulated(&machine))?;

@@ -1,7 +1,7 @@
 //! The file systems of the running kernel, each in a file of its own, and the cutting of their power.
 //!
-//! What the kernel has sent to the disk stands in the file, and what is only in the page cache does
-//! not: a copy of the file, made while it is mounted, is what a power cut leaves. Mounting the copy
+//! What the kernel has sent to the disk is in the file, and what is only in the page cache does
+//! not: a copy of the file, made while it is mounted, is what a power loss leaves. Mounting the copy
 //! replays the journal.
 //!
 //! All of it is mounted in a mount namespace of the thread that works with it: nobody else sees it or
@@ -119,7 +119,7 @@ impl<'a> Rig<'a> {
         Ok(Ran::Ran(rig))
     }
 
-    /// What a power cut after each of `programs` shows.
+    /// What a power loss after each of `programs` shows.
     pub(super) fn lose_power_after(&self, programs: &[Program]) -> anyhow::Result<Vec<String>> {
         let mut shown = Vec::new();
         for batch in programs.chunks(BATCH) {
@@ -147,7 +147,7 @@ impl<'a> Rig<'a> {
                 program.prepare(place)?;
                 call(Command::new("sync").arg("-f").arg(&root))?;
                 program.run(place)?;
-                self.copy("disk", &cut(nth))
+                self.copy("disk", &image(nth))
             })();
             ran.with_context(|| format!("{}: {}", program.name, program.describe()))?;
         }
@@ -156,12 +156,12 @@ impl<'a> Rig<'a> {
     }
 
     fn look(&self, nth: usize) -> anyhow::Result<String> {
-        let cut = cut(nth);
-        self.mount(&cut).context("a disk after a power cut")?;
+        let image = image(nth);
+        self.mount(&image).context("a disk after a power loss")?;
         let root = self.path(MOUNTED).join(directory(nth));
         let shown = Place::new(Disk::os(), &root).look()?;
         self.unmount()?;
-        self.dir()?.remove(&cut)?;
+        self.dir()?.remove(&image)?;
         Ok(shown)
     }
 
@@ -214,8 +214,8 @@ fn directory(nth: usize) -> String {
 }
 
 /// The copy of the disk made after it.
-fn cut(nth: usize) -> String {
-    format!("cut{nth}")
+fn image(nth: usize) -> String {
+    format!("image{nth}")
 }
 
 /// In memory if there is room, for speed; else next to the program.

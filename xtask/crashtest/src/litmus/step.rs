@@ -266,7 +266,7 @@ impl Place {
         }
     }
 
-    /// Everything that stands in the directory, in order of name: `d/ d/x=A5000 f=O4096+_904`. A run
+    /// Everything that is in the directory, in order of name: `d/ d/x=A5000 f=O4096+_904`. A run
     /// of equal bytes is the byte and how many; `_` is zero.
     ///
     /// # Errors

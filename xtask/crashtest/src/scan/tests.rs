@@ -92,7 +92,7 @@ fn barriers(text: &str) -> Vec<String> {
                 steps.into_iter().collect::<Vec<_>>().join(", ")
             )
         }
-        Call::Unclassified(why) => why,
+        Call::Unclassified(reason) => reason,
     });
     barriers.collect()
 }
@@ -167,7 +167,7 @@ fn the_barriers_of_a_tracked_function_are_its_callers() {
         #[track_caller] fn closure() { all.each(|dir| dir.sync()); }
         fn f() { log.seal(); log.harmless(); Log::seal(&log); self.log.sync(); module::free(); }";
     let seal = "seal: , contents, name";
-    // A closure is not tracked, whatever function it stands in.
+    // A closure is not tracked, whatever function it is in.
     assert_eq!(barriers(text), ["sync: ", seal, seal, "sync: ", "free: "]);
 }
 

@@ -46,7 +46,7 @@ pub(super) fn of(alphabet: Alphabet, mode: SyncMode) -> Vec<Start<Op>> {
         Op::Background,
         Op::Background,
     ];
-    let cut = |keep| [script(&due), vec![CrashDuring(Op::Background, keep)]].concat();
+    let interrupted = |keep| [script(&due), vec![CrashDuring(Op::Background, keep)]].concat();
     let mut starts = vec![
         Start {
             name: "two levels, and a tombstone over an older value",
@@ -63,8 +63,8 @@ pub(super) fn of(alphabet: Alphabet, mode: SyncMode) -> Vec<Start<Op>> {
             ]),
         },
         Start {
-            name: "a compaction cut in the middle",
-            script: cut(Keep::Everything),
+            name: "a compaction interrupted in the middle",
+            script: interrupted(Keep::Everything),
         },
         Start {
             // It has two segments: the next flush of all gives the first one up.
@@ -94,7 +94,7 @@ pub(super) fn of(alphabet: Alphabet, mode: SyncMode) -> Vec<Start<Op>> {
     match alphabet {
         Alphabet::Log => starts.clear(),
         Alphabet::Backup => starts.retain(|start| start.name.starts_with("two ")),
-        // The first edit behind an opening is a snapshot.
+        // The first edit after an opening is a snapshot.
         Alphabet::Manifest => {
             starts = vec![Start {
                 name: "a long manifest, with the other keyspace at its end",
