@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     let lock = dir.try_lock("LOCK")?;
     let runs = runs(&dir)?.saturating_add(1);
     replace_file(&dir, NAME, format!("{runs}\n").as_bytes())?;
-    // Only now is it true, also after a power cut.
+    // Only now is it true, also after a power loss.
     println!(
         "run {runs}, recorded in {}",
         dir.path().join(NAME).display()

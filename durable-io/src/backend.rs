@@ -81,7 +81,7 @@ pub(crate) trait FileBackend: Debug + Send + Sync {
     fn ranges(&self) -> io::Result<Arc<Ranges>>;
 }
 
-/// Bytes behind a [`Map`](crate::Map).
+/// Bytes after a [`Map`](crate::Map).
 pub(crate) enum MapBytes {
     Os(memmap2::Mmap),
     /// The simulator copies: its maps are of bytes that never change.

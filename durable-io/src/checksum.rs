@@ -6,7 +6,7 @@
 
 use crc32fast::Hasher;
 
-/// Where checked bytes stand.
+/// Where checked bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The random id of the store or file, drawn by [`Disk::unique_id`](crate::Disk::unique_id).

@@ -219,7 +219,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
     }
 
     /// Leads the group that is filling, if it has a member and no other thread leads; returns whether
-    /// it did. For members that nobody waits for, unless all are lazy and the queue goes on.
+    /// it did. For members that nobody waits for, unless all are lazy and the queue continues.
     ///
     /// # Panics
     /// As [`commit`](GroupCommit::commit).
@@ -400,7 +400,7 @@ impl<T, R: Clone> GroupCommit<T, R> {
         let mut state = self.lock();
         state.emptied = items;
         state.took = took.unwrap_or(state.took);
-        // Before they are told, so that none of them is counted twice.
+        // Before they are answered, so that none of them is counted twice.
         state.expected = members + state.filling.len();
         state.leader = Leader::Free;
         if state.outside > 0 {

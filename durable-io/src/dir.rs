@@ -102,7 +102,7 @@ impl Dir {
     /// Opens the file `name` for reading and writing.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::is_not_found`] tells a missing file from the rest. [`Error::Resource`].
+    /// [`Error::Io`]; [`Error::is_not_found`] distinguishes a missing file from the rest. [`Error::Resource`].
     pub fn open(&self, name: &str) -> Result<File> {
         if self.reads_only {
             return self.open_read_only(name);
@@ -205,7 +205,7 @@ impl Dir {
     ///
     /// # Errors
     /// [`Error::NoSpace`], [`Error::Resource`], [`Error::Poisoned`]: nothing changed. [`Error::Io`]:
-    /// either name may stand.
+    /// either name may exist.
     pub fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.checked_new(Op::Rename, to)?;
         self.change(Op::Rename, from, |backend| backend.rename(from, to))
@@ -359,8 +359,8 @@ impl Dir {
     ///
     /// # Errors
     /// [`Error::Locked`] if somebody has it, with the process id as far as it could be learned;
-    /// [`Error::Resource`], [`Error::Io`]. A full disk is no error once the lock file stands. A lock file that is a symbolic
-    /// link is [`Error::Io`].
+    /// [`Error::Resource`], [`Error::Io`]. A full disk is no error once the lock file exists. A lock file
+    /// that is a symbolic link is [`Error::Io`].
     pub fn try_lock(&self, name: &str) -> Result<Lock> {
         let mode = self.inner.modes.file;
         self.lock_by(name, |owner| self.inner.backend.try_lock(name, owner, mode))

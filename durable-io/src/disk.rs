@@ -83,7 +83,7 @@ impl Disk {
     ///
     /// # Durability
     /// When this returns, the name of `path` and of every directory it had to create survive power
-    /// loss. The parent of the deepest directory that stood already is synced too: whoever made that
+    /// loss. The parent of the deepest directory that existed already is synced too: whoever made that
     /// may have died before syncing it. Unless that parent may not be read by this user, who then has
     /// not made it this way. The names *in* `path` are not synced.
     ///
@@ -101,7 +101,7 @@ impl Disk {
         let (mut dir, missing) = self.deepest_existing(path)?;
         if let Some((parent, _)) = split(dir.path()) {
             match self.open_dir(parent) {
-                // Durable: the name of the deepest directory that stood already. Whoever made it
+                // Durable: the name of the deepest directory that existed already. Whoever made it
                 // may have died before the sync; those above it were synced before it was made.
                 Ok(parent) => parent.sync_at(site)?,
                 // Not ours to sync: who may pass the parent but not list it has not made this

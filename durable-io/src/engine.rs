@@ -11,7 +11,7 @@
 //!   may have changed something goes through [`Health::note`]; what must not stop half-way, through
 //!   [`Health::poison`]. What could panic half-way for several callers runs in [`Health::catch`]: the leader
 //!   of a group. Locks are taken by [`Health::lock`], and then [`Health::check`] says whether
-//!   writing may go on.
+//!   writing may continue.
 //! - An engine that syncs files of its own has a [`SyncGate`]: `Log::sync` is
 //!   [`SyncGate::sync_written`] of what the engine captures as [`Written`]; a commit asks
 //!   [`SyncGate::must_sync`], and says [`SyncGate::acknowledged`] when it has shown its writes to readers.
@@ -25,7 +25,7 @@
 //!   is tried again with a delay, and is [`Work::trouble`] until then, for `stats()`.
 //! - The handle holds the [`Worker`]s and the shared struct. Its `close` joins them, makes everything
 //!   durable, says so where the engine keeps its witness, and unlocks; its `Drop` joins and unlocks.
-//! - What must work on a full disk goes on from a [`Reserve`].
+//! - What must work on a full disk continues from a [`Reserve`].
 //! - A backup takes files that are never written again by [`take_file`], into an
 //!   [`open_empty_store`]; what is written in place is made anew, the root last.
 //! - A salvage reads [around](read_around) what cannot be read, believes only what its check holds for, and names

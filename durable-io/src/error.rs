@@ -52,7 +52,7 @@ pub enum Op {
     FreeSpace,
     /// Start a thread.
     StartThread,
-    /// Ask to be told of forks ([`Process::current`](crate::Process::current)).
+    /// Ask to be notified of forks ([`Process::current`](crate::Process::current)).
     WatchForks,
 }
 
@@ -222,7 +222,7 @@ pub enum Error {
         offset: Option<u64>,
     },
     /// The system refused the call for want of something. Nothing has changed (but for an empty file
-    /// that may stand where one was to be created) and nothing is poisoned: the same call may succeed
+    /// that may be where one was to be created) and nothing is poisoned: the same call may succeed
     /// on the same handle as soon as there is what was missing.
     #[error("cannot {op} {}{}: {resource}", path.display(), At(*offset))]
     Resource {
@@ -321,7 +321,7 @@ impl Error {
     /// True if the call that failed has changed nothing, so that what it was a part of may be given up,
     /// or tried again, on the same handles: a full disk, a missing resource, a lock that is held, and
     /// whatever befalls a call that only looks. Left behind may be an empty file under a name that was to
-    /// be created, zeros behind a file's end, or, of a write that met a full disk, its first bytes: who
+    /// be created, zeros after a file's end, or, of a write that met a full disk, its first bytes: who
     /// writes into a file that counts covers these before anything else.
     ///
     /// False if anything may have changed, or is poisoned by an earlier failure: only a new opening

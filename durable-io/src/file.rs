@@ -26,7 +26,7 @@ const ZERO_CHUNK: usize = 64 << 10;
 /// An open file.
 ///
 /// Cheap to clone; clones share one failure latch: after a failed write or sync, every later write
-/// or sync through any clone is [`Error::Poisoned`]. Reads go on.
+/// or sync through any clone is [`Error::Poisoned`]. Reads continue.
 #[derive(Clone)]
 pub struct File {
     inner: Arc<Inner>,
@@ -53,7 +53,7 @@ impl fmt::Debug for File {
 /// Proof that a sync of one file returned: the only thing that may move that file's durable watermark.
 ///
 /// It cannot be made outside this crate, so a number that claims durability always has a returned
-/// barrier behind it; and it knows its file ([`is_of`](Synced::is_of)), so that the sync of one proves
+/// barrier after it; and it knows its file ([`is_of`](Synced::is_of)), so that the sync of one proves
 /// nothing about another. Capture *what* is covered before the call: bytes written while the sync ran
 /// are not.
 #[must_use = "a sync was paid for: move the watermark, or drop this explicitly"]
@@ -65,7 +65,7 @@ pub struct Synced {
 
 impl Synced {
     /// True if it was `file`, or a clone of it, that was synced. Another opening of the same file is
-    /// not: its failures are not told to this one.
+    /// not: its failures are not reported to this one.
     pub fn is_of(&self, file: &File) -> bool {
         self.of == file.inner.number
     }
@@ -121,7 +121,7 @@ impl File {
         if let Some(ranges) = self.inner.ranges.get() {
             return Ok(ranges);
         }
-        // Two threads may both ask: they are told the same.
+        // Two threads may both ask: they get the same answer.
         let ranges = retry_interrupted(|| self.inner.backend.ranges())
             .map_err(|source| self.refusal(op, None, source))?;
         Ok(self.inner.ranges.get_or_init(|| ranges))
@@ -186,7 +186,7 @@ impl File {
     /// # Errors
     /// [`Error::NoSpace`]: the first bytes of the range may be written, and nothing is poisoned. It is met
     /// where the range is beyond the end or a hole, and where a file system copies on write (btrfs) also
-    /// where bytes stand already. Whoever goes on must cover what may be there.
+    /// where bytes are already. Whoever continues must cover what may be there.
     /// [`Error::Io`]: any part of the range may be written, and the file is poisoned.
     /// [`Error::Poisoned`], [`Error::Mapped`] if a part of the range is mapped: nothing was written.
     pub fn write_all_at(&self, buf: &[u8], offset: u64) -> Result<()> {
@@ -216,14 +216,14 @@ impl File {
         Ok(())
     }
 
-    /// Writes `buf` to where the very same bytes stand already, so that the next sync writes them: after
+    /// Writes `buf` to where the very same bytes are already, so that the next sync writes them: after
     /// a sync that failed, perhaps in another process, the kernel may show bytes that the disk does not
     /// have and that no sync would write. Unlike [`write_all_at`](File::write_all_at) it may do so where
     /// the file is mapped, by a reader of an earlier handle: no byte changes.
     ///
     /// # Errors
     /// As [`write_all_at`](File::write_all_at); [`Error::Mapped`] if a part of the range is mapped and
-    /// other bytes stand there.
+    /// other bytes are there.
     pub fn write_again_at(&self, buf: &[u8], offset: u64) -> Result<()> {
         let refused = match self.write_all_at(buf, offset) {
             Err(refused @ Error::Mapped { .. }) => refused,
@@ -245,7 +245,7 @@ impl File {
 
     /// Writes all of `buf` at byte `offset` and returns when that range, and only that range, is
     /// durable: one system call (`pwritev2` with `RWF_DSYNC`) where the system has it, a write and
-    /// a sync where it does not ([`Capabilities`](crate::Capabilities) tells).
+    /// a sync where it does not ([`Capabilities`](crate::Capabilities) says which).
     ///
     /// # Errors
     /// As [`write_all_at`](File::write_all_at), but never [`Error::NoSpace`]: a disk that is full in the middle
@@ -339,7 +339,7 @@ impl File {
         Ok(())
     }
 
-    /// Sets the length: cuts the file, or makes it longer with bytes that read as zeros.
+    /// Sets the length: truncates the file, or makes it longer with bytes that read as zeros.
     ///
     /// # Errors
     /// [`Error::Io`]: the length is the old or the new one, and the file is poisoned.
@@ -419,8 +419,8 @@ impl File {
     /// Maps bytes that will never be written again, read-only.
     ///
     /// As long as the map lives, by whatever handle and name of the file in this process, its bytes cannot
-    /// be written and the file cannot be cut before their end: [`Error::Mapped`]. The file may be
-    /// appended to beyond the range, and unlinked; to cut it, write a new one. What is out of reach are
+    /// be written and the file cannot be truncated before their end: [`Error::Mapped`]. The file may be
+    /// appended to beyond the range, and unlinked; to truncate it, write a new one. What is out of reach are
     /// other ways to the file than this crate, and other processes: the lock of a store keeps its
     /// files its own.
     ///
@@ -434,7 +434,7 @@ impl File {
         if range.start > range.end {
             return Err(refused(io::ErrorKind::UnexpectedEof.into()));
         }
-        // Entered before the length is asked for, so that nobody cuts the file in between.
+        // Entered before the length is asked for, so that nobody truncates the file in between.
         let entered = if range.is_empty() {
             None
         } else {

@@ -34,9 +34,9 @@ impl Latch {
 
 /// The syncs of one descriptor, one at a time, and none after the first that failed.
 ///
-/// Linux reports a failed write-back once for each descriptor: the sync after the one that was told
+/// Linux reports a failed write-back once for each descriptor: the sync after the one that returned it
 /// succeeds, although the pages are gone. The latch in the handle is set only after the failed sync
-/// has returned, so without this lock another thread could slip in between, sync, and be told that
+/// has returned, so without this lock another thread could slip in between, sync, and learn that
 /// its bytes are durable.
 #[derive(Debug, Default)]
 pub(crate) struct Syncs {

@@ -19,7 +19,7 @@
 //!     let end = durable + record.len() as u64;
 //!     log.write_all_at(record.as_bytes(), durable)?;
 //!     let _returned: durable_io::Synced = log.sync_data()?;
-//!     // Only now may anybody be told that the record is there.
+//!     // Only now may the record be acknowledged.
 //!     durable = end;
 //! }
 //!
@@ -65,7 +65,7 @@
 //!
 //! **Failure.** A failed sync is final: the kernel may have thrown the bytes away and call the next
 //! sync a success. So the handle, and every clone of it, refuses all later writes and syncs with
-//! [`Error::Poisoned`]; reads go on; nothing here ever repeats a sync. A write that failed half-way
+//! [`Error::Poisoned`]; reads continue; nothing here ever repeats a sync. A write that failed half-way
 //! does the same. A full disk is met by [`File::allocate`], as [`Error::NoSpace`], before anything
 //! is written. The latch belongs to one opening: who opens a file twice has two.
 //!
@@ -73,7 +73,7 @@
 //! is [`Error::Resource`], which says what was missing. Nothing has changed, nothing is poisoned
 //! ([`Error::changed_nothing`]), and the same call may succeed later, on the same handles.
 //!
-//! **Signals and short counts** are dealt with: reads and writes go on where they stopped, and whatever
+//! **Signals and short counts** are dealt with: reads and writes continue where they stopped, and whatever
 //! a signal interrupts is repeated, except a sync.
 //!
 //! **Forks.** A forked child has copies of all handles, and must use none of them: see [`Process`] and
@@ -94,7 +94,7 @@
 //! | what all engines do in the same way | [`engine`] |
 //! | bytes on disk | [`checksum`], [`codec`] |
 //! | names of numbered files | [`numbered`] |
-//! | where a sync stands in the sources | [`Site`], [`Barrier`], [`made_durable`] |
+//! | where a sync is in the sources | [`Site`], [`Barrier`], [`made_durable`] |
 //! | which system call it is | [`Capabilities`] |
 //! | the simulated disk, behind the feature `sim` | `durable_io::sim` |
 //! | what the tests of engines have in common, behind the feature `testing` | `durable_io::testing` |

@@ -22,7 +22,7 @@ struct Mapped {
     /// By end and a number of its own: the start.
     starts: BTreeMap<(u64, u64), u64>,
     next: u64,
-    /// The largest end; 0 if nothing is mapped. Nearly every write is behind it.
+    /// The largest end; 0 if nothing is mapped. Nearly every write is after it.
     end: u64,
 }
 
@@ -68,7 +68,7 @@ impl Ranges {
 
 impl Mapped {
     fn overlaps(&self, range: &Range<u64>) -> bool {
-        // Those that end behind the start.
+        // Those that end after the start.
         let mut after = self.starts.range((range.start.saturating_add(1), 0)..);
         after.any(|(_, start)| *start < range.end)
     }

@@ -226,7 +226,7 @@ impl FileBackend for OsFile {
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         match bufs {
             [one] => Ok(rustix::io::pwrite(&self.file, one, offset)?),
-            // More than the kernel takes at once: a short write, and the handle's loop goes on.
+            // More than the kernel takes at once: a short write, and the handle's loop continues.
             many => {
                 let some = many.get(..SLICES_MAX).unwrap_or(many);
                 Ok(rustix::io::pwritev(&self.file, some, offset)?)
@@ -330,9 +330,9 @@ impl FileBackend for OsFile {
             unsafe_code,
             reason = "a map is 3 to 13 times cheaper than pread of hot bytes"
         )]
-        // The bytes behind the slice must not change or vanish while it lives. Whoever comes to the file on
+        // The bytes after the slice must not change or vanish while it lives. Whoever comes to the file on
         // another way than this crate is kept out by the store's lock.
-        // SAFETY: `File::map` has entered the range; until the map ends no handle writes to it or cuts it off.
+        // SAFETY: `File::map` has entered the range; until the map ends no handle writes to it or truncates it.
         let map = unsafe { options.map(&self.file) }?;
         Ok(MapBytes::Os(map))
     }

@@ -28,9 +28,9 @@ pub enum DurableWrite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// The call behind `sync_data`.
+    /// The call after `sync_data`.
     pub sync: SyncPrimitive,
-    /// The call behind `write_durable_at`.
+    /// The call after `write_durable_at`.
     pub durable_write: DurableWrite,
     /// True if `allocate` reserves blocks, on file systems that can; false if it only ever sets the
     /// length.

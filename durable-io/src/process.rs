@@ -37,7 +37,7 @@ impl Process {
     /// The process that asks.
     ///
     /// # Errors
-    /// [`Error::Resource`] if there is no memory to be told of forks with.
+    /// [`Error::Resource`] if there is no memory to be notified of forks with.
     pub fn current() -> Result<Self> {
         // Two threads may both come here first, and then each fork counts twice, which is as good. Were
         // one to wait for the other, a child forked meanwhile would wait for ever.

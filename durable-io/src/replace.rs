@@ -22,9 +22,9 @@ use crate::temp::{Temp, publish_at, publish_temp_at};
 ///
 /// # Errors
 /// [`Error::NoSpace`](crate::Error::NoSpace) if the disk is full,
-/// [`Error::Resource`](crate::Error::Resource): the old content stands.
+/// [`Error::Resource`](crate::Error::Resource): the old content remains.
 /// [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned): the old content
-/// stands, or the new one, whole in any case. The temporary file is removed as far as the disk lets
+/// remains, or the new one, whole in any case. The temporary file is removed as far as the disk lets
 /// us.
 ///
 /// # Cost
@@ -66,7 +66,7 @@ fn replace_at(
     publish_temp_at(temp, location).map(drop)
 }
 
-/// Makes the finished file `temp` durable and visible as `name`, replacing what stood there: syncs
+/// Makes the finished file `temp` durable and visible as `name`, replacing what was there: syncs
 /// its bytes, renames it, syncs the directory.
 ///
 /// `file` must be `temp`, opened. [`Temp`] sees to that, and to the temporary name.
@@ -91,7 +91,7 @@ pub fn publish(dir: &Dir, file: &File, temp: &str, name: &str) -> Result<()> {
 /// What `fill` returns; [`Error::Io`](crate::Error::Io) (see
 /// [`is_already_exists`](crate::Error::is_already_exists)),
 /// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::Poisoned`](crate::Error::Poisoned). The file
-/// is then removed as far as the disk lets us: after a crash it may stand, half-written.
+/// is then removed as far as the disk lets us: after a crash it may exist, half-written.
 #[track_caller]
 pub fn create_durably<E: From<crate::Error>>(
     dir: &Dir,
@@ -120,7 +120,7 @@ pub fn create_durably<E: From<crate::Error>>(
 /// Removes `name` so that no crash brings it back.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned): the file may stand
+/// [`Error::Io`](crate::Error::Io), [`Error::Poisoned`](crate::Error::Poisoned): the file may exist
 /// or be gone, and a crash may bring it back. "Not found" is an error too, and no proof that the
 /// removal is durable: somebody else may have removed it without a sync.
 #[track_caller]

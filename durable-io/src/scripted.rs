@@ -1,4 +1,4 @@
-//! For tests of the handles: a file and a directory that answer as they are told.
+//! For tests of the handles: a file and a directory that answer by a script.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -78,7 +78,7 @@ impl FileBackend for Script {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let most = self.answer(format!("read {} at {offset}", buf.len()))?;
         let bytes = self.bytes.lock().unwrap();
-        // Behind the end there is nothing to read.
+        // After the end there is nothing to read.
         let start = bytes.len().min(usize::try_from(offset).unwrap());
         let rest = &bytes[start..];
         let n = most.min(rest.len()).min(buf.len());

@@ -67,10 +67,10 @@
 //! - a write that makes a file longer does so page by page;
 //! - a rename never loses both names, unless the new one is removed afterwards;
 //! - what was never written inside a file's length shows zeros, garbage, or the former content of a
-//!   removed or cut file at that place.
+//!   removed or truncated file at that place.
 //!
 //! The unit of tearing is 512 or 4096 bytes ([`Bound::unit`]). The death of a process loses nothing,
-//! but what it leaves in the page cache is not durable: a store that is opened then, answers, goes on,
+//! but what it leaves in the page cache is not durable: a store that is opened then, answers, continues,
 //! and only then loses power is tried as well. So are crashes during recovery, and after each crash
 //! the store must take what it is given, keep it over one more power loss, and show the same when it
 //! is opened twice.
@@ -81,7 +81,7 @@
 //! - [`inject_everywhere`], [`fill_the_disk`]: errors of every kind at every call, failed syncs as real
 //!   kernels fail them, a full disk of every size.
 //! - [`spoil_everywhere`]: every sector that cannot be read.
-//! - [`World::damaged`]: bytes changed behind the store's back.
+//! - [`World::damaged`]: bytes changed without the engine's knowledge.
 //! - [`SimDisk::spoil`] and [`SimDisk::forbid`]: bytes that cannot be read, files that may not be opened.
 //! - [`SimDisk`] alone, for tests by hand: what is there after
 //!   [`World::lose_unsynced`] is what was durable.
@@ -89,7 +89,7 @@
 //!   [`World::crash_states`] of a disk made by [`SimDisk::with_profile`].
 //! - [`Volume`]: the same disk behind a mounted file system, for stores that make system calls of
 //!   their own.
-//! - A violation is a [`Counterexample`]: shrunk, told in one screen, and kept as a [`Tape`] to replay.
+//! - A violation is a [`Counterexample`]: shrunk, reported in one screen, and kept as a [`Tape`] to replay.
 //!
 //! # What it does not model
 //!

@@ -1,4 +1,4 @@
-//! Where in the sources a barrier stands: the name by which the simulator lists it and switches it off.
+//! Where in the sources a barrier is: the name by which the simulator lists it and switches it off.
 
 use std::fmt;
 use std::panic::Location;
@@ -54,7 +54,7 @@ impl Site {
         (self.line, self.column) == (other.line, other.column) && self == other
     }
 
-    /// As [`made_durable`], for work whose barrier stands here: where the store makes its
+    /// As [`made_durable`], for work whose barrier is here: where the store makes its
     /// [group commit](crate::GroupCommit::site), say.
     #[inline]
     pub fn within<T>(self, work: impl FnOnce() -> T) -> T {
@@ -66,8 +66,8 @@ impl Site {
 
 /// Does `work`, which syncs inside another crate: a commit to a log, say, that this line waits for.
 ///
-/// For the simulator all of its syncs stand here, too, as one barrier that it lists and switches off; so it
-/// tells what this line needs them for, and not only what that crate does. Only those of the calling thread.
+/// For the simulator all of its syncs are here, too, as one barrier that it lists and switches off; so it
+/// says what this line needs them for, and not only what that crate does. Only those of the calling thread.
 ///
 /// # Cost
 /// None without the feature `sim`.
@@ -102,7 +102,7 @@ pub(crate) mod within {
         Within(SITE.replace(Some(site)))
     }
 
-    /// The site that this thread's work stands at.
+    /// The site that this thread's work is at.
     pub(crate) fn site() -> Option<Site> {
         SITE.get()
     }

@@ -9,7 +9,7 @@ use crate::file::File;
 use crate::process::Process;
 use crate::site::{Barrier, Site};
 
-/// Begins the name of every temporary file, and stands behind its number.
+/// Begins the name of every temporary file, and follows its number.
 const DELIMITER: char = '~';
 const DIGITS: usize = 16;
 
@@ -33,7 +33,7 @@ const DIGITS: usize = 16;
 /// that no other file may have ([`Dir`] gives it to none), so that whatever is found under such a name
 /// is what a crash has left, or what somebody is writing just now: whoever has the directory's lock,
 /// and writes nothing himself, knows that it is the former, and may remove it.
-/// [`target_of`](Temp::target_of) tells what it was to become.
+/// [`target_of`](Temp::target_of) says what it was to become.
 ///
 /// The file has the mode of the file that it is to replace: of a symbolic link, that of what it leads to.
 /// A new one has the mode that the [`Disk`](crate::Disk) gives new files. The owner is whoever writes
@@ -113,7 +113,7 @@ impl Drop for Temp {
     }
 }
 
-/// Makes the finished file durable and visible under its name, replacing what stands there: syncs its bytes,
+/// Makes the finished file durable and visible under its name, replacing what is there: syncs its bytes,
 /// renames it, syncs the directory. If a symbolic link has the name, the link is replaced; what it leads to
 /// stays as it is.
 ///

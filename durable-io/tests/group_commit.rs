@@ -13,7 +13,7 @@ struct Item {
     number: usize,
 }
 
-/// What every member of a group is told.
+/// What every member of a group gets.
 type Outcome = std::result::Result<Arc<Vec<Item>>, u64>;
 
 /// Lets `threads` threads commit `each` items, the threads in the sight of `lead`, and returns what

@@ -80,7 +80,7 @@ fn provoke_a_full_disk(dir: &Dir) {
     drop(dir.try_lock("LOCK").unwrap());
     drop(filler);
     dir.remove("filler").unwrap();
-    // Nothing was poisoned: with space again, the same handles go on.
+    // Nothing was poisoned: with space again, the same handles continue.
     replace_file(dir, "file", b"old again").unwrap();
 }
 

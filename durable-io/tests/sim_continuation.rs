@@ -1,4 +1,4 @@
-//! Two moments that leave the same disk are one only if they have the same future: if the store goes on
+//! Two moments that leave the same disk are one only if they have the same future: if the store continues
 //! in the same way, and if what it then writes can show the same former contents. And then they are one.
 #![allow(clippy::unwrap_used, reason = "test")]
 

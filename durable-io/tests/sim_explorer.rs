@@ -220,7 +220,7 @@ fn operations_of_a_long_run(wrong: LogSubject) -> usize {
 #[test]
 fn a_counterexample_found_in_a_long_run_has_only_the_operations_it_needs() {
     let wrong = LogSubject::appending(Append::ForgetsFromTheFourth);
-    // Three, since the fourth is the one with which the store goes on after the crash.
+    // Three, since the fourth is the one with which the store continues after the crash.
     assert_eq!(operations_of_a_long_run(wrong), 3);
 }
 

@@ -12,7 +12,7 @@ use support::files::{Files, Op};
 use support::log::{Append, LogSubject};
 use support::{bound, explore, passes};
 
-/// The sites that were reached, by what was going on and what they make durable.
+/// The sites that were reached, by what was in progress and what they make durable.
 fn reached(explored: &Exploration) -> BTreeSet<(String, &'static str, Barrier)> {
     let sites = explored.sites.iter();
     sites

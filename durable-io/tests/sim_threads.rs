@@ -1,5 +1,5 @@
 //! Real threads against one simulated disk: what was acknowledged before an instant survives a power
-//! loss at that instant, and after a failed sync nobody is told anything any more.
+//! loss at that instant, and after a failed sync nothing is acknowledged any more.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
 use std::collections::BTreeSet;
@@ -302,7 +302,7 @@ fn d30_threads_that_sync_clones_of_one_file_each_get_a_failed_sync() {
                 .all(|(acknowledged, there)| acknowledged <= there);
             assert!(
                 is_there,
-                "{failure:?}: told {acknowledged:?}, there is {durable:?}"
+                "{failure:?}: acknowledged {acknowledged:?}, there is {durable:?}"
             );
             struck += u64::from(file.sync_data().is_err());
         }

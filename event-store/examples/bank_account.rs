@@ -1,6 +1,6 @@
 //! A bank account: the balance is what the events add up to, a withdrawal is written only if the account has not
 //! changed since the balance was looked at, and any moment of the past can be looked at. Where an account has
-//! many events its balance is saved, and only what came behind that is read.
+//! many events its balance is saved, and only what came after that is read.
 //!
 //! ```console
 //! $ cargo run -p event-store --example bank_account
@@ -40,7 +40,7 @@ impl Projection for Balance {
     }
 }
 
-/// Events of an account behind which its balance is saved.
+/// Events of an account after which its balance is saved.
 const MANY: u64 = 100;
 
 /// The balance of an account, and the version that it is of.

@@ -1,5 +1,5 @@
 //! Orders: a projection that says which are open, kept up to date by its own thread and saved now and then, so
-//! that a restart goes on where it was; and mails, which are sent as events come.
+//! that a restart continues where it was; and mails, which are sent as events come.
 //!
 //! ```console
 //! $ cargo run -p event-store --example orders
@@ -87,7 +87,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("shop");
     assert_eq!(day(&path, 1)?, (2, 3));
-    // After the restart it goes on, and only what was not acknowledged is sent.
+    // After the restart it continues, and only what was not acknowledged is sent.
     assert_eq!(day(&path, 4)?, (4, 3));
     Ok(())
 }

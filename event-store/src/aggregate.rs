@@ -82,7 +82,7 @@ impl<P> Loaded<P> {
         self.version
     }
 
-    /// How many events were read to make it, behind what was saved: [save](EventStore::save) it when they are
+    /// How many events were read to make it, after what was saved: [save](EventStore::save) it when they are
     /// many.
     pub fn replayed(&self) -> u64 {
         self.replayed
@@ -90,7 +90,7 @@ impl<P> Loaded<P> {
 }
 
 impl EventStore {
-    /// The state of `stream`: what was [saved](EventStore::save) last, and the events behind it; or all of them.
+    /// The state of `stream`: what was [saved](EventStore::save) last, and the events after it; or all of them.
     /// As [`read_stream`](EventStore::read_stream), acknowledged events count.
     ///
     /// # Cost

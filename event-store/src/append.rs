@@ -173,7 +173,7 @@ impl<'a> Append<'a> {
     /// Says that these events follow from position `position` of the source `name`, a queue or another
     /// store. It is recorded with the first of them, so that what was consumed and what follows from it
     /// are one. If that or a later position was recorded before, the append is refused with
-    /// [`Error::SourceNotNewer`]. Where to go on says
+    /// [`Error::SourceNotNewer`]. Where to continue says
     /// [`EventStore::source_position`](crate::EventStore::source_position).
     #[must_use]
     pub fn source(mut self, name: &'a str, position: u64) -> Self {

@@ -15,7 +15,7 @@ impl Store {
     pub(crate) fn run_one_step(&self) -> Result<bool> {
         self.check()?;
         self.conclude_submitted();
-        // A deadline is not behind other work.
+        // A deadline does not wait for other work.
         if self.sync_if_due()? || self.run_logs()? {
             self.conclude_submitted();
             return Ok(true);

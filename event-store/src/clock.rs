@@ -20,7 +20,7 @@ impl Clock {
     }
 }
 
-/// Microseconds since the Unix epoch; 0 if the system's clock stands before it.
+/// Microseconds since the Unix epoch; 0 if the system's clock is before it.
 #[expect(
     clippy::disallowed_types,
     reason = "the default of the clock that the options inject"

@@ -21,7 +21,7 @@ pub enum Detail {
     Records,
 }
 
-/// Writes to `out`, as text, what stands in the files of the store in `dir`: the list of index parts, each
+/// Writes to `out`, as text, what is in the files of the store in `dir`: the list of index parts, each
 /// part, and the two logs, as [`wal::dump`] does. Whatever is wrong has a line that begins with `!`. The text
 /// is for people, and may change.
 ///

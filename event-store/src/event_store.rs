@@ -91,8 +91,8 @@ impl EventStore {
         self.store.append(append)
     }
 
-    /// Like [`write`](EventStore::write), without waiting: the ticket tells when it is acknowledged. What is
-    /// decided behind it counts with it; if the log refuses it (a full disk), so is what was built on it.
+    /// Like [`write`](EventStore::write), without waiting: the ticket returns when it is acknowledged. What is
+    /// decided after it counts with it; if the log refuses it (a full disk), so is what was built on it.
     ///
     /// Waits for another append only if a refusal rests on it, or if more than
     /// [`wal::MAX_IN_FLIGHT`] bytes are in flight.
@@ -151,7 +151,7 @@ impl EventStore {
         self.read_stream_backward(stream, last).next().transpose()
     }
 
-    /// How `stream` stands; `None` if it has no event. As [`read_stream`](EventStore::read_stream).
+    /// The state of `stream`; `None` if it has no event. As [`read_stream`](EventStore::read_stream).
     ///
     /// # Errors
     /// As those of [`read_stream`](EventStore::read_stream).
@@ -211,7 +211,7 @@ impl EventStore {
         Events::new(&self.store, query, from)
     }
 
-    /// The last position of `source` that an append has recorded: where to go on. See [`Append::source`].
+    /// The last position of `source` that an append has recorded: where to continue. See [`Append::source`].
     ///
     /// # Errors
     /// As those of [`read_stream`](EventStore::read_stream).
@@ -260,7 +260,7 @@ impl EventStore {
     /// Makes everything acknowledged so far durable, and returns the last durable position.
     ///
     /// # Cost
-    /// One `fdatasync`, or nothing if everything is durable already. Appends go on meanwhile.
+    /// One `fdatasync`, or nothing if everything is durable already. Appends continue meanwhile.
     ///
     /// # Errors
     /// [`Disk`](crate::Error::Disk): the store is poisoned; what was not durable may or may not survive.
@@ -276,7 +276,7 @@ impl EventStore {
     }
 
     /// Reads and checks everything: each byte of the log, each event against the one before it in its
-    /// stream, and that the index says of each what a new one would. Appends go on meanwhile; what was
+    /// stream, and that the index says of each what a new one would. Appends continue meanwhile; what was
     /// acknowledged when this was called is checked.
     ///
     /// # Cost
@@ -296,7 +296,7 @@ impl EventStore {
 
     /// Makes `dir`, on the same [disk](crate::Options::disk), a store with every event that is durable now, and
     /// with what its readers have acknowledged and its projections have saved; which opens like any other. If it
-    /// is an earlier backup of this store only what has come since is copied. Appends go on meanwhile;
+    /// is an earlier backup of this store only what has come since is copied. Appends continue meanwhile;
     /// whoever acknowledges or saves waits for the last part of it.
     ///
     /// Every event is checked as it is read, so a damaged one is not copied. The index is not copied: the backup
@@ -339,7 +339,7 @@ impl EventStore {
     /// [`Disk`](crate::Error::Disk), [`Poisoned`](crate::Error::Poisoned): the handle is gone, the lock is
     /// released, and what was not durable may or may not survive.
     pub fn close(mut self) -> Result<()> {
-        // Joined first: nothing is written behind the last sync.
+        // Joined first: nothing is written after the last sync.
         self.store.stop_projections();
         self.workers = None;
         self.store.seal()

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The place of an event in the whole store: 1, 2, 3, … without a gap, in the order of the commits.
-/// `Position(0)` stands before the first event.
+/// `Position(0)` is before the first event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -24,7 +24,7 @@ pub struct Version(pub u64);
 pub struct EventId(pub [u8; 16]);
 
 impl Position {
-    /// The position behind this one.
+    /// The position after this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -38,7 +38,7 @@ impl Position {
 }
 
 impl Version {
-    /// The version behind this one.
+    /// The version after this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))

@@ -181,7 +181,7 @@ impl Store {
         Ok(())
     }
 
-    /// Drops from memory what stands before `first`: the parts have it.
+    /// Drops from memory what is before `first`: the parts have it.
     fn trim(&self, first: Position) {
         loop {
             let mut head = self.health.lock(&self.head);

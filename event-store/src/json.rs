@@ -78,7 +78,7 @@ pub struct Imported {
 
 impl EventStore {
     /// Writes every event from position `from` on that is durable now to `out`, one line of JSON each, as the
-    /// [format](crate::format) says in section 12; returns the last position. A payload that is JSON stands there
+    /// [format](crate::format) says in section 12; returns the last position. A payload that is JSON is there
     /// as it is, any other one as base64.
     ///
     /// # Cost
@@ -107,14 +107,14 @@ impl EventStore {
 
     /// Appends the events that `lines` holds, as [`export`](EventStore::export) writes them, whatever their streams
     /// hold; those that were appended together are so again. What is there already by its id is passed over: an
-    /// import that was cut short is tried again as a whole. Positions, and versions if the streams had events, are
+    /// import that was interrupted is tried again as a whole. Positions, and versions if the streams had events, are
     /// new ones; ids, timestamps and everything else are kept, but for the ids of tombstones.
     ///
     /// # Durability
     /// When this returns, as after [`append`](EventStore::append).
     ///
     /// # Errors
-    /// [`Line`](Error::Line): a line cannot be read, or is no event; what stands before it was appended. Otherwise as
+    /// [`Line`](Error::Line): a line cannot be read, or is no event; what is before it was appended. Otherwise as
     /// [`write`](EventStore::write); [`StreamEnded`](Error::StreamEnded) if events follow that are not there.
     pub fn import(&self, lines: impl BufRead) -> Result<Imported> {
         let mut import = Import {
@@ -131,7 +131,7 @@ impl EventStore {
                 Err(error) => break Err(error),
             }
         };
-        // What stands before a line that is no event was appended.
+        // What is before a line that is no event was appended.
         while import.conclude()? {}
         read.map(|()| import.imported)
     }
@@ -230,7 +230,7 @@ fn parse_id(text: &str) -> Result<EventId, Failure> {
 
 fn join(json: Option<&RawValue>, base64: Option<String>) -> Result<Vec<u8>, Failure> {
     match (json, base64) {
-        (Some(_), Some(_)) => Err("it stands there twice".into()),
+        (Some(_), Some(_)) => Err("it is there twice".into()),
         (Some(json), None) => Ok(json.get().as_bytes().to_vec()),
         (None, Some(base64)) => Ok(BASE64.decode(base64)?),
         (None, None) => Ok(Vec::new()),

@@ -77,7 +77,7 @@
 //!   of the store.
 //! - After a failed write or sync the handle is [`Error::Poisoned`]: it acknowledges nothing more, durable
 //!   events can still be read, and opening it again recovers. A full disk is an error before anything
-//!   changes; ending streams and acknowledging go on from a reserve.
+//!   changes; ending streams and acknowledging continue from a reserve.
 //!
 //! # Threads
 //!

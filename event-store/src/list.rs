@@ -19,7 +19,7 @@ const FORMAT: Format = Format {
     magic: *b"evstlist",
     version: 1,
 };
-/// The list stands alone.
+/// The list is alone.
 const PLACE: Place = Place {
     id: 0,
     number: 0,
@@ -184,7 +184,7 @@ impl List {
 /// More parts than a store has whose parts are merged.
 const MAX_PARTS: usize = 1 << 16;
 
-/// What stands in the place of the list.
+/// What is in the place of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Whole(List),

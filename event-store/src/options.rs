@@ -98,10 +98,10 @@ impl Options {
     /// each part, and the events that no part covers. The size of the store does not matter.
     ///
     /// # Errors
-    /// [`Corrupt`](crate::Error::Corrupt) if durable events are lost or damaged, as far as opening looks: the others are
-    /// checked when they are read, or by [`EventStore::verify`]. A part of the index that is lost is no
-    /// error. [`Disk`](crate::Error::Disk) with [`Locked`](durable_io::Error::Locked) if the store is open already, in
-    /// any process. [`UnsupportedVersion`](crate::Error::UnsupportedVersion),
+    /// [`Corrupt`](crate::Error::Corrupt) if durable events are lost or damaged, as far as opening looks: the
+    /// others are checked when they are read, or by [`EventStore::verify`]. A part of the index that is lost
+    /// is no error. [`Disk`](crate::Error::Disk) with [`Locked`](durable_io::Error::Locked) if the store is
+    /// open already, in any process. [`UnsupportedVersion`](crate::Error::UnsupportedVersion),
     /// [`InvalidOption`](crate::Error::InvalidOption), [`Disk`](crate::Error::Disk),
     /// [`Thread`](crate::Error::Thread). After an error the store is as it was, and can be opened again.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<EventStore> {

@@ -213,7 +213,7 @@ impl Part {
         })
     }
 
-    /// Where the event at `position` stands in its segment.
+    /// Where the event at `position` is in its segment.
     pub(crate) fn place(&self, position: Position) -> Result<Where, Error> {
         let nth = position.0.wrapping_sub(self.first().0);
         self.entry(&self.sections.places, nth, Where::decode)
@@ -223,7 +223,7 @@ impl Part {
         self.entry(&self.sections.runs, nth, Run::decode)
     }
 
-    /// Where the event at `position` stands in the log.
+    /// Where the event at `position` is in the log.
     pub(crate) fn location(&self, position: Position) -> Result<Location, Error> {
         let Where { offset, len, group } = self.place(position)?;
         let (mut low, mut high) = (0, self.header.runs);
@@ -303,7 +303,7 @@ impl Postings<'_> {
         Ok(Position(self.part.first().0.saturating_add(number)))
     }
 
-    /// How many of them stand before `position`.
+    /// How many of them are before `position`.
     pub(crate) fn rank(&self, position: Position) -> Result<u64, Error> {
         let (mut low, mut high) = (0, self.len());
         while low < high {

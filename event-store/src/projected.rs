@@ -20,7 +20,7 @@ use crate::store::{Runs, Store};
 ///
 /// It is given the durable events that it is of, in their order, each once. If what it does with one fails or
 /// panics, it stops: every later answer is [`Error::Stopped`], until it is begun again, or
-/// [rebuilt](Projected::rebuild). How it stands is in [`Stats::projections`](crate::Stats::projections).
+/// [rebuilt](Projected::rebuild). Its state is in [`Stats::projections`](crate::Stats::projections).
 ///
 /// Dropping it ends its thread. It saves nothing: what was added since the last time is added again.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl<P: Projection> Projected<P> {
     /// Saves the state as it is; returns the position that it is of.
     ///
     /// # Durability
-    /// When this returns, no crash takes that back: a restart goes on behind it.
+    /// When this returns, no crash takes that back: a restart continues after it.
     ///
     /// # Cost
     /// One record in a log of its own, and a sync; now and then that log is written anew.
@@ -82,8 +82,8 @@ impl<P: Projection> Projected<P> {
         self.running.save(&self.store)
     }
 
-    /// Makes the state anew of all events, as after a change of [`apply`](Projection::apply), or to go on after
-    /// it has stopped. Until that is done the old state answers, and goes on; then the new one takes its place,
+    /// Makes the state anew of all events, as after a change of [`apply`](Projection::apply), or to continue after
+    /// it has stopped. Until that is done the old state answers, and continues; then the new one takes its place,
     /// and is saved.
     ///
     /// # Durability
@@ -146,10 +146,10 @@ impl EventStore {
         self.begin(P::NAME, what, how, begin)
     }
 
-    /// Begins `handler` where it says that it stands. What `what` says of saving does not count.
+    /// Begins `handler` where it says that it is. What `what` says of saving does not count.
     ///
     /// # Errors
-    /// As [`project`](EventStore::project); [`Stopped`](Error::Stopped) if it cannot say where it stands.
+    /// As [`project`](EventStore::project); [`Stopped`](Error::Stopped) if it cannot say where it is.
     pub fn handle<H: Handler>(&self, what: Project, mut handler: H) -> Result<Projected<H>> {
         let name = handler.name().to_owned();
         self.check_projection(&name, what.run)?;

@@ -72,7 +72,7 @@ pub trait Projection: Default + Send + 'static {
 }
 
 /// Whoever does something with events that the store knows nothing of: rows in another database, a search index.
-/// It keeps its position itself, with what it has made, and says where it stands when it starts.
+/// It keeps its position itself, with what it has made, and says where it is when it starts.
 pub trait Handler: Send + 'static {
     /// For messages and [`Stats`](crate::Stats); of one to [`MAX_NAME_SIZE`](crate::MAX_NAME_SIZE) bytes.
     fn name(&self) -> &str;
@@ -85,7 +85,7 @@ pub trait Handler: Send + 'static {
     fn position(&mut self) -> Result<Option<(Position, EventId)>, Failure>;
 
     /// Deals with `event`, and keeps its position and id together with that. Each comes once, in order; over a
-    /// crash those behind what [`position`](Handler::position) then says.
+    /// crash those after what [`position`](Handler::position) then says.
     ///
     /// # Errors
     /// Whatever keeps it from going on: it stops.
@@ -141,7 +141,7 @@ impl Project {
     }
 
     /// Only of the events that `query` means. With another query it is another projection: a state that was saved
-    /// goes on with what comes.
+    /// continues with what comes.
     #[must_use]
     pub fn query(mut self, query: Query) -> Self {
         self.query = query;

@@ -104,7 +104,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// No event that `query` means may stand behind `after`: the position up to which the caller knows
+    /// No event that `query` means may follow `after`: the position up to which the caller knows
     /// them all.
     pub fn new(query: Query, after: Position) -> Self {
         Self { query, after }

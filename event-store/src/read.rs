@@ -145,7 +145,7 @@ impl Iterator for Events {
 #[derive(Debug)]
 pub struct Backward {
     store: Arc<Store>,
-    /// The event behind the next one.
+    /// The event after the next one.
     end: Position,
 }
 
@@ -257,7 +257,7 @@ impl Iterator for StreamEvents {
     }
 }
 
-/// A stream, as it stands.
+/// A stream, as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StreamInfo {
     /// Its name.
@@ -275,7 +275,7 @@ pub struct StreamInfo {
 #[derive(Debug)]
 pub struct Streams {
     store: Arc<Store>,
-    /// Behind the last first event that was given out.
+    /// After the last first event that was given out.
     next: Position,
     end: Position,
     buffer: VecDeque<Found>,

@@ -168,7 +168,7 @@ impl Choice {
 /// Events of a store that is not written to, in the order of their positions. Made by [`ReadOnly`].
 #[derive(Debug)]
 pub struct StoredEvents {
-    /// `None` behind the last one, or an error.
+    /// `None` after the last one, or an error.
     records: Option<Salvage>,
     choice: Choice,
 }

@@ -13,7 +13,7 @@ pub(crate) const HEADER_SIZE: usize = 60;
 const EVENT: u8 = 1;
 const TOMBSTONE: u8 = 2;
 
-/// Where the numbers stand that are known only when the append has its place.
+/// Where the numbers are that are known only when the append has its place.
 const ID: usize = 8;
 const VERSION: usize = 24;
 const PREVIOUS: usize = 32;
@@ -130,7 +130,7 @@ impl Part {
     }
 }
 
-/// Where everything stands in a record.
+/// Where everything is in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) is_tombstone: bool,

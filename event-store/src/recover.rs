@@ -121,7 +121,7 @@ pub(crate) fn recover(request: &Request) -> Result<Recovered> {
     Ok(Recovered { store, recovery })
 }
 
-/// Events of one stream stand here and there in the log: more of its files stay open than where it is read in order.
+/// Events of one stream are here and there in the log: more of its files stay open than where it is read in order.
 const OPEN_SEGMENTS: usize = 256;
 
 fn log_options(request: &Request) -> wal::Options {
@@ -281,7 +281,7 @@ fn open_part(dir: &Dir, log: &Wal, entry: &Entry) -> Result<Slot> {
     let Ok(location) = part.location(entry.last) else {
         return Ok(Slot::Lost(*entry));
     };
-    // Another event there: the log was repaired or restored, and then went on.
+    // Another event there: the log was repaired or restored, and then continued.
     let is_same = match log.read(location) {
         Ok(record) => {
             let event = view::decode(Position(record.lsn.0), record.payload.into())?;

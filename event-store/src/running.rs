@@ -62,7 +62,7 @@ pub(crate) struct Progress<T> {
     saved_at_micros: u64,
 }
 
-/// What is told of it while it is at work.
+/// What is reported of it while it is at work.
 #[derive(Clone, Debug, Default)]
 struct Status {
     at: Position,
@@ -207,7 +207,7 @@ impl<T: Send + 'static> Running<T> {
         store.health.lock(&self.status).at
     }
 
-    /// Makes the state anew of all events, while the old one is shown and goes on, and puts it in its place,
+    /// Makes the state anew of all events, while the old one is shown and continues, and puts it in its place,
     /// durably.
     pub(crate) fn rebuild(&self, store: &Store, empty: T) -> Result<Position> {
         store.check()?;
@@ -361,7 +361,7 @@ impl<T: Send + 'static> Running<T> {
         Ok(())
     }
 
-    /// A step of its thread. What it fails with is told to whoever asks, and in the statistics.
+    /// A step of its thread. What it fails with is returned to whoever asks, and in the statistics.
     fn step(&self, store: &Store) -> Step {
         let mut progress = self.progress();
         match self.advance(store, &mut progress, store.durable_end()) {

@@ -19,15 +19,15 @@ use crate::view;
 /// The events of a store that can be read, whatever is damaged. Made by [`Options::salvage`].
 ///
 /// Events come in the order of their positions, each checked. Where some are missing, an [`Error::Corrupt`] with
-/// [`Corruption::MissingEvents`] says at which positions, before the next event. Any other error is of something by which
-/// no event is lost, or of a place in the log that cannot be read: if an event follows, the missing ones are named;
-/// if none does, nobody knows how many there were.
+/// [`Corruption::MissingEvents`] says at which positions, before the next event. Any other error is of
+/// something by which no event is lost, or of a place in the log that cannot be read: if an event follows,
+/// the missing ones are named; if none does, nobody knows how many there were.
 #[derive(Debug)]
 pub struct Salvage {
     errors: VecDeque<Error>,
     /// `None` at the end, or if there is nothing to be read.
     records: Option<wal::Salvage>,
-    /// An event that comes when everything is told.
+    /// An event that comes when every error is reported.
     ready: Option<Event>,
     /// The next position, unless something is missing.
     next: Position,
@@ -40,7 +40,7 @@ impl Options {
     /// Reads what is left of the store in `dir`, whatever is damaged, and changes nothing: for a store that
     /// [`open`](Options::open) refuses. Of the options only the [`disk`](Options::disk) counts.
     ///
-    /// Every event that passes its check is there, also behind damage and beside places and files that cannot be
+    /// Every event that passes its check is there, also after damage and beside places and files that cannot be
     /// read. An append of which some events are lost is given out with the others. The index is not needed: it is made
     /// of the events, and only asked how far they went. What projections have saved is left out, for the same reason.
     ///
@@ -83,7 +83,7 @@ impl Options {
     }
 }
 
-/// The records of the log in `path`; `None` if nothing of them can be read, which is told.
+/// The records of the log in `path`; `None` if nothing of them can be read, which is reported.
 ///
 /// # Errors
 /// It is locked.
@@ -136,7 +136,7 @@ impl Salvage {
             .collect()
     }
 
-    /// Goes behind position `last`; what is before it is missing, because of what is at `place`.
+    /// Goes after position `last`; what is before it is missing, because of what is at `place`.
     fn pass(&mut self, last: Position, place: Option<(PathBuf, u64)>) {
         if last >= self.next {
             let first = self.next;

@@ -14,7 +14,7 @@ pub struct Recovery {
     pub events: Position,
     /// True if there was no store and one was created.
     pub created: bool,
-    /// True if part of an append that was never acknowledged was cut off the log.
+    /// True if part of an append that was never acknowledged was truncated from the log.
     pub torn_tail: bool,
     /// Events that no part of the index covered, and were read.
     pub read_events: u64,
@@ -82,7 +82,7 @@ pub struct Stats {
     pub index_trouble: Option<Trouble>,
 }
 
-/// How a projection stands.
+/// The state of a projection.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ProjectionStats {
@@ -92,13 +92,13 @@ pub struct ProjectionStats {
     pub run: Run,
     /// It has every event that it is of up to here.
     pub position: Position,
-    /// Durable events behind that.
+    /// Durable events after that.
     pub lag: u64,
-    /// Where its state was last saved: a restart goes on behind it. 0 if it never was, or is kept elsewhere.
+    /// Where its state was last saved: a restart continues after it. 0 if it never was, or is kept elsewhere.
     pub saved: Position,
     /// Bytes of that in the second log.
     pub saved_bytes: u64,
-    /// Why it does not go on, if it does not.
+    /// Why it does not continue, if it does not.
     pub stopped: Option<Error>,
     /// Why its state could not be saved when that was due last; it is tried again.
     pub save_error: Option<Error>,

@@ -68,7 +68,7 @@ pub(crate) struct Store {
 pub(crate) trait Runs: fmt::Debug + Send + Sync {
     fn name(&self) -> &str;
     fn run(&self) -> Run;
-    /// Adds every event that is durable. What it fails with is told to whoever asks, and in the statistics.
+    /// Adds every event that is durable. What it fails with is returned to whoever asks, and in the statistics.
     fn run_inline(&self, store: &Store);
     /// Wakes its thread.
     fn notify(&self);
@@ -155,7 +155,7 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
 }
 
 impl Store {
-    /// Whether writing may go on.
+    /// Whether writing may continue.
     ///
     /// # Errors
     /// [`Error::Poisoned`] after a failure, [`Error::Closed`] after the end.
@@ -221,12 +221,12 @@ impl Store {
         }
     }
 
-    /// The position behind the last acknowledged event; after a failure, behind the last durable one.
+    /// The position after the last acknowledged event; after a failure, after the last durable one.
     pub(crate) fn acknowledged_end(&self) -> Position {
         Position(self.log.bounds().end.0)
     }
 
-    /// The position behind the last durable event.
+    /// The position after the last durable event.
     pub(crate) fn durable_end(&self) -> Position {
         let durable = self.log.stats().durable_lsn.next();
         Position(durable.min(self.log.bounds().end).0)

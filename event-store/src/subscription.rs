@@ -19,7 +19,7 @@ use crate::store::Store;
 ///
 /// // From the beginning, or from where "billing" has acknowledged:
 /// let what = Subscribe::new().named("billing").query(Query::new().kinds(["Placed"]));
-/// // What comes behind position 7:
+/// // What comes after position 7:
 /// let other = Subscribe::new().after(Position(7));
 /// # drop((what, other));
 /// ```
@@ -44,14 +44,14 @@ impl Subscribe {
         self
     }
 
-    /// Those behind `position`; of a named subscription, until it has acknowledged something.
+    /// Those after `position`; of a named subscription, until it has acknowledged something.
     #[must_use]
     pub fn after(mut self, position: Position) -> Self {
         self.after = position;
         self
     }
 
-    /// Those behind the event at `position`, which had the id `id`, as a reader has kept both: if the log
+    /// Those after the event at `position`, which had the id `id`, as a reader has kept both: if the log
     /// holds another one there, or none, the answer is [`Error::Diverged`].
     #[must_use]
     pub fn after_event(mut self, position: Position, id: EventId) -> Self {
@@ -60,7 +60,7 @@ impl Subscribe {
         self
     }
 
-    /// Goes on where the subscription of this name has acknowledged, also after a crash.
+    /// Continues where the subscription of this name has acknowledged, also after a crash.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -264,7 +264,7 @@ impl Store {
         }
     }
 
-    /// Makes `mark` that of the reader `name`, durably. One that is behind that which it has changes nothing.
+    /// Makes `mark` that of the reader `name`, durably. One that is after that which it has changes nothing.
     pub(crate) fn set_mark(&self, name: &str, mark: Option<Mark>) -> Result<()> {
         loop {
             self.check()?;

@@ -9,7 +9,7 @@ use crate::term::{Key, Term, TermMap};
 /// What an event costs beside its bytes: an entry of the list, and of the map for each of its terms.
 const EVENT_OVERHEAD: u64 = 400;
 
-/// The events behind the indexed ones, in flight or not, with everything by which they are found.
+/// The events after the indexed ones, in flight or not, with everything by which they are found.
 #[derive(Debug)]
 pub(crate) struct Tail {
     key: Key,
@@ -151,7 +151,7 @@ impl Tail {
         }
     }
 
-    /// How many of the events with `term` stand before `position`.
+    /// How many of the events with `term` are before `position`.
     pub(crate) fn rank(&self, term: Term, position: Position) -> usize {
         match self.terms.get(&term) {
             None => 0,

@@ -8,7 +8,7 @@ use crate::pending::Pending;
 use crate::store::Store;
 
 /// An append in flight, from [`EventStore::submit`](crate::EventStore::submit). Dropping it changes
-/// nothing: the append goes on.
+/// nothing: the append continues.
 #[derive(Debug)]
 #[must_use = "without waiting nobody knows whether the append succeeded"]
 pub struct Ticket {

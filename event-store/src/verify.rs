@@ -168,7 +168,7 @@ fn place_of(view: &View<'_>, position: Position) -> usize {
     after.saturating_sub(1)
 }
 
-/// Where in the list of `term` in place `nth` the event at `position` stands; `None` if it is not there.
+/// Where in the list of `term` in place `nth` the event at `position` is; `None` if it is not there.
 fn rank_of<'a>(
     view: &View<'a>,
     nth: usize,

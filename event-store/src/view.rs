@@ -64,7 +64,7 @@ pub(crate) struct View<'a> {
     pub(crate) log: &'a Wal,
     pub(crate) key: Key,
     pub(crate) slots: &'a [Slot],
-    /// What stands in it is not looked for in the parts, which may have it already.
+    /// What is in it is not looked for in the parts, which may have it already.
     pub(crate) tail: &'a Tail,
     /// A lost part is read from the log instead.
     pub(crate) scans: bool,
@@ -109,7 +109,7 @@ impl List<'_> {
         }
     }
 
-    /// How many stand before `position`.
+    /// How many are before `position`.
     pub(crate) fn rank(&self, position: Position) -> Result<u64, Miss> {
         match self {
             Self::Part {
@@ -154,7 +154,7 @@ impl List<'_> {
 }
 
 impl<'a> View<'a> {
-    /// How many places there are to look at: the parts, and the memory behind them.
+    /// How many places there are to look at: the parts, and the memory after them.
     pub(crate) fn places(&self) -> usize {
         self.slots.len() + 1
     }
@@ -356,7 +356,7 @@ impl<'a> View<'a> {
         Ok(found)
     }
 
-    /// The first events of streams from `from` on and before `end`, of some of them; and where to go on.
+    /// The first events of streams from `from` on and before `end`, of some of them; and where to continue.
     pub(crate) fn stream_beginnings(
         &self,
         from: Position,

@@ -217,7 +217,7 @@ impl Store {
     }
 
     /// Returns to the last accepted state: the log has refused `pending`, and with it whatever was
-    /// decided behind it.
+    /// decided after it.
     fn give_up(&self, pending: &Pending) {
         let mut head = self.health.lock(&self.head);
         // Unless somebody has done so already, and others have been decided since.

@@ -1,4 +1,4 @@
-//! The state of a stream: what was saved and the events behind it, or those up to any time.
+//! The state of a stream: what was saved and the events after it, or those up to any time.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 

@@ -207,7 +207,7 @@ fn a_retry_is_answered_as_the_first_time_and_half_of_it_is_a_conflict() {
             );
         }
         assert_eq!(store.stats().last, Position(2));
-        // Also behind a restart, and from a part of the index.
+        // Also after a restart, and from a part of the index.
         if round % 2 == 0 {
             store.close().unwrap();
             store = options().index_interval(1).open(dir.path()).unwrap();

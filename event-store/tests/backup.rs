@@ -1,4 +1,4 @@
-//! What a backup promises: it is the store as it was, whatever goes on meanwhile, and a crash costs an earlier one
+//! What a backup promises: it is the store as it was, whatever continues meanwhile, and a crash costs an earlier one
 //! nothing.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
@@ -235,7 +235,7 @@ fn it_is_made_while_others_append_acknowledge_and_save() {
             let is_last = reader.is_finished();
             let path = dir.path().join(format!("backup-{}", n % 2));
             backups.push((path.clone(), store.backup(&path).unwrap().position));
-            // What a reader or a projection stands at is in it, and no append in part.
+            // The position of each reader and projection is in it, and no append in part.
             let copy = threads().open(&path).unwrap();
             assert_eq!(copy.last_position(), backups[n].1);
             assert_eq!(copy.last_position().0 % 2, 0);

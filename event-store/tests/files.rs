@@ -1,4 +1,4 @@
-//! What stands in a store's directory: what opening removes from it, and what it leaves alone.
+//! What is in a store's directory: what opening removes from it, and what it leaves alone.
 
 #![allow(
     clippy::unwrap_used,
@@ -180,7 +180,7 @@ fn a_store_that_is_refused_is_not_changed() {
         let event = NewEvent::new("Kind", &[7; 2000]);
         store.append("s", Expected::Any, [event]).unwrap();
     }
-    // All of them are in the index, and nothing in the log stands behind the last one.
+    // All of them are in the index, and nothing in the log follows the last one.
     settle(&store);
     reader.try_next().unwrap().unwrap();
     reader.acknowledge().unwrap();
@@ -204,7 +204,7 @@ fn a_store_that_is_refused_is_not_changed() {
     }
 }
 
-/// As when the log alone is restored from a copy, and goes on elsewhere.
+/// As when the log alone is restored from a copy, and continues elsewhere.
 #[test]
 fn an_index_of_another_log_is_made_anew() {
     let dir = fast_dir();

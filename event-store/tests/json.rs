@@ -92,7 +92,7 @@ fn fill(store: &EventStore) {
     store.sync().unwrap();
 }
 
-/// A store in a directory of its own, whose clock stands at `micros`.
+/// A store in a directory of its own, whose clock is at `micros`.
 fn at(micros: u64) -> (TempDir, EventStore) {
     let dir = tempfile::tempdir().unwrap();
     let options = Options::new().sync(SyncMode::Manual).clock(move || micros);

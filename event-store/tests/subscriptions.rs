@@ -102,7 +102,7 @@ fn a_named_one_goes_on_where_it_has_acknowledged() {
     let second = billing.try_next().unwrap().unwrap();
     assert!(billing.try_next().unwrap().is_some());
     billing.acknowledge_up_to(&second).unwrap();
-    // Behind it: nothing goes back.
+    // After it: nothing goes back.
     billing.acknowledge_up_to(&first).unwrap();
     assert_eq!(store.subscriptions(), [("billing".to_owned(), Position(2))]);
     drop(billing);

@@ -345,7 +345,7 @@ impl Dump<'_> {
                 match (unclean, next) {
                     (Some(at), _) => self.damage(at, Corruption::NotZero)?,
                     (None, Some(_)) => {
-                        self.damage(from, "zeros, but a group stands behind them")?;
+                        self.damage(from, "zeros, but a group follows them")?;
                     }
                     (None, None) => {
                         return self.line(format_args!("  {from}: end")).map(|()| false);

@@ -59,7 +59,7 @@ impl Edge {
         self.used.store(used, Ordering::Release);
     }
 
-    /// Says that the next group goes to `offset`; returns whether a step is to be asked for. The writer is
+    /// Says that the next group is written at `offset`; returns whether a step is to be asked for. The writer is
     /// held.
     pub(crate) fn has_used(&self, offset: u64) -> bool {
         self.used.store(offset, Ordering::Release);

@@ -21,7 +21,7 @@ const ROOM_FOR_HEADER: &str = "an item begins with room for a group header";
 /// Groups begin at multiples of this.
 pub(crate) const GROUP_ALIGN: u64 = 8;
 
-/// Where bytes of segment `number` of log `id` stand.
+/// Where bytes of segment `number` of log `id` are.
 pub(crate) fn place(id: u64, number: u64, offset: u64) -> Place {
     Place { id, number, offset }
 }
@@ -245,7 +245,7 @@ impl Item {
     }
 
     /// Refuses it, since `found` is not what it was built on; returns whether it was built on a state
-    /// that is told from `found` by its position only.
+    /// that differs from `found` by its position only.
     pub(crate) fn refuse(&mut self, found: Expectation) -> bool {
         let expected = self
             .expected
@@ -326,7 +326,7 @@ pub(crate) fn decode_record_header(bytes: &[u8]) -> Option<(u32, u32)> {
     Some((decoder.u32()?, decoder.u32()?))
 }
 
-/// Which epochs are good where ([format], section 6): what tells bytes written before a truncation from
+/// Which epochs are good where ([format], section 6): what separates bytes written before a truncation from
 /// bytes written after it.
 ///
 /// [format]: crate::format

@@ -39,7 +39,7 @@
 //!
 //! - What is lost is always a suffix: never a hole, and never half a batch.
 //! - What [`Wal::truncate_before`] and [`Wal::truncate_after`] gave up never comes back, and nothing
-//!   else goes with it. A [`checkpoint`](Wal::checkpoint) never moves back, except with the end of the
+//!   else is lost with it. A [`checkpoint`](Wal::checkpoint) never moves back, except with the end of the
 //!   log.
 //! - Positions ([`Lsn`]) have no gap. One that was durable is never given again, except for those that
 //!   [`Wal::truncate_after`] gave up, that [`Options::repair`] dropped, or of which it found nothing,

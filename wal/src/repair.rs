@@ -41,7 +41,7 @@ pub(crate) struct Repaired {
 }
 
 /// Truncates the log in `dir`, which is locked, at its first damage after the checkpoint, and gives up what is
-/// before the checkpoint if that is damaged. `size` is for a new segment if no header tells the log's
+/// before the checkpoint if that is damaged. `size` is for a new segment if no header says the log's
 /// segment size.
 pub(crate) fn repair(
     dir: &Dir,

@@ -126,7 +126,7 @@ impl Salvage {
         }
     }
 
-    /// The error that says that the records up to `last` are missing. What comes next is behind them.
+    /// The error that says that the records up to `last` are missing. What comes next is after them.
     fn gap(&mut self, last: Lsn) -> Error {
         let nowhere = || (self.dir.path().to_owned(), 0);
         let (path, offset) = self.damage.take().unwrap_or_else(nowhere);

@@ -60,7 +60,7 @@ pub(crate) struct Unproven {
     groups: VecDeque<(Lsn, u64)>,
 }
 
-/// More groups are not told apart: the oldest then counts as part of the next.
+/// More groups are not distinguished: the oldest then counts as part of the next.
 const UNPROVEN_GROUPS: usize = 1024;
 
 impl Unproven {

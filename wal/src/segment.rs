@@ -119,7 +119,7 @@ impl SegmentHeader {
     }
 }
 
-/// How the groups are laid out of the segment whose header is `bytes`, as far as that tells, damaged or not.
+/// How the groups are laid out of the segment whose header is `bytes`, as far as that says, damaged or not.
 pub(crate) fn layout_of(bytes: &[u8]) -> Layout {
     let mut decoder = Decoder::new(bytes);
     match (decoder.u64(), decoder.u32()) {

@@ -95,7 +95,7 @@ impl Superblock {
         epoch < self.epochs.current && lsn >= self.epochs.first_lsn
     }
 
-    /// The bytes of the slot that `sequence` goes to.
+    /// The bytes of the slot for `sequence`.
     pub(crate) fn encode(&self, sequence: u64) -> Vec<u8> {
         let at = slot_offset(sequence);
         let mut tail = Encoder::with_capacity(BEFORE_NOTE - FIXED_SIZE + self.note.len());

@@ -63,6 +63,6 @@ impl Ticket {
             return log.wait(member).appended(member.index(), *count);
         }
         self.poll()
-            .expect("a log commits what is in flight before it goes")
+            .expect("a log commits what is in flight before it is dropped")
     }
 }

@@ -238,7 +238,7 @@ impl Log {
         let view = self.view();
         let mut segments = view.segments.iter();
         let next = segments.find(|segment| segment.number > number);
-        next.expect("behind a sealed segment there is another one")
+        next.expect("after a sealed segment there is another one")
             .first_lsn
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Writer {
     offset: u64,
     next: Lsn,
     epochs: Epochs,
-    /// Where the bytes end that a write left behind `offset` which the disk had no space for; 0 if there
+    /// Where the bytes end that a write left after `offset` which the disk had no space for; 0 if there
     /// are none.
     left_over: u64,
     /// Appends written so far, whole calls.
@@ -352,7 +352,7 @@ impl Log {
     /// Zeros what a write left behind that the disk had no space for.
     ///
     /// Not by the next group itself: of that one a power loss can leave any sectors, and where those of the
-    /// other one stand between them their records can pass for its own.
+    /// other one be between them their records can pass for its own.
     pub(crate) fn clear(&self, writer: &mut Writer) -> Result<()> {
         if writer.left_over == 0 {
             return Ok(());
@@ -372,7 +372,7 @@ impl Log {
     /// Writes `items` as one group.
     ///
     /// # Errors
-    /// Of the disk. If it is full they are not written, but a part of them may be left behind the last group.
+    /// Of the disk. If it is full they are not written, but a part of them may be left after the last group.
     fn write_group(&self, writer: &mut Writer, items: &mut [Item]) -> Result<()> {
         let number = writer.active.number;
         let mut offset = writer.offset + GROUP_HEADER;

@@ -73,6 +73,6 @@ fn main() -> anyhow::Result<ExitCode> {
 /// The root of the workspace that this program was built from.
 fn workspace() -> anyhow::Result<PathBuf> {
     let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let root = built_from.context("the crate stands in the workspace's root")?;
+    let root = built_from.context("the crate is in the workspace's root")?;
     Ok(root.to_owned())
 }

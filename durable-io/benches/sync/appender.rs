@@ -4,7 +4,7 @@ use durable_io::{Dir, File};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 
-/// Bytes of each file. At its end an append goes on at the start, in a new file where the old one
+/// Bytes of each file. At its end an append continues at the start, in a new file where the old one
 /// would no longer be what it shall be.
 const FILE_SIZE: u64 = 16 << 20;
 /// What `O_DIRECT` asks of offsets, lengths and buffers.

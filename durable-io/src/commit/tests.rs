@@ -68,7 +68,7 @@ fn a_panic_of_the_leader_is_a_panic_of_its_followers_and_of_all_later_ones() {
     });
 }
 
-/// A thread that serves was told to stop while others led what was left, and was not told again.
+/// A thread that serves was stopped while others led what was left, and was not stopped again.
 #[test]
 fn a_thread_that_serves_ends_when_others_lead_what_is_left() {
     let queue = &Queue::new();

@@ -1,4 +1,4 @@
-//! Names and the latch, over a directory that answers as it is told.
+//! Names and the latch, over a directory that answers by a script.
 
 use super::*;
 use crate::replace::{create_durably, remove_durably, replace_file};

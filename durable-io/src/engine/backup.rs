@@ -136,7 +136,7 @@ pub fn take_file(
     Ok(Taken::Linked)
 }
 
-/// Makes the directory of a new store, which must be empty if it stands already, and takes the lock: for
+/// Makes the directory of a new store, which must be empty if it exists already, and takes the lock: for
 /// what is not made by opening it, a backup say.
 ///
 /// # Durability

@@ -126,7 +126,7 @@ impl SyncGate {
         capture: impl FnOnce() -> W,
         covered: impl FnOnce(&W),
     ) -> Result<(), E> {
-        // Held across the sync: a failed one is told to one caller only, so nobody may be in another
+        // Held across the sync: a failed one is reported to one caller only, so nobody may be in another
         // one that would then succeed without the pages.
         let _turn = self.turn();
         self.health.check()?;
@@ -207,8 +207,8 @@ impl SyncGate {
         self.health.lock(&self.turn)
     }
 
-    /// Moves the watermark back: what was behind `position` was cut off, durably, and the caller holds
-    /// the [`turn`](SyncGate::turn). Wake those who wait when the cut can be seen.
+    /// Moves the watermark back: what was after `position` was truncated, durably, and the caller holds
+    /// the [`turn`](SyncGate::turn). Wake those who wait when the truncation can be seen.
     pub fn truncate(&self, position: u64) {
         self.position.store(position, Ordering::SeqCst);
     }

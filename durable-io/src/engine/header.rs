@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use crate::checksum::{Place, checksum_at};
 use crate::codec::{Decoder, put};
 
-/// Where the version stands in a header.
+/// Where the version is in a header.
 const VERSION: usize = 8;
-/// Where the check stands.
+/// Where the check is.
 const CHECK: usize = 12;
 /// Where the fields of the engine's own begin.
 const FIELDS: usize = 16;
@@ -31,7 +31,7 @@ pub enum BadHeader {
     Length,
     /// It does not begin as files of this kind do.
     Magic,
-    /// Its check does not hold: it is damaged, or stands in another's place.
+    /// Its check does not hold: it is damaged, or is in another's place.
     Checksum,
     /// It is whole, and of this version, which is newer, or 0.
     Version(u32),
@@ -72,7 +72,7 @@ impl Format {
     /// Bytes of a header before the engine's own fields.
     pub const FIELDS: usize = FIELDS;
 
-    /// Completes `header`, which has at least 16 bytes and stands at `place`, with its fields in it:
+    /// Completes `header`, which has at least 16 bytes and is at `place`, with its fields in it:
     /// magic, version and check.
     pub fn seal(&self, header: &mut [u8], place: Place) {
         debug_assert!(header.len() >= FIELDS, "a header holds what all begin with");
@@ -83,10 +83,10 @@ impl Format {
         put(header, CHECK, &check.to_le_bytes());
     }
 
-    /// Checks `header`, and returns its fields. It stands at the `place` that they say.
+    /// Checks `header`, and returns its fields. It is at the `place` that they say.
     ///
     /// # Errors
-    /// [`BadHeader`]. A version is told only of a header that is whole: a flipped bit is damage, not a
+    /// [`BadHeader`]. A version is reported only of a header that is whole: a flipped bit is damage, not a
     /// newer version.
     pub fn open<'a>(
         &self,

@@ -31,7 +31,7 @@ impl From<Poisoned> for Failure {
 }
 
 /// The answer of a poisoned handle: an earlier write or sync failed, or a thread panicked in the middle
-/// of a change, so nobody knows what of it is on the disk. Reads of what is durable go on; opening again
+/// of a change, so nobody knows what of it is on the disk. Reads of what is durable continue; opening again
 /// recovers.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("poisoned by an earlier failed write or sync; reopen it to recover")]
@@ -48,7 +48,7 @@ pub struct Poisoned {
 /// let health = Health::new();
 /// health.check()?;
 /// # let io = durable_io::Disk::os().open_dir("/there is no such directory").unwrap_err();
-/// let error = health.poison(io); // What failed is told to the one who met it,
+/// let error = health.poison(io); // What failed is returned to the one who met it,
 /// let poisoned = health.check().unwrap_err(); // and that it did to all who come later.
 /// assert_eq!(poisoned.source.to_string(), error.to_string());
 /// # Ok::<(), durable_io::engine::Poisoned>(())
@@ -66,7 +66,7 @@ impl Health {
         Arc::default()
     }
 
-    /// Whether writing may go on.
+    /// Whether writing may continue.
     ///
     /// # Errors
     /// [`Poisoned`] after a failure.
@@ -111,7 +111,7 @@ impl Health {
         self.signals().push(Arc::clone(signal));
     }
 
-    /// Takes a lock of the handle. If a thread has panicked while it held it, what is behind the lock may
+    /// Takes a lock of the handle. If a thread has panicked while it held it, what the lock protects may
     /// be half-changed: that poisons the handle. So [`check`](Health::check) after taking locks, and not
     /// before; what readers do with a lock must be safe however it was left.
     pub fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
@@ -130,7 +130,7 @@ impl Health {
     /// # Errors
     /// [`Poisoned`] instead of the panic, which the panic hook has reported.
     pub fn catch<T>(&self, work: impl FnOnce() -> T) -> Result<T, Poisoned> {
-        // What the panic left is behind the locks of the handle, which is not written to any more.
+        // What the panic left is protected by the locks of the handle, which is not written to any more.
         panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_panic| Poisoned {
             source: self.poison(Failure::Panic),
         })

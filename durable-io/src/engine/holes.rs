@@ -18,8 +18,8 @@ pub struct Hole {
 }
 
 /// Fills `bytes` from byte `offset` of `file` on, page by page where it cannot be read at once; what cannot be
-/// read, and what is behind the end of the file, is zero. Each place that cannot be read is added to `holes`, unless
-/// it is known there: to the hole before it, if it goes on where that ends.
+/// read, and what is after the end of the file, is zero. Each place that cannot be read is added to `holes`, unless
+/// it is known there: to the hole before it, if it continues where that ends.
 ///
 /// # Errors
 /// An error that is not [of a place](Error::is_unreadable), as the want of memory: `bytes` then hold nothing to
@@ -57,7 +57,7 @@ pub fn read_around(
     Ok(())
 }
 
-/// Adds what was not met before, to the hole before it if it goes on there.
+/// Adds what was not met before, to the hole before it if it continues there.
 fn add(holes: &mut Vec<Hole>, hole: Hole) {
     let Range { start, end } = hole.range;
     let known = holes
@@ -83,7 +83,7 @@ mod tests {
         sim.spoil("/file", 9000..9001);
         sim.spoil("/file", 12_288..12_289);
         let (mut bytes, mut holes) = (vec![1; 30_000], Vec::new());
-        // Twice: what is known is not told again.
+        // Twice: what is known is not added again.
         for _ in 0..2 {
             read_around(&file, &mut bytes, 0, &mut holes).unwrap();
         }

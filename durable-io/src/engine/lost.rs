@@ -16,7 +16,7 @@ use crate::engine::text::Shown;
 ///     last: Bound::Included(b"kiwi".to_vec()),
 /// };
 /// assert!(lost.contains(b"grape") && !lost.contains(b"fig"));
-/// assert_eq!(lost.to_string(), r#"keys behind "fig" up to "kiwi""#);
+/// assert_eq!(lost.to_string(), r#"keys after "fig" up to "kiwi""#);
 /// assert_eq!(LostKeys::ALL.to_string(), "keys");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +59,7 @@ impl Display for LostKeys {
         f.write_str("keys")?;
         match &self.first {
             Bound::Included(first) => write!(f, " from {}", Shown(first))?,
-            Bound::Excluded(first) => write!(f, " behind {}", Shown(first))?,
+            Bound::Excluded(first) => write!(f, " after {}", Shown(first))?,
             Bound::Unbounded => {}
         }
         match &self.last {

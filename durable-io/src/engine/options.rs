@@ -17,7 +17,7 @@ pub struct InvalidOption {
 }
 
 impl InvalidOption {
-    /// Refuses the `value` of `option` unless it is `within` its limits, which `rule` tells people.
+    /// Refuses the `value` of `option` unless it is `within` its limits, which `rule` states.
     ///
     /// # Errors
     /// [`InvalidOption`].

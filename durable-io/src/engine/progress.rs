@@ -1,21 +1,21 @@
-//! [`Progress`]: who is told how far something long has come.
+//! [`Progress`]: reports of how far a long operation has come.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A callback that a user may have given to an option; `T` says how far it is. Default: nobody is told.
+/// A callback that a user may have given to an option; `T` says how far it is. Default: no reports.
 #[derive(Clone)]
 pub struct Progress<T>(Option<Arc<Call<T>>>);
 
 type Call<T> = dyn Fn(T) + Send + Sync;
 
 impl<T> Progress<T> {
-    /// Calls `report` from now on.
+    /// Calls `report` with each report.
     pub fn new(report: impl Fn(T) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(report)))
     }
 
-    /// Tells that it has come so far.
+    /// Reports that it has come so far.
     pub fn report(&self, so_far: T) {
         if let Some(call) = &self.0 {
             call(so_far);

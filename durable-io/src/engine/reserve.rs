@@ -1,7 +1,7 @@
 //! [`Reserve`]: space that is held back, so that what frees some works on a full disk.
 //!
 //! It is given back by the removal of its file, and what is still to be held is reserved anew: where a file
-//! system copies on write, the blocks of a file that is only cut are kept until the next sync.
+//! system copies on write, the blocks of a file that is only truncated are kept until the next sync.
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ const PARTS: u64 = 8;
 /// let mut reserve = Reserve::new(dir, "reserve", 64 << 10);
 /// reserve.hold()?; // when the store is opened, and again when there may be space
 ///
-/// // The disk is full, and what is to be done will free some: it goes on with a part of the reserve.
+/// // The disk is full, and what is to be done will free some: it continues with a part of the reserve.
 /// assert!(reserve.release(0)?);
 /// assert_eq!(reserve.held(), 56 << 10);
 /// # Ok::<(), durable_io::Error>(())

@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// Threads and tasks wait at it for a condition over state that lies elsewhere (atomics, or behind locks of its
+/// Threads and tasks wait at it for a condition over state that lies elsewhere (atomics, or protected by locks of its
 /// own); whoever changes that state calls [`wake`](Signal::wake) afterwards. While nobody waits that
 /// costs one load.
 #[derive(Debug, Default)]

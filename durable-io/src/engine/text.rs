@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// How many bytes of a key or value are shown.
 const SHOWN: usize = 40;
 
-/// The text of a dump could not be written to where it goes.
+/// The text of a dump could not be written to its output.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("cannot write the text of a dump")]
 pub struct NoOutput {
@@ -28,7 +28,7 @@ impl fmt::Debug for Text<'_> {
 }
 
 impl<'a> Text<'a> {
-    /// A text that goes to `out`.
+    /// A text that is written to `out`.
     pub fn new(out: &'a mut dyn Write) -> Self {
         Self { out }
     }

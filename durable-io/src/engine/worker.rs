@@ -22,7 +22,7 @@ pub enum Step {
     Done,
     /// Nothing was to be done, or nothing is left.
     Idle,
-    /// Nothing is to be done before this time is over, unless the bell rings.
+    /// Nothing is to be done before this time is over, unless the work is notified.
     Wait(Duration),
 }
 
@@ -37,8 +37,8 @@ pub struct Trouble {
     pub next: Duration,
 }
 
-/// One kind of background work: its bell, and what becomes of its errors. What is to be done is the
-/// engine's own state; after it has changed that, it [rings](Work::notify).
+/// One kind of background work: when it is due, and what becomes of its errors. What is to be done is the
+/// engine's own state; after it has changed that, it [notifies](Work::notify) it.
 #[derive(Debug)]
 pub struct Work {
     disk: Disk,
@@ -140,7 +140,7 @@ impl Work {
             if state.is_stopped || self.health.is_poisoned() {
                 return;
             }
-            // Before the step looks at what is to be done, so that what comes later rings again.
+            // Before the step looks at what is to be done, so that what comes later notifies again.
             state.is_notified = false;
             drop(state);
             let wait = match self.delay() {
@@ -238,7 +238,7 @@ impl Thread {
     ) -> Result<Self, NoThread> {
         let health = Arc::clone(health);
         let watched = move || {
-            // What the panic left is behind the locks of the handle, which is not written to any more.
+            // What the panic left is protected by the locks of the handle, which is not written to any more.
             if panic::catch_unwind(AssertUnwindSafe(run)).is_err() {
                 health.poison(Failure::Panic);
             }

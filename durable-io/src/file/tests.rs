@@ -1,4 +1,4 @@
-//! The loops and the latch, over a file that answers as it is told.
+//! The loops and the latch, over a file that answers by a script.
 
 use io::ErrorKind::{Interrupted, Other, StorageFull, WriteZero};
 

@@ -58,7 +58,7 @@ impl<T: Clone> Chain<T> {
         self.pending.len() + 1
     }
 
-    /// The version that stands when the first `kept` pending effects reached the disk.
+    /// The version that is current when the first `kept` pending effects reached the disk.
     pub(crate) fn version(&self, kept: usize) -> &Version<T> {
         match kept.checked_sub(1) {
             None => &self.durable,

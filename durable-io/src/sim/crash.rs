@@ -20,7 +20,7 @@ pub(crate) use states::{States, Visit, Visited};
 pub(crate) enum Fill {
     Zero,
     Garbage,
-    /// The content of a deleted or cut file at the same offset; an index into `World::stale`.
+    /// The content of a deleted or truncated file at the same offset; an index into `World::stale`.
     Stale(usize),
 }
 
@@ -37,7 +37,7 @@ impl Fill {
 pub(crate) const EVERYTHING: usize = usize::MAX;
 
 /// One crash state, as data: how many pending effects of each pending chain reached the disk, and
-/// what each file's holes show. Chains stand in the order of [`World::pending_chains`].
+/// what each file's holes show. Chains are in the order of [`World::pending_chains`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Choice {
     pub(crate) kept: Vec<usize>,

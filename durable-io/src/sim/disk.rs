@@ -98,7 +98,7 @@ pub(crate) enum PointKind {
     Call,
 }
 
-/// What an effect was, for the story of a counterexample.
+/// What an effect was, for the report of a counterexample.
 #[derive(Clone, Debug)]
 pub(crate) struct EffectNote {
     pub(crate) id: u32,
@@ -126,7 +126,7 @@ impl SimDisk {
     }
 
     /// A machine with an empty disk that tears at `unit` bytes, 512 or 4096, and whose file system
-    /// keeps the promises of `profile`: [`World::crash_states`] tells what a power loss leaves.
+    /// keeps the promises of `profile`: [`World::crash_states`] says what a power loss leaves.
     ///
     /// # Panics
     /// If `unit` is neither.
@@ -201,7 +201,7 @@ impl SimDisk {
         state.fault_ends = state.fault_hits.saturating_add(strikes);
     }
 
-    /// Takes the planned fault back, and tells how many calls it struck.
+    /// Takes the planned fault back, and returns how many calls it struck.
     pub fn clear_fault(&self) -> u64 {
         let mut state = self.lock();
         state.fault = None;
@@ -214,7 +214,7 @@ impl SimDisk {
         self.lock().budget = bytes;
     }
 
-    /// From now on the disk copies on write: what stands durably, also where a file was cut, keeps its
+    /// From now on the disk copies on write: what is durable, also where a file was truncated, keeps its
     /// space until a sync has replaced it. So overwriting needs space, and zeros are no reservation;
     /// removing a file makes room at once.
     pub fn copy_on_write(&self) {

@@ -28,7 +28,7 @@ pub struct Bound {
     pub unit: usize,
     /// An instant with more crash states than this is sampled, and counted as sampled.
     pub states_per_point: u64,
-    /// Also kill the process at every call, reopen, go on, and then cut the power.
+    /// Also kill the process at every call, reopen, continue, and then lose power.
     pub process_deaths: bool,
     /// Also crash during recovery.
     pub nested: bool,
@@ -303,7 +303,7 @@ impl<S: Subject> Search<'_, S> {
         };
         self.shared.totals.workloads.fetch_add(1, Ordering::Relaxed);
         let mut states = States::new(self.bound.states_per_point);
-        // Power losses first: what one of them shows is told with a single crash.
+        // Power losses first: what one of them shows is reported with a single crash.
         for (index, moment) in of_kind(&moments, Until::PowerLoss) {
             let depth = u8::from(self.bound.nested);
             self.power_loss(&mut states, moment, index, &tape, depth)?;

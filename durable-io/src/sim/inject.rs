@@ -54,7 +54,7 @@ const STRIKES: [u64; 3] = [1, 4, u64::MAX];
 /// Repeats `ops` on an empty disk with every legal fault at every call, and from there on once, for a while
 /// and for ever.
 ///
-/// What refuses a call and changes nothing may poison nothing: when it is over the store must go on.
+/// What refuses a call and changes nothing may poison nothing: when it is over the store must continue.
 pub fn inject_everywhere<S: Subject>(
     subject: &S,
     ops: &[S::Op],
@@ -95,7 +95,7 @@ pub fn inject_everywhere<S: Subject>(
 
 /// Repeats `ops` on a disk of every size, from nothing to more than enough, in steps of a sector: on one that
 /// writes in place, and on one that [copies on write](SimDisk::copy_on_write). Nothing may be poisoned by
-/// it: as soon as there is space the store must go on.
+/// it: as soon as there is space the store must continue.
 pub fn fill_the_disk<S: Subject>(
     subject: &S,
     ops: &[S::Op],
@@ -272,7 +272,7 @@ fn one_run<S: Subject>(
             candidates.after(subject, op, next_n, applied.as_ref().ok().copied());
             next_n += 1;
             applied.map_err(|error| Broken {
-                promise: "a store goes on when what was refused is over",
+                promise: "a store continues when what was refused is over",
                 detail: format!("it answered: {error}"),
             })?;
         }

@@ -2,7 +2,7 @@
 //! the moments at which it can end.
 //!
 //! A profile needs no enumeration of its own. For each length of the journal that may have reached the
-//! disk there is a *cut*: a world in which what is in the journal by then is durable, and what cannot
+//! disk there is a *prefix of the journal*: a world in which what is in the journal by then is durable, and what cannot
 //! be there without the rest has never happened. The crash states of the profile are those of its
 //! cuts.
 
@@ -197,7 +197,7 @@ impl World {
     /// Makes durable what of the journal has reached the disk; see [`Reach`].
     fn reach(&mut self, reach: &Reach<'_>) {
         let loose = self.order.loose;
-        // In place, data waits for nothing but a cut of its own file.
+        // In place, data waits for nothing but a truncation of its own file.
         let is_waiting = self.order.profile.data_in_order;
         let loose_data = if is_waiting { loose } else { EffectId::MAX };
         for node in &mut self.nodes {

@@ -17,12 +17,12 @@
 pub struct Profile {
     /// For reports.
     pub name: &'static str,
-    /// Names, cuts and reservations reach the disk in the order in which they were made, a rename as
+    /// Names, truncations and reservations reach the disk in the order in which they were made, a rename as
     /// one. A file is seen longer only if everything that was made before it grew is there too.
     pub journal: bool,
     /// What a sync makes durable besides what it was asked to.
     pub sync_commits: SyncCommits,
-    /// Data too reaches the disk only after the names, cuts and reservations made before it: blocks
+    /// Data too reaches the disk only after the names, truncations and reservations made before it: blocks
     /// are never overwritten in place.
     pub data_in_order: bool,
     /// A write makes a file longer only once the bytes at the new end are on the disk.

@@ -1,4 +1,4 @@
-//! A counterexample as a story: the operations, what of each effect reached the disk, the files that
+//! A counterexample as a report: the operations, what of each effect reached the disk, the files that
 //! are then there, and the promise that is broken.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use super::world::{Node, World};
 use crate::site::Site;
 
 /// A crash after which the store breaks a promise, in as few operations and lost effects as the
-/// shrinker could find. `Display` tells it in one screen.
+/// shrinker could find. `Display` reports it in one screen.
 #[derive(Clone, Debug)]
 pub struct Counterexample {
     /// The run and its end, to keep and to replay.
@@ -34,7 +34,7 @@ impl fmt::Display for Counterexample {
     }
 }
 
-/// Runs `tape` and tells the story if it breaks a promise.
+/// Runs `tape` and reports what happened if it breaks a promise.
 pub(crate) fn replay<S: Subject>(
     subject: &S,
     ignored: &[Site],

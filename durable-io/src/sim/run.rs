@@ -45,11 +45,11 @@ pub(crate) struct Runner<'s, S: Subject> {
     letters: Vec<S::Op>,
     /// Opens of the store so far.
     pub(crate) opens: u64,
-    /// Barriers reached, each with all that was going on then.
+    /// Barriers reached, each with all that was in progress then.
     reached: Vec<(Site, Vec<String>)>,
     /// What of that is new since this was last taken.
     pub(crate) newly_reached: Vec<(Site, String)>,
-    /// Every machine booted, when the story of a run is to be told.
+    /// Every machine booted, when a run is to be reported.
     machines: Option<Vec<SimDisk>>,
 }
 
@@ -399,7 +399,7 @@ impl<'s, S: Subject> Runner<'s, S> {
         Ok(())
     }
 
-    /// Adds what the loss of everything pending in `before` took, if the story is to be told.
+    /// Adds what the loss of everything pending in `before` took, if that is to be reported.
     fn with_lost_effects(&self, broken: Broken, before: &World) -> Broken {
         if self.machines.is_none() {
             return broken;

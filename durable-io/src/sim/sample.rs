@@ -11,7 +11,7 @@ use super::world::{World, to_index};
 /// Pairs are taken of at most this many chains, spread over the list.
 const PAIRED_CHAINS: usize = 40;
 const RANDOM_STATES: u64 = 400;
-/// More choices of names than this are cut off.
+/// More choices of names than this are left out.
 const NAME_CHOICES: u64 = 256;
 
 pub(crate) fn visit<E>(world: &World, visit: &mut Visit<'_, E>) -> Result<Visited, E> {

@@ -1,4 +1,4 @@
-//! Makes a counterexample smaller: fewer operations, then fewer cuts, then fewer lost effects.
+//! Makes a counterexample smaller: fewer operations, then fewer crash points, then fewer lost effects.
 
 use super::crash::{EVERYTHING, Fill};
 use super::explore::{Bound, Explorer, Workload};

@@ -26,7 +26,7 @@ pub enum Survives {
 /// was begun. Nothing in between, nothing older, nothing else.
 ///
 /// Operation number `n` must be a pure function of the operation and `n`, so that the model can say
-/// what it wrote and every value tells where it came from. An operation that the model says changes
+/// what it wrote and every value says where it came from. An operation that the model says changes
 /// nothing leaves its number to the next one.
 pub trait Subject: Sync {
     /// One operation of the alphabet.
@@ -82,7 +82,7 @@ pub trait Subject: Sync {
     }
 
     /// What operation `n`, ended in the middle by a crash, or refused there by a full disk, may have done, beside
-    /// nothing and all, the least first: where it is several writes of which each stands alone.
+    /// nothing and all, the least first: where it is several writes of which each is alone.
     fn partly(&self, _before: &Self::State, _op: &Self::Op, _n: u64) -> Vec<Self::State> {
         Vec::new()
     }

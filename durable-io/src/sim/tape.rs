@@ -7,7 +7,7 @@ use super::run::Runner;
 use super::subject::Subject;
 use crate::site::{Barrier, Site};
 
-/// One run and the way it ends: starting state, operations, and one cut after the other.
+/// One run and the way it ends: starting state, operations, and one crash after the other.
 ///
 /// As text ([`Tape::to_text`]) it is a file to keep: `replay` gives the same run, byte for byte, as
 /// long as the store issues the same calls.

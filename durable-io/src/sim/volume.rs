@@ -26,7 +26,7 @@ pub struct Volume {
     world: World,
 }
 
-/// What `stat` tells of a file or directory.
+/// What `stat` says of a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {
     /// True for a directory.
@@ -208,7 +208,7 @@ impl Volume {
     /// What a power loss may leave now: every state if there are at most `most`; otherwise `most` of
     /// them, the one without anything unsynced, the one with all of it, and others drawn by `seed`.
     ///
-    /// Two of them may show the same ([`contents_hash`](Volume::contents_hash) tells).
+    /// Two of them may show the same ([`contents_hash`](Volume::contents_hash) says so).
     pub fn power_losses(&self, most: usize, seed: u64) -> Vec<Self> {
         let choices = self.few(most).unwrap_or_else(|| self.draw(most, seed));
         let worlds = choices.iter().map(|choice| self.world.crash(choice));

@@ -24,7 +24,7 @@ pub(crate) type Ino = usize;
 
 pub(crate) const ROOT: Ino = 0;
 
-/// A rename's two halves: the old name may only be gone where the new one stands, or stood until it was
+/// A rename's two halves: the old name may only be gone where the new one exists, or existed until it was
 /// removed.
 #[derive(Clone, Debug)]
 pub(crate) struct Edge {
@@ -40,7 +40,7 @@ pub struct World {
     pub(crate) nodes: Vec<Inode>,
     pub(crate) edges: Vec<Edge>,
     pub(crate) order: Order,
-    /// Content of deleted and cut files, newest last: what an unwritten block may show.
+    /// Content of deleted and truncated files, newest last: what an unwritten block may show.
     pub(crate) stale: Vec<Arc<Vec<Unit>>>,
     pub(crate) next_effect: EffectId,
     pub(crate) next_id: u64,

@@ -1,7 +1,7 @@
 //! The examples of a `FORMAT.md`, to be executed.
 
 /// The bytes of the block of `text` that begins with the line ```` ```hex NAME ````: hexadecimal numbers
-/// of one byte, and comments behind `#`.
+/// of one byte, and comments after `#`.
 ///
 /// # Panics
 /// If there is no such block, or something else in it.

@@ -21,7 +21,7 @@ pub enum Planted<T> {
 
 /// Does `work` in this thread, and panics at its step `nth`, from 0. A step is each time that a lock of a
 /// handle has been taken ([`Health::lock`](crate::engine::Health::lock)), with that lock and whatever
-/// others are held. So a test that goes on with `nth` until the work has ended has planted a panic under
+/// others are held. So a test that continues with `nth` until the work has ended has planted a panic under
 /// each lock, at each step between the taking of two.
 pub fn plant<T>(nth: u64, work: impl FnOnce() -> T) -> Planted<T> {
     LEFT.set(Some(nth));

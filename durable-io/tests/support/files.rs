@@ -45,7 +45,7 @@ impl Files {
     }
 }
 
-/// The file that is replaced and published: what stands there counts, whole.
+/// The file that is replaced and published: what is there counts, whole.
 const TRUSTED: &str = "trusted";
 /// Files of this beginning count when they are whole. Others of them are removed by recovery.
 const CREATED: &str = "created-";

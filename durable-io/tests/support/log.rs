@@ -35,14 +35,14 @@ pub enum Append {
     Groups,
 }
 
-/// What opening does with bytes behind the last whole record.
+/// What opening does with bytes after the last whole record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
     /// Cut them off.
     Truncate,
     /// Refuse to open.
     Refused,
-    /// Leave them where they are, and append behind them.
+    /// Leave them where they are, and append after them.
     Left,
     /// Remove the file and write it anew.
     Rewritten,
@@ -270,7 +270,7 @@ impl Log {
     /// What the file holds of what was appended.
     fn observe(&self) -> Result<Vec<u64>> {
         if self.end != (self.records.len() * RECORD) as u64 {
-            // Appended behind a torn tail: only this process knows where.
+            // Appended after a torn tail: only this process knows where.
             return Ok(self.records.clone());
         }
         let mut bytes = read(&self.file)?;

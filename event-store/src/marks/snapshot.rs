@@ -60,7 +60,7 @@ impl Saved {
     }
 }
 
-/// Where the last state of each projection, and of each stream, stands.
+/// Where the last state of each projection, and of each stream, is.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshots {
     all: BTreeMap<Key, Saved>,
@@ -223,7 +223,7 @@ impl Marks {
             return Err(Error::too_large("state", size, limit));
         }
         // Durable, by the mode of that log: the state, with the position that it is of. What it rests on was
-        // durable before. Only now may a restart begin behind it.
+        // durable before. Only now may a restart begin after it.
         let location = self.made()?.append(&record)?;
         self.snapshots.put(header, location);
         Ok(())

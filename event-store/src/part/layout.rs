@@ -11,7 +11,7 @@ use crate::term::{Term, halves};
 
 /// Bytes of a block: a sector, so that a torn part is torn between blocks.
 pub(crate) const BLOCK: usize = 512;
-/// Where its checksum stands.
+/// Where its checksum is.
 const CHECK: usize = BLOCK - 4;
 
 const MAGIC: &[u8; 8] = b"evstpart";
@@ -27,7 +27,7 @@ pub(crate) fn seal(entry: &Entry, offset: u64, block: &mut [u8]) {
 
 /// True if the block at `offset` of the part is the one that was written there.
 pub(crate) fn is_sealed(entry: &Entry, offset: u64, block: &[u8]) -> bool {
-    // What is cut short has no checksum.
+    // What is too short has no checksum.
     block
         .split_at_checked(CHECK)
         .is_some_and(|(covered, check)| {
@@ -54,7 +54,7 @@ impl Section {
         self.entries.div_ceil(self.per_block())
     }
 
-    /// The block of entry `nth`, and where it stands in it.
+    /// The block of entry `nth`, and where it is in it.
     pub(crate) fn place(&self, nth: u64) -> (u64, usize) {
         let per = self.per_block();
         let within = usize::try_from(nth % per).unwrap_or(0) * self.size;
@@ -81,7 +81,7 @@ pub(crate) struct Header {
     pub(crate) runs: u64,
 }
 
-/// Where everything stands.
+/// Where everything is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sections {
     pub(crate) filter: Section,
@@ -243,7 +243,7 @@ pub(crate) fn filter_bits(term: Term) -> impl Iterator<Item = usize> {
     (0..PROBES).map(move |probe| usize::try_from(low >> (probe * 9) & 511).unwrap_or(0))
 }
 
-/// Where an event stands in its segment: its record, the length of its payload, and the group that it is in.
+/// Where an event is in its segment: its record, the length of its payload, and the group that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Where {
     pub(crate) offset: u32,

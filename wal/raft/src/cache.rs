@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wal::Lsn;
 
 /// Entries by the LSN of their record, the latest up to a number of bytes. A position is never given to two
-/// records while the log is open, so nothing in it is ever wrong; what counts no more goes with time.
+/// records while the log is open, so nothing in it is ever wrong; what counts no more is dropped with time.
 #[derive(Debug)]
 pub(crate) struct Cache {
     entries: BTreeMap<Lsn, Arc<[u8]>>,

@@ -1,4 +1,4 @@
-//! Giving the log's front back: what of it still counts is appended again, then it goes.
+//! Giving the log's front back: what of it still counts is appended again, then it is removed.
 //!
 //! A record is moved under the lock under which everything is written, and only while it counts: so the order
 //! of the log stays that of the decisions, and whatever was decided about a record before it was moved, the

@@ -23,7 +23,7 @@ pub(crate) struct Store {
     pub(crate) log: Wal,
     pub(crate) state: Mutex<State>,
     pub(crate) cache: Mutex<Cache>,
-    /// Who waits to be told that a change is durable.
+    /// Who waits for a change to be durable.
     pub(crate) waiting: Waiting,
     /// Held across I/O: one at a time moves what counts out of the log's front.
     pub(crate) mover: Mutex<()>,

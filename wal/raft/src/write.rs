@@ -1,4 +1,4 @@
-//! The write path: check, write, apply; then whoever waits is told when it is durable.
+//! The write path: check, write, apply; then whoever waits is called when it is durable.
 
 use wal::Lsn;
 

@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_torn_tail_that_stands_is_caught() {
-        // The record behind the tail, of operation 2, is lost.
+        // The record after the tail, of operation 2, is lost.
         let detail = "expected [(0, 20), (2, 20)]\n   found [(0, 20)]";
         assert_caught(Flaw::TornTailStands, "AppendSmall", ACKNOWLEDGED, detail);
     }

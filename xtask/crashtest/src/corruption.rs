@@ -1,4 +1,4 @@
-//! The layer `corruption`: bytes that change behind the engine's back, on the simulated disk.
+//! The layer `corruption`: bytes that change without the engine's knowledge, on the simulated disk.
 //!
 //! An engine gives small stores, and says what their bytes mean ([`specimen`]). Then one thing is changed
 //! ([`changes`]), the store is opened and asked everything, and the answer is compared with what the bytes of the

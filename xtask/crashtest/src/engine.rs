@@ -36,7 +36,7 @@ pub struct Setting {
     pub sync: SyncMode,
     /// Who does what is done in the background. `Inline`: nobody but [`Store::maintain`].
     pub background: Background,
-    /// How many bytes should fill what the engine fills before it goes on elsewhere (a segment, a
+    /// How many bytes should fill what the engine fills before it continues elsewhere (a segment, a
     /// data file, a memtable, a table): small, so that it does often.
     pub size: u64,
     /// How many bytes are held back for a full disk, by an engine that can.
@@ -301,7 +301,7 @@ pub struct Killing {
     pub acknowledged: u64,
     /// What a thread of the process does beside those that write, by name: `rotate`, `merge`.
     pub chores: &'static [&'static str],
-    /// The phases that must be hit beside `write` and `recovery`: a chore, or a chore and words behind it
+    /// The phases that must be hit beside `write` and `recovery`: a chore, or a chore and words after it
     /// that [`Engine::phase`] tells from the files.
     pub phases: &'static [&'static str],
 }

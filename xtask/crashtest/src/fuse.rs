@@ -2,7 +2,7 @@
 //!
 //! The file system is mounted through FUSE and keeps everything on a simulated disk
 //! ([`durable_io::sim::Volume`]): what a crash may leave is said in one place for this layer and the
-//! layer `sim`. But here the kernel stands in between, and a store may be anything: a library, or a
+//! layer `sim`. But here the kernel is in between, and a store may be anything: a library, or a
 //! program that knows nothing of this workspace.
 //!
 //! A store runs once, from its creation on, and every call that changes something is recorded

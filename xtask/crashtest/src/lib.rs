@@ -8,12 +8,12 @@
 //! |---|---|
 //! | `sim` | every crash state of recorded runs on the simulated disk, and every barrier left out |
 //! | `faults` | errors of the simulated disk's calls, full disks, and sectors that cannot be read |
-//! | `corruption` | bytes changed behind the engine's back |
+//! | `corruption` | bytes changed without the engine's knowledge |
 //! | `life` | older files in the places of newer ones, and copies of a store that is open |
 //! | `kill` | real processes, killed at random moments |
 //! | `fuse` | power losses, failing syncs and full disks on a real file system, mounted through FUSE |
 //! | `trace` | the operating system's calls against the simulator's |
-//! | `litmus` | power cuts on real file systems, against what the simulator allows them to leave |
+//! | `litmus` | power losses on real file systems, against what the simulator allows them to leave |
 //!
 //! A program of the workspace's is `main` with three more verbs, for the processes that are killed, that
 //! mount, and that are traced: [`KillChild`], [`FuseChild`] and [`TraceChild`].
@@ -79,7 +79,7 @@ pub(crate) struct Context<'a> {
     /// The declared bound instead of the short one.
     full: bool,
     seed: u64,
-    /// How long each layer that samples goes on beyond its bound.
+    /// How long each layer that samples continues beyond its bound.
     extra_time: Duration,
     /// The layers `kill` and `litmus` judge a planted bug instead.
     plant: bool,

@@ -3,7 +3,7 @@
 //!
 //! A run is recorded. Then each file of what it left, and each pair of files, is replaced by each of its
 //! earlier versions; and copies are made file by file, in every order of up to six files, while the store
-//! goes on. The store that is opened on that answers what the run left, or refuses with a typed error and
+//! continues. The store that is opened on that answers what the run left, or refuses with a typed error and
 //! has changed nothing; or, only where the engine's `FORMAT.md` says why nobody can tell, it is what the
 //! run had left at some moment.
 

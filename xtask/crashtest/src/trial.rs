@@ -33,7 +33,7 @@ pub struct Trial<S: Subject<Op: 'static>> {
     whole_up_to: Option<u64>,
     process_deaths: bool,
     nested: bool,
-    /// The longest sequences without a barrier, and whether recoveries are cut off, too.
+    /// The longest sequences without a barrier, and whether recoveries are interrupted, too.
     removal: Option<(usize, bool)>,
     soaks: bool,
     only_with_full: bool,
@@ -264,7 +264,7 @@ impl<S: Subject<Op: 'static>> Judged for Trial<S> {
 }
 
 /// The layer `faults`: injects everything into the run of `ops`. After each fault the store must be healthy
-/// or poisoned, and nothing acknowledged may be lost, whether it goes on, is opened again, or loses power.
+/// or poisoned, and nothing acknowledged may be lost, whether it continues, is opened again, or loses power.
 fn inject<S: Subject>(name: &str, subject: &S, ops: &[S::Op], faults: &mut Faults) {
     let progress = Progress::new(name, None);
     let show = |injection: &Injection| progress.set(injection.injected);

@@ -13,7 +13,7 @@ pub(super) fn path(n: u64) -> String {
     format!("{DIR}/{n}")
 }
 
-/// What `read` finds in each of them, by the operation that made it; nothing in one that a crash cut short.
+/// What `read` finds in each of them, by the operation that made it; nothing in one that a crash interrupted.
 pub(super) fn all<T>(
     disk: &Disk,
     read: impl Fn(String) -> Outcome<Option<T>>,

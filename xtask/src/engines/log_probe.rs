@@ -96,7 +96,7 @@ fn group(at: usize, bytes: &[u8]) -> Option<Group> {
     let count = u64::from(decoder.u32()?);
     let _epoch = decoder.u32()?;
     let first = decoder.u64()?;
-    // Behind the first record; 0 says nothing.
+    // After the first record; 0 says nothing.
     let back = decoder.u64()? & 0x00FF_FFFF;
     let witness = if back == 0 {
         0
@@ -121,7 +121,7 @@ pub(super) struct SuperblockSlot {
     pub(super) low: u64,
 }
 
-/// Where the slot at `at` stands in the superblock `bytes`, with its note.
+/// Where the slot at `at` is in the superblock `bytes`, with its note.
 fn slot_range(bytes: &[u8], at: usize) -> Range<usize> {
     let len = bytes
         .get(at + SLOT..)

@@ -165,7 +165,7 @@ impl<S: Subject> History<S> {
         }
     }
 
-    /// The same history as it stood just before the last operation was acknowledged.
+    /// The same history as it was just before the last operation was acknowledged.
     pub(super) fn before_acknowledgement(&self) -> Self {
         let mut before = Self::of(self.states.clone(), self.next_n);
         before.floor = self.floor_before;

@@ -89,7 +89,7 @@ impl World {
         Ok(())
     }
 
-    /// The error of making `name`, if it stands or the directory is gone.
+    /// The error of making `name`, if it exists or the directory is gone.
     fn check_new(&self, dir: Ino, name: &str) -> io::Result<()> {
         if self.dir(dir)?.is_removed {
             return Err(errno(Errno::NOENT));

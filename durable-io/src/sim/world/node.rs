@@ -122,7 +122,7 @@ impl Node {
         }
     }
 
-    /// True if a crash can leave nothing but what stands there.
+    /// True if a crash can leave nothing but what is there.
     pub(crate) fn is_settled(&self) -> bool {
         let ghosts = match self {
             Self::File(file) => file.size.is_ghost() || file.units.iter().any(Chain::is_ghost),

@@ -25,7 +25,7 @@ pub(crate) enum Flaw {
     RenameBeforeSync,
     /// `append` returns after the write; the next one syncs.
     AcknowledgeBeforeSync,
-    /// `open` leaves the torn tail of the log where it is and appends behind it.
+    /// `open` leaves the torn tail of the log where it is and appends after it.
     TornTailStands,
     /// `checkpoint` empties the one log and writes it anew.
     TruncateInPlace,
@@ -64,7 +64,7 @@ impl Flaw {
             Self::NeverSyncDirectory => "that never syncs a directory",
             Self::RenameBeforeSync => "that renames a file before it syncs it",
             Self::AcknowledgeBeforeSync => "that acknowledges before it syncs",
-            Self::TornTailStands => "that appends behind a torn tail",
+            Self::TornTailStands => "that appends after a torn tail",
             Self::TruncateInPlace => "that rewrites its log in place",
             Self::ReplayByLength => "that replays records by their length alone",
         }
@@ -150,7 +150,7 @@ impl Store {
         let dir = disk.create_dir(path)?;
         let home = Home { dir, flaw };
         // Durable: the names as they are, since a process that died may not have synced the last
-        // ones. Only now may anything be answered from the files behind them.
+        // ones. Only now may anything be answered from the files after them.
         home.sync_names()?;
         match home.dir.open(SNAPSHOT) {
             Ok(snapshot) => Self::recover(home, &snapshot),
@@ -162,7 +162,7 @@ impl Store {
     fn create(home: Home) -> Outcome<Self> {
         home.remove_others(&[])?;
         let log = home.create_log(0)?;
-        // The snapshot comes last: where it stands, the store is complete.
+        // The snapshot comes last: where it is, the store is complete.
         home.replace_snapshot(0, &[])?;
         Ok(Self {
             home,
@@ -195,7 +195,7 @@ impl Store {
         let kept = usize::try_from(end)?.min(bytes.len());
         let (kept, _) = bytes.split_at(kept);
         log.write_all_at(kept, 0)?;
-        // Durable: the cut, and the records, since a process that died may not have synced the last
+        // Durable: the truncation, and the records, since a process that died may not have synced the last
         // one. Only now may they be answered, and new ones appended.
         home.sync_file(&log)?;
         home.remove_others(&[SNAPSHOT, &log_name(number)])?;

@@ -29,14 +29,14 @@ pub(super) enum Kind {
     Removed,
     /// A sector, or a block of the format, that another write went to.
     Misdirected,
-    /// A sector that shows what stood there before.
+    /// A sector that shows what was there before.
     LostWrite,
 }
 
 #[derive(Clone, Debug)]
 enum What {
     Damage(Damage),
-    /// These bytes stand at `offset`; `from` says where they come from.
+    /// These bytes are at `offset`; `from` says where they come from.
     Bytes {
         offset: usize,
         bytes: Vec<u8>,
@@ -94,7 +94,7 @@ pub(super) fn all(target: &Specimen, full: bool) -> Vec<Change> {
             });
         };
         for at in 0..file.bytes.len() {
-            // What stands in unused bytes differs little: one pattern is enough for most runs.
+            // What is in unused bytes differs little: one pattern is enough for most runs.
             let every = full || target.is_used(index, at);
             for damage in patterns(at, every) {
                 add(Kind::Byte, What::Damage(damage));
@@ -116,7 +116,7 @@ pub(super) fn all(target: &Specimen, full: bool) -> Vec<Change> {
             add(Kind::Misdirected, what);
         }
         for (bytes, offset) in earlier(&target.earlier, file) {
-            let from = "what stood there before".to_owned();
+            let from = "what was there before".to_owned();
             let what = What::Bytes {
                 offset,
                 bytes,
@@ -169,7 +169,7 @@ fn ranges(len: usize, full: bool) -> Vec<(Kind, Damage)> {
 }
 
 /// The sectors of file `index`, each with the bytes of another sector of the file or of the same
-/// sector of another file: bytes, where they stand now, and where they belong.
+/// sector of another file: bytes, where they are now, and where they belong.
 fn misplaced(files: &[ProbedFile], index: usize) -> Vec<(Vec<u8>, usize, String)> {
     let mut found = Vec::new();
     let Some(file) = files.get(index) else {
@@ -219,7 +219,7 @@ fn misplaced_blocks(
     found
 }
 
-/// The sectors of `file`, each with the bytes that stood there at an earlier instant.
+/// The sectors of `file`, each with the bytes that were there at an earlier instant.
 fn earlier(worlds: &[World], file: &ProbedFile) -> Vec<(Vec<u8>, usize)> {
     let mut found: Vec<(Vec<u8>, usize)> = Vec::new();
     for world in worlds {

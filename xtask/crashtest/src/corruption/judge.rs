@@ -268,7 +268,7 @@ impl<'a> Case<'a> {
         };
         match offset {
             Some(offset) if offset > file.bytes.len() as u64 => {
-                Err(format!("names a place behind the file's end: {error}"))
+                Err(format!("names a place after the file's end: {error}"))
             }
             _ => Ok(()),
         }
@@ -332,7 +332,7 @@ impl<'a> Case<'a> {
             given_up,
         } = repaired;
         let is_quiet = given_up.is_empty();
-        // Who gives up the front has dropped nothing behind it, unless it says so.
+        // Who gives up the front has dropped nothing after it, unless it says so.
         let dropped = dropped.or((!is_quiet).then_some(0));
         let answer = Answer::of(&*store)?;
         if let Some(error) = answer.broken.first() {
@@ -372,7 +372,7 @@ impl<'a> Case<'a> {
         self.check_later(disk, store, &held, is_quiet)
     }
 
-    /// What was answered once, which is one of `held`, must be answered again, with what is written behind it; and
+    /// What was answered once, which is one of `held`, must be answered again, with what is written after it; and
     /// without complaint, if there `is_quiet`.
     fn check_later(
         &self,

@@ -45,7 +45,7 @@ pub fn write(
     let (mut now, mut history, mut earlier) = (Contents::new(), vec![Contents::new()], Vec::new());
     let mut done = Vec::new();
     for step in script.split(',') {
-        let open = store.as_ref().ok_or("a step behind the end")?;
+        let open = store.as_ref().ok_or("a step after the end")?;
         let words: Vec<&str> = step.split_whitespace().collect();
         // A value tells which operation wrote it.
         let nth = u8::try_from(history.len())?;

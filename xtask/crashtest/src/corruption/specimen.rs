@@ -53,10 +53,10 @@ impl Span {
     }
 }
 
-/// One step of the store's history, as it stands in a log.
+/// One step of the store's history, as it is in a log.
 #[derive(Clone, Debug)]
 pub struct Piece {
-    /// Its bytes. If one of them changes, this step and those behind it may be gone.
+    /// Its bytes. If one of them changes, this step and those after it may be gone.
     pub span: Span,
     /// Those of them that say what was durable.
     pub header: Range<usize>,
@@ -88,7 +88,7 @@ pub struct Held {
     pub next: Vec<u8>,
 }
 
-/// What is written to a store after damage, to see whether it goes on.
+/// What is written to a store after damage, to see whether it continues.
 pub const PROBE: (&[u8], &[u8]) = (b"probe", b"written after the damage");
 
 impl Held {
@@ -133,7 +133,7 @@ impl Specimen {
         }
     }
 
-    /// The end of the store's history stands in these pieces, oldest first: so much of it may be gone
+    /// The end of the store's history is in these pieces, oldest first: so much of it may be gone
     /// without a word as no unchanged root or header says was durable.
     #[must_use]
     pub fn pieces(mut self, pieces: Vec<Piece>) -> Self {
@@ -155,7 +155,7 @@ impl Specimen {
         self
     }
 
-    /// What stands in these bytes is given up: damage of them withholds nothing and is no reason to refuse.
+    /// What is in these bytes is given up: damage of them withholds nothing and is no reason to refuse.
     #[must_use]
     pub fn given_up(mut self, spans: Vec<Span>) -> Self {
         self.given_up = spans;
@@ -169,7 +169,7 @@ impl Specimen {
         self
     }
 
-    /// It is read in order: what stands before the damage is always there.
+    /// It is read in order: what is before the damage is always there.
     #[must_use]
     pub fn reads_up_to_damage(mut self) -> Self {
         self.reads_up_to_damage = true;

@@ -57,7 +57,7 @@ struct Open {
     disk: durable_io::Disk,
 }
 
-/// What was written since stands in a file of its own.
+/// What was written since is in a file of its own.
 const SINCE: &str = "/since";
 
 impl Engine for &'static Fake {
@@ -207,7 +207,7 @@ fn right_answers_are_right() {
 
 #[test]
 fn a_silent_loss_outside_the_window_is_wrong() {
-    // What stands before the damage must be there.
+    // What is before the damage must be there.
     assert!(is_wrong(35, &quiet(2)));
     // The last header, which is whole, says that step 2 was durable; here it is gone, too.
     assert!(is_wrong(15, &quiet(1)));

@@ -1,7 +1,7 @@
 //! Why a store did not survive a power loss: which barriers are missing. They are found by trying. With a sync of
 //! each file and directory that was not durable, inserted into the record, the crash states of the moment are right.
 //! Then one after the other is taken out again, as long as they stay right, and what is left is moved to the
-//! earliest call behind which it is enough.
+//! earliest call after which it is enough.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,7 @@ pub(crate) struct Moment<'e> {
 struct Barrier {
     /// What it makes durable: a file or a directory.
     object: usize,
-    /// The calls that are not, in their order; it comes behind the last one.
+    /// The calls that are not, in their order; it comes after the last one.
     calls: Vec<Undurable>,
 }
 
@@ -138,7 +138,7 @@ impl Run<'_> {
     /// Those of `barriers` that cannot be left out.
     fn fewest(&mut self, moment: Moment<'_>, barriers: Vec<Barrier>) -> Vec<Barrier> {
         let mut needed = barriers;
-        // From the last one on: what belongs behind an earlier call is the better explanation.
+        // From the last one on: what belongs after an earlier call is the better explanation.
         for nth in (0..needed.len()).rev() {
             let mut fewer = needed.clone();
             fewer.remove(nth);
@@ -154,7 +154,7 @@ impl Run<'_> {
         let mut needed = barriers;
         for nth in 0..needed.len() {
             let of = |needed: &[Barrier]| needed.get(nth).map_or(0, |barrier| barrier.calls.len());
-            // Behind so many calls it is not enough, behind so many it is.
+            // After so many calls it is not enough, after so many it is.
             let (mut too_few, mut enough) = (0, of(&needed));
             while too_few + 1 < enough {
                 let middle = too_few.midpoint(enough);

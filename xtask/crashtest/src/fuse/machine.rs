@@ -37,7 +37,7 @@ pub(crate) struct Machine {
     state: Arc<Mutex<State>>,
 }
 
-/// What stands behind the lock.
+/// What follows the lock.
 #[derive(Debug)]
 pub(super) struct State {
     volume: Volume,

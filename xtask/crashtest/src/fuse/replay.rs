@@ -17,7 +17,7 @@ use crate::report::Fuse;
 
 /// The directory that a store is given, below the mount: it exists and is durable.
 pub(crate) const DISK: &str = "disk";
-/// Small, so that the store goes on elsewhere every dozen operations.
+/// Small, so that the store continues elsewhere every dozen operations.
 const SIZE: u64 = 16 << 10;
 /// What is held back for a full disk.
 const RESERVE: u64 = 64 << 10;

@@ -1,5 +1,5 @@
 //! What the formats say cannot be told: in each `FORMAT.md`, below the fence `text undecidable`, lines of
-//! files, which may be patterns, and the reason, behind a colon.
+//! files, which may be patterns, and the reason, after a colon.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
 //! What becomes of the files of a recorded run: older ones in the places of newer ones, and copies that were
-//! made while it went on.
+//! made while it continued.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

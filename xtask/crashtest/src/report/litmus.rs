@@ -83,7 +83,7 @@ impl Litmus {
             })
             .collect();
         format!(
-            "{} power cuts, {} programs and random ones, {} times: {}; {} outside the profile; {} of \
+            "{} power losses, {} programs and random ones, {} times: {}; {} outside the profile; {} of \
              {} wrong profiles refuted",
             self.power_losses,
             self.programs,
@@ -103,7 +103,12 @@ impl Layer for Litmus {
         let mut red = self.inclusion.red();
         red.extend(self.findings.iter().cloned());
         for (name, fs) in &self.file_systems {
-            let reasons = violated(fs.power_losses, "power cuts were", fs.outside, &fs.findings);
+            let reasons = violated(
+                fs.power_losses,
+                "power losses were",
+                fs.outside,
+                &fs.findings,
+            );
             red.extend(
                 reasons
                     .into_iter()

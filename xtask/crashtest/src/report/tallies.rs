@@ -28,7 +28,7 @@ impl Layer for Faults {
     }
 }
 
-/// Bytes changed behind the engine's back.
+/// Bytes changed without the engine's knowledge.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Corruption {
     #[serde(flatten)]
@@ -128,7 +128,7 @@ impl Layer for Life {
     fn red(&self) -> Vec<String> {
         let mut red = violated(self.images, "replacements were", self.wrong, &self.findings);
         if self.images > 0 && self.refused == 0 {
-            red.push("no replacement was refused: nothing was told apart".to_owned());
+            red.push("no replacement was refused: nothing was distinguished".to_owned());
         }
         red
     }

@@ -1,4 +1,4 @@
-//! What is red, and what stands in the object that `--json` writes.
+//! What is red, and what is in the object that `--json` writes.
 
 use super::*;
 

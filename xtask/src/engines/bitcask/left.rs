@@ -10,7 +10,7 @@ use crashtest::Outcome;
 use durable_io::codec::Decoder;
 use durable_io::{Dir, Disk, Temp};
 
-/// What is alive stands in an output, which no manifest names.
+/// What is alive is in an output, which no manifest names.
 pub(super) const OUTPUT: &str = "merge with an output";
 /// The manifest that swaps the files is being written.
 pub(super) const MANIFEST: &str = "merge writing the manifest";

@@ -72,7 +72,7 @@ fn specimen(name: &'static str, written: Written) -> Specimen {
             witness: durable(*witness),
         });
     let used = files.iter().map(|(name, bytes)| {
-        // Not the zeros behind the groups of a data file; what counts there is that they are not zeros.
+        // Not the zeros after the groups of a data file; what counts there is that they are not zeros.
         let last = bytes.iter().rposition(|&byte| byte != 0);
         let end = match name.strip_suffix(".data") {
             Some(_) => last.map_or(0, |last| last + 1),

@@ -83,7 +83,7 @@ pub(crate) enum Op {
     Sync,
     /// Close; the next operation opens again.
     Close,
-    /// One hint is removed, one cut short, and the others get each other's content, durably.
+    /// One hint is removed, one shortened, and the others get each other's content, durably.
     SpoilHints,
 }
 
@@ -307,7 +307,7 @@ impl Subject for BitcaskSubject {
                 script: with(background(3)),
             },
             Start {
-                name: "a merge cut off before its output was whole",
+                name: "a merge interrupted before its output was whole",
                 script: with(
                     [
                         background(3),
@@ -317,7 +317,7 @@ impl Subject for BitcaskSubject {
                 ),
             },
             Start {
-                name: "a merge cut off before it counted",
+                name: "a merge interrupted before it counted",
                 script: with(
                     [
                         background(4),
@@ -465,7 +465,7 @@ impl Subject for BitcaskSubject {
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
-        // As much as was lost, so that a left-over of it would fit behind; then over the border, and
+        // As much as was lost, so that a left-over of it would fit after; then over the border, and
         // through a merge.
         let writes = !puts(*interrupted).is_empty() || matches!(interrupted, Op::Delete(_));
         let again = if writes { *interrupted } else { Op::Put("a") };

@@ -339,7 +339,7 @@ impl Subject for BtreeSubject {
             // Of each of these, every moment is one at which power is lost.
             return vec![Op::Put];
         }
-        // As much as was lost, so that a left-over of it would fit behind; then through a checkpoint.
+        // As much as was lost, so that a left-over of it would fit after; then through a checkpoint.
         let writes = !matches!(
             interrupted,
             Op::Background

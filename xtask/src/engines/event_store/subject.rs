@@ -90,8 +90,8 @@ pub(crate) enum Op {
     Conditional,
     /// The last append once more.
     Retry,
-    /// Two appends in flight, a large one and a small one built on it, and an answer that rests on them: to the first once
-    /// more, to a wrong version, to a condition that is not met.
+    /// Two appends in flight, a large one and a small one built on it, and an answer that rests on them: to
+    /// the first once more, to a wrong version, to a condition that is not met.
     InFlight,
     /// An event, and the end of its stream; or an append to it when it was ended.
     Tombstone,
@@ -116,7 +116,7 @@ pub(crate) enum Op {
     ForgetStates,
     /// A backup is made, or brought up to date.
     Backup,
-    /// One part of the index goes, one is cut short, and a third is written over, durably.
+    /// One part of the index is removed, one is shortened, and a third is written over, durably.
     SpoilIndex,
 }
 
@@ -400,7 +400,7 @@ impl Subject for EventSubject {
             after
         };
         match op {
-            // The second is built on the first, which may stand alone. If there was no space for them, what came too
+            // The second is built on the first, which may be alone. If there was no space for them, what came too
             // late did not.
             Op::InFlight => [0, LATE].map(|index| one(Record::Event(n, index))).into(),
             Op::Tombstone if self.ends_with_event(before) => vec![one(Record::Event(n, 0))],
@@ -424,7 +424,7 @@ impl Subject for EventSubject {
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
-        // As much as was lost, so that a left-over of it would fit behind; then over the border, and
+        // As much as was lost, so that a left-over of it would fit after; then over the border, and
         // through the index.
         let marks = [Op::Acknowledge, Op::Save, Op::SaveStream];
         let writes = !drafts(*interrupted, 0).is_empty() || marks.contains(interrupted);

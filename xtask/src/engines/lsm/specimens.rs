@@ -8,7 +8,7 @@ use crate::engines::log_probe::{LogProbe, killed, not_zero};
 
 const DIR: &str = "/lsm";
 
-/// Tables of both keyspaces, one above the other, with tombstones of both kinds; and a log behind them.
+/// Tables of both keyspaces, one above the other, with tombstones of both kinds; and a log after them.
 const FILL: &str = "put key-1 60, put key-2 0, put key-3 300, put key-22 9, flush, delete key-1, put key-2 30, \
     delete key-22, batch key-5 10 key-4, flush, put - 20, put key-4 41, delete key-44";
 
@@ -34,7 +34,7 @@ pub(super) fn all() -> Outcome<Vec<Specimen>> {
         specimens.push(written.specimen(name, DIR).sees_removal().used(used));
     }
     specimens.push(of_killed("killed", written(FILL)?));
-    // What the manifest says last, nothing behind it witnesses; but the log is given up on its word.
+    // What the manifest says last, nothing after it witnesses; but the log is given up on its word.
     let flushed = format!("{FILL}, flush");
     specimens.push(of_killed("killed after a flush", written(&flushed)?));
     Ok(specimens)

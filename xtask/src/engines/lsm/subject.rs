@@ -63,11 +63,11 @@ pub(crate) enum Alphabet {
     Data,
     /// What else there is, mixed with puts.
     Rest,
-    /// What stands in the log alone, so that it can be torn anywhere.
+    /// What is in the log alone, so that it can be torn anywhere.
     Log,
     /// What is in the manifest, of a store with names so long that a snapshot of it has several parts.
     Manifest,
-    /// Backups, of stores that go on.
+    /// Backups, of stores that continue.
     Backup,
 }
 
@@ -402,7 +402,7 @@ impl Subject for LsmSubject {
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
-        // As much as was lost, so that a left-over of it would fit behind; then into tables, and through
+        // As much as was lost, so that a left-over of it would fit after; then into tables, and through
         // a merge.
         let again = match interrupted {
             Op::Flush

@@ -298,7 +298,7 @@ fn compare<T: PartialEq + std::fmt::Debug>(
     rows
 }
 
-/// What the cursor stands on.
+/// What the cursor is on.
 fn row(cursor: &TableCursor) -> Option<Row> {
     let entry = cursor.entry()?;
     let value = (entry.kind == Kind::Put).then(|| entry.value.to_vec());

@@ -58,7 +58,7 @@ pub(crate) enum Op {
     Publish,
     /// The inputs of that job go.
     DropInputs,
-    /// A scan begins; or the one that has begun goes on to its end, and must show what it must.
+    /// A scan begins; or the one that has begun continues to its end, and must show what it must.
     Scan,
     /// The set is opened again.
     Reopen,
@@ -210,7 +210,7 @@ impl Store {
         }
         let mut scan = self.set()?.scan()?;
         let mut expected = state(self.set()?.scan()?)?;
-        // It stands on its way.
+        // It is on its way.
         if scan.next().transpose()?.is_some() {
             expected.pop_first();
         }
@@ -265,7 +265,7 @@ impl Subject for SetSubject {
                 script: with(vec![Do(Op::Work)]),
             },
             Start {
-                name: "a job that a crash cut in its edit",
+                name: "a job that a crash interrupted in its edit",
                 script: with(vec![
                     Do(Op::Work),
                     CrashDuring(Op::Publish, Keep::Everything),

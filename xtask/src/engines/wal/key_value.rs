@@ -28,7 +28,7 @@ impl KeyValue {
             since_snapshot: AtomicU64::new(0),
         };
         let (covered, _) = store.snapshot()?;
-        // Older than the checkpoint: the snapshot was lost. Behind the end: records were, and their
+        // Older than the checkpoint: the snapshot was lost. After the end: records were, and their
         // positions would be given again.
         if !(store.log.checkpointed()..store.log.bounds().end).contains(&covered) {
             return Err(format!("the snapshot of record {covered} does not fit the log").into());
@@ -51,7 +51,7 @@ impl KeyValue {
     fn contents(&self, last: Lsn) -> Outcome<Contents> {
         let (covered, mut contents) = self.snapshot()?;
         if self.log.bounds().start > covered.next() {
-            return Err(format!("the records behind {covered} are gone").into());
+            return Err(format!("the records after {covered} are gone").into());
         }
         for record in self.log.records(covered.next()) {
             let record = record?;
@@ -155,7 +155,7 @@ fn decode(bytes: &[u8]) -> Option<(Lsn, Contents)> {
     Some((covered, contents))
 }
 
-/// One change: the key, and the value, or nothing behind the key if it is deleted.
+/// One change: the key, and the value, or nothing after the key if it is deleted.
 fn entry(key: &[u8], value: Option<&[u8]>) -> Outcome<Encoder> {
     let mut entry = Encoder::default();
     for field in [Some(key), value].into_iter().flatten() {

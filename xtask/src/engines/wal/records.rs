@@ -46,7 +46,7 @@ impl Store for Records {
                     contents.insert(key(due.0), record.payload);
                     due = due.next();
                 }
-                Ok(record) => errors.push(format!("{} stands instead of {due}", record.lsn).into()),
+                Ok(record) => errors.push(format!("{} is instead of {due}", record.lsn).into()),
                 Err(error) => errors.push(error.into()),
             }
         }
@@ -54,7 +54,7 @@ impl Store for Records {
             errors.push(format!("{bounds:?}, but the records end before {due}").into());
         }
         if !errors.is_empty() {
-            // Damage withholds what is behind it, but not the newest record: that was read by the recovery.
+            // Damage withholds what is after it, but not the newest record: that was read by the recovery.
             let newest = bounds.end.0.saturating_sub(1);
             match self.0.records(Lsn(newest)).next() {
                 Some(Ok(record)) => drop(contents.insert(key(record.lsn.0), record.payload)),

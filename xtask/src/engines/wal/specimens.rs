@@ -55,7 +55,7 @@ const LOGS: [(&str, &str, End); 10] = [
          append 26",
         End::Kill,
     ),
-    // Its end was cut off twice: inside a batch of a sealed segment, and behind a whole group.
+    // Its end was truncated twice: inside a batch of a sealed segment, and after a whole group.
     (
         "truncated",
         "append 20, append 30+300+50, rotate, append 60, settle, checkpoint 2, truncate after 3, \
@@ -88,7 +88,7 @@ pub(super) fn all() -> Outcome<Vec<Specimen>> {
 struct LogWriter {
     disk: SimDisk,
     wal: Wal,
-    /// What was appended, from record 1 on, except for what a repair cut off.
+    /// What was appended, from record 1 on, except for what a repair truncated.
     payloads: Vec<Vec<u8>>,
     earlier: Vec<World>,
 }
@@ -207,7 +207,7 @@ fn payload(lsn: usize, len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-/// The log on `world`, which begins at record `low`; `payloads` are those of record 1 and all behind it.
+/// The log on `world`, which begins at record `low`; `payloads` are those of record 1 and all after it.
 fn specimen(
     name: &'static str,
     world: &World,

@@ -81,7 +81,7 @@ pub(super) struct Reference {
     unit: usize,
     files: usize,
     effects: Vec<Effect>,
-    /// Sectors of removed and of cut files.
+    /// Sectors of removed and of truncated files.
     stale: Vec<BTreeMap<usize, Vec<u8>>>,
 }
 
@@ -93,7 +93,7 @@ impl Reference {
         }
     }
 
-    /// How many files were removed or cut: the simulator remembers but a few.
+    /// How many files were removed or truncated: the simulator remembers but a few.
     pub(super) fn stale_sources(&self) -> usize {
         self.stale.len()
     }
@@ -274,7 +274,7 @@ impl Reference {
         }
     }
 
-    /// The sectors of a file that is removed or cut can turn up in another.
+    /// The sectors of a file that is removed or truncated can turn up in another.
     fn forget(&mut self, now: &Disk, file: usize) {
         let of_file = now.sectors.iter().filter(|((of, _), _)| *of == file);
         let sectors = of_file.map(|((_, at), bytes)| (*at, bytes.clone()));

@@ -9,8 +9,8 @@ use super::DIR;
 /// The branches of opening a store that a crash may have left (`btree/FORMAT.md`, section 8).
 pub(crate) static PROBES: [Probe; 7] = [
     Probe::new("there is no store"),
-    Probe::new("its creation was cut short, and begins again"),
-    Probe::new("its creation was cut short before there was a log"),
+    Probe::new("its creation was interrupted, and begins again"),
+    Probe::new("its creation was interrupted before there was a log"),
     Probe::new("the log has a torn end"),
     Probe::new("the slots differ"),
     Probe::new("records are applied"),

@@ -25,7 +25,7 @@ pub(super) fn of(alphabet: Alphabet) -> Vec<Start<Op>> {
     };
     match alphabet {
         Alphabet::Sectors => vec![Start {
-            name: "a log that goes on in the next sector",
+            name: "a log that continues in the next sector",
             script: script(&[Op::Put; 4]),
         }],
         Alphabet::Slots => vec![Start {
@@ -36,7 +36,7 @@ pub(super) fn of(alphabet: Alphabet) -> Vec<Start<Op>> {
         Alphabet::Data => vec![
             begun(),
             Start {
-                name: "a checkpoint cut off before it counted",
+                name: "a checkpoint interrupted before it counted",
                 script: [
                     due(&[Op::Begin, Op::Background]),
                     vec![CrashDuring(Op::Background, Keep::Everything)],

@@ -101,7 +101,7 @@ fn delete_range(write: &mut WriteTxn<'_>) -> Outcome<()> {
     Ok(())
 }
 
-/// Writes more pages than stay in memory, drops some of them, also behind a savepoint, and takes back everything.
+/// Writes more pages than stay in memory, drops some of them, also after a savepoint, and takes back everything.
 pub(super) fn abandon(mut write: WriteTxn<'_>, n: u64) -> Outcome<()> {
     put(&mut write, Op::Fill, n)?;
     delete_range(&mut write)?;

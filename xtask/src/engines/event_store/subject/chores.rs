@@ -72,7 +72,7 @@ pub(crate) fn check_marks(store: &EventStore) -> Outcome<()> {
     Ok(())
 }
 
-/// One of the readers goes on where it has acknowledged: nothing is skipped.
+/// One of the readers continues where it has acknowledged: nothing is skipped.
 pub(crate) fn acknowledge(store: &EventStore, drawn: u64) -> Outcome<()> {
     let name = format!("reader-{}", drawn % READERS);
     let mut reader = store.subscribe(Subscribe::new().named(&name))?;
@@ -84,7 +84,7 @@ pub(crate) fn acknowledge(store: &EventStore, drawn: u64) -> Outcome<()> {
             break;
         };
         if event.position() != before.next() {
-            return Err(format!("{event:?} came behind {before}").into());
+            return Err(format!("{event:?} came after {before}").into());
         }
         before = event.position();
     }

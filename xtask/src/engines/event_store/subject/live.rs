@@ -88,7 +88,7 @@ impl Store {
         let before = store.stats().last;
         let appended = store.write(&append)?;
         if appended.was_there || appended.positions.start != before.next() {
-            return Err(format!("a new append behind {before} was {appended:?}").into());
+            return Err(format!("a new append after {before} was {appended:?}").into());
         }
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Store {
             (0, Ok(again)) if again.was_there && again.positions == one.positions => before.next(),
             (1, Err(Error::WrongVersion { .. })) => before.next().next(),
             (2, Err(Error::ConditionFailed { position })) if position == before.next() => position,
-            (_, answer) => return Err(format!("behind {one:?} came {answer:?}").into()),
+            (_, answer) => return Err(format!("after {one:?} came {answer:?}").into()),
         };
         if sync == SyncMode::Always && durable < rests_on {
             return Err(format!("an answer rests on {rests_on}, and {durable} is durable").into());

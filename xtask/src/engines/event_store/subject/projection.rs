@@ -45,7 +45,7 @@ impl Projection for Given {
     }
 }
 
-/// The projection `given`, which is exactly the sum of the events up to where it stands.
+/// The projection `given`, which is exactly the sum of the events up to where it is.
 pub(super) fn given(store: &EventStore, what: Project) -> Outcome<Projected<Given>> {
     let given = store.project::<Given>(what)?;
     check(store, &given)?;
@@ -91,7 +91,7 @@ pub(super) fn inline(store: &EventStore, n: u64) -> Outcome<()> {
     let appended = store.write(&append(&drafts(Op::Project, n), Expected::Any))?;
     let at = given.position().next();
     if at != appended.positions.end {
-        return Err(format!("an inline projection is before {at} behind {appended:?}").into());
+        return Err(format!("an inline projection is before {at} after {appended:?}").into());
     }
     check(store, &given)
 }
@@ -113,7 +113,7 @@ pub(crate) fn save(store: &EventStore) -> Outcome<()> {
 pub(super) fn save_stream(store: &EventStore) -> Outcome<()> {
     let last = store.last_event(STREAM)?;
     if last.is_none_or(|last| last.position() < store.stats().last) {
-        // What came behind it could be lost alone.
+        // What came after it could be lost alone.
         store.sync()?;
     }
     Ok(store.save(&store.load::<Given>(STREAM)?)?)

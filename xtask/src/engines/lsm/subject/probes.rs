@@ -8,7 +8,7 @@ use lsm::{Error, KeyspaceOptions, Lsm, Recovery};
 /// The branches of opening a store that a crash may have left (`lsm/FORMAT.md`, section 7).
 pub(crate) static PROBES: [Probe; 10] = [
     Probe::new("there is no store"),
-    Probe::new("its creation was cut short, and begins again"),
+    Probe::new("its creation was interrupted, and begins again"),
     Probe::new("the log has a torn end"),
     Probe::new("a record is read into a memtable"),
     Probe::new("a record is in a table"),
@@ -16,7 +16,7 @@ pub(crate) static PROBES: [Probe; 10] = [
     Probe::new("a memtable is full, and flushed"),
     Probe::new("a table that no edit names"),
     Probe::new("a table that was not finished"),
-    Probe::new("an edit of several parts, cut short"),
+    Probe::new("an interrupted edit of several parts"),
 ];
 
 /// How many unfinished tables a crash has left, and whether there is a log.

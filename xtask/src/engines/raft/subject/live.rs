@@ -96,7 +96,7 @@ impl Store {
 }
 
 /// What all that was done is promised to survive when nobody has waited for it: the store's own watermark says so,
-/// and every crash checks whether it speaks the truth. A store that refuses to go on has done nothing.
+/// and every crash checks whether it speaks the truth. A store that refuses to continue has done nothing.
 fn watermark(store: &LogStore) -> Outcome<Survives> {
     match store.destroy(NOBODY) {
         Err(Error::NoGroup { .. }) => {}

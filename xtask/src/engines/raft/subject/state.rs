@@ -95,7 +95,7 @@ impl State {
         self.0.get(&id).cloned().unwrap_or_else(GroupState::default)
     }
 
-    /// The state behind operation `n`.
+    /// The state after operation `n`.
     pub(super) fn after(&self, op: Op, n: u64) -> Self {
         let mut after = self.clone();
         for id in [FIRST, SECOND] {

@@ -38,7 +38,7 @@ pub(crate) const FAULTED_ENDS: &[Op] = &[
     Op::TruncateAll,
     Op::Submit,
     Op::AppendLarge,
-    // Does not fit into what is left of the segment, while those behind it do: the disk is full at every size,
+    // Does not fit into what is left of the segment, while those after it do: the disk is full at every size,
     // so also exactly between them.
     Op::ChainFirst,
     // Takes the position of the first one, if that was refused.
@@ -46,7 +46,7 @@ pub(crate) const FAULTED_ENDS: &[Op] = &[
     Op::ChainSecond,
     Op::ChainFirst,
     Op::ChainSecond,
-    // So many records in the place of those that are cut off: the position is the one that is expected.
+    // So many records in the place of those that are truncated: the position is the one that is expected.
     Op::AppendSmall,
     Op::ChainFirst,
     Op::TruncateNewest,

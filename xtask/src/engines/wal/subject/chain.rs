@@ -18,7 +18,7 @@ pub(super) fn begin_chain(store: &mut Store, first: &[u8]) -> Outcome<()> {
     Ok(())
 }
 
-/// Appends `second` behind the first one of the chain; nothing if that is not the last record.
+/// Appends `second` after the first one of the chain; nothing if that is not the last record.
 pub(super) fn go_on_with_chain(store: &mut Store, second: &[u8]) -> Outcome<()> {
     let chain = store.chain;
     let wal = store.wal()?;
@@ -33,7 +33,7 @@ pub(super) fn go_on_with_chain(store: &mut Store, second: &[u8]) -> Outcome<()> 
         other => return Ok(other.map(drop)?),
     }
     if ends_with_first(wal)? {
-        // Something else was refused or cut off meanwhile.
+        // Something else was refused or truncated meanwhile.
         wal.submit_at(wal.expectation(), &[second])?.wait()?;
     }
     Ok(())

@@ -11,7 +11,7 @@ pub(crate) struct State {
     /// At least this much is proven durable by the superblock alone.
     pub(crate) durable_in_superblock: u64,
     pub(crate) checkpoint: u64,
-    /// The operation that wrote the note that stands beside that.
+    /// The operation that wrote the note that is beside that.
     pub(crate) note: Option<u64>,
 }
 

@@ -12,11 +12,11 @@ pub(super) fn starts(alphabet: Alphabet) -> Vec<Start<Op>> {
             ("just checkpointed", &[Op::AppendBatch, Op::Checkpoint]),
             ("truncated to empty", &[Op::AppendBatch, Op::Empty]),
             (
-                "two segments, the newer one cut",
+                "two segments, the newer one truncated",
                 &[Op::AppendBatch, Op::Rotate, Op::Submit, Op::TruncateNewest],
             ),
             (
-                "a segment with records cut off",
+                "a segment with truncated records",
                 &[
                     Op::AppendBatch,
                     Op::Rotate,
@@ -57,7 +57,7 @@ pub(super) fn starts(alphabet: Alphabet) -> Vec<Start<Op>> {
             ],
         },
         Start {
-            name: "after a recovery that cut a tail",
+            name: "after a recovery that zeroed a tail",
             script: vec![
                 Do(Op::AppendSmall),
                 CrashDuring(Op::AppendLarge, Keep::AllBut(1)),

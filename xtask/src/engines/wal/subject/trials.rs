@@ -37,7 +37,7 @@ pub(crate) fn all() -> Vec<AnyTrial> {
             .removal(2)
             .faulted(FAULTED_LARGE)
             .boxed(),
-        // A large batch behind what is not durable yet.
+        // A large batch after what is not durable yet.
         large("wal large manual", SyncMode::Manual).boxed(),
         truncations("wal truncate end", SyncMode::Always),
         truncations("wal truncate end manual", SyncMode::Manual),
@@ -47,7 +47,7 @@ pub(crate) fn all() -> Vec<AnyTrial> {
             .boxed(),
         mode("wal batch", BATCH, 2),
         mode("wal manual", SyncMode::Manual, 2),
-        // One damage and its repair reach far. A repair that is cut short is repaired again: no barrier needs it.
+        // One damage and its repair reach far. A repair that is interrupted is repaired again: no barrier needs it.
         repair("wal repair").unit(4096).shallow_removal(1).boxed(),
         repair("wal repair 512").only_with_full().boxed(),
         mode("wal always", SyncMode::Always, 3),

@@ -14,12 +14,12 @@ pub(super) fn watch_on(store: &mut Store) -> Outcome<()> {
         None => repair::options(&store.disk).watch(DIR, Lsn(0))?,
     };
     let (from, bounds) = (watch.position(), wal.bounds());
-    // What was given up at the front may be given out all the same, what was cut off may not.
+    // What was given up at the front may be given out all the same, what was truncated may not.
     let is_truncated = from > bounds.end;
     let is_lost = is_truncated || from < bounds.start;
     match read_on(&mut watch, wal) {
         Ok(()) if is_truncated => {
-            Err(format!("{bounds:?}, but the watcher goes on at {from}").into())
+            Err(format!("{bounds:?}, but the watcher continues at {from}").into())
         }
         Ok(()) => {
             store.watch = Some(watch);
