@@ -86,7 +86,7 @@ impl KeyValue for Bitcask {
     }
 
     fn close(self) -> anyhow::Result<()> {
-        Ok(Bitcask::close(self)?)
+        Ok(Bitcask::close(&self)?)
     }
 }
 

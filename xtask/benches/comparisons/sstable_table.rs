@@ -157,7 +157,7 @@ impl Merged {
         let sources = self.tables.iter().map(Source::of).collect();
         let name = || "merged".to_owned();
         let compaction = Compaction::new(options(self.packing));
-        let outputs = compaction.run(&job, sources, &Disk::os(), &self.dir, name)?;
+        let outputs = compaction.run(&job, sources, &self.dir, name)?;
         Ok(outputs.len())
     }
 }

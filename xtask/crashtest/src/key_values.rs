@@ -219,7 +219,7 @@ impl Subject for KeyValues {
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
-        // As much as was lost, so that a left-over of it would fit after; then over the border.
+        // As much as was lost, so that a left-over of it would fit in its place; then over the border.
         let again = if interrupted.changes().is_empty() {
             Op::Put("a")
         } else {

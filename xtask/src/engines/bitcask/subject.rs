@@ -465,7 +465,7 @@ impl Subject for BitcaskSubject {
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
-        // As much as was lost, so that a left-over of it would fit after; then over the border, and
+        // As much as was lost, so that a left-over of it would fit in its place; then over the border, and
         // through a merge.
         let writes = !puts(*interrupted).is_empty() || matches!(interrupted, Op::Delete(_));
         let again = if writes { *interrupted } else { Op::Put("a") };

@@ -128,7 +128,7 @@ pub(crate) struct Store {
     reader: Option<(ReadTxn, State)>,
     /// A buffered commit was the last one: readers see it after the next durable one, even if something else has
     /// synced the log meanwhile.
-    is_unsynced: bool,
+    is_buffered: bool,
     open: Option<Btree>,
 }
 
@@ -265,7 +265,7 @@ impl Subject for BtreeSubject {
             disk: disk.clone(),
             subject: *self,
             reader: None,
-            is_unsynced: false,
+            is_buffered: false,
             open: Some(store),
         })
     }
@@ -303,13 +303,13 @@ impl Subject for BtreeSubject {
             }
         }
         if !is_idle(*op) {
-            store.is_unsynced = *op == Op::Buffered;
+            store.is_buffered = *op == Op::Buffered;
         }
         store.promise(*op)
     }
 
     fn observe(&self, store: &mut Store) -> Outcome<State> {
-        let is_unsynced = store.is_unsynced;
+        let is_buffered = store.is_buffered;
         let store = store.store()?;
         match store.verify() {
             // What is shown then is what was durable.
@@ -317,7 +317,7 @@ impl Subject for BtreeSubject {
             Err(error) => return Err(error.into()),
         }
         let is_unsynced = store.stats().unsynced_commits > 0;
-        if self.sync == SyncMode::Always && (is_unsynced || is_unsynced) {
+        if self.sync == SyncMode::Always && (is_unsynced || is_buffered) {
             // What is committed and not durable is seen by writers only.
             if let Ok(mut write) = store.begin_write() {
                 let state = state_of_write(&mut write)?;
@@ -339,7 +339,7 @@ impl Subject for BtreeSubject {
             // Of each of these, every moment is one at which power is lost.
             return vec![Op::Put];
         }
-        // As much as was lost, so that a left-over of it would fit after; then through a checkpoint.
+        // As much as was lost, so that a left-over of it would fit in its place; then through a checkpoint.
         let writes = !matches!(
             interrupted,
             Op::Background

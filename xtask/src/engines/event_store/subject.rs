@@ -424,7 +424,7 @@ impl Subject for EventSubject {
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
-        // As much as was lost, so that a left-over of it would fit after; then over the border, and
+        // As much as was lost, so that a left-over of it would fit in its place; then over the border, and
         // through the index.
         let marks = [Op::Acknowledge, Op::Save, Op::SaveStream];
         let writes = !drafts(*interrupted, 0).is_empty() || marks.contains(interrupted);

@@ -402,7 +402,7 @@ impl Subject for LsmSubject {
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
-        // As much as was lost, so that a left-over of it would fit after; then into tables, and through
+        // As much as was lost, so that a left-over of it would fit in its place; then into tables, and through
         // a merge.
         let again = match interrupted {
             Op::Flush

@@ -193,7 +193,7 @@ impl Subject for RaftSubject {
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
-        // As much as was lost, so that a left-over of it would fit after; then over the border, and the front
+        // As much as was lost, so that a left-over of it would fit in its place; then over the border, and the front
         // is given back.
         vec![
             *interrupted,

@@ -289,7 +289,7 @@ impl Subject for WalSubject {
     }
 
     fn continuation(&self, interrupted: &Op) -> Vec<Op> {
-        // As much as was lost, so that a left-over of it would fit after; then over the border.
+        // As much as was lost, so that a left-over of it would fit in its place; then over the border.
         let again = if lengths(*interrupted).is_empty() {
             Op::AppendSmall
         } else {
