@@ -4,19 +4,40 @@
 
 use std::sync::Arc;
 
+use durable_io::engine::Progress;
 use durable_io::{Dir, Disk};
 
 use crate::clock::millis;
-use crate::directory_scan::{ANY_EPOCH, DirEntries, OpenedSegment, log_id_of};
+use crate::directory_scan::{DirEntries, OpenedSegment, log_id_of};
+use crate::epochs::ANY_EPOCH;
+use crate::epochs::Epochs;
 use crate::error::Result;
-use crate::frame::{Epochs, Layout};
+use crate::frame::Layout;
 use crate::lsn::Lsn;
 use crate::names;
-use crate::recover::How;
+
 use crate::segment::{FIRST_GROUP, SegmentHeader, write_blank};
 use crate::slot::Superblock;
 use crate::source::Unreadable;
 use crate::superblock::{SuperblockFile, superblock_lost};
+
+/// How a log is opened, as far as recovery is concerned.
+#[derive(Debug)]
+pub(crate) struct How {
+    /// The segment size that was asked for.
+    pub(crate) segment_size: Option<u64>,
+    /// That of a log that is created.
+    pub(crate) new_size: u64,
+    /// The first record of a log that is created.
+    pub(crate) first_lsn: Lsn,
+    /// A tail that no power loss leaves on a disk with atomic sectors is refused.
+    pub(crate) suspects: bool,
+    /// How far ahead of the appends a segment gets space and zeros.
+    pub(crate) zero_step: u64,
+    /// How many sealed segments are open at once.
+    pub(crate) open_segments: usize,
+    pub(crate) progress: Progress<(u64, u64)>,
+}
 
 /// Makes a log where there is no superblock: there never was a log, or its creation was interrupted.
 pub(crate) fn create(disk: &Disk, dir: &Dir, how: &How) -> Result<()> {

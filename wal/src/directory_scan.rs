@@ -8,17 +8,19 @@ use std::sync::Arc;
 use durable_io::engine::{Hole, Progress};
 use durable_io::{Dir, File};
 
+use crate::epochs::Epochs;
 use crate::error::{Corruption, Error, Result};
-use crate::frame::{Epochs, Layout};
+use crate::frame::Layout;
+use crate::frame::SEGMENT_HEADER_SIZE;
 use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::names;
 use crate::open_files::{OpenFiles, Segment};
 use crate::reader::{Found, Identity, SegmentReader};
-use crate::records::{Snapshot, Truncations};
+use crate::records::{Records, Snapshot, Truncations};
 use crate::replay::Replay;
 use crate::scan::{self, Remainder, ValidPrefix};
-use crate::segment::{BadHeader, FIRST_GROUP, SEGMENT_HEADER_SIZE, SegmentHeader, layout_of};
+use crate::segment::{BadHeader, FIRST_GROUP, SegmentHeader, layout_of};
 use crate::slot::Superblock;
 use crate::source::{Source, Unreadable};
 use crate::superblock::SuperblockFile;
@@ -179,13 +181,6 @@ impl OpenedSegment {
     }
 }
 
-/// Epochs under which every group counts: for a log whose superblock is not to be had.
-pub(crate) const ANY_EPOCH: Epochs = Epochs {
-    current: u32::MAX,
-    first_lsn: Lsn(u64::MAX),
-    segment: u64::MAX,
-};
-
 /// The log id in the header of segment `number`, if that can be read.
 pub(crate) fn log_id_of(dir: &Dir, number: u64) -> Result<Option<u64>> {
     let mut bytes = [0; SEGMENT_HEADER_SIZE];
@@ -214,6 +209,35 @@ pub(crate) struct DirectoryScan {
     pub(crate) usual: u64,
     /// When the newest one with a time was made; 0 if none has one.
     pub(crate) time: u64,
+}
+
+impl DirectoryScan {
+    /// Shows the records of the sealed segments to `replay`. Those of the active one are shown while it is judged.
+    pub(crate) fn show_sealed(
+        &self,
+        superblock: &Superblock,
+        replay: &mut Replay<'_>,
+    ) -> Result<()> {
+        // With sealed segments the active one begins with a group.
+        let Some(end) = self.active.first_lsn() else {
+            return Ok(());
+        };
+        let snapshot = Snapshot::at_open(superblock, end);
+        // Descending: those up to the one that holds the first record.
+        let below = self
+            .sealed
+            .iter()
+            .position(|segment| segment.first_lsn <= replay.from());
+        let count = below.map_or(self.sealed.len(), |at| at + 1);
+        let segments = self.sealed.iter().take(count).rev().cloned();
+        let mut records = Records::new(snapshot, segments.collect(), replay.from());
+        while !replay.has_stopped()
+            && let Some((location, payload)) = records.read()?
+        {
+            replay.show(location, payload);
+        }
+        Ok(())
+    }
 }
 
 impl Snapshot {

@@ -14,9 +14,11 @@ use std::path::Path;
 use durable_io::engine::{Chain, Hole, Text};
 use durable_io::{Dir, Disk};
 
-use crate::directory_scan::{ANY_EPOCH, DirEntries, OpenedSegment, log_id_of};
+use crate::directory_scan::{DirEntries, OpenedSegment, log_id_of};
+use crate::epochs::ANY_EPOCH;
+use crate::epochs::Epochs;
 use crate::error::{Corruption, Error, Result};
-use crate::frame::{Epochs, GROUP_ALIGN, GroupHeader};
+use crate::frame::{GROUP_ALIGN, GroupHeader};
 use crate::lsn::Lsn;
 use crate::names;
 use crate::reader::{Found, Next, SegmentReader};

@@ -1,7 +1,7 @@
 //! The limits of a log, each with its reason.
 
+use crate::frame::SEGMENT_HEADER_SIZE;
 use crate::frame::{GROUP_HEADER_SIZE, RECORD_HEADER_SIZE};
-use crate::segment::SEGMENT_HEADER_SIZE;
 
 /// The segment size of a log that is created without [`Options::segment_size`], in bytes: 64 MiB.
 /// Large enough that rotation is rare, small enough that truncation gives space back soon.

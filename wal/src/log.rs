@@ -6,25 +6,49 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use durable_io::engine::{self, Health, StoreDir, SyncGate, Work};
-use durable_io::{Barrier, Dir, Disk, File, GroupCommit, Site, SyncMode};
+use durable_io::engine::{Health, StoreDir, SyncGate, Work};
+use durable_io::{Barrier, Dir, Disk, GroupCommit, Site, SyncMode};
 
 use crate::clock::Clock;
 use crate::delivery::Delivery;
 use crate::edge::{self, Edge};
+use crate::epochs::Epochs;
 use crate::error::{Error, Result};
 use crate::expectation::Expectation;
-use crate::frame::{Epochs, Item};
+use crate::item::Item;
 use crate::lsn::Lsn;
 use crate::open_files::Segment;
 use crate::preallocated::PreallocatedSegment;
 use crate::records::{CLOSED, Records, Snapshot, Truncations};
-use crate::recover::Recovered;
+use crate::writer::Written;
+
 use crate::results::{Results, Tally};
 use crate::slot::SUPERBLOCK_SIZE;
-use crate::stats::Stats;
+use crate::stats::{Recovery, Stats};
 use crate::superblock::SuperblockFile;
 use crate::writer::Writer;
+
+/// A log, recovered and durable, ready to be written to.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) log_id: u64,
+    pub(crate) epochs: Epochs,
+    pub(crate) segment_size: u64,
+    /// No group was written later; 0 if that is not known.
+    pub(crate) time: u64,
+    /// The retained segments; the last one is the active one.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) active: Arc<Segment>,
+    /// Where the next group is written in the active one.
+    pub(crate) offset: u64,
+    pub(crate) low: Lsn,
+    pub(crate) next: Lsn,
+    pub(crate) preallocated: PreallocatedSegment,
+    pub(crate) superblock: SuperblockFile,
+    pub(crate) recovery: Recovery,
+    /// Segments that are given up, but could not be removed.
+    pub(crate) dead: Vec<u64>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -78,37 +102,6 @@ pub(crate) struct View {
     pub(crate) note: Arc<[u8]>,
     /// What this handle has acknowledged.
     pub(crate) appended: Tally,
-}
-
-/// What had been written when a sync was about to begin.
-#[derive(Debug)]
-pub(crate) struct Written {
-    /// The segment to sync; those before it were synced when they were left.
-    pub(crate) file: File,
-    /// The last record.
-    pub(crate) last: Lsn,
-    /// Appends so far, whole calls.
-    pub(crate) writes: u64,
-    /// After them zeros were written over what was there.
-    pub(crate) is_cleared: bool,
-}
-
-impl engine::Written for Written {
-    fn file(&self) -> &File {
-        &self.file
-    }
-
-    fn position(&self) -> u64 {
-        self.last.0
-    }
-
-    fn writes(&self) -> u64 {
-        self.writes
-    }
-
-    fn has_more(&self) -> bool {
-        self.is_cleared
-    }
 }
 
 impl View {

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use durable_io::engine::StoreDir;
 use durable_io::{Background, Disk, SyncMode};
 
+use crate::create::How;
 use crate::error::Result;
 use crate::log::Log;
 use crate::lsn::Lsn;
 use crate::names;
 use crate::records::Records;
-use crate::recover::{Found, How, look, settle};
+use crate::recover::{Found, look, settle};
 use crate::repair::Repaired;
 use crate::stats::Tail;
 use crate::wal::Wal;

@@ -6,6 +6,7 @@ use std::path::Path;
 use durable_io::engine::{InvalidOption, Progress, StoreDir};
 use durable_io::{Background, Disk, SyncMode};
 
+use crate::create::How;
 use crate::error::{Error, Result};
 use crate::limits::{
     DEFAULT_OPEN_SEGMENTS, DEFAULT_SEGMENT_SIZE, DEFAULT_ZERO_STEP, MAX_SEGMENT_SIZE,
@@ -15,7 +16,7 @@ use crate::location::Location;
 use crate::lsn::Lsn;
 use crate::names;
 use crate::opening::Opening;
-use crate::recover::{How, look};
+use crate::recover::look;
 use crate::repair::{Repaired, repair};
 use crate::replay::Replay;
 use crate::salvage::Salvage;

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use durable_io::checksum::checksum;
 
+use crate::epochs::Epochs;
 use crate::error::{Corruption, Error, Result};
 use crate::frame::{
-    Epochs, GROUP_HEADER_SIZE, GroupHeader, Layout, RECORD_HEADER_SIZE, align_group,
-    decode_record_header, place, record_check,
+    GROUP_HEADER_SIZE, GroupHeader, Layout, RECORD_HEADER_SIZE, align_group, decode_record_header,
+    place, record_check,
 };
 use crate::location::Location;
 use crate::lsn::Lsn;

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::directory_scan::ANY_EPOCH;
+use crate::epochs::ANY_EPOCH;
+use crate::epochs::Epochs;
 use crate::error::{Corruption, Error, Result};
 use crate::location::Location;
 use crate::lsn::{Lsn, Record};
 use crate::open_files::Segment;
 use crate::reader::{Checked, Identity, Next, SegmentReader};
+use crate::scan;
 use crate::segment::{FIRST_GROUP, SegmentHeader};
 use crate::source::{Source, Unreadable};
 use crate::stats::Verified;
-use crate::{frame::Epochs, scan};
 
 /// The records of a log in order, as of the call of [`Wal::records`](crate::Wal::records). Each is
 /// checked before it is given out; the iterator ends after the first error.

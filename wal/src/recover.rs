@@ -10,11 +10,12 @@ use std::sync::Arc;
 use durable_io::engine::{InvalidOption, Progress};
 use durable_io::{Dir, Disk};
 
-use crate::create::{check_no_superblock, create};
+use crate::create::{How, check_no_superblock, create};
 use crate::directory_scan::{DirEntries, DirectoryScan, OpenedSegment, scan_directory};
+use crate::epochs::Epochs;
 use crate::error::Result;
-use crate::frame::Epochs;
 use crate::judge::{Judged, check_tail, judge};
+use crate::log::Recovered;
 use crate::lsn::Lsn;
 use crate::names;
 use crate::open_files::Segment;
@@ -28,46 +29,6 @@ use crate::stats::{Recovery, Tail};
 use crate::superblock::{SuperblockFile, superblock_lost};
 use crate::truncate::remove_all;
 use crate::truncate_end;
-
-/// A log, recovered and durable, ready to be written to.
-#[derive(Debug)]
-pub(crate) struct Recovered {
-    pub(crate) log_id: u64,
-    pub(crate) epochs: Epochs,
-    pub(crate) segment_size: u64,
-    /// No group was written later; 0 if that is not known.
-    pub(crate) time: u64,
-    /// The retained segments; the last one is the active one.
-    pub(crate) segments: Vec<Arc<Segment>>,
-    pub(crate) active: Arc<Segment>,
-    /// Where the next group is written in the active one.
-    pub(crate) offset: u64,
-    pub(crate) low: Lsn,
-    pub(crate) next: Lsn,
-    pub(crate) preallocated: PreallocatedSegment,
-    pub(crate) superblock: SuperblockFile,
-    pub(crate) recovery: Recovery,
-    /// Segments that are given up, but could not be removed.
-    pub(crate) dead: Vec<u64>,
-}
-
-/// How a log is opened, as far as recovery is concerned.
-#[derive(Debug)]
-pub(crate) struct How {
-    /// The segment size that was asked for.
-    pub(crate) segment_size: Option<u64>,
-    /// That of a log that is created.
-    pub(crate) new_size: u64,
-    /// The first record of a log that is created.
-    pub(crate) first_lsn: Lsn,
-    /// A tail that no power loss leaves on a disk with atomic sectors is refused.
-    pub(crate) suspects: bool,
-    /// How far ahead of the appends a segment gets space and zeros.
-    pub(crate) zero_step: u64,
-    /// How many sealed segments are open at once.
-    pub(crate) open_segments: usize,
-    pub(crate) progress: Progress<(u64, u64)>,
-}
 
 /// What there is of a log, and the verdict on it.
 #[derive(Debug)]
@@ -145,7 +106,7 @@ fn examine(
     }
     if let Some(replay) = &mut replay {
         replay.begin(superblock.current());
-        replay.sealed(&scanned, superblock.current())?;
+        scanned.show_sealed(superblock.current(), replay)?;
     }
     let judged = judge(&mut scanned, &superblock, replay)?;
     if how.suspects {

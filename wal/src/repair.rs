@@ -15,9 +15,11 @@ use std::sync::Arc;
 use durable_io::engine::Progress;
 use durable_io::{Dir, replace_file_with};
 
-use crate::directory_scan::{ANY_EPOCH, DirEntries, OpenedSegment, log_id_of};
+use crate::directory_scan::{DirEntries, OpenedSegment, log_id_of};
+use crate::epochs::ANY_EPOCH;
+use crate::epochs::Epochs;
 use crate::error::{Corruption, Error, Result};
-use crate::frame::{Epochs, Layout};
+use crate::frame::Layout;
 use crate::limits::MAX_SEGMENT_SIZE;
 use crate::lsn::Lsn;
 use crate::names;

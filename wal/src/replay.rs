@@ -3,11 +3,8 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use crate::directory_scan::DirectoryScan;
-use crate::error::Result;
 use crate::location::Location;
 use crate::lsn::Lsn;
-use crate::records::{Records, Snapshot};
 use crate::slot::Superblock;
 
 /// Who is shown the records, and from which one on.
@@ -29,6 +26,16 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// The first record that is to be seen.
+    pub(crate) fn from(&self) -> Lsn {
+        self.from
+    }
+
+    /// True if nothing more is to be seen.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.has_stopped
+    }
+
     /// True if it is to see a group that ends with `last`.
     pub(crate) fn wants(&self, last: Lsn) -> bool {
         !self.has_stopped && last >= self.from
@@ -44,33 +51,6 @@ impl<'a> Replay<'a> {
     /// Passes over what was truncated.
     pub(crate) fn begin(&mut self, superblock: &Superblock) {
         self.from = self.from.max(superblock.low);
-    }
-
-    /// Shows the records of the sealed segments. Those of the active one are shown while it is judged.
-    pub(crate) fn sealed(
-        &mut self,
-        scanned: &DirectoryScan,
-        superblock: &Superblock,
-    ) -> Result<()> {
-        // With sealed segments the active one begins with a group.
-        let Some(end) = scanned.active.first_lsn() else {
-            return Ok(());
-        };
-        let snapshot = Snapshot::at_open(superblock, end);
-        // Descending: those up to the one that holds the first record.
-        let below = scanned
-            .sealed
-            .iter()
-            .position(|segment| segment.first_lsn <= self.from);
-        let count = below.map_or(scanned.sealed.len(), |at| at + 1);
-        let segments = scanned.sealed.iter().take(count).rev().cloned();
-        let mut records = Records::new(snapshot, segments.collect(), self.from);
-        while !self.has_stopped
-            && let Some((location, payload)) = records.read()?
-        {
-            self.show(location, payload);
-        }
-        Ok(())
     }
 }
 

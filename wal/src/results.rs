@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::frame::Item;
+use crate::item::Item;
 use crate::location::{Appended, Location};
 
 /// For each item of a commit where its first record is, or its error. Cheap to clone.

@@ -9,12 +9,10 @@ use durable_io::engine::{self, Format, UnsupportedVersion};
 use durable_io::{Dir, File, Temp, publish_temp};
 
 use crate::error::{Corruption, Error};
-use crate::frame::{Layout, place};
+use crate::frame::{Layout, SEGMENT_HEADER_SIZE, place};
 use crate::limits::{MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGN};
 use crate::names;
 
-/// Bytes of a segment header; the first group follows.
-pub(crate) const SEGMENT_HEADER_SIZE: usize = 64;
 /// [`SEGMENT_HEADER_SIZE`] as an offset in a file: that of the first group.
 pub(crate) const FIRST_GROUP: u64 = SEGMENT_HEADER_SIZE as u64;
 /// The version of segments that this crate writes, and the newest that it reads.

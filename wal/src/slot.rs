@@ -7,7 +7,8 @@ use std::sync::Arc;
 use durable_io::checksum::checksum_at;
 use durable_io::codec::{Decoder, Encoder};
 
-use crate::frame::{Epochs, GROUP_ALIGN, GROUP_HEADER_SIZE, place};
+use crate::epochs::Epochs;
+use crate::frame::{GROUP_ALIGN, GROUP_HEADER_SIZE, place};
 use crate::limits::{MAX_NOTE_SIZE, MAX_SEGMENT_SIZE};
 use crate::lsn::Lsn;
 use crate::segment::FIRST_GROUP;

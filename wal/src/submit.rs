@@ -6,16 +6,16 @@ use durable_io::Background;
 
 use crate::background::Committer;
 use crate::batch::Batch;
+use crate::commit::too_large;
 use crate::delivery::Callback;
 use crate::error::Result;
 use crate::expectation::Expectation;
-use crate::frame::Item;
+use crate::item::Item;
 use crate::limits::{MAX_BATCH_SIZE, MAX_RECORD_SIZE};
 use crate::location::{Appended, Location};
 use crate::lsn::Lsn;
 use crate::ticket::Ticket;
 use crate::wal::Wal;
-use crate::writer::too_large;
 
 impl Wal {
     /// Appends `payload` as one record and returns where it is, which says its position, too.

@@ -9,8 +9,9 @@ use durable_io::{Barrier, Dir, Site};
 
 use crate::directory_scan::DirEntries;
 use crate::edge;
+use crate::epochs::Epochs;
 use crate::error::{Error, Result};
-use crate::frame::{Epochs, align_group};
+use crate::frame::align_group;
 use crate::limits::MAX_NOTE_SIZE;
 use crate::log::Log;
 use crate::lsn::Lsn;

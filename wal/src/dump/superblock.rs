@@ -1,7 +1,8 @@
 //! The part of a dump that shows the superblock.
 
+use crate::epochs::Epochs;
 use crate::error::{Corruption, Result};
-use crate::frame::{Epochs, GroupHeader, place};
+use crate::frame::{GroupHeader, place};
 use crate::names;
 use crate::slot::{Slot, Superblock, TailTruncation, merge, slot_offset};
 use crate::source::Unreadable;
