@@ -55,6 +55,9 @@ impl Store {
                 return Ok(true);
             }
             is_held |= !reclaim.held.is_empty();
+            if reclaim.damage.is_some() {
+                aside.damage.clone_from(&reclaim.damage);
+            }
             let strategy = tree.options.plan(self.options.table_size);
             let jobs = plan(&reclaim.metas(&levels), &strategy);
             let is_whole = |job: &Job| job.inputs.iter().all(|id| !aside.tables.contains(id));

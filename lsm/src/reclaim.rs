@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use sstable::compaction::TableMeta;
 
 use crate::covered::covered;
+use crate::error::{Error, Result};
 use crate::levels::{Levels, LiveTable};
 
 /// The tables of a keyspace, by number, that give space back.
@@ -19,6 +20,8 @@ pub(crate) struct Reclaim {
     pub(crate) due: BTreeSet<u64>,
     /// They would be one or the other, were it not for snapshots.
     pub(crate) held: BTreeSet<u64>,
+    /// The index of a table could not be read, so that nobody knows what of it is deleted.
+    pub(crate) damage: Option<Error>,
 }
 
 impl Reclaim {
@@ -35,15 +38,19 @@ impl Reclaim {
             let held = all.filter(|number| !reclaim.dead.contains(number));
             reclaim.held = held.collect();
         }
-        let oldest_reader = snapshots.first().copied().unwrap_or(u64::MAX);
-        for live in levels
-            .tables
-            .iter()
-            .filter(|live| is_worth(levels, live, percent))
-        {
+        for live in &levels.tables {
+            match is_worth(levels, live, percent) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    reclaim.damage = Some(error);
+                    continue;
+                }
+            }
             let number = live.entry.number;
             // A reader at this version, or a later one, sees what the table deletes as deleted.
-            if live.table.properties().newest_version <= oldest_reader {
+            let newest = live.table.properties().newest_version;
+            if snapshots.first().is_none_or(|oldest| newest <= *oldest) {
                 reclaim.due.insert(number);
             } else {
                 reclaim.held.insert(number);
@@ -64,9 +71,9 @@ impl Reclaim {
 }
 
 /// True if merging `live` with all that is older, in its keys, gives back `percent` of a hundred bytes of them.
-fn is_worth(levels: &Levels, live: &LiveTable, percent: u32) -> bool {
+fn is_worth(levels: &Levels, live: &LiveTable, percent: u32) -> Result<bool> {
     if live.meta.tombstones == 0 {
-        return false;
+        return Ok(false);
     }
     let older = levels.tables.iter().map(|other| &**other);
     let older: Vec<&LiveTable> = older.filter(|other| is_older(other, live)).collect();
@@ -76,9 +83,10 @@ fn is_worth(levels: &Levels, live: &LiveTable, percent: u32) -> bool {
     // A deletion goes, and one entry of the usual size that it hides.
     let each = bytes / entries.max(1) + live.entry.bytes / entries_and_ranges(live);
     let points = live.table.properties().tombstones.saturating_mul(each);
-    let ranges: u64 = older.iter().map(|other| hidden_bytes(live, other)).sum();
+    let ranges = older.iter().map(|other| hidden_bytes(live, other));
+    let ranges = ranges.sum::<Result<u64>>()?;
     let gain = points.saturating_add(ranges).min(cost);
-    u128::from(gain) * 100 >= u128::from(cost) * u128::from(percent)
+    Ok(u128::from(gain) * 100 >= u128::from(cost) * u128::from(percent))
 }
 
 fn entries(live: &LiveTable) -> u64 {
@@ -101,7 +109,7 @@ fn is_older(other: &LiveTable, live: &LiveTable) -> bool {
 }
 
 /// About how many bytes of `older` the range tombstones of `live` hide.
-fn hidden_bytes(live: &LiveTable, older: &LiveTable) -> u64 {
+fn hidden_bytes(live: &LiveTable, older: &LiveTable) -> Result<u64> {
     let oldest = older.table.properties().oldest_version;
     let fragments = live.table.range_tombstones();
     // Those of one range stand newest first.
@@ -109,12 +117,9 @@ fn hidden_bytes(live: &LiveTable, older: &LiveTable) -> u64 {
     let newest = ranges.filter_map(|same| same.first());
     let hiding =
         newest.filter(|range| range.version > oldest && *older.meta.range.first < *range.end);
-    // What cannot be read is nothing to gain here: whoever needs it says so.
-    let bytes = hiding.filter_map(|range| {
-        older
-            .table
-            .approximate_bytes(&range.start[..]..&range.end[..])
-            .ok()
+    let bytes = hiding.map(|range| {
+        let within = &range.start[..]..&range.end[..];
+        Ok(older.table.approximate_bytes(within)?)
     });
     bytes.sum()
 }

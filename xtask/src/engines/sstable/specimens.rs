@@ -60,8 +60,7 @@ impl Content {
     }
 
     fn write(&self, options: &Options, disk: &SimDisk, name: &str) -> Result<()> {
-        let disk = disk.disk();
-        let dir = disk.create_dir(DIR)?;
+        let dir = disk.disk().create_dir(DIR)?;
         let mut writer = options.create(&dir, name)?;
         for (key, version, value) in &self.rows {
             writer.add(Entry {
