@@ -1,5 +1,6 @@
 //! [`Btree`]: the handle.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use durable_io::engine::{Trouble, Worker};
 
 use crate::error::{Error, Result};
 use crate::read_txn::ReadTxn;
-use crate::stats::{Recovery, Shrunk, Stats, Verified};
+use crate::stats::{Backup, Recovery, Shrunk, Stats, Verified};
 use crate::store::{Store, load};
 use crate::write_txn::WriteTxn;
 
@@ -120,6 +121,34 @@ impl Btree {
     /// As [`shrink`](Btree::shrink).
     pub fn compact(&self) -> Result<Shrunk> {
         self.store.compact()
+    }
+
+    /// Makes a backup of the store, as it is at one moment during this call, in the directory `dir` on the same
+    /// [disk](crate::Options::disk), which is created with its parents and must be empty. The backup is a store like
+    /// any other: [`open_read_only`](crate::Options::open_read_only) reads it, [`open`](crate::Options::open) goes on
+    /// with it. It holds everything that was committed before the call, in every mode. Reads and commits go on
+    /// meanwhile; it waits for no write transaction.
+    ///
+    /// Every page is checked and copied, one behind the other: what is free in the store takes no space in the backup.
+    /// Nothing is shared with the store, since pages are written in place.
+    ///
+    /// # Durability
+    /// When this returns, the backup survives power loss, also if the store's own directory is lost. A crash before
+    /// that leaves a directory that is no store: it is empty, or opening it is [`Error::Corrupt`] with
+    /// [`PagesLost`](crate::Corruption::PagesLost). It can be removed.
+    ///
+    /// # Cost
+    /// Reads every page of the state that is not in memory, keeps none of them there, and writes it once; some
+    /// syncs. As an open reader, it holds the pages of its state meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Disk`] with [`Locked`](durable_io::Error::Locked) if `dir` is this store or another one that is open;
+    /// also if it is not empty (`DirectoryNotEmpty`), or if the disk is full
+    /// ([`is_no_space`](Error::is_no_space)): of a backup that was begun, a directory is left that is no store.
+    /// [`Error::Corrupt`] if a page is damaged. [`Error::Log`], [`Error::Poisoned`] as [`sync`](Btree::sync). None of
+    /// the others changes this store.
+    pub fn backup(&self, dir: impl AsRef<Path>) -> Result<Backup> {
+        self.store.backup(dir.as_ref())
     }
 
     /// What opening the store found and did.

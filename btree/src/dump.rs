@@ -242,26 +242,34 @@ impl Pages<'_> {
         for index in 0..node.count() {
             match overflow::stored(node.payload(index)) {
                 Stored::Inline(value) => each(&node.key(index).to_vec(), value),
-                Stored::Indirect { first, .. } => self.chain(first, owner)?,
+                Stored::Indirect { first, .. } => {
+                    if let Some(value) = self.chain(first, owner)? {
+                        each(&node.key(index).to_vec(), &value);
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    fn chain(&mut self, first: Ref, owner: &str) -> Result<()> {
+    /// Walks a chain; what its first page holds, which is all that the catalog says of a table. `None` if it cannot
+    /// be read.
+    fn chain(&mut self, first: Ref, owner: &str) -> Result<Option<Vec<u8>>> {
+        let mut value = None;
         let mut next = Some(first);
         while let Some(r) = next {
             // No page is walked twice.
             let Some(page) = self.read(r, owner)? else {
-                return Ok(());
+                return Ok(value);
             };
             if node::kind(&page) != Some(Kind::Overflow) {
                 self.blame(Some(r), Corruption::Kind);
-                return Ok(());
+                return Ok(value);
             }
+            value.get_or_insert_with(|| node::chained(&page).to_vec());
             next = node::link(&page);
         }
-        Ok(())
+        Ok(value)
     }
 
     fn show(&self, free: &BTreeSet<u32>, detail: Detail, text: &mut Text<'_>) -> Result<()> {

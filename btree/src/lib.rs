@@ -57,6 +57,7 @@
 //!   show what is durable, and opening it again recovers.
 //! - The page file becomes shorter when it holds less: [`Btree::shrink`], [`Btree::compact`], and by itself
 //!   when nobody has committed for a while.
+//! - [`Btree::backup`] makes a store of its own of one moment, while everybody reads and writes on.
 //! - A full disk is an error before anything is changed; deletions and checkpoints work on it, within
 //!   [`Options::reserve`].
 //!
@@ -79,6 +80,7 @@
 //! a rename is atomic.
 
 mod background;
+mod backup;
 mod balance;
 mod btree;
 mod catalog;
@@ -133,7 +135,7 @@ pub use options::Options;
 pub use range::Range;
 pub use read_txn::{OwnedTable, ReadTxn, Table};
 pub use salvage::{Salvage, Salvaged, SalvagedTable};
-pub use stats::{Recovery, Shrunk, Stats, Verified};
+pub use stats::{Backup, Recovery, Shrunk, Stats, Verified};
 pub use value::Value;
 pub use write_txn::{Durability, Savepoint, TableMut, WriteTxn};
 

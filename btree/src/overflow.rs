@@ -42,6 +42,15 @@ pub(crate) fn inline(value: &[u8]) -> Vec<u8> {
     payload
 }
 
+/// The payload of a value of `len` bytes whose pages begin with `first`.
+pub(crate) fn indirect(len: u64, first: Ref) -> Vec<u8> {
+    let mut payload = vec![0; INDIRECT];
+    put(&mut payload, 0, &INDIRECT_TAG.to_le_bytes());
+    put(&mut payload, 2, &len.to_le_bytes());
+    put(&mut payload, 10, &first.encode());
+    payload
+}
+
 /// Reads a value of `len` bytes from the chain that begins with `first`.
 pub(crate) fn read<P: Deref<Target = [u8]>>(
     pager: &Pager,
@@ -104,11 +113,7 @@ impl Draft {
             next = Some(self.reference(number));
         }
         let first = next.expect("a value of its own is not empty");
-        let mut payload = vec![0; INDIRECT];
-        put(&mut payload, 0, &INDIRECT_TAG.to_le_bytes());
-        put(&mut payload, 2, &(value.len() as u64).to_le_bytes());
-        put(&mut payload, 10, &first.encode());
-        Ok(payload)
+        Ok(indirect(value.len() as u64, first))
     }
 
     /// Drops the pages of the value whose payload is `payload`, if it has any.

@@ -14,7 +14,7 @@ use sdd::{Guard, Shared};
 use crate::error::{Corruption, Error, Result};
 use crate::health::Health;
 use crate::node::{self, Kind, Ref};
-use crate::page::{Page, PageView};
+use crate::page::{Page, PageRef, PageView};
 use crate::page_table::PageTable;
 
 /// Pages that are written with one call at most.
@@ -106,6 +106,18 @@ impl Pager {
                 return Ok(page);
             }
         }
+    }
+
+    /// The page that `r` refers to; one that is not in memory does not stay there: for who reads everything once.
+    pub(crate) fn read_once(&self, r: Ref) -> Result<PageRef> {
+        let page = match self.table.get(r.page) {
+            Some(page) if node::stamp(page.bytes()) != r.stamp => {
+                return Err(self.corrupt(r.page, Corruption::StalePage));
+            }
+            Some(page) => page,
+            None => Shared::new(Page::new(self.read_from_file(r)?)),
+        };
+        Ok(PageRef::Shared(page))
     }
 
     #[cold]

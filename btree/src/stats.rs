@@ -78,6 +78,18 @@ pub struct Shrunk {
     pub is_done: bool,
 }
 
+/// What a [backup](crate::Btree::backup) holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Backup {
+    /// Tables.
+    pub tables: u64,
+    /// Entries in them.
+    pub entries: u64,
+    /// Bytes of its page file, as far as that is used.
+    pub bytes: u64,
+}
+
 /// What [`Btree::verify`](crate::Btree::verify) read and found to be right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]

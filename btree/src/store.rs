@@ -312,9 +312,15 @@ impl Store {
 
     /// Makes everything committed so far durable.
     pub(crate) fn make_all_durable(&self) -> Result<()> {
+        self.last_made_durable().map(drop)
+    }
+
+    /// The last committed state, which is durable when this returns.
+    pub(crate) fn last_made_durable(&self) -> Result<Arc<Root>> {
         self.pager.health.check()?;
         let head = Arc::clone(&self.lock(&self.committed));
-        self.make_durable(&head)
+        self.make_durable(&head)?;
+        Ok(head)
     }
 
     // ---- checkpoints

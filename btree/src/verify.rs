@@ -210,15 +210,17 @@ impl Walk<'_> {
         match overflow::stored(payload) {
             Stored::Inline(value) => each(self, value),
             Stored::Indirect { len, first } => {
-                let mut chain = Vec::new();
-                overflow::walk(
-                    self.pager,
-                    |r| self.read(r),
-                    len,
-                    first,
-                    |r, _| chain.push(r),
-                )?;
-                chain.into_iter().try_for_each(|r| self.own(r.page))
+                // All that the catalog says of a table stands in one page.
+                let (mut chain, mut begin) = (Vec::new(), Vec::new());
+                let read = |r| self.read(r);
+                overflow::walk(self.pager, read, len, first, |r, data| {
+                    if chain.is_empty() {
+                        begin.extend_from_slice(data);
+                    }
+                    chain.push(r);
+                })?;
+                chain.into_iter().try_for_each(|r| self.own(r.page))?;
+                each(self, &begin)
             }
         }
     }

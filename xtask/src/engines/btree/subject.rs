@@ -1,5 +1,6 @@
 //! The store in each `SyncMode`: its alphabets and their starting states.
 
+mod backups;
 mod probes;
 mod salvage;
 mod starts;
@@ -13,6 +14,7 @@ use btree::{Btree, Durability, Options, ReadTxn};
 use durable_io::sim::{Outcome, Start, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
 
+use crate::engines::backups::path;
 pub(super) use probes::PROBES;
 pub(super) use salvage::salvage;
 use state::{State, state_of, state_of_write};
@@ -46,6 +48,8 @@ pub(crate) enum Alphabet {
     Tables,
     /// What comes to each barrier of the engine, and little else: it is small enough for every run.
     Barriers,
+    /// Backups, of stores that go on.
+    Backup,
     /// The steps of a checkpoint: what a death of the process leaves between the two meta slots.
     Slots,
     /// Next to nothing, so that every sector of a checkpoint can be kept or lost alone.
@@ -95,6 +99,8 @@ pub(crate) enum Op {
     Abort,
     /// Make the file as short as it can be.
     Compact,
+    /// Make a backup in a new directory.
+    Backup,
     /// Open a reader, or look whether the one that is open shows what it must, and close it.
     Reader,
 }
@@ -200,7 +206,7 @@ impl Store {
 fn is_idle(op: Op) -> bool {
     matches!(
         op,
-        Op::Background | Op::Begin | Op::Reader | Op::Shrink | Op::Compact | Op::Abort
+        Op::Background | Op::Begin | Op::Reader | Op::Shrink | Op::Compact | Op::Abort | Op::Backup
     )
 }
 
@@ -217,6 +223,15 @@ impl Subject for BtreeSubject {
                 let checkpoints = [Op::Large, Op::Checkpoint, Op::Shrink];
                 return [vec![Op::Put, Op::Buffered], checkpoints.to_vec()].concat();
             }
+            Alphabet::Backup => vec![
+                Op::Put,
+                Op::PutLarge,
+                Op::TwoTables,
+                Op::DropTable,
+                Op::Checkpoint,
+                Op::Compact,
+                Op::Backup,
+            ],
             Alphabet::Data => vec![
                 Op::Put,
                 Op::Split,
@@ -291,6 +306,7 @@ impl Subject for BtreeSubject {
             Op::Shrink => drop(store.store()?.shrink(SHRINK_STEP)?),
             Op::Compact => drop(store.store()?.compact()?),
             Op::Abort => abandon(store.store()?.begin_write()?, n)?,
+            Op::Backup => drop(store.store()?.backup(path(n))?),
             Op::Sync => store.store()?.sync()?,
             _ => {
                 let mut write = store.store()?.begin_write()?;
@@ -310,6 +326,7 @@ impl Subject for BtreeSubject {
 
     fn observe(&self, store: &mut Store) -> Outcome<State> {
         let is_buffered = store.is_buffered;
+        let disk = store.disk.clone();
         let store = store.store()?;
         match store.verify() {
             // What is shown then is what was durable.
@@ -327,7 +344,11 @@ impl Subject for BtreeSubject {
                 return Ok(state);
             }
         }
-        state_of(&store.begin_read())
+        let mut state = state_of(&store.begin_read())?;
+        if self.alphabet == Alphabet::Backup {
+            state.backups = backups::all(&disk)?;
+        }
+        Ok(state)
     }
 
     fn model(&self, before: &State, op: &Op, n: u64) -> State {
@@ -351,6 +372,7 @@ impl Subject for BtreeSubject {
                 | Op::Sync
                 | Op::Close
                 | Op::Reader
+                | Op::Backup
                 | Op::Buffered
         );
         let again = if writes { *interrupted } else { Op::Put };
@@ -369,6 +391,7 @@ impl Subject for BtreeSubject {
             Op::Sync => "sync",
             Op::Close => "close",
             Op::Reader => "reader",
+            Op::Backup => "backup",
             _ => "commit",
         }
         .to_owned()

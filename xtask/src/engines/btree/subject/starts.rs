@@ -33,6 +33,13 @@ pub(super) fn of(alphabet: Alphabet) -> Vec<Start<Op>> {
             script: due(&[Op::Begin, Op::Background]),
         }],
         Alphabet::Barriers => vec![begun()],
+        Alphabet::Backup => vec![
+            begun(),
+            Start {
+                name: "free pages between those of three levels",
+                script: script(&[Op::Fill, Op::PutLarge, Op::DeleteRange, Op::Checkpoint]),
+            },
+        ],
         Alphabet::Data => vec![
             begun(),
             Start {

@@ -13,6 +13,8 @@ use super::transaction::{BETWEEN, FIRST, RENAMED, SECOND, deletes, puts, rename}
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     tables: BTreeMap<String, BTreeMap<String, (u64, usize)>>,
+    /// By the operation that made them.
+    pub(super) backups: BTreeMap<u64, State>,
 }
 
 /// Everything that a reader sees.
@@ -76,6 +78,14 @@ pub(super) fn after(before: &State, op: Op, n: u64) -> State {
         tables.entry(table.to_owned()).or_default().remove(&key);
     }
     match op {
+        Op::Backup => {
+            let backups = BTreeMap::new();
+            let moment = State {
+                backups,
+                ..before.clone()
+            };
+            after.backups.insert(n, moment);
+        }
         Op::DeleteRange => {
             let table = tables.entry(first.to_owned()).or_default();
             let (low, high) = BETWEEN;

@@ -38,6 +38,13 @@ pub(in crate::engines::btree) fn all() -> Vec<AnyTrial> {
             .without_process_deaths()
             .soaks()
             .boxed(),
+        Trial::new("btree backup", store(manual, Alphabet::Backup))
+            .unit(4096)
+            .lengths(1, 2)
+            .without_process_deaths()
+            .without_nested()
+            .shallow_removal(1)
+            .boxed(),
         Trial::new("btree 512", store(always, Alphabet::Sectors))
             .lengths(2, 2)
             .sampled_above(1 << 10)
