@@ -12,14 +12,8 @@ pub(crate) type Path = Vec<(u32, usize)>;
 impl Draft {
     /// Puts `value` under `key`; returns whether the key is new.
     pub(crate) fn put(&mut self, tree: &mut Tree, key: &[u8], value: &[u8]) -> Result<bool> {
-        let page_size = self.pager.page_size;
-        let limit = crate::limits::max_cell(u32::try_from(page_size).expect("at most 32 KiB"));
         self.relax()?;
-        let payload = if node::SLOT + key.len() + 2 + value.len() <= limit {
-            overflow::inline(value)
-        } else {
-            self.write_overflow(value)?
-        };
+        let payload = self.payload_of(key, value)?;
         let Some(root) = tree.root else {
             let leaf = self.allocate()?;
             let shape = Shape {
@@ -54,6 +48,17 @@ impl Draft {
         };
         tree.len += u64::from(is_new);
         Ok(is_new)
+    }
+
+    /// What a leaf holds of `value` beside `key`; a value that is too large for it gets pages of its own.
+    pub(crate) fn payload_of(&mut self, key: &[u8], value: &[u8]) -> Result<Vec<u8>> {
+        let page_size = u32::try_from(self.pager.page_size).expect("at most 32 KiB");
+        let limit = crate::limits::max_cell(page_size);
+        if node::SLOT + key.len() + 2 + value.len() <= limit {
+            Ok(overflow::inline(value))
+        } else {
+            self.write_overflow(value)
+        }
     }
 
     /// Goes to the leaf that has `key`, and makes every page on the way its own.

@@ -54,6 +54,21 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The table is to be filled by [`bulk_load`](crate::TableMut::bulk_load), and is not empty. Nothing was changed.
+    #[error("the table {name:?} is not empty")]
+    NotEmpty {
+        /// The name.
+        name: String,
+    },
+    /// The keys of a [`bulk_load`](crate::TableMut::bulk_load) are not in order, or one comes twice. The transaction
+    /// can only be aborted, or rolled back to a savepoint.
+    #[error("the key \"{}\" does not belong behind \"{}\"", key.escape_ascii(), last.escape_ascii())]
+    OutOfOrder {
+        /// The key before.
+        last: Vec<u8>,
+        /// The key that is not above it.
+        key: Vec<u8>,
+    },
     /// A key, a value or a name is over its limit. Nothing was changed.
     #[error("a {what} of {size} bytes is over the limit of {limit} bytes")]
     TooLarge {

@@ -83,6 +83,7 @@ mod background;
 mod backup;
 mod balance;
 mod btree;
+mod bulk_load;
 mod catalog;
 mod checkpoint;
 mod draft;

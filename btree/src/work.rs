@@ -91,7 +91,7 @@ impl Work {
         std::mem::replace(&mut self.changes, empty)
     }
 
-    fn note(&mut self, change: Change<'_>) {
+    pub(crate) fn note(&mut self, change: Change<'_>) {
         if self.is_large {
             return;
         }
@@ -103,10 +103,12 @@ impl Work {
     }
 
     /// Runs `edit`; if it fails, the transaction can only be aborted or rolled back.
-    fn edit<T>(&mut self, edit: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    pub(crate) fn edit<T>(&mut self, edit: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.has_failed {
             return Err(Error::Failed);
         }
+        // Also if it panics, in an iterator of the caller's.
+        self.has_failed = true;
         let result = edit(self);
         self.has_failed = result.is_err();
         result
@@ -159,7 +161,13 @@ impl Work {
         open.expect("tables are opened first").tree = tree;
     }
 
-    fn check_key(&self, what: &'static str, key: &[u8]) -> Result<()> {
+    /// The name of the table `id`.
+    pub(crate) fn name_of(&self, id: u64) -> String {
+        let open = self.open.get(&id).expect("tables are opened first");
+        String::from_utf8_lossy(&open.name).into_owned()
+    }
+
+    pub(crate) fn check_key(&self, what: &'static str, key: &[u8]) -> Result<()> {
         let page_size = u32::try_from(self.draft.pager.page_size).expect("at most 32 KiB");
         let limit = max_key_size(page_size);
         check_size(what, key.len() as u64, limit as u64)

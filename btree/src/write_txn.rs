@@ -272,6 +272,38 @@ impl TableMut<'_> {
         self.work.put(self.id, key, value)
     }
 
+    /// Fills the table, which is empty, with `entries`, whose keys are in order; returns how many there were. Before
+    /// and after it the transaction may do anything else, and it commits or aborts as a whole.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = btree::Options::new().open(dir.path().join("store"))?;
+    /// let mut write = store.begin_write()?;
+    /// let squares = (0..100_000_u64).map(|n| (format!("{n:06}"), (n * n).to_string()));
+    /// write.create_table("squares")?.bulk_load(squares)?;
+    /// write.commit()?;
+    /// # store.close()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cost
+    /// Nothing is read or searched: pages are made one after the other, as full as they get. Memory as that of any
+    /// transaction: what is more than the [cache](crate::Options::cache_size) can hold is written meanwhile. Entries
+    /// that are put between these later split full leaves.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`]: nothing was changed. [`Error::OutOfOrder`] if a key is not above the one before. That,
+    /// [`Error::TooLarge`] and the errors of [`put`](TableMut::put) leave a transaction that can only be aborted, or
+    /// rolled back to a savepoint; so does a panic of `entries`.
+    pub fn bulk_load<K: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<u64> {
+        self.work.bulk_load(self.id, entries)
+    }
+
     /// Deletes `key`, if it is there. Works on a full disk, within
     /// [`Options::reserve`](crate::Options::reserve).
     ///

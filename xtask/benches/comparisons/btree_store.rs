@@ -2,11 +2,13 @@
 
 use std::hint::black_box;
 use std::path::Path;
+use std::time::Duration;
 
 use btree::{Btree, Options, OwnedTable, Value};
 
-use crate::contender::{Contender, Role};
-use crate::keys::Key;
+use crate::contender::{Contender, Role, Unit};
+use crate::keys::{Key, in_order, value};
+use crate::measure::Rate;
 use crate::ordered::{self, Ordered};
 use crate::stores::{self, KeyValue, Kind, sync_mode};
 
@@ -24,7 +26,29 @@ pub(crate) fn contenders() -> Vec<Contender> {
         let inside = stores::gets::<InsideTransaction>;
         all.push(inside(Kind::Btree, Role::Own, threads, true, false));
     }
+    all.push(Contender {
+        workload: format!("{}: load in order, 100 B", Kind::Btree.prefix()),
+        name: "btree, bulk_load".to_owned(),
+        role: Role::Own,
+        unit: Unit::Operations,
+        floor: String::new(),
+        real_time: false,
+        run: Box::new(bulk_load),
+    });
     all
+}
+
+fn bulk_load(dir: &Path, _time: Duration) -> anyhow::Result<Rate> {
+    let (store, count, value) = (Store::open(dir, false)?, stores::keys()?, value());
+    let entries = (0..count).map(|number| (in_order(number), &value));
+    let rate = stores::once(|| {
+        let mut write = store.0.begin_write()?;
+        let loaded = write.table(TABLE)?.bulk_load(entries)?;
+        write.commit()?;
+        Ok(loaded)
+    })?;
+    store.close()?;
+    Ok(rate)
 }
 
 impl KeyValue for Store {

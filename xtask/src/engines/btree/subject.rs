@@ -85,7 +85,7 @@ pub(crate) enum Op {
     Sync,
     /// Close; the next operation opens again.
     Close,
-    /// Drop the second table, or make it.
+    /// Drop the second table, or make it and fill it with little.
     DropTable,
     /// Rename the first table, and back.
     Rename,
@@ -99,6 +99,8 @@ pub(crate) enum Op {
     Abort,
     /// Make the file as short as it can be.
     Compact,
+    /// Empty the second table and fill it in the order of the keys, with more pages than stay in memory.
+    Load,
     /// Make a backup in a new directory.
     Backup,
     /// Open a reader, or look whether the one that is open shows what it must, and close it.
@@ -249,6 +251,7 @@ impl Subject for BtreeSubject {
                 Op::DropTable,
                 Op::Rename,
                 Op::DeleteRange,
+                Op::Load,
                 Op::Reader,
                 Op::Checkpoint,
                 Op::Shrink,
@@ -387,7 +390,7 @@ impl Subject for BtreeSubject {
         match op {
             Op::Background | Op::Begin | Op::Checkpoint => "checkpoint",
             Op::Shrink | Op::Compact => "shrink",
-            Op::Large => "large commit",
+            Op::Large | Op::Load => "large commit",
             Op::Sync => "sync",
             Op::Close => "close",
             Op::Reader => "reader",

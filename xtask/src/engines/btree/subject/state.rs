@@ -7,7 +7,7 @@ use crashtest::content::identify;
 use durable_io::sim::Outcome;
 
 use super::Op;
-use super::transaction::{BETWEEN, FIRST, RENAMED, SECOND, deletes, puts, rename};
+use super::transaction::{BETWEEN, FIRST, MADE, RENAMED, SECOND, deletes, loaded, puts, rename};
 
 /// What a user sees: for each table and key, the operation that wrote the value, and its index in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -68,6 +68,9 @@ pub(super) fn after(before: &State, op: Op, n: u64) -> State {
     let tables = &mut after.tables;
     let is_renamed = tables.contains_key(RENAMED);
     let first = if is_renamed { RENAMED } else { FIRST };
+    if op == Op::Load {
+        tables.insert(SECOND.to_owned(), BTreeMap::new());
+    }
     for (index, (table, key, _)) in puts(op).into_iter().enumerate() {
         let table = if table == FIRST { first } else { table };
         let table = tables.entry(table.to_owned()).or_default();
@@ -92,7 +95,10 @@ pub(super) fn after(before: &State, op: Op, n: u64) -> State {
             table.retain(|key, _| key.as_str() <= low || key.as_str() >= high);
         }
         Op::DropTable if tables.remove(SECOND).is_some() => {}
-        Op::DropTable => drop(tables.insert(SECOND.to_owned(), BTreeMap::new())),
+        Op::DropTable => {
+            let entries = (0..MADE).map(|i| (loaded(i), (n, i))).collect();
+            tables.insert(SECOND.to_owned(), entries);
+        }
         Op::Rename => {
             tables.entry(first.to_owned()).or_default();
             let table = tables.remove(first).expect("it is there now");

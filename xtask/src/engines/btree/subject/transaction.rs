@@ -18,12 +18,21 @@ const MANY_SIZE: usize = 90;
 /// of free pages holds.
 const HOLES: usize = 130;
 
+/// Entries of a table that is made by [`Op::DropTable`]: few enough for the log.
+pub(super) const MADE: usize = 3;
+/// Entries of [`Op::Load`], four to a leaf.
+const LOADED: usize = 70;
+
 /// What [`Op::DeleteRange`] deletes lies between these, which stay: most of what [`Op::Fill`] puts, and the
 /// first of what [`Op::Split`] does.
 pub(super) const BETWEEN: (&str, &str) = ("fill008", "many02");
 
 fn many(index: usize) -> String {
     format!("many{index:02}")
+}
+
+pub(super) fn loaded(index: usize) -> String {
+    format!("load{index:03}")
 }
 
 fn hole(index: usize) -> String {
@@ -51,6 +60,9 @@ pub(super) fn puts(op: Op) -> Vec<(&'static str, String, usize)> {
             .map(|i| (FIRST, format!("fill{i:03}"), 90))
             .collect(),
         Op::Holes => (0..HOLES).map(|i| (SECOND, hole(i), 110)).collect(),
+        Op::Load => (0..LOADED)
+            .map(|i| (SECOND, loaded(i), if i % 30 == 7 { 520 } else { 90 }))
+            .collect(),
         _ => Vec::new(),
     }
 }
@@ -65,6 +77,7 @@ pub(super) fn deletes(op: Op) -> Vec<(&'static str, String)> {
             keys.map(|key| (FIRST, key)).collect()
         }
         Op::Holes => (0..HOLES).step_by(2).map(|i| (SECOND, hole(i))).collect(),
+        Op::Load => vec![(SECOND, loaded(3))],
         _ => Vec::new(),
     }
 }
@@ -101,6 +114,17 @@ fn delete_range(write: &mut WriteTxn<'_>) -> Outcome<()> {
     Ok(())
 }
 
+fn load(write: &mut WriteTxn<'_>, op: Op, n: u64) -> Outcome<()> {
+    let entries = puts(op).into_iter().enumerate();
+    let mut table = write.create_table(SECOND)?;
+    table.delete_range(..)?;
+    table.bulk_load(entries.map(|(index, (_, key, len))| (key, payload(n, index, len))))?;
+    for (_, key) in deletes(op) {
+        table.delete(key.as_bytes())?;
+    }
+    Ok(())
+}
+
 /// Writes more pages than stay in memory, drops some of them, also after a savepoint, and takes back everything.
 pub(super) fn abandon(mut write: WriteTxn<'_>, n: u64) -> Outcome<()> {
     put(&mut write, Op::Fill, n)?;
@@ -127,7 +151,8 @@ pub(super) fn transaction(write: &mut WriteTxn<'_>, op: Op, n: u64) -> Outcome<(
         }
         Op::DropTable => {
             if !write.drop_table(SECOND)? {
-                write.create_table(SECOND)?;
+                let entries = (0..MADE).map(|i| (loaded(i), payload(n, i, 22)));
+                write.create_table(SECOND)?.bulk_load(entries)?;
             }
         }
         Op::Rename => {
@@ -136,6 +161,7 @@ pub(super) fn transaction(write: &mut WriteTxn<'_>, op: Op, n: u64) -> Outcome<(
             write.rename_table(first, rename(first))?;
         }
         Op::DeleteRange => delete_range(write)?,
+        Op::Load => load(write, op, n)?,
         _ => put(write, op, n)?,
     }
     Ok(())
