@@ -35,7 +35,7 @@ impl Store {
         // Redundant: the directory of the log is made in it, and that syncs this name too.
         let target = open_empty_store(&self.disk, path, names::LOCK)?;
         // As long as this is there, no page that it reaches is used for anything else.
-        let root = self.last_made_durable()?;
+        let (root, _kept) = self.keep_last_durable()?;
         let log = wal::Options::new()
             .sync(SyncMode::Always)
             .background(Background::Inline)

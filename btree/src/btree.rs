@@ -179,6 +179,7 @@ impl Btree {
             checkpoints: load(&counters.checkpoints),
             pages_written: load(&counters.pages_written),
             pages_moved: load(&counters.pages_moved),
+            leases_ended: load(&counters.leases_ended),
             pages_read: load(&store.pager.reads),
             log_bytes: store.pending_log_bytes(),
             unsynced_commits: log.last_lsn.0 - log.durable_lsn.0,

@@ -153,6 +153,7 @@ impl Store {
         if checkpoints.running.is_some() {
             return Ok(true);
         }
+        self.end_leases(space, checkpoints.version());
         // What the slots do not name any more is given back, if it is at the end of the file.
         let spare = if spares { space.growth() } else { 0 };
         space.cut(&self.pager, checkpoints.slot.end, spare)?;
@@ -345,6 +346,7 @@ impl Store {
         while checkpoints.running.is_some() {
             self.go_on(checkpoints)?;
         }
+        self.end_leases(&mut work.draft.space, checkpoints.version());
         work.ledger.pass(work.draft.version());
         let version = work.ledger.take_version();
         let stamp = work.draft.stamp_of(version);

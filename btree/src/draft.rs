@@ -18,6 +18,7 @@ use crate::node::{self, Node, Ref};
 use crate::page::{Page, PageRef, copy_of};
 use crate::page_table::reclaim;
 use crate::pager::Pager;
+use crate::root::Lease;
 use crate::space::{Dead, Purpose, Space};
 
 /// Page numbers are their own hashes, spread over the bits.
@@ -333,8 +334,8 @@ impl Draft {
     }
 
     /// Shows the pages to everybody who gets to know the new root, and gives up those that were dropped.
-    /// Those that are not in the file yet are added to `dirty`.
-    pub(crate) fn publish(&mut self, dirty: &mut Pages, now: Duration) {
+    /// Those that are not in the file yet are added to `dirty`. Returns the lease of the root.
+    pub(crate) fn publish(&mut self, dirty: &mut Pages, now: Duration) -> Lease {
         for (number, page) in self.mine.drain() {
             let page = shared(page);
             self.pager.table.set(number, page.clone());
@@ -346,11 +347,12 @@ impl Draft {
                 dirty.insert(number, page);
             }
         }
-        self.space.pin(self.version, now);
+        let lease = self.space.pin(self.version, now);
         for dead in std::mem::take(&mut self.dropped) {
             dirty.remove(&dead.page);
             self.space.bury(&self.pager, dead, self.version);
         }
         reclaim();
+        lease
     }
 }

@@ -42,6 +42,10 @@ pub enum Error {
     /// data go on; reopen the store to recover.
     #[error(transparent)]
     Poisoned(#[from] Poisoned),
+    /// The state of a reader was held for longer than [`Options::reader_lease`](crate::Options::reader_lease) allows,
+    /// and its pages are used for others. Begin to read anew.
+    #[error("the reader's state was given up: it was held for longer than the lease allows")]
+    LeaseEnded,
     /// There is no table of that name.
     #[error("there is no table {name:?}")]
     NoTable {

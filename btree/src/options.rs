@@ -1,6 +1,7 @@
 //! [`Options`]: how a store is opened.
 
 use std::path::Path;
+use std::time::Duration;
 
 use durable_io::engine::{InvalidOption, Progress};
 use durable_io::{Background, Disk, SyncMode};
@@ -24,6 +25,7 @@ pub struct Options {
     pub(crate) log_segment_size: Option<u64>,
     pub(crate) growth: u64,
     pub(crate) reserve: u64,
+    pub(crate) reader_lease: Option<Duration>,
     pub(crate) background: Background,
     pub(crate) disk: Disk,
     pub(crate) progress: Progress<(u64, u64)>,
@@ -40,6 +42,7 @@ impl Default for Options {
             log_segment_size: None,
             growth: 64 << 10,
             reserve: 256 << 10,
+            reader_lease: None,
             background: Background::Threads,
             disk: Disk::os(),
             progress: Progress::default(),
@@ -117,6 +120,16 @@ impl Options {
     #[must_use]
     pub fn reserve(mut self, bytes: u64) -> Self {
         self.reserve = bytes;
+        self
+    }
+
+    /// How long a reader may hold pages that nobody else needs: then a checkpoint gives its state up, and it answers
+    /// [`Error::LeaseEnded`], instead of a file that grows as long as somebody has forgotten a
+    /// [`ReadTxn`](crate::ReadTxn) or a range. The time counts, by the disk's clock, from the next commit behind the
+    /// state. A [`backup`](Btree::backup) and [`verify`](Btree::verify) may take longer. Default: none, for ever.
+    #[must_use]
+    pub fn reader_lease(mut self, time: Duration) -> Self {
+        self.reader_lease = Some(time);
         self
     }
 
@@ -207,6 +220,7 @@ impl Options {
         let large = usize::try_from(self.large_transaction).expect("at most 1 TiB");
         Settings {
             sync: self.sync,
+            reader_lease: self.reader_lease,
             large,
             log_bytes: self.checkpoint_after,
             dirty_pages: self.cache_pages(page_size) / 4,

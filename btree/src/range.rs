@@ -34,18 +34,17 @@ impl Source<'_> {
 
     pub(crate) fn node(&self, r: Ref) -> Result<PageRef> {
         match self {
-            Self::Root(root) => {
-                root.pager.health.check_read(root.version)?;
+            Self::Root(root) => root.read(|| {
                 let page = PageRef::Shared(root.pager.read(r)?);
                 root.pager.must_be_node(r, page)
-            }
+            }),
             Self::Draft(draft) => draft.view_node(r),
         }
     }
 
     pub(crate) fn view(&self, r: Ref) -> Result<PageRef> {
         match self {
-            Self::Root(root) => Ok(PageRef::Shared(root.pager.read(r)?)),
+            Self::Root(root) => root.read(|| Ok(PageRef::Shared(root.pager.read(r)?))),
             Self::Draft(draft) => draft.view(r),
         }
     }
@@ -137,7 +136,8 @@ impl<'a> Range<'a> {
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt), [`Error::Disk`](crate::Error::Disk),
-    /// [`Error::Poisoned`](crate::Error::Poisoned); nothing follows an error.
+    /// [`Error::Poisoned`](crate::Error::Poisoned), [`Error::LeaseEnded`](crate::Error::LeaseEnded); nothing follows
+    /// an error.
     pub fn advance(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         self.lend(true)
     }

@@ -17,7 +17,7 @@ use crate::work::list;
 
 /// A committed state of the store, from [`Btree::begin_read`](crate::Btree::begin_read). It never changes,
 /// blocks nobody, and can be kept and sent to other threads; as long as it lives, the pages that it
-/// reaches are used for nothing else.
+/// reaches are used for nothing else, unless [`Options::reader_lease`](crate::Options::reader_lease) says how long.
 pub struct ReadTxn(arc_swap::Guard<Arc<Root>>);
 
 impl ReadTxn {
@@ -107,12 +107,13 @@ impl Reader<'_> {
     #[inline]
     fn get(self, tree: Ref, key: &[u8]) -> Result<Option<Value>> {
         let pager = &self.root.pager;
-        pager.health.check_read(self.root.version)?;
-        let guard = Guard::new();
-        let found = find(pager, |r| pager.view_node(r, &guard), tree, key)?;
-        found
-            .map(|(page, index)| value_at(pager, |r| pager.view(r, &guard), &page, index))
-            .transpose()
+        self.root.read(|| {
+            let guard = Guard::new();
+            let found = find(pager, |r| pager.view_node(r, &guard), tree, key)?;
+            found
+                .map(|(page, index)| value_at(pager, |r| pager.view(r, &guard), &page, index))
+                .transpose()
+        })
     }
 }
 
@@ -134,6 +135,8 @@ impl Table<'_> {
     /// # Errors
     /// [`Error::Corrupt`] if a page on the way is damaged; other keys may still be read.
     /// [`Error::Disk`]. [`Error::Poisoned`] if a write or sync failed before this state was durable.
+    /// [`Error::LeaseEnded`] if the state was held for longer than
+    /// [`Options::reader_lease`](crate::Options::reader_lease) allows.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         match self.tree.root {
@@ -156,12 +159,13 @@ impl Table<'_> {
             return Ok(values);
         };
         let pager = &self.root.pager;
-        pager.health.check_read(self.root.version)?;
         let guard = &Guard::new();
-        find_many((pager, guard), root, keys, |place, page, index| {
-            let value = value_at(pager, |r| pager.view(r, guard), page, index)?;
-            *values.get_mut(place).expect("a place for each key") = Some(value);
-            Ok(())
+        self.root.read(|| {
+            find_many((pager, guard), root, keys, |place, page, index| {
+                let value = value_at(pager, |r| pager.view(r, guard), page, index)?;
+                *values.get_mut(place).expect("a place for each key") = Some(value);
+                Ok(())
+            })
         })?;
         Ok(values)
     }

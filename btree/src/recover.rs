@@ -221,10 +221,10 @@ pub(crate) fn writer_of(
     let (own, free) = free_list::read(pager, slot.free_list, first..slot.end)?;
     let growth = options.growth_in_pages(slot.page_size);
     let mut space = Space::new(first, slot.end, backed, free, growth);
-    space.pin(SLOT_VERSION, options.disk.now());
+    let lease = space.pin(SLOT_VERSION, options.disk.now());
     let at = (SLOT_VERSION, slot.lsn);
     let released = Arc::clone(space.released());
-    let root = Root::new(at, slot.state, pager, &released);
+    let root = Root::new(at, slot.state, pager, (lease, released));
     let root = Arc::new(root);
     let ledger = Ledger {
         head: Arc::clone(&root),

@@ -1,10 +1,12 @@
 //! [`Root`]: one committed state of the store. As long as somebody holds it, no page that it reaches is
 //! used for anything else.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wal::Lsn;
 
+use crate::error::{Error, Result};
 use crate::node::Ref;
 use crate::pager::Pager;
 
@@ -28,7 +30,25 @@ pub(crate) struct Root {
     /// The id of the next table.
     pub(crate) next_table: u64,
     pub(crate) pager: Arc<Pager>,
+    lease: Lease,
     released: Arc<Released>,
+}
+
+/// Whether a state may still be read: its pages are used for something else when it may not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lease {
+    has_ended: Arc<AtomicBool>,
+}
+
+impl Lease {
+    pub(crate) fn end(&self) {
+        self.has_ended.store(true, Ordering::SeqCst);
+    }
+
+    #[inline]
+    fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::SeqCst)
+    }
 }
 
 impl Root {
@@ -36,7 +56,7 @@ impl Root {
         (version, lsn): (u64, Lsn),
         state: State,
         pager: &Arc<Pager>,
-        released: &Arc<Released>,
+        (lease, released): (Lease, Arc<Released>),
     ) -> Self {
         Self {
             version,
@@ -44,8 +64,31 @@ impl Root {
             catalog: state.catalog,
             next_table: state.next_table,
             pager: Arc::clone(pager),
-            released: Arc::clone(released),
+            lease,
+            released,
         }
+    }
+
+    /// Whether a reader may read of it.
+    #[inline]
+    pub(crate) fn check_read(&self) -> Result<()> {
+        if self.lease.has_ended() {
+            return Err(Error::LeaseEnded);
+        }
+        self.pager.health.check_read(self.version)
+    }
+
+    /// Reads of it for a reader. What the places of its pages hold is no damage when the lease has ended meanwhile.
+    #[inline]
+    pub(crate) fn read<T>(&self, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.check_read()?;
+        read().map_err(|error| {
+            if self.lease.has_ended() {
+                Error::LeaseEnded
+            } else {
+                error
+            }
+        })
     }
 
     pub(crate) fn state(&self) -> State {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::pager::Pager;
-use crate::root::Released;
+use crate::root::{Lease, Released};
 
 /// A page that is no part of the last version any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,16 @@ struct Buried {
     death: u64,
 }
 
+/// What is known of a version that is pinned.
+#[derive(Debug)]
+struct Pin {
+    /// When it was committed.
+    at: Duration,
+    /// When the next one was: no reader begins with it much later.
+    followed: Option<Duration>,
+    lease: Lease,
+}
+
 #[derive(Debug)]
 pub(crate) struct Space {
     /// The first page behind the meta slots.
@@ -37,8 +47,8 @@ pub(crate) struct Space {
     /// The file has room for pages below this one.
     backed: u32,
     free: BTreeSet<u32>,
-    /// The pinned versions, and when they were committed.
-    pins: BTreeMap<u64, Duration>,
+    /// The pinned versions.
+    pins: BTreeMap<u64, Pin>,
     /// Dead pages, by the newest pinned version within their life.
     buried: BTreeMap<u64, Vec<Buried>>,
     released: Arc<Released>,
@@ -235,9 +245,41 @@ impl Space {
         debug_assert!(is_new, "page {page} is freed twice");
     }
 
-    /// Holds everything that version `version` reaches, until it is [released](Released).
-    pub(crate) fn pin(&mut self, version: u64, at: Duration) {
-        self.pins.insert(version, at);
+    /// Holds everything that version `version`, the newest one, reaches, until it is [released](Released) or its
+    /// lease, which is returned, ends.
+    pub(crate) fn pin(&mut self, version: u64, at: Duration) -> Lease {
+        if let Some(mut last) = self.pins.last_entry() {
+            last.get_mut().followed.get_or_insert(at);
+        }
+        let lease = Lease::default();
+        let pin = Pin {
+            at,
+            followed: None,
+            lease: lease.clone(),
+        };
+        self.pins.insert(version, pin);
+        lease
+    }
+
+    /// Ends the lease of each version that pins pages and was followed by a newer one before `limit`, but for those
+    /// that are `needed`; returns how many there were.
+    pub(crate) fn end_leases(&mut self, pager: &Pager, limit: Duration, needed: &[u64]) -> u64 {
+        let is_over = |pin: &Pin| pin.followed.is_some_and(|followed| followed < limit);
+        let over: Vec<u64> = self
+            .pins
+            .iter()
+            .filter(|(version, pin)| is_over(pin) && !needed.contains(version))
+            .map(|(&version, _)| version)
+            .filter(|&version| self.pinned_by(version) > 0)
+            .collect();
+        for version in &over {
+            // Before any of its pages is free: whoever reads what comes to their places knows why.
+            if let Some(pin) = self.pins.get(version) {
+                pin.lease.end();
+            }
+            self.unpin(pager, *version);
+        }
+        over.len() as u64
     }
 
     /// Version `death` has dropped a page.
@@ -257,11 +299,15 @@ impl Space {
     /// Frees what only versions have held that nobody holds any more.
     pub(crate) fn settle(&mut self, pager: &Pager) {
         for version in self.released.take() {
-            self.pins.remove(&version);
-            let unpinned = self.buried.remove(&version);
-            for buried in unpinned.into_iter().flatten() {
-                self.bury(pager, buried.dead, buried.death);
-            }
+            self.unpin(pager, version);
+        }
+    }
+
+    fn unpin(&mut self, pager: &Pager, version: u64) {
+        self.pins.remove(&version);
+        let unpinned = self.buried.remove(&version);
+        for buried in unpinned.into_iter().flatten() {
+            self.bury(pager, buried.dead, buried.death);
         }
     }
 
@@ -292,7 +338,7 @@ impl Space {
 
     /// The oldest version that somebody holds, other than `known`, and when it was committed.
     pub(crate) fn oldest_pin(&self, known: &[u64]) -> Option<(u64, Duration)> {
-        let pins = self.pins.iter().map(|(&version, &at)| (version, at));
+        let pins = self.pins.iter().map(|(&version, pin)| (version, pin.at));
         pins.into_iter()
             .find(|(version, _)| !known.contains(version))
     }

@@ -64,6 +64,8 @@ pub struct Stats {
     pub oldest_reader_age: Option<Duration>,
     /// Pages that this reader alone may be pinning.
     pub oldest_reader_pages: u64,
+    /// States that were given up under their readers: [`Options::reader_lease`](crate::Options::reader_lease).
+    pub leases_ended: u64,
 }
 
 /// What [`Btree::shrink`](crate::Btree::shrink) or [`Btree::compact`](crate::Btree::compact) did.

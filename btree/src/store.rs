@@ -18,6 +18,7 @@ use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Result};
 use crate::pager::Pager;
 use crate::root::Root;
+use crate::space::Space;
 use crate::stats::Stats;
 use crate::turn::{Turn, Writer};
 use crate::work::Work;
@@ -26,6 +27,8 @@ use crate::work::Work;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) sync: SyncMode,
+    /// So long a reader may hold pages that nobody else needs.
+    pub(crate) reader_lease: Option<Duration>,
     /// A transaction with more bytes of changes is committed by a checkpoint.
     pub(crate) large: usize,
     /// A checkpoint is due when the log holds so many bytes more than the last one.
@@ -49,11 +52,28 @@ pub(crate) struct Store {
     publishing: Mutex<Publishing>,
     /// Commits that wait for the log share its syncs.
     syncs: GroupCommit<(), Result<()>>,
+    /// Versions whose lease does not end, since the store itself reads them: some more than once.
+    kept: Mutex<Vec<u64>>,
     /// Of the meta slots, when both were durable.
     pub(crate) generation: AtomicU64,
     pub(crate) background: Background,
     pub(crate) counters: Counters,
     dir: StoreDir,
+}
+
+/// A state that the store reads itself.
+#[derive(Debug)]
+pub(crate) struct Kept<'a> {
+    store: &'a Store,
+    version: u64,
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        let mut kept = self.store.lock(&self.store.kept);
+        let at = kept.iter().position(|version| *version == self.version);
+        kept.swap_remove(at.expect("it is there until now"));
+    }
 }
 
 #[derive(Debug)]
@@ -74,6 +94,8 @@ pub(crate) struct Counters {
     pub(crate) pages_moved: AtomicU64,
     /// Bytes of records, since the store was opened and with those it found.
     pub(crate) logged: AtomicU64,
+    /// States that were given up under their readers.
+    pub(crate) leases_ended: AtomicU64,
     /// How many of them the last checkpoint made needless.
     pub(crate) checkpointed: AtomicU64,
 }
@@ -120,6 +142,7 @@ impl Store {
             // Durable: every record that was appended before. Only now may the states that they lead to be
             // shown, and their commits be acknowledged.
             syncs: GroupCommit::new(),
+            kept: Mutex::default(),
             generation: AtomicU64::new(generation),
             background,
             counters: Counters::default(),
@@ -151,6 +174,30 @@ impl Store {
 
     fn durable(&self) -> Arc<Root> {
         Arc::clone(&self.lock(&self.publishing).durable)
+    }
+
+    /// Lets nobody end the lease of `root`, as long as the result lives.
+    pub(crate) fn keep(&self, root: &Arc<Root>) -> Kept<'_> {
+        self.lock(&self.kept).push(root.version);
+        Kept {
+            store: self,
+            version: root.version,
+        }
+    }
+
+    /// Ends the leases that are over, of all states but that of the slots, `slots`, and those that are needed.
+    pub(crate) fn end_leases(&self, space: &mut Space, slots: u64) {
+        let Some(lease) = self.settings.reader_lease else {
+            return;
+        };
+        let mut needed = self.lock(&self.kept).clone();
+        needed.extend([slots, self.lock(&self.committed).version]);
+        let publishing = self.lock(&self.publishing);
+        needed.extend(publishing.next.iter().map(|next| next.version));
+        needed.extend([publishing.durable.version, self.published.load().version]);
+        let limit = self.disk.now().saturating_sub(lease);
+        let ended = space.end_leases(&self.pager, limit, &needed);
+        add(&self.counters.leases_ended, ended);
     }
 
     // ---- writing
@@ -312,15 +359,21 @@ impl Store {
 
     /// Makes everything committed so far durable.
     pub(crate) fn make_all_durable(&self) -> Result<()> {
-        self.last_made_durable().map(drop)
-    }
-
-    /// The last committed state, which is durable when this returns.
-    pub(crate) fn last_made_durable(&self) -> Result<Arc<Root>> {
         self.pager.health.check()?;
         let head = Arc::clone(&self.lock(&self.committed));
+        self.make_durable(&head)
+    }
+
+    /// The last committed state, which is durable when this returns, and whose lease does not end.
+    pub(crate) fn keep_last_durable(&self) -> Result<(Arc<Root>, Kept<'_>)> {
+        self.pager.health.check()?;
+        let (head, kept) = {
+            // While it is the last one nobody ends its lease.
+            let committed = self.lock(&self.committed);
+            (Arc::clone(&committed), self.keep(&committed))
+        };
         self.make_durable(&head)?;
-        Ok(head)
+        Ok((head, kept))
     }
 
     // ---- checkpoints

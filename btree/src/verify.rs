@@ -41,6 +41,7 @@ impl Store {
         let mut writer = self.turn.take(None)?;
         writer.space.settle(&self.pager);
         let root = Arc::clone(&writer.ledger.head);
+        let _kept = self.keep(&root);
         let unused = writer.space.unused();
         let list = writer.ledger.free_list.clone();
         let pages = writer.space.first()..writer.space.end();

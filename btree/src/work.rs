@@ -381,12 +381,12 @@ impl Work {
         let mut ledger = self.ledger;
         let version = self.draft.version();
         ledger.pass(version);
-        self.draft.publish(&mut ledger.dirty, now);
+        let lease = self.draft.publish(&mut ledger.dirty, now);
         let mut space = self.draft.space;
         let pager = &self.draft.pager;
         let at = (version, lsn);
         let released = Arc::clone(space.released());
-        ledger.head = Arc::new(Root::new(at, self.state, pager, &released));
+        ledger.head = Arc::new(Root::new(at, self.state, pager, (lease, released)));
         space.settle(pager);
         Writer { space, ledger }
     }
