@@ -48,7 +48,7 @@ pub(crate) enum Alphabet {
     Tables,
     /// What comes to each barrier of the engine, and little else: it is small enough for every run.
     Barriers,
-    /// Backups, of stores that go on.
+    /// Backups of stores that go on, and tables that are filled in order.
     Backup,
     /// The steps of a checkpoint: what a death of the process leaves between the two meta slots.
     Slots,
@@ -232,6 +232,7 @@ impl Subject for BtreeSubject {
                 Op::DropTable,
                 Op::Checkpoint,
                 Op::Compact,
+                Op::Load,
                 Op::Backup,
             ],
             Alphabet::Data => vec![
@@ -251,7 +252,6 @@ impl Subject for BtreeSubject {
                 Op::DropTable,
                 Op::Rename,
                 Op::DeleteRange,
-                Op::Load,
                 Op::Reader,
                 Op::Checkpoint,
                 Op::Shrink,

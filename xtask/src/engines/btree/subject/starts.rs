@@ -37,7 +37,7 @@ pub(super) fn of(alphabet: Alphabet) -> Vec<Start<Op>> {
             begun(),
             Start {
                 name: "free pages between those of three levels",
-                script: script(&[Op::Fill, Op::PutLarge, Op::DeleteRange, Op::Checkpoint]),
+                script: script(&[Op::Fill, Op::DeleteRange, Op::PutLarge, Op::Checkpoint]),
             },
         ],
         Alphabet::Data => vec![
