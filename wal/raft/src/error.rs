@@ -99,6 +99,37 @@ pub enum Error {
     /// The system refused a thread. Nothing was changed.
     #[error(transparent)]
     Thread(#[from] NoThread),
+    /// An entry was to be applied to a state machine that has applied it, or a later one. Nothing was written.
+    #[cfg(feature = "state-machine")]
+    #[error("entry {index} cannot be applied: entry {last} was applied before")]
+    Applied {
+        /// The index of the entry.
+        index: u64,
+        /// That of the last one that was applied.
+        last: u64,
+    },
+    /// A snapshot was to be installed in a state machine that has applied entries which are not in it. Nothing was
+    /// changed.
+    #[cfg(feature = "state-machine")]
+    #[error("a snapshot up to {index:?} cannot be installed: entry {last:?} was applied before")]
+    OldSnapshot {
+        /// The index of its last entry.
+        index: Option<u64>,
+        /// That of the last one that was applied.
+        last: Option<u64>,
+    },
+    /// The log was to be purged up to an entry that the state machine does not hold durably, and which no
+    /// installation will bring. Nothing was purged.
+    #[cfg(all(feature = "openraft", feature = "state-machine"))]
+    #[error("the log cannot be purged up to {index}: the state machine does not hold it")]
+    NotHeld {
+        /// Up to where.
+        index: u64,
+    },
+    /// The store of a state machine is damaged, or refused something for a reason of its own.
+    #[cfg(feature = "state-machine")]
+    #[error(transparent)]
+    State(lsm::Error),
     /// A vote, a point or an entry cannot be encoded as CBOR, or what is stored is none of the type that is asked
     /// for: a type of the user has changed. Nothing was written.
     #[cfg(feature = "openraft")]
@@ -172,6 +203,21 @@ impl From<wal::Error> for Error {
     }
 }
 
+#[cfg(feature = "state-machine")]
+impl From<lsm::Error> for Error {
+    fn from(error: lsm::Error) -> Self {
+        match error {
+            lsm::Error::Disk(error) => Self::Disk(error),
+            lsm::Error::Closed => Self::Closed,
+            lsm::Error::Poisoned(poisoned) => Self::Poisoned(poisoned),
+            lsm::Error::UnsupportedVersion(error) => Self::UnsupportedVersion(error),
+            lsm::Error::InvalidOption(error) => Self::InvalidOption(error),
+            lsm::Error::Thread(error) => Self::Thread(error),
+            other => Self::State(other),
+        }
+    }
+}
+
 /// What is wrong with a damaged store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -209,4 +255,24 @@ pub enum Corruption {
         /// The record.
         lsn: Lsn,
     },
+    /// The root of a state machine is none.
+    #[cfg(feature = "state-machine")]
+    #[error("it is no root of a state machine")]
+    Root,
+    /// The root of a state machine is lost: there are directories that only one with a root has.
+    #[cfg(feature = "state-machine")]
+    #[error("the root of the state machine is lost")]
+    RootLost,
+    /// What was applied last to a store cannot be read in it.
+    #[cfg(feature = "state-machine")]
+    #[error("it does not say what was applied last")]
+    Applied,
+    /// A byte of a snapshot that was received is not the one that was sent. The offset is that in the stream.
+    #[cfg(feature = "state-machine")]
+    #[error("what was received is no snapshot")]
+    Received,
+    /// A snapshot is whole, and is not the one that it is said to be.
+    #[cfg(feature = "state-machine")]
+    #[error("it is another snapshot than was expected")]
+    OtherSnapshot,
 }

@@ -57,6 +57,8 @@ mod group;
 mod group_state;
 mod limits;
 mod log_store;
+#[cfg(feature = "state-machine")]
+pub mod machine;
 mod mover;
 mod names;
 #[cfg(feature = "openraft")]
@@ -86,6 +88,8 @@ pub use group::Group;
 pub use limits::{
     DEFAULT_CACHE, DEFAULT_SEGMENT_SIZE, MAX_ENTRY_SIZE, MAX_LEADER_SIZE, MIN_SEGMENT_SIZE,
 };
+#[cfg(feature = "state-machine")]
+pub use limits::{MAX_MEMBERSHIP_SIZE, MAX_SNAPSHOT_ID_SIZE};
 pub use log_store::LogStore;
 pub use options::Options;
 pub use read_only::ReadOnly;

@@ -10,6 +10,15 @@ pub const MAX_ENTRY_SIZE: usize = 64 << 20;
 /// kept in memory for each group.
 pub const MAX_LEADER_SIZE: usize = 256;
 
+/// The largest membership that is applied to a state machine, in bytes: 1 MiB. It is in the file that is replaced
+/// with each snapshot.
+#[cfg(feature = "state-machine")]
+pub const MAX_MEMBERSHIP_SIZE: usize = 1 << 20;
+
+/// The longest id of a snapshot, in bytes: 1 KiB, for the same reason.
+#[cfg(feature = "state-machine")]
+pub const MAX_SNAPSHOT_ID_SIZE: usize = 1 << 10;
+
 /// Bytes of a segment of a store that is created without
 /// [`Options::segment_size`](crate::Options::segment_size): 16 MiB. The log gives space back in whole segments.
 pub const DEFAULT_SEGMENT_SIZE: u64 = 16 << 20;

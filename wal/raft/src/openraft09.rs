@@ -13,6 +13,9 @@
 //! # }
 //! ```
 
+#[cfg(feature = "state-machine")]
+mod machine;
+
 use std::fmt::Debug;
 use std::io;
 use std::marker::PhantomData;
@@ -32,6 +35,9 @@ use crate::group::Group;
 use crate::types::{Change, Entry, LogPoint};
 use crate::{Corruption, types};
 
+#[cfg(feature = "state-machine")]
+pub use machine::{SnapshotStream, StateMachine};
+
 /// Replication reads about so many bytes of entries at once.
 const READ_SIZE: u64 = 4 << 20;
 
@@ -42,20 +48,41 @@ const READ_SIZE: u64 = 4 << 20;
 #[derive(Debug)]
 pub struct LogStorage<C> {
     group: Group,
+    #[cfg(feature = "state-machine")]
+    purging: Option<machine::Purging>,
     types: PhantomData<fn() -> C>,
 }
 
 impl<C> Clone for LogStorage<C> {
     fn clone(&self) -> Self {
-        Self::new(self.group.clone())
+        Self {
+            group: self.group.clone(),
+            #[cfg(feature = "state-machine")]
+            purging: self.purging.clone(),
+            types: PhantomData,
+        }
     }
 }
 
 impl<C> LogStorage<C> {
     /// The log of `group`, which nobody else writes to.
     pub fn new(group: Group) -> Self {
-        let types = PhantomData;
-        Self { group, types }
+        Self {
+            group,
+            #[cfg(feature = "state-machine")]
+            purging: None,
+            types: PhantomData,
+        }
+    }
+
+    /// The same, which purges nothing that `machine` does not hold durably: a purge waits for that. openraft 0.9
+    /// purges the log up to a snapshot that it is about to install, and does not wait: a crash between the two would
+    /// leave a node that has neither the entries nor what they did.
+    #[cfg(feature = "state-machine")]
+    #[must_use]
+    pub fn behind<F>(mut self, machine: &StateMachine<C, F>) -> Self {
+        self.purging = Some(machine.purging());
+        self
     }
 
     /// Its group.
@@ -272,6 +299,11 @@ where
 
     async fn purge(&mut self, log_id: LogId<C::NodeId>) -> Result<(), StorageError<C::NodeId>> {
         let point = Self::to_point(&log_id).map_err(|error| writing(&error))?;
+        #[cfg(feature = "state-machine")]
+        if let Some(purging) = &mut self.purging {
+            let is_held = purging.wait_until_held(log_id.index).await;
+            is_held.map_err(|error| writing(&error))?;
+        }
         let purged = self.durably(Change::Purge(&point)).await;
         purged.map_err(|error| writing(&error))
     }

@@ -1,5 +1,5 @@
-//! openraft's own storage suite, on a store that lives on, and on one that loses everything unsynced after every
-//! call that has returned, and is opened again.
+//! openraft's own storage suite, on a log and a state machine that live on, and on ones that lose everything unsynced
+//! after every call that has returned, and are opened again.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
@@ -10,16 +10,23 @@ mod support;
 mod machine;
 
 use std::fmt::Debug;
+use std::future::Future;
 use std::ops::RangeBounds;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::task::{Context, Poll, Wake, Waker};
 
 use durable_io::sim::SimDisk;
-use durable_raft::openraft09::LogStorage;
+use durable_raft::openraft09::{LogStorage, SnapshotStream};
 use durable_raft::{Error, LogStore};
-use machine::{Machine, Types};
-use openraft::storage::{LogFlushed, RaftLogStorage};
+use machine::{Machine, Types, machine, sum};
+use openraft::storage::{LogFlushed, RaftLogStorage, RaftStateMachine, Snapshot};
 use openraft::testing::{StoreBuilder, Suite};
-use openraft::{LogId, LogState, OptionalSend, RaftLogReader, StorageError, Vote};
+use openraft::{
+    BasicNode, CommittedLeaderId, EntryPayload, LogId, LogState, OptionalSend, RaftLogReader,
+    RaftSnapshotBuilder, SnapshotMeta, StorageError, StoredMembership, Vote,
+};
 use tokio::sync::{Mutex, oneshot};
 
 type Answer<T> = Result<T, StorageError<u64>>;
@@ -37,9 +44,10 @@ struct Builder;
 
 impl StoreBuilder<Types, LogStorage<Types>, Machine, LogStore> for Builder {
     async fn build(&self) -> Answer<(LogStore, LogStorage<Types>, Machine)> {
-        let store = support::open(&SimDisk::new());
+        let sim = SimDisk::new();
+        let store = support::open(&sim);
         let log = storage(&store);
-        Ok((store, log, Machine::default()))
+        Ok((store, log, machine(&sim)))
     }
 }
 
@@ -48,28 +56,33 @@ fn the_suite_of_openraft_passes() {
     Suite::test_all(Builder).unwrap();
 }
 
-/// A store whose machine loses power after every call.
+/// A log and a state machine on a computer that loses power after every call.
 #[derive(Clone)]
 struct Mortal(Arc<Mutex<Option<Life>>>);
 
 struct Life {
     sim: SimDisk,
-    store: LogStore,
+    _store: LogStore,
     log: LogStorage<Types>,
+    machine: Machine,
 }
 
 impl Life {
     fn begin(sim: SimDisk) -> Self {
         let store = support::options(&sim).cache(0).open("/raft").unwrap();
-        let log = storage(&store);
-        Self { sim, store, log }
+        let (log, machine) = (storage(&store), machine(&sim));
+        Self {
+            sim,
+            _store: store,
+            log,
+            machine,
+        }
     }
 
-    /// The power fails, and the machine is started again.
+    /// The power fails, and the computer is started again.
     fn end(self) -> Self {
-        let Self { sim, store, log } = self;
-        let world = sim.world().lose_unsynced();
-        drop((log, store));
+        let world = self.sim.world().lose_unsynced();
+        drop(self);
         Self::begin(SimDisk::boot(world))
     }
 }
@@ -81,6 +94,10 @@ impl Mortal {
 
     async fn log(&self) -> LogStorage<Types> {
         self.0.lock().await.as_ref().unwrap().log.clone()
+    }
+
+    async fn machine(&self) -> Machine {
+        self.0.lock().await.as_ref().unwrap().machine.clone()
     }
 
     /// Gives `answer`, after the loss of power.
@@ -172,15 +189,156 @@ impl RaftLogStorage<Types> for Mortal {
     }
 }
 
+type Membership = StoredMembership<u64, BasicNode>;
+
+impl RaftSnapshotBuilder<Types> for Mortal {
+    async fn build_snapshot(&mut self) -> Answer<Snapshot<Types>> {
+        let built = self.machine().await.build_snapshot().await;
+        self.die(built).await
+    }
+}
+
+impl RaftStateMachine<Types> for Mortal {
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Answer<(Option<LogId<u64>>, Membership)> {
+        let applied = self.machine().await.applied_state().await;
+        self.die(applied).await
+    }
+
+    /// What is applied is durable with what follows only: so a sync follows.
+    async fn apply<I>(&mut self, entries: I) -> Answer<Vec<u64>>
+    where
+        I: IntoIterator<Item = openraft::Entry<Types>> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut machine = self.machine().await;
+        let applied = machine.apply(entries).await;
+        machine.core().sync().unwrap();
+        drop(machine);
+        self.die(applied).await
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Answer<Box<SnapshotStream>> {
+        let begun = self.machine().await.begin_receiving_snapshot().await;
+        self.die(begun).await
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta<u64, BasicNode>,
+        snapshot: Box<SnapshotStream>,
+    ) -> Answer<()> {
+        let installed = self.machine().await.install_snapshot(meta, snapshot).await;
+        self.die(installed).await
+    }
+
+    async fn get_current_snapshot(&mut self) -> Answer<Option<Snapshot<Types>>> {
+        let current = self.machine().await.get_current_snapshot().await;
+        self.die(current).await
+    }
+}
+
 struct MortalBuilder;
 
-impl StoreBuilder<Types, Mortal, Machine> for MortalBuilder {
-    async fn build(&self) -> Answer<((), Mortal, Machine)> {
-        Ok(((), Mortal::new(), Machine::default()))
+impl StoreBuilder<Types, Mortal, Mortal> for MortalBuilder {
+    async fn build(&self) -> Answer<((), Mortal, Mortal)> {
+        let mortal = Mortal::new();
+        Ok(((), mortal.clone(), mortal))
     }
 }
 
 #[test]
 fn the_suite_passes_when_the_power_fails_after_every_call() {
     Suite::test_all(MortalBuilder).unwrap();
+}
+
+/// Tells a thread that there may be something new.
+struct Notifier(std::sync::mpsc::Sender<()>);
+
+impl Wake for Notifier {
+    fn wake(self: Arc<Self>) {
+        // Who does not wait any more is not told.
+        self.0.send(()).unwrap_or(());
+    }
+}
+
+/// Waits for `future` on this thread.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    let (bell, rung) = channel();
+    let waker = Waker::from(Arc::new(Notifier(bell)));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => rung.recv().unwrap(),
+        }
+    }
+}
+
+fn log_id(index: u64) -> LogId<u64> {
+    LogId::new(CommittedLeaderId::new(1, 1), index)
+}
+
+fn numbers(indexes: std::ops::RangeInclusive<u64>) -> Vec<openraft::Entry<Types>> {
+    let entry = |index| openraft::Entry {
+        log_id: log_id(index),
+        payload: EntryPayload::Normal(index),
+    };
+    indexes.map(entry).collect()
+}
+
+/// openraft purges up to a snapshot that it has begun to install, and does not wait for that.
+#[test]
+fn a_purge_waits_until_the_state_machine_holds_what_goes() {
+    let mut leader = machine(&SimDisk::new());
+    wait(leader.apply(numbers(1..=9))).unwrap();
+    let snapshot = wait(leader.build_snapshot()).unwrap();
+
+    let sim = SimDisk::new();
+    let store = support::open(&sim);
+    let mut follower = machine(&sim);
+    let mut log = storage(&store).behind(&follower);
+    wait(follower.apply(numbers(1..=3))).unwrap();
+
+    // What was applied is made durable before.
+    wait(log.purge(log_id(3))).unwrap();
+    let lost = SimDisk::boot(sim.world().lose_unsynced());
+    assert_eq!(sum(machine(&lost).core()), 6);
+
+    let purged = |log: &LogStorage<Types>| log.group().state().unwrap().purged.unwrap().index;
+    let watching = log.clone();
+    let mut purge = pin!(log.purge(log_id(9)));
+    let (bell, rung) = channel();
+    let waker = Waker::from(Arc::new(Notifier(bell)));
+    let mut context = Context::from_waker(&waker);
+    // It looks, and then waits.
+    assert!(purge.as_mut().poll(&mut context).is_pending());
+    rung.recv().unwrap();
+    assert!(purge.as_mut().poll(&mut context).is_pending());
+    assert_eq!(purged(&watching), 3);
+    wait(follower.install_snapshot(&snapshot.meta, snapshot.snapshot)).unwrap();
+    wait(purge).unwrap();
+    assert_eq!(purged(&watching), 9);
+    assert_eq!(sum(follower.core()), 45);
+}
+
+#[test]
+fn a_purge_that_waits_in_vain_is_an_error() {
+    let sim = SimDisk::new();
+    let store = support::open(&sim);
+    let mut follower = machine(&sim);
+    let mut log = storage(&store).behind(&follower);
+    let meta = SnapshotMeta {
+        last_log_id: Some(log_id(9)),
+        ..SnapshotMeta::default()
+    };
+    let empty = wait(follower.begin_receiving_snapshot()).unwrap();
+    wait(follower.install_snapshot(&meta, empty)).unwrap_err();
+    wait(log.purge(log_id(9))).unwrap_err();
+    assert_eq!(log.group().state().unwrap().purged, None);
 }

@@ -1,108 +1,52 @@
-//! A state machine in memory, as small as the suite allows.
+//! A state machine that adds numbers up.
 
-use std::io::Cursor;
-use std::sync::{Arc, Mutex};
-
-use openraft::storage::{RaftStateMachine, Snapshot};
-use openraft::{
-    BasicNode, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, SnapshotMeta, StorageError,
-    StoredMembership,
-};
+use durable_io::sim::SimDisk;
+use durable_raft::Result;
+use durable_raft::machine::{Changes, Options, StateMachine};
+use durable_raft::openraft09::{self, SnapshotStream};
+use openraft::BasicNode;
 
 openraft::declare_raft_types!(
-    /// Numbers are replicated.
+    /// Numbers are replicated, and what they add up to is answered.
     pub(crate) Types:
         D = u64,
-        R = (),
+        R = u64,
         NodeId = u64,
         Node = BasicNode,
         Entry = openraft::Entry<Types>,
-        SnapshotData = Cursor<Vec<u8>>,
+        SnapshotData = SnapshotStream,
 );
 
-type Answer<T> = Result<T, StorageError<u64>>;
-type Membership = StoredMembership<u64, BasicNode>;
-type Meta = SnapshotMeta<u64, BasicNode>;
+type Apply = fn(&mut Changes<'_>, u64) -> Result<u64>;
+pub(crate) type Machine = openraft09::StateMachine<Types, Apply>;
 
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Machine(Arc<Mutex<State>>);
+const SUM: &[u8] = b"sum";
 
-#[derive(Debug, Default)]
-struct State {
-    applied: Option<LogId<u64>>,
-    membership: Membership,
-    sum: u64,
-    snapshot: Option<(Meta, Vec<u8>)>,
+fn add(changes: &mut Changes<'_>, number: u64) -> Result<u64> {
+    let before = changes.get(SUM)?;
+    let before = before.map_or(0, |bytes| {
+        u64::from_le_bytes(bytes.as_ref().try_into().unwrap())
+    });
+    let after = before + number;
+    changes.put(SUM, &after.to_le_bytes());
+    Ok(after)
 }
 
-impl RaftSnapshotBuilder<Types> for Machine {
-    async fn build_snapshot(&mut self) -> Answer<Snapshot<Types>> {
-        let mut state = self.0.lock().unwrap();
-        let data = state.sum.to_le_bytes().to_vec();
-        let meta = Meta {
-            last_log_id: state.applied,
-            last_membership: state.membership.clone(),
-            snapshot_id: format!("{:?}", state.applied),
-        };
-        state.snapshot = Some((meta.clone(), data.clone()));
-        let snapshot = Box::new(Cursor::new(data));
-        Ok(Snapshot { meta, snapshot })
-    }
+/// What the numbers add up to.
+pub(crate) fn sum(machine: &StateMachine) -> u64 {
+    let bytes = machine.read().unwrap().get(SUM).unwrap();
+    bytes.map_or(0, |bytes| {
+        u64::from_le_bytes(bytes.as_ref().try_into().unwrap())
+    })
 }
 
-impl RaftStateMachine<Types> for Machine {
-    type SnapshotBuilder = Self;
-
-    async fn applied_state(&mut self) -> Answer<(Option<LogId<u64>>, Membership)> {
-        let state = self.0.lock().unwrap();
-        Ok((state.applied, state.membership.clone()))
-    }
-
-    async fn apply<I>(&mut self, entries: I) -> Answer<Vec<()>>
-    where
-        I: IntoIterator<Item = openraft::Entry<Types>> + OptionalSend,
-        I::IntoIter: OptionalSend,
-    {
-        let mut state = self.0.lock().unwrap();
-        let mut answers = Vec::new();
-        for entry in entries {
-            state.applied = Some(entry.log_id);
-            match entry.payload {
-                EntryPayload::Blank => {}
-                EntryPayload::Normal(number) => state.sum += number,
-                EntryPayload::Membership(membership) => {
-                    state.membership = Membership::new(Some(entry.log_id), membership);
-                }
-            }
-            answers.push(());
-        }
-        Ok(answers)
-    }
-
-    async fn get_snapshot_builder(&mut self) -> Self {
-        self.clone()
-    }
-
-    async fn begin_receiving_snapshot(&mut self) -> Answer<Box<Cursor<Vec<u8>>>> {
-        Ok(Box::default())
-    }
-
-    async fn install_snapshot(&mut self, meta: &Meta, data: Box<Cursor<Vec<u8>>>) -> Answer<()> {
-        let mut state = self.0.lock().unwrap();
-        let data = data.into_inner();
-        state.sum = u64::from_le_bytes(data.as_slice().try_into().unwrap());
-        state.applied = meta.last_log_id;
-        state.membership = meta.last_membership.clone();
-        state.snapshot = Some((meta.clone(), data));
-        Ok(())
-    }
-
-    async fn get_current_snapshot(&mut self) -> Answer<Option<Snapshot<Types>>> {
-        let state = self.0.lock().unwrap();
-        let snapshot = state.snapshot.clone();
-        Ok(snapshot.map(|(meta, data)| Snapshot {
-            meta,
-            snapshot: Box::new(Cursor::new(data)),
-        }))
-    }
+/// The state machine on `sim`.
+pub(crate) fn machine(sim: &SimDisk) -> Machine {
+    let store = lsm::Options::new()
+        .background(durable_io::Background::Inline)
+        .log_segment_size(8192)
+        .manifest_segment_size(1024)
+        .reserve(0);
+    let options = Options::new().store(store).disk(sim.disk());
+    Machine::new(options.open("/machine").unwrap(), add as Apply)
 }
