@@ -4,14 +4,14 @@
 //! A profile needs no enumeration of its own. For each length of the journal that may have reached the
 //! disk there is a *prefix of the journal*: a world in which what is in the journal by then is durable, and what cannot
 //! be there without the rest has never happened. The crash states of the profile are those of its
-//! cuts.
+//! prefixes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use super::chain::{Chain, EffectId, Version};
-use super::crash::States;
+use super::crash::{ChainRef, PendingChain, States};
 use super::profile::{Profile, SyncCommits};
 use super::world::{Edge, FileNode, Ino, Inode, Node, ROOT, World};
 
@@ -302,7 +302,8 @@ impl World {
     pub fn crash_states(&self, limit: u64) -> Option<Vec<Self>> {
         let mut seen = HashSet::new();
         let mut worlds = Vec::new();
-        for prefix in self.journal_prefixes() {
+        for end in self.journal_ends() {
+            let prefix = self.journal_prefix(end);
             let visited = States::new(limit).visit::<Infallible>(&prefix, &mut |hash, choice| {
                 if seen.insert(hash) {
                     worlds.push(prefix.crash(&choice()));
@@ -317,26 +318,63 @@ impl World {
         Some(worlds)
     }
 
-    /// The world for each length of the journal.
-    fn journal_prefixes(&self) -> Vec<Self> {
-        if !self.order.profile.journal {
-            return vec![self.clone()];
+    /// Where the journal may end, the shortest first; one end alone where there is no journal.
+    pub(crate) fn journal_ends(&self) -> Vec<EffectId> {
+        let mut ends = vec![EffectId::MAX];
+        if self.order.profile.journal {
+            ends.extend(self.order.places().into_values());
         }
-        let places = self.order.places();
-        let mut ends: Vec<EffectId> = places.values().copied().collect();
-        ends.push(EffectId::MAX);
         ends.sort_unstable();
         ends.dedup();
-        let prefix = |end| {
-            let mut world = self.clone();
+        ends
+    }
+
+    /// The world in which the journal ends before the place `end`.
+    pub(crate) fn journal_prefix(&self, end: EffectId) -> Self {
+        let mut world = self.clone();
+        if self.order.profile.journal {
+            let (places, is_all) = (&self.order.places(), true);
             world.reach(&Reach {
-                places: &places,
+                places,
                 end,
-                is_all: true,
+                is_all,
             });
-            world
-        };
-        ends.into_iter().map(prefix).collect()
+        }
+        world
+    }
+
+    /// Where a choice has a length without the bytes at its end, and the profile allows no such thing, the file is
+    /// shorter.
+    pub(crate) fn obey_ends(&self, chains: &[PendingChain], kept: &mut [usize]) {
+        let files: BTreeSet<Ino> = self.order.ends.iter().map(|end| end.file).collect();
+        for ino in files {
+            let Ok(file) = self.file(ino) else { continue };
+            let (mut of_size, mut kept_units) = (None, vec![0; file.units.len()]);
+            for (at, pending) in chains.iter().enumerate() {
+                let few = kept.get(at).map_or(0, |kept| *kept);
+                match &pending.chain {
+                    ChainRef::Size { file } if *file == ino => of_size = Some(at),
+                    ChainRef::Unit { file, index } if *file == ino => {
+                        if let Some(unit) = kept_units.get_mut(*index) {
+                            *unit = few.min(pending.effects.len());
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            let Some(kept_size) = of_size.and_then(|at| kept.get_mut(at)) else {
+                continue;
+            };
+            let ends = self.order.ends_of(ino);
+            *kept_size = (*kept_size).min(file.size.pending().len());
+            while ends
+                .iter()
+                .any(|end| end.is_broken(file, *kept_size, &kept_units))
+            {
+                // It is not broken at 0.
+                *kept_size -= 1;
+            }
+        }
     }
 }
 

@@ -7,11 +7,13 @@ use rustix::io::Errno;
 
 use super::backend::outcome;
 use super::chain::Chain;
-use super::crash::{Choice, EVERYTHING, Fill, States};
 use super::fault::SyncFailure;
-use super::hash::mix;
-use super::sample;
+use super::profile::Profile;
 use super::world::{ChainChange, DirNode, FileNode, Node, ROOT, World};
+
+mod losses;
+#[cfg(test)]
+mod tests;
 
 /// The contents of a file system that keeps its files on a simulated disk.
 ///
@@ -46,7 +48,15 @@ impl Volume {
     /// # Panics
     /// If `unit` is neither.
     pub fn new(unit: usize) -> Self {
-        let world = super::SimDisk::with_unit(unit).world();
+        Self::with_profile(unit, Profile::STRICT)
+    }
+
+    /// An empty volume that tears at `unit` bytes, 512 or 4096, and whose file system keeps the promises of `profile`.
+    ///
+    /// # Panics
+    /// If `unit` is neither.
+    pub fn with_profile(unit: usize, profile: Profile) -> Self {
+        let world = super::SimDisk::with_profile(unit, profile).world();
         Self { world }
     }
 
@@ -205,59 +215,10 @@ impl Volume {
         Self { world }
     }
 
-    /// What a power loss may leave now: every state if there are at most `most`; otherwise `most` of
-    /// them, the one without anything unsynced, the one with all of it, and others drawn by `seed`.
-    ///
-    /// Two of them may show the same ([`contents_hash`](Volume::contents_hash) says so).
-    pub fn power_losses(&self, most: usize, seed: u64) -> Vec<Self> {
-        let choices = self.few(most).unwrap_or_else(|| self.draw(most, seed));
-        let worlds = choices.iter().map(|choice| self.world.crash(choice));
-        worlds.map(|world| Self { world }).collect()
-    }
-
-    /// Every state, if there are at most `most`.
-    fn few(&self, most: usize) -> Option<Vec<Choice>> {
-        let chains = self.world.pending_chains();
-        let counts = chains.iter().map(|chain| chain.effects.len() + 1);
-        let product = counts.fold(1_usize, usize::saturating_mul);
-        if product > most {
-            return None;
-        }
-        let mut choices = Vec::new();
-        let mut states = States::new(u64::MAX);
-        states
-            .visit(&self.world, &mut |_hash, choice| {
-                choices.push(choice());
-                Ok::<(), std::convert::Infallible>(())
-            })
-            .ok()?;
-        // Holes that show one thing or another may have made more of them.
-        (choices.len() <= most).then_some(choices)
-    }
-
-    fn draw(&self, most: usize, seed: u64) -> Vec<Choice> {
-        let chains = self.world.pending_chains();
-        let fills: Vec<Fill> = Fill::all(&self.world).collect();
-        let picks = (0..most as u64).map(|nth| {
-            let seed = mix(seed, nth);
-            let mut kept = match nth {
-                0 => vec![0; chains.len()],
-                1 => vec![EVERYTHING; chains.len()],
-                _ => sample::draw(&chains, seed),
-            };
-            self.world.obey_renames(&chains, &mut kept);
-            let fill = |ino: usize| {
-                let nth = mix(seed, ino as u64) % fills.len() as u64;
-                usize::try_from(nth).map_or(Fill::Zero, |nth| {
-                    fills.get(nth).copied().unwrap_or(Fill::Zero)
-                })
-            };
-            let fills = (0..self.world.nodes.len()).map(|ino| (ino, fill(ino)));
-            Choice {
-                kept,
-                fills: fills.collect(),
-            }
-        });
-        picks.collect()
+    /// What a power loss leaves that takes nothing; so is a machine that ends in good order.
+    #[must_use]
+    pub fn keep_unsynced(&self) -> Self {
+        let world = self.world.keep_unsynced();
+        Self { world }
     }
 }
