@@ -137,24 +137,48 @@ fn a_killed_run_leaves_no_process_and_nothing_mounted() {
     assert!(!mounts.contains("crashtest"), "{mounts}");
 }
 
-#[test]
+/// Judges an example program in Python as `args` say; `None`, and a word about it, where that cannot run.
 #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
-fn fuse_finds_that_sqlite_loses_transactions_in_one_journal_mode_and_none_in_the_other() {
+fn example(program: &str, args: &[&str]) -> Option<(bool, Value)> {
     let which = "import sqlite3, sys; assert sys.version_info >= (3, 10); print(sys.executable)";
     let python = Command::new("python3").args(["-c", which]).output();
     let python = match python {
         Ok(output) if output.status.success() => String::from_utf8(output.stdout).unwrap(),
-        _ => return eprintln!("NOT TESTED: there is no python3 from 3.10 on with sqlite3 here"),
-    };
-    let python = python.trim_end();
-    let store = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/sqlite_store.py");
-    for (mode, loses) in [("WAL", false), ("DELETE", true)] {
-        let command = format!("{python} {store} {{dir}} {mode}");
-        let (passed, report) = crashtest(&["--command", &command]);
-        let fuse = &report["engines"]["command"]["fuse"];
-        if !ran(passed, &report, fuse) {
-            return;
+        _ => {
+            eprintln!("NOT TESTED: there is no python3 from 3.10 on with sqlite3 here");
+            return None;
         }
+    };
+    let (file, options) = program.split_once(' ').unwrap_or((program, ""));
+    let (python, examples) = (
+        python.trim_end(),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/examples"),
+    );
+    let command = format!("{python} {examples}/{file} {{dir}} {options}");
+    let (passed, report) = crashtest(&[&["--command", &command], args].concat());
+    let fuse = &report["engines"]["command"]["fuse"];
+    ran(passed, &report, fuse).then_some((passed, report))
+}
+
+/// What is red of `program`, as one text: empty if it passed, which takes some states.
+#[track_caller]
+fn red_of(program: &str, args: &[&str]) -> Option<String> {
+    let (passed, report) = example(program, args)?;
+    let red = report["red"].as_array().unwrap().iter();
+    let red: Vec<&str> = red.map(|reason| reason.as_str().unwrap()).collect();
+    assert_eq!(passed, red.is_empty(), "{report:#}");
+    let states = report["engines"]["command"]["fuse"]["states"].as_u64();
+    assert!(!passed || states.unwrap() > 80, "{report:#}");
+    Some(red.join("\n"))
+}
+
+#[test]
+fn sqlite_loses_transactions_in_one_journal_mode_and_none_in_the_other() {
+    for (mode, loses) in [("WAL", false), ("DELETE", true)] {
+        let Some((passed, report)) = example(&format!("sqlite_store.py {mode}"), &[]) else {
+            return;
+        };
+        let fuse = &report["engines"]["command"]["fuse"];
         assert_eq!(passed, !loses, "{report:#}");
         assert_eq!(fuse["lost"].as_u64().unwrap() > 0, loses, "{report:#}");
         assert!(
@@ -162,4 +186,72 @@ fn fuse_finds_that_sqlite_loses_transactions_in_one_journal_mode_and_none_in_the
             "{report:#}"
         );
     }
+}
+
+#[test]
+fn sqlite_that_syncs_at_checkpoints_loses_only_what_came_after_one() {
+    let args = ["--batches", "--unsynced"];
+    if let Some(red) = red_of("sqlite_store.py WAL NORMAL", &args) {
+        assert_eq!(red, "");
+    }
+}
+
+#[test]
+fn a_log_passes_and_one_whose_directory_is_not_synced_does_from_its_second_start_on() {
+    let log = ["--kind", "log", "--batches"];
+    let Some(red) = red_of("log_store.py", &log) else {
+        return;
+    };
+    assert_eq!(red, "");
+    let red = red_of("log_store.py forget-directory", &log).unwrap();
+    let cause = "nothing syncs directory disk after call 1, create log in disk\n\
+                 may lose on: strict POSIX; not on: ext4, ext4 with noauto_da_alloc, XFS, btrfs, kill -9 (";
+    assert!(red.contains(cause), "{red}");
+    let after = [log.as_slice(), &["--after-creation"]].concat();
+    let red = red_of("log_store.py forget-directory", &after).unwrap();
+    assert_eq!(red, "");
+}
+
+#[test]
+fn a_log_that_answers_first_may_lose_its_end_and_no_part_of_a_batch() {
+    let unsynced = ["--kind", "log", "--unsynced"];
+    let Some(red) = red_of("log_store.py lazy", &unsynced) else {
+        return;
+    };
+    assert_eq!(red, "");
+    let red = red_of(
+        "log_store.py split-batches",
+        &["--kind", "log", "--batches"],
+    )
+    .unwrap();
+    assert!(red.contains("it is no state that ever was"), "{red}");
+    assert!(!red.contains("nothing syncs"), "{red}");
+}
+
+#[test]
+fn the_storage_of_a_raft_node_passes_and_one_that_keeps_its_vote_apart_does_not() {
+    let Some(red) = red_of("raft_store.py", &["--kind", "raft"]) else {
+        return;
+    };
+    assert_eq!(red, "");
+    let red = red_of("raft_store.py vote-file", &["--kind", "raft"]).unwrap();
+    let told = ["nothing syncs vote after call", "the vote has"];
+    assert!(told.iter().all(|told| red.contains(told)), "{red}");
+}
+
+#[test]
+fn a_file_saved_without_its_directory_is_lost_on_real_file_systems_too_but_not_by_a_kill() {
+    let program = "safe_save_store.py";
+    let Some(red) = red_of(program, &["--after-creation"]) else {
+        return;
+    };
+    let cause = ", rename store.json.new to store.json\n\
+                 may lose on: strict POSIX, ext4, ext4 with noauto_da_alloc, XFS, btrfs; not on: kill -9 (";
+    assert!(
+        red.contains("nothing syncs directory disk after call"),
+        "{red}"
+    );
+    assert!(red.contains(cause), "{red}");
+    let red = red_of(program, &["--profile", "kill"]).unwrap();
+    assert_eq!(red, "");
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use crate::conditions::Conditions;
+use crate::model::Shape;
 use crate::report::Skipped;
 
 /// The seed of a run that asks for none: two such runs draw the same.
@@ -23,7 +25,18 @@ pub const EXAMPLES: &str = "Examples:
                                               one alphabet of one engine
   cargo xtask crashtest --full --json F       the declared bounds, and all figures
   cargo xtask crashtest --replay TAPE         once more what a violation left
-  cargo xtask crashtest --command 'python3 xtask/examples/sqlite_store.py {dir} WAL'";
+  cargo xtask crashtest btree --profile ext4  by what is lost on ext4 alone
+
+A program of yours, in any language (its protocol: xtask/crashtest/README.md):
+  cargo xtask crashtest --command 'python3 xtask/examples/sqlite_store.py {dir} WAL'
+  cargo xtask crashtest --kind log --batches \\
+    --command 'python3 xtask/examples/log_store.py {dir}'
+  cargo xtask crashtest --kind raft \\
+    --command 'python3 xtask/examples/raft_store.py {dir}'
+  cargo xtask crashtest --unsynced --batches \\
+    --command 'python3 xtask/examples/sqlite_store.py {dir} WAL NORMAL'
+  cargo xtask crashtest --after-creation --command '...'
+                                              judge from the second start on";
 
 /// The command line of `crashtest`.
 #[derive(Debug, clap::Args)]
@@ -61,10 +74,14 @@ pub struct Args {
     /// Also print what each sync protects, one by one, with the crash that shows it.
     #[arg(long)]
     pub(crate) details: bool,
-    /// Judge a program of yours instead, a key-value store that speaks the protocol of the read-me:
-    /// this command runs it, with the store's directory for `{dir}`.
+    /// Judge a program of yours instead, which speaks the protocol of the read-me: this command runs it,
+    /// with the store's directory for `{dir}`.
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["engines", "replay"])]
     pub(crate) command: Option<String>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    #[command(flatten)]
+    pub(crate) conditions: Conditions,
     /// Judge a process that acknowledges before it appends, and profiles of file systems that promise
     /// too much: the layers `kill` and `litmus` must be red.
     #[arg(long, hide = true)]
@@ -113,15 +130,19 @@ impl Args {
         self.engines.is_empty() || self.engines.iter().any(|wanted| wanted == name)
     }
 
-    /// True if `layer` is to run; notes in `skipped` that nobody asked for it otherwise.
+    /// True if `layer` is to run; notes in `skipped` why it does not otherwise.
     pub(crate) fn runs(&self, layer: LayerName, engine: &str, skipped: &mut Vec<Skipped>) -> bool {
-        let runs = self.layers.is_empty() || self.layers.contains(&layer);
-        if !runs {
-            skipped.push(Skipped {
-                layer: format!("{engine} {}", layer.word()),
-                reason: "not asked for".to_owned(),
-            });
-        }
-        runs
+        let is_asked_for = self.layers.is_empty() || self.layers.contains(&layer);
+        let knows = layer == LayerName::Fuse || self.conditions == Conditions::default();
+        let reason = match (is_asked_for, knows) {
+            (false, _) => "not asked for",
+            (true, false) => "knows neither --profile nor --after-creation",
+            (true, true) => return true,
+        };
+        skipped.push(Skipped {
+            layer: format!("{engine} {}", layer.word()),
+            reason: reason.to_owned(),
+        });
+        false
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use comfy_table::presets::UTF8_FULL;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
+use crate::progress::wrapped;
 use crate::report::{Barriers, Engine, FileOrDir, Report, SiteVerdict, Verdict};
 
 /// The operation groups in the order of a store's life; others follow by name.
@@ -39,7 +40,8 @@ pub(crate) fn render(report: &Report, details: bool) -> String {
         text.push_str("\nNot run, and so not passed:\n");
     }
     for skipped in &report.skipped {
-        let _infallible = writeln!(text, "  {:<22} {}", skipped.layer, skipped.reason);
+        let line = format!("  {:<22} {}", skipped.layer, skipped.reason);
+        let _infallible = writeln!(text, "{}", wrapped(&line));
     }
     let red = &report.red;
     if red.is_empty() {
@@ -47,7 +49,8 @@ pub(crate) fn render(report: &Report, details: bool) -> String {
     } else {
         let _infallible = writeln!(text, "\nRED ({}), seed {}:", red.len(), report.seed);
         for reason in red {
-            let _infallible = writeln!(text, "  {}", reason.replace('\n', "\n    "));
+            let reason = wrapped(&format!("  {}", reason.replace('\n', "\n    ")));
+            let _infallible = writeln!(text, "{reason}");
         }
     }
     text
@@ -223,5 +226,32 @@ mod tests {
                 .all(|line| line.chars().count() <= usize::from(WIDTH)),
             "{text}"
         );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_terminal() {
+        let cause =
+            "nothing syncs directory disk after call 89, rename store.json.new to store.json";
+        let red = format!("command fuse: {cause}\n{cause}: {cause}\n12 states; the first: {cause}");
+        let judged = Engine {
+            fuse: Some(crate::report::Fuse::default()),
+            ..Engine::default()
+        };
+        let report = Report {
+            engines: vec![("event-store", judged)],
+            skipped: vec![crate::report::Skipped {
+                layer: "event-store corruption".to_owned(),
+                reason: cause.to_owned(),
+            }],
+            red: vec![red],
+            ..Report::default()
+        };
+        let text = render(&report, true);
+        assert!(text.contains("event-store  RED"), "{text}");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(words.join(" ").matches(cause).count(), 5, "{text}");
+        for line in text.lines() {
+            assert!(line.chars().count() <= usize::from(WIDTH), "{line}");
+        }
     }
 }

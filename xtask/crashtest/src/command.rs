@@ -1,28 +1,40 @@
-//! A program as a key-value store. It is told what to do line by line, and answers each line before
-//! it reads the next:
+//! A program as a store. It is told what to do line by line, and answers each line before it reads the next:
 //!
 //! ```text
-//! put KEY HEX      ok
-//! del KEY          ok
-//! dump             KEY HEX, a line for each pair in any order; then end
+//! kv     put KEY HEX, del KEY                    ok
+//!        batch KEY HEX KEY HEX ...               ok       with --batches
+//!        dump                                    KEY HEX, a line for each pair in any order; then end
+//! log    append HEX                              ok
+//!        batch HEX HEX ...                       ok       with --batches
+//!        dump                                    HEX, a line for each record in order; then end
+//! raft   vote TERM NODE                          ok
+//!        append INDEX TERM HEX                   ok
+//!        truncate INDEX, purge INDEX             ok
+//!        dump                                    vote T N, purged I, entry I T HEX ...; then end
+//! all    sync                                    ok       with --unsynced
 //! ```
 //!
-//! `KEY` is letters and digits, `HEX` the value in hexadecimal digits. `ok` says that the operation,
-//! and all before it, survive the loss of power; any other answer says that it failed. The program
-//! ends when its standard input does.
+//! `KEY` is letters and digits, `HEX` bytes in hexadecimal digits. `ok` says that the operation, and all before it,
+//! survive the loss of power (with `--unsynced` only that of a `sync` says so); any other answer says that it
+//! failed. The program ends when its standard input does.
 //!
 //! A program that does nothing between `ok` and the next line is judged exactly. What a thread of
 //! its own does in that time counts as done before the acknowledgement: no program is accused
 //! wrongly, and what is not looked at are the moments between `ok` and the harness reading it.
 
+mod protocol;
+
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{Read, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::engine::{Change, Contents, Engine, Killing, Outcome, Place, Refusal, Setting, Store};
+use crate::engine::{Contents, Outcome};
+use crate::judged::{Judged, Live};
+use crate::model::{Kind, Operation, Shape};
 use crate::process::{Heard, Process, SILENCE};
 
 /// What stands for the store's directory in a command.
@@ -46,25 +58,23 @@ impl fmt::Display for Silent {
 #[derive(Debug)]
 pub(crate) struct Program {
     command: String,
+    shape: Shape,
 }
 
 impl Program {
-    pub(crate) fn new(command: &str) -> Self {
+    pub(crate) fn new(command: &str, shape: Shape) -> Self {
         let command = command.to_owned();
-        Self { command }
+        Self { command, shape }
     }
 }
 
-impl Engine for Program {
-    fn name(&self) -> &'static str {
-        "command"
+impl Judged for Program {
+    fn shape(&self) -> Shape {
+        self.shape
     }
 
-    fn open(&self, setting: &Setting) -> Outcome<Box<dyn Store>> {
-        let dir = setting
-            .dir
-            .to_str()
-            .ok_or("the directory's name is not UTF-8")?;
+    fn open(&self, dir: &Path) -> Outcome<Box<dyn Live>> {
+        let dir = dir.to_str().ok_or("the directory's name is not UTF-8")?;
         // The shell becomes the program, so that a kill strikes that.
         let command = format!("exec {}", self.command.replace(PLACE, dir));
         let mut process = Process::start(
@@ -81,16 +91,8 @@ impl Engine for Program {
                 String::from_utf8_lossy(&text).into_owned()
             })
         });
-        let running = Running { process, complaint };
-        Ok(Box::new(ProgramStore(Mutex::new(running))))
-    }
-
-    fn damage(&self, _error: &Refusal) -> Option<Place> {
-        None
-    }
-
-    fn killing(&self) -> Option<Killing> {
-        None
+        let (running, kind) = (Running { process, complaint }, self.shape.kind);
+        Ok(Box::new(ProgramStore(Mutex::new(running), kind)))
     }
 
     fn is_process(&self) -> bool {
@@ -142,7 +144,7 @@ impl Running {
 }
 
 /// The open store: one question at a time.
-struct ProgramStore(Mutex<Running>);
+struct ProgramStore(Mutex<Running>, Kind);
 
 impl ProgramStore {
     fn with<T>(&self, ask: impl FnOnce(&mut Running) -> Outcome<T>) -> Outcome<T> {
@@ -150,27 +152,18 @@ impl ProgramStore {
     }
 }
 
-impl Store for ProgramStore {
-    fn apply(&self, changes: &[Change]) -> Outcome<()> {
-        let [(key, value)] = changes else {
-            return Err("the protocol has no batches".into());
-        };
-        let key = String::from_utf8_lossy(key);
-        let line = match value {
-            None => format!("del {key}\n"),
-            Some(value) => {
-                let mut line = format!("put {key} ");
-                for byte in value {
-                    write!(line, "{byte:02x}")?;
-                }
-                line + "\n"
-            }
-        };
+impl Live for ProgramStore {
+    fn perform(&self, operation: &Operation) -> Outcome<()> {
+        let line = protocol::line(operation);
         self.with(|running| running.order(&line))
     }
 
+    fn sync(&self) -> Outcome<()> {
+        self.with(|running| running.order("sync\n"))
+    }
+
     fn dump(&self) -> Outcome<Contents> {
-        self.with(Running::dump)
+        self.with(|running| running.dump(self.1))
     }
 
     fn close(self: Box<Self>) -> Outcome<()> {
@@ -179,19 +172,22 @@ impl Store for ProgramStore {
 }
 
 impl Running {
-    fn dump(&mut self) -> Outcome<Contents> {
+    fn dump(&mut self, kind: Kind) -> Outcome<Contents> {
         self.say("dump\n")?;
-        let mut contents = Contents::new();
+        let mut dump = protocol::Dump::new(kind);
         loop {
             let line = self.hear()?;
-            if line.trim_end() == "end" {
-                return Ok(contents);
+            let line = line.trim_end();
+            if line == "end" {
+                return Ok(dump.contents());
             }
-            let pair = line.trim_end().split_once(' ');
-            let pair = pair.and_then(|(key, hex)| Some((key, bytes(hex)?)));
-            let (key, value) = pair.ok_or_else(|| format!("the program dumped {line:?}"))?;
-            if contents.insert(key.as_bytes().to_vec(), value).is_some() {
-                return Err(format!("the program dumped {key:?} twice").into());
+            if dump.take(line).is_none() {
+                let (shown, more) = shortened(line);
+                let word = kind.word();
+                return Err(format!(
+                    "the program dumped {shown:?}{more}, twice or not as a {word}"
+                )
+                .into());
             }
         }
     }
@@ -211,17 +207,12 @@ impl Running {
     }
 }
 
-/// The bytes that `hex` stands for.
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    let digits = |pair: &[u8; 2]| {
-        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
-        u8::try_from(high? << 4 | low?).ok()
-    };
-    if rest.is_empty() {
-        pairs.iter().map(digits).collect()
-    } else {
-        None
+/// The beginning of a line, and what says that it is longer.
+fn shortened(line: &str) -> (&str, &str) {
+    const SHOWN: usize = 40;
+    match line.char_indices().nth(SHOWN) {
+        Some((cut, _)) => (line.split_at(cut).0, "..."),
+        None => (line, ""),
     }
 }
 
@@ -230,10 +221,9 @@ mod tests {
     use super::*;
 
     /// Runs `script` as a store.
-    fn run(script: &str) -> Box<dyn Store> {
-        let program = Program::new(&format!("sh -c '{script}' {PLACE}"));
-        let setting = Setting::new(durable_io::Disk::os(), "/nowhere", 0);
-        program.open(&setting).unwrap()
+    fn run(script: &str) -> Box<dyn Live> {
+        let program = Program::new(&format!("sh -c '{script}' {PLACE}"), Shape::default());
+        program.open(Path::new("/nowhere")).unwrap()
     }
 
     #[test]
@@ -242,11 +232,12 @@ mod tests {
             "read order; echo ok; read order; echo a 00ff; echo b 0A; echo end; \
                              read order; echo full",
         );
-        store.apply(&[(b"a".to_vec(), Some(vec![0, 255]))]).unwrap();
+        let change = |value| Operation::Change(vec![(b"a".to_vec(), value)]);
+        store.perform(&change(Some(vec![0, 255]))).unwrap();
         let contents = store.dump().unwrap();
         let expected = [(b"a".to_vec(), vec![0, 255]), (b"b".to_vec(), vec![10])];
         assert_eq!(contents, Contents::from(expected));
-        let error = store.apply(&[(b"a".to_vec(), None)]).unwrap_err();
+        let error = store.perform(&change(None)).unwrap_err();
         assert_eq!(error.to_string(), "the program answered \"full\"");
         store.close().unwrap();
     }
@@ -257,11 +248,11 @@ mod tests {
             ("echo broken >&2; exit 3", "the program ended: broken"),
             (
                 "read order; echo a 0; echo end",
-                "the program dumped \"a 0\"",
+                "the program dumped \"a 0\", twice or not as a kv",
             ),
             (
                 "read order; echo a 00; echo a 00",
-                "the program dumped \"a\" twice",
+                "the program dumped \"a 00\", twice or not as a kv",
             ),
         ] {
             let error = run(script).dump().unwrap_err().to_string();
@@ -269,13 +260,5 @@ mod tests {
         }
         let error = run("read order; exit 3").close().unwrap_err();
         assert!(error.to_string().contains("exit status: 3"), "{error}");
-    }
-
-    #[test]
-    fn hexadecimal_digits_are_bytes() {
-        assert_eq!(bytes("00fFa1"), Some(vec![0, 255, 161]));
-        assert_eq!(bytes(""), Some(Vec::new()));
-        assert_eq!(bytes("0"), None);
-        assert_eq!(bytes("0g"), None);
     }
 }

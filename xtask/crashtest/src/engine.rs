@@ -141,11 +141,6 @@ pub trait Engine: Debug + Sync {
         1
     }
 
-    /// True if each store that is opened is a process: then fewer of them are.
-    fn is_process(&self) -> bool {
-        false
-    }
-
     /// What the layer `trace` has the engine do, on both disks; `None`, and the layer is left out. What
     /// it shows of one engine's calls, it shows of all.
     fn script(&self) -> Option<Script> {

@@ -9,7 +9,7 @@
 //! ([`filesystem`], [`machine`]), in one order with its acknowledgements. Then, for every moment of that record
 //! and several ways to lose power there, the disk is set to what was left, the store is opened
 //! through the mount, dumped, and judged ([`replay`]); nothing is mounted again. What is wrong is told with the
-//! barriers that are missing ([`cause`]). Syncs that fail and disks that are full come after that ([`failures`]).
+//! barriers that are missing ([`cause`]), and tried under the promises of real file systems ([`profiles`]). Syncs that fail and disks that are full come after that ([`failures`]).
 //!
 //! Each engine is judged in a process of its own ([`mod@child`]), which mounts in a namespace of its
 //! own ([`mount`]): when it ends, however it ends, nothing is mounted any more.
@@ -21,7 +21,9 @@ mod failures;
 mod filesystem;
 mod machine;
 mod mount;
+mod profiles;
 mod replay;
+mod wrong;
 
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +33,7 @@ use anyhow::{Context as _, bail};
 
 pub use child::FuseChild;
 
+use crate::model::Shape;
 use crate::process::{Heard, Process, SILENCE};
 use crate::progress::Progress;
 use crate::report::Fuse;
@@ -49,7 +52,7 @@ const UNITS: [usize; 2] = [512, 4096];
 pub(crate) fn run(
     label: &str,
     engines: &[&str],
-    command: Option<&str>,
+    command: Option<(&str, Shape)>,
     context: &Context<'_>,
 ) -> anyhow::Result<Ran<Vec<Fuse>>> {
     let started = Instant::now();
@@ -59,7 +62,7 @@ pub(crate) fn run(
     let mut sum = Fuse::default();
     // Each round draws other states.
     for seed in context.seed.. {
-        let jobs = jobs(&scratch, engines, command, seed, context.full)?;
+        let jobs = jobs(&scratch, engines, command, seed, context)?;
         for (nth, said) in run_jobs(&jobs, &progress)?.into_iter().enumerate() {
             match said {
                 Said::Done(fuse) => {
@@ -85,10 +88,14 @@ pub(crate) fn run(
 fn jobs(
     scratch: &Scratch,
     engines: &[&str],
-    command: Option<&str>,
+    command: Option<(&str, Shape)>,
     seed: u64,
-    full: bool,
+    context: &Context<'_>,
 ) -> anyhow::Result<Vec<FuseChild>> {
+    let (command, shape) = match command {
+        Some((command, shape)) => (Some(command.to_owned()), shape),
+        None => (None, Shape::default()),
+    };
     let mut jobs = Vec::new();
     for engine in engines {
         for unit in UNITS {
@@ -97,10 +104,12 @@ fn jobs(
             jobs.push(FuseChild {
                 place,
                 engine: (*engine).to_owned(),
-                command: command.map(str::to_owned),
+                command: command.clone(),
+                shape,
+                conditions: context.conditions,
                 unit,
                 seed,
-                full,
+                full: context.full,
             });
         }
     }

@@ -30,6 +30,7 @@ mod args;
 mod audit;
 mod barriers;
 mod command;
+mod conditions;
 pub mod content;
 mod controls;
 mod cores;
@@ -38,6 +39,7 @@ mod engine;
 #[cfg(all(feature = "fuse", target_os = "linux"))]
 mod fuse;
 mod interrupt;
+mod judged;
 mod key_values;
 mod kill;
 mod life;
@@ -81,6 +83,8 @@ pub(crate) struct Context<'a> {
     seed: u64,
     /// How long each layer that samples continues beyond its bound.
     extra_time: Duration,
+    /// Under what the layer `fuse` judges.
+    conditions: conditions::Conditions,
     /// The layers `kill` and `litmus` judge a planted bug instead.
     plant: bool,
     /// End a layer with the first trial that is red.
@@ -89,6 +93,22 @@ pub(crate) struct Context<'a> {
     trials: &'a [String],
     /// The root of the workspace whose engines are judged: sources below it, tapes below its `target`.
     workspace: &'a Path,
+}
+
+#[cfg(test)]
+impl Context<'static> {
+    /// That of a short run.
+    pub(crate) fn short() -> Self {
+        Self {
+            full: false,
+            seed: 1,
+            extra_time: Duration::ZERO,
+            conditions: conditions::Conditions::default(),
+            plant: false,
+            first: false,
+            workspace: Path::new("."),
+        }
+    }
 }
 
 /// What became of a layer that cannot run everywhere.

@@ -1,15 +1,19 @@
-//! One judge for any key-value store: operation `n` is a pure function of `n`, so what the store must
-//! hold after a crash follows from how many operations it acknowledged.
+//! One judge for any store: operation `n` is a pure function of `n`, so what the store must hold after a crash
+//! follows from how many operations it acknowledged.
 //!
 //! The whole state must be the one after the acknowledged operations, or after one more (the one in
 //! flight). That is stronger than looking for the acknowledged keys: a delete that is undone, two
 //! writes that change places, and a value of the wrong moment are seen too.
 
+pub(crate) mod raft;
+mod state;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 
-pub(crate) use workload::{Operation, mix, operation, value};
+use state::pair_hash;
+pub(crate) use state::{State, key_of};
+pub(crate) use workload::{Kind, Operation, RECORD, Shape, mix, value};
 
 use crate::engine::Contents;
 
@@ -18,147 +22,137 @@ use crate::engine::Contents;
 pub(crate) enum Verdict {
     /// It is the one after this many operations, as it must be.
     Holds(u64),
-    /// It is an older one: so many acknowledged operations are gone.
+    /// It is an older one: so many operations are gone that were promised to survive.
     Lost(u64),
     /// It is none that ever was, in these words.
     Inconsistent(String),
 }
 
+/// What a store has promised when it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Promised {
+    /// Operations that it acknowledged.
+    pub(crate) acked: u64,
+    /// Of these, the first so many must survive.
+    pub(crate) durable: u64,
+}
+
+impl Promised {
+    /// Every one of the first `acked` operations.
+    pub(crate) fn all(acked: u64) -> Self {
+        let durable = acked;
+        Self { acked, durable }
+    }
+}
+
 /// The states after each number of operations, by their hashes.
 #[derive(Debug)]
 pub(crate) struct Model {
+    pub(crate) shape: Shape,
+    operations: Vec<Operation>,
     /// The hash of the state after as many operations as the index says.
     hashes: Vec<u64>,
-    /// The state after the last of them: each key, and the operation that put it.
-    state: BTreeMap<u64, u64>,
+    /// Which operation first put each pair, by its hash.
+    writers: HashMap<u64, u64>,
 }
 
 impl Model {
-    /// The states after 0 to `operations` operations.
-    pub(crate) fn new(operations: u64) -> Self {
-        let mut model = Self {
-            hashes: vec![0],
-            state: BTreeMap::new(),
-        };
-        let mut hash = 0_u64;
-        for n in 1..=operations {
-            let Operation { key, value } = operation(n);
-            let before = match value {
-                Some(_) => model.state.insert(key, n),
-                None => model.state.remove(&key),
-            };
-            if let Some(before) = before {
-                hash = hash.wrapping_sub(mix(key, before));
+    /// The states after 0 to `operations` operations on a store of `shape`.
+    pub(crate) fn new(shape: Shape, operations: u64) -> Self {
+        let operations = shape.operations(operations);
+        let mut state = State::default();
+        let mut hashes = vec![state.hash()];
+        let mut writers = HashMap::new();
+        for (n, operation) in (1..).zip(&operations) {
+            operation.apply_to(&mut state);
+            for pair in state.take_put() {
+                writers.entry(pair).or_insert(n);
             }
-            if value.is_some() {
-                hash = hash.wrapping_add(mix(key, n));
-            }
-            model.hashes.push(hash);
+            hashes.push(state.hash());
         }
-        model
+        Self {
+            shape,
+            operations,
+            hashes,
+            writers,
+        }
     }
 
-    /// Judges what a store holds after a crash; it acknowledged operations 1 to `acked`.
-    pub(crate) fn judge(&self, acked: u64, contents: &Contents) -> Verdict {
+    /// Operation `n`, counted from 1.
+    pub(crate) fn operation(&self, n: u64) -> &Operation {
+        let at = usize::try_from(n).ok().and_then(|n| n.checked_sub(1));
+        let operation = at.and_then(|at| self.operations.get(at));
+        operation.expect("a run ends before the model's last operation")
+    }
+
+    /// Judges what a store holds after a crash, of which it has `promised` something.
+    pub(crate) fn judge(&self, promised: Promised, contents: &Contents) -> Verdict {
+        let Promised { acked, durable } = promised;
         let mut hash = 0_u64;
-        let mut state = BTreeMap::new();
         for (key, value) in contents {
-            let Some((key, n)) = workload::identify(key, value) else {
-                let key = String::from_utf8_lossy(key);
+            let pair = pair_hash(key, value);
+            if !self.writers.contains_key(&pair) {
+                let what = self.shape.kind.describe(key);
+                let len = value.len();
                 return Verdict::Inconsistent(format!(
-                    "under {key:?} are {} bytes that nobody wrote like that",
-                    value.len()
+                    "{what} has {len} bytes that nobody wrote there"
                 ));
-            };
-            hash = hash.wrapping_add(mix(key, n));
-            state.insert(key, n);
+            }
+            hash = hash.wrapping_add(pair);
         }
         let is_after = |n: u64| {
             let expected = usize::try_from(n).ok().and_then(|n| self.hashes.get(n));
             expected == Some(&hash)
         };
-        if let Some(n) = [acked, acked + 1].into_iter().find(|n| is_after(*n)) {
+        // An operation that changes nothing leaves two numbers: that it happened is not needed then.
+        let legal = [acked, acked + 1].into_iter().chain((durable..acked).rev());
+        if let Some(n) = legal.into_iter().find(|n| is_after(*n)) {
             return Verdict::Holds(n);
         }
-        match (0..acked).rev().find(|n| is_after(*n)) {
-            Some(older) => Verdict::Lost(acked - older),
-            None => Verdict::Inconsistent(difference(acked, &state)),
+        match (0..durable).rev().find(|n| is_after(*n)) {
+            Some(older) => Verdict::Lost(durable - older),
+            None => Verdict::Inconsistent(self.difference(acked, contents)),
         }
     }
-}
 
-/// How `found` differs from the state after `acked` operations, in words.
-fn difference(acked: u64, found: &BTreeMap<u64, u64>) -> String {
-    const SHOWN: usize = 3;
-    let expected = Model::new(acked).state;
-    let keys = expected.keys().chain(found.keys());
-    let mut keys: Vec<u64> = keys.copied().collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys.retain(|key| expected.get(key) != found.get(key));
-    let words = |n: Option<&u64>| match n {
-        Some(n) => format!("the value of operation {n}"),
-        None => "nothing".to_owned(),
-    };
-    let shown = keys.iter().take(SHOWN).map(|key| {
-        let (expected, found) = (words(expected.get(key)), words(found.get(key)));
-        format!("key {key} has {found} instead of {expected}")
-    });
-    format!(
-        "{} keys are not as after operation {acked}: {}",
-        keys.len(),
-        shown.collect::<Vec<_>>().join("; ")
-    )
+    /// How `found` differs from the state after `acked` operations, in words.
+    fn difference(&self, acked: u64, found: &Contents) -> String {
+        const SHOWN: usize = 3;
+        let mut expected = State::default();
+        for n in 1..=acked {
+            self.operation(n).apply_to(&mut expected);
+        }
+        let expected = expected.pairs();
+        let keys: BTreeSet<&Vec<u8>> = expected.keys().chain(found.keys()).collect();
+        let differs = |key: &&&Vec<u8>| expected.get(**key) != found.get(**key);
+        let keys: Vec<&Vec<u8>> = keys.iter().filter(differs).copied().collect();
+        let words = |key: &[u8], value: Option<&Vec<u8>>| match value {
+            Some(value) => {
+                let n = self
+                    .writers
+                    .get(&pair_hash(key, value))
+                    .copied()
+                    .unwrap_or(0);
+                format!("what operation {n} wrote")
+            }
+            None => "nothing".to_owned(),
+        };
+        let shown = keys.iter().take(SHOWN).map(|key| {
+            let (expected, found) = (expected.get(*key), found.get(*key));
+            let (expected, found) = (words(key, expected), words(key, found));
+            let what = self.shape.kind.describe(key);
+            format!("{what} has {found} instead of {expected}")
+        });
+        let shown = shown.collect::<Vec<_>>().join("; ");
+        let (differ, what) = match keys.len() {
+            1 => ("differs", "1 thing".to_owned()),
+            more => ("differ", format!("{more} things")),
+        };
+        format!(
+            "it is no state that ever was; {what} {differ} from that after operation {acked}: {shown}"
+        )
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn contents(operations: impl IntoIterator<Item = u64>) -> Contents {
-        let mut contents = Contents::new();
-        for n in operations {
-            let (key, value) = operation(n).change();
-            match value {
-                Some(value) => contents.insert(key, value),
-                None => contents.remove(&key),
-            };
-        }
-        contents
-    }
-
-    #[test]
-    fn the_state_must_be_the_one_after_the_acknowledged_operations_or_one_more() {
-        let model = Model::new(400);
-        for acked in 0..399 {
-            let judge = |n: u64| model.judge(acked, &contents(1..=n));
-            assert_eq!(judge(acked), Verdict::Holds(acked));
-            // A delete of what is not there changes nothing.
-            assert!(matches!(judge(acked + 1), Verdict::Holds(_)));
-            if acked > 10 {
-                assert!(matches!(judge(acked - 10), Verdict::Lost(lost) if lost <= 10));
-            }
-        }
-    }
-
-    #[test]
-    fn a_resurrected_delete_a_hole_and_a_foreign_value_are_inconsistent() {
-        let model = Model::new(400);
-        let judge = |contents: &Contents| model.judge(400, contents);
-        let deletes = (1..=400).filter(|n| operation(*n).value.is_none());
-        let resurrecting = deletes.filter(|delete| {
-            let without = contents((1..=400).filter(|n| n != delete));
-            if without == contents(1..=400) {
-                return false;
-            }
-            assert!(matches!(judge(&without), Verdict::Inconsistent(_)));
-            true
-        });
-        assert!(resurrecting.count() > 5);
-        let hole = contents((1..=400).filter(|n| *n != 399));
-        assert!(matches!(judge(&hole), Verdict::Inconsistent(_)));
-        let mut foreign = contents(1..=400);
-        foreign.first_entry().unwrap().get_mut()[20] ^= 1;
-        assert!(matches!(judge(&foreign), Verdict::Inconsistent(_)));
-    }
-}
+mod tests;

@@ -78,16 +78,26 @@ impl Progress {
     }
 }
 
-/// `text`, which is one line, on as many lines of 80 columns as it needs.
-fn wrapped(text: &str) -> String {
-    const WIDTH: usize = 80;
+/// The columns of a terminal that everything is made for.
+pub(crate) const WIDTH: usize = 80;
+
+/// `text` on as many lines of 80 columns as it needs: each of its lines begins as it does, those that it is broken
+/// into are indented by four more. A word that is longer than a line stays whole.
+pub(crate) fn wrapped(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(wrapped_line).collect();
+    lines.join("\n")
+}
+
+fn wrapped_line(text: &str) -> String {
+    let own = text.len() - text.trim_start().len();
+    let indent = own + 4;
     let mut lines = String::new();
     let mut column = 0;
     for word in text.split_inclusive(' ') {
         let len = word.trim_end().chars().count();
-        if column > 0 && column + len > WIDTH {
-            lines = lines.trim_end().to_owned() + "\n    ";
-            column = 4;
+        if column > indent && column + len > WIDTH {
+            lines = lines.trim_end().to_owned() + "\n" + &" ".repeat(indent);
+            column = indent;
         }
         lines.push_str(word);
         column += word.chars().count();
@@ -114,4 +124,28 @@ fn bar(label: &str, total: Option<u64>) -> ProgressBar {
 #[expect(clippy::print_stdout, reason = "the report is what the command is for")]
 pub(crate) fn print(line: &str) {
     BARS.suspend(|| println!("{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_broken_between_words_and_indented_below_itself() {
+        let words = ["word"; 40].join(" ");
+        let text = wrapped(&format!("{words}\n  {words}\nshort"));
+        for line in text.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line:?}");
+        }
+        let begins: Vec<&str> = text
+            .lines()
+            .map(|line| line.split_inclusive('w').next().unwrap())
+            .collect();
+        assert_eq!(
+            begins,
+            ["w", "    w", "    w", "  w", "      w", "      w", "short"]
+        );
+        let path = "x".repeat(100);
+        assert_eq!(wrapped(&path), path);
+    }
 }

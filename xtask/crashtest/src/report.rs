@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 pub(crate) use barriers::{Barriers, FileOrDir, SiteVerdict, Verdict};
-pub(crate) use fuse::{Cause, Fuse, FuseControls};
+pub(crate) use fuse::{Cause, Fuse, FuseControls, Tried};
 pub(crate) use litmus::{FileSystem, Inclusion, Litmus};
 pub(crate) use sim::{Sim, SimRun};
 pub(crate) use tallies::{Controls, Corruption, Faults, Kill, Life, Tally, Trace};

@@ -11,6 +11,7 @@ use durable_io::Disk;
 
 use crate::args::{Args, CONTROLS, DISK, LayerName};
 use crate::engine::Engine;
+use crate::model::{Kind, Shape};
 use crate::report::{self, Fuse, FuseControls, Report, Skipped};
 use crate::{
     Context, Ran, audit, command, controls, corruption, find, kill, life, litmus, progress, sim,
@@ -43,6 +44,7 @@ pub fn run(args: &Args, engines: &[&'static dyn Engine], workspace: &Path) -> an
         full: args.full,
         seed: args.seed,
         extra_time: Duration::from_secs(args.minutes.unwrap_or(0) * 60) / 3,
+        conditions: args.conditions,
         plant: args.plant,
         first: args.first,
         trials: &args.trials,
@@ -50,7 +52,7 @@ pub fn run(args: &Args, engines: &[&'static dyn Engine], workspace: &Path) -> an
     };
     let started = Instant::now();
     let mut report = match &args.command {
-        Some(command) => judge_command(Run::new(args, context), command)?,
+        Some(command) => judge_command(Run::new(args, context), (command, args.shape))?,
         None => judge_all(args, context, engines)?,
     };
     report.seed = args.seed;
@@ -128,16 +130,24 @@ fn start_all(mut run: Run<'_>, engines: &[&'static dyn Engine]) -> anyhow::Resul
 }
 
 /// Judges the store that `command` runs.
-fn judge_command(mut run: Run<'_>, command: &str) -> anyhow::Result<Report> {
+fn judge_command(mut run: Run<'_>, command: (&str, Shape)) -> anyhow::Result<Report> {
     let (name, place) = ("command", command::PLACE);
+    let (line, shape) = command;
     ensure!(
-        command.contains(place),
+        line.contains(place),
         "the command must say where it takes the store's directory: {place}"
+    );
+    ensure!(
+        shape.kind != Kind::Raft || !shape.batches && !shape.unsynced,
+        "the storage of a Raft node is durable when it answers, step by step: it has neither --batches nor --unsynced"
     );
     let mut judged = report::Engine::default();
     if run.runs(LayerName::Fuse, name) {
         let context = run.context;
-        judged.fuse = first(run.on_fuse(name, &[name], Some(command), &context)?);
+        let fuse = judged.timed("fuse", || {
+            run.on_fuse(name, &[name], Some(command), &context)
+        })?;
+        judged.fuse = first(fuse);
     }
     run.report.engines.push((name, judged));
     Ok(run.report)
@@ -244,7 +254,7 @@ impl<'a> Run<'a> {
         &mut self,
         name: &str,
         engines: &[&str],
-        command: Option<&str>,
+        command: Option<(&str, Shape)>,
         context: &Context<'_>,
     ) -> anyhow::Result<Option<Vec<Fuse>>> {
         #[cfg(all(feature = "fuse", target_os = "linux"))]

@@ -87,6 +87,13 @@ impl Call {
         Ok(0)
     }
 
+    /// Does the call once more, on a volume equal to the one on which it was recorded; returns as
+    /// [`apply`](Call::apply) does.
+    pub(crate) fn again(&self, volume: &mut Volume) -> usize {
+        let done = self.apply(volume);
+        done.expect("it succeeded on an equal volume")
+    }
+
     /// How long it makes its file at least, in bytes.
     pub(crate) fn reaches(&self) -> u64 {
         match self {

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::call::{Call, Names};
 use super::machine::Event;
-use super::replay::{Run, Wrong};
+use super::replay::Run;
+use super::wrong::Wrong;
+use crate::model::Promised;
 use crate::report::Cause;
 
 /// So many violations that differ in what was not durable are looked into.
@@ -18,16 +20,21 @@ const BARRIERS: usize = 12;
 const STATES: usize = 8;
 
 /// A moment of a record at which something went wrong.
-#[derive(Clone, Copy)]
-pub(crate) struct Moment<'e> {
-    pub(crate) events: &'e [Event],
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
     /// The last event before the power loss.
     pub(crate) at: usize,
-    /// Acknowledged operations.
-    pub(crate) acked: u64,
+    /// What the store had said by then.
+    pub(crate) promised: Promised,
     /// By which crash states are drawn.
     pub(crate) seed: u64,
 }
+
+/// The moments at which each cause was seen, by its name; in their order.
+pub(super) type Witnesses = BTreeMap<String, Vec<Moment>>;
+
+/// A record and a moment of it.
+type Record<'e> = (&'e [Event], Moment);
 
 /// A sync that is not in the record.
 #[derive(Clone, Debug)]
@@ -93,12 +100,13 @@ impl Run<'_> {
     /// Counts `wrong` to the cause that it has, or to a new one; false if none is found. `missing` is as of the moment.
     pub(crate) fn explain(
         &mut self,
-        moment: Moment<'_>,
+        events: &[Event],
+        moment: Moment,
         missing: &Missing,
         wrong: &Wrong,
         example: &str,
     ) -> bool {
-        if wrong.has_continued() {
+        if wrong.has_continued {
             // What it lacks is in no record.
             return false;
         }
@@ -109,6 +117,8 @@ impl Run<'_> {
         let alike = format!("{}: {}", wrong.kind(), calls.join("; "));
         if let Some(known) = self.tally.cause(|known| known.alike.contains(&alike)) {
             known.states += 1;
+            let name = known.name.clone();
+            self.witnesses.entry(name).or_default().push(moment);
             return true;
         }
         let tried: usize = self
@@ -118,31 +128,39 @@ impl Run<'_> {
             .map(|known| known.alike.len())
             .sum();
         let is_hopeless = missing.is_empty() || missing.len() > BARRIERS || tried >= TRIED;
-        if is_hopeless || !self.suffices(moment, &missing) {
+        let record = (events, moment);
+        if is_hopeless || !self.suffices(record, &missing) {
             return false;
         }
-        let needed = self.fewest(moment, missing);
-        let needed = self.earliest(moment, needed);
+        let needed = self.fewest(record, missing);
+        let needed = self.earliest(record, needed);
+        if !wrong.is_loss() && !self.was_right_before(events, &needed, moment.seed) {
+            // What is wrong without any promise was wrong before the sync could have come.
+            return false;
+        }
         let words: Vec<&str> = needed.iter().map(Barrier::words).collect();
         let words = words.join(", and ");
+        let name = general(&words);
+        self.witnesses.entry(name.clone()).or_default().push(moment);
         self.tally.explained(Cause {
-            name: general(&words),
+            name,
             alike: vec![alike],
             words,
             example: example.to_owned(),
             states: 1,
+            tried: BTreeMap::new(),
         });
         true
     }
 
     /// Those of `barriers` that cannot be left out.
-    fn fewest(&mut self, moment: Moment<'_>, barriers: Vec<Barrier>) -> Vec<Barrier> {
+    fn fewest(&mut self, record: Record<'_>, barriers: Vec<Barrier>) -> Vec<Barrier> {
         let mut needed = barriers;
         // From the last one on: what belongs after an earlier call is the better explanation.
         for nth in (0..needed.len()).rev() {
             let mut fewer = needed.clone();
             fewer.remove(nth);
-            if self.suffices(moment, &fewer) {
+            if self.suffices(record, &fewer) {
                 needed = fewer;
             }
         }
@@ -150,7 +168,7 @@ impl Run<'_> {
     }
 
     /// `barriers`, each as early as is enough.
-    fn earliest(&mut self, moment: Moment<'_>, barriers: Vec<Barrier>) -> Vec<Barrier> {
+    fn earliest(&mut self, record: Record<'_>, barriers: Vec<Barrier>) -> Vec<Barrier> {
         let mut needed = barriers;
         for nth in 0..needed.len() {
             let of = |needed: &[Barrier]| needed.get(nth).map_or(0, |barrier| barrier.calls.len());
@@ -162,7 +180,7 @@ impl Run<'_> {
                 if let Some(barrier) = earlier.get_mut(nth) {
                     barrier.calls.truncate(middle);
                 }
-                if self.suffices(moment, &earlier) {
+                if self.suffices(record, &earlier) {
                     needed = earlier;
                     enough = middle;
                 } else {
@@ -173,13 +191,31 @@ impl Run<'_> {
         needed
     }
 
+    /// True if just before each of `barriers` would have come, with the others in the record, no crash state was one
+    /// that never was.
+    fn was_right_before(&mut self, events: &[Event], barriers: &[Barrier], seed: u64) -> bool {
+        (0..barriers.len()).all(|nth| {
+            let mut others = barriers.to_vec();
+            let Some(at) = others.remove(nth).last().map(|call| call.at) else {
+                return true;
+            };
+            let mut promised = Promised::default();
+            for event in events.iter().take(at + 1) {
+                promised.see(event, self.model.shape);
+            }
+            promised.durable = 0;
+            let before = Moment { at, promised, seed };
+            self.suffices((events, before), &others)
+        })
+    }
+
     /// True if every crash state of the moment is right, once `barriers` are in the record.
-    fn suffices(&mut self, moment: Moment<'_>, barriers: &[Barrier]) -> bool {
+    fn suffices(&mut self, (events, moment): Record<'_>, barriers: &[Barrier]) -> bool {
+        let ending = self.conditions.ending;
         let mut volume = self.fresh();
-        for (at, event) in moment.events.iter().enumerate().take(moment.at + 1) {
+        for (at, event) in events.iter().enumerate().take(moment.at + 1) {
             if let Event::Call(call) = event {
-                let done = call.apply(&mut volume);
-                done.expect("it succeeded on an equal volume");
+                call.again(&mut volume);
             }
             let is_here = |barrier: &&Barrier| barrier.last().is_some_and(|call| call.at == at);
             for barrier in barriers.iter().filter(is_here) {
@@ -187,11 +223,11 @@ impl Run<'_> {
             }
         }
         let most = self.bound.per_moment.max(STATES);
-        let mut crashed = volume.power_losses(most, moment.seed);
-        crashed.push(volume.lose_unsynced());
+        let mut crashed = ending.states(&volume, most, moment.seed);
+        crashed.push(ending.least(&volume));
         crashed.into_iter().all(|left| {
             self.machine.boot(left);
-            self.open_and_compare(moment.acked).is_ok()
+            self.open_and_compare(moment.promised).is_ok()
         })
     }
 }
@@ -214,11 +250,12 @@ mod tests {
     use durable_io::sim::Volume;
 
     use super::*;
+    use crate::conditions::Ending;
     use crate::fuse::replay::fresh;
 
     #[test]
     fn what_is_not_durable_lacks_a_sync_after_its_last_call() {
-        let mut volume = fresh(512);
+        let mut volume = fresh(Ending::Strict, 512);
         let disk = volume.lookup(Volume::ROOT, "disk").unwrap();
         let file = volume.create_file(disk, "log").unwrap();
         let write = |offset| Call::Write {
@@ -232,7 +269,7 @@ mod tests {
         };
         let sync = Call::SyncFile { file };
         let words = |calls: &[Call]| -> Vec<String> {
-            let mut volume = fresh(512);
+            let mut volume = fresh(Ending::Strict, 512);
             let (mut names, mut missing) = (Names::of(&volume), Missing::default());
             for (at, call) in calls.iter().enumerate() {
                 let made = call.apply(&mut volume).unwrap();

@@ -12,7 +12,10 @@ use super::machine::Machine;
 use super::mount::{Device, Mounted};
 use super::replay::{Bound, DISK, Run, fresh};
 use crate::command::Program;
+use crate::conditions::Conditions;
 use crate::engine::Engine;
+use crate::judged::{Judged, Library};
+use crate::model::Shape;
 use crate::progress::print;
 use crate::report::Fuse;
 use crate::{controls, find};
@@ -26,6 +29,10 @@ pub struct FuseChild {
     pub(super) engine: String,
     #[arg(long)]
     pub(super) command: Option<String>,
+    #[command(flatten)]
+    pub(super) shape: Shape,
+    #[command(flatten)]
+    pub(super) conditions: Conditions,
     #[arg(long)]
     pub(super) unit: usize,
     #[arg(long)]
@@ -41,11 +48,11 @@ impl FuseChild {
         words.push(format!("--engine={}", self.engine).into());
         words.push(format!("--unit={}", self.unit).into());
         words.push(format!("--seed={}", self.seed).into());
-        words.extend(
-            self.command
-                .iter()
-                .map(|command| format!("--command={command}").into()),
-        );
+        words.extend(self.conditions.words().into_iter().map(Into::into));
+        if let Some(command) = &self.command {
+            words.push(format!("--command={command}").into());
+            words.extend(self.shape.words().into_iter().map(Into::into));
+        }
         words.extend(self.full.then(|| "--full".into()));
         words
     }
@@ -79,7 +86,7 @@ impl FuseChild {
     /// # Errors
     /// There is no such engine, or this system does not give a thread its own files.
     pub fn work(&self, engines: &[&'static dyn Engine]) -> anyhow::Result<()> {
-        let mounted = match Mounted::new(&self.place, fresh(self.unit)) {
+        let mounted = match Mounted::new(&self.place, fresh(self.conditions.ending, self.unit)) {
             Ok(mounted) => mounted,
             Err(reason) => {
                 Said::Skipped(reason).say();
@@ -101,18 +108,27 @@ impl FuseChild {
         device: Device,
     ) -> anyhow::Result<Fuse> {
         device.let_go()?;
-        let program = self.command.as_deref().map(Program::new);
+        let (program, library);
         let mut controls = controls::key_value::ALL.into_iter();
-        let engine = match (
-            &program,
+        let store: &dyn Judged = match (
+            &self.command,
             controls.find(|control| control.name() == self.engine),
         ) {
-            (Some(program), _) => program,
-            (None, Some(control)) => control,
-            (None, None) => find(engines, &self.engine)?,
+            (Some(command), _) => {
+                program = Program::new(command, self.shape);
+                &program
+            }
+            (None, Some(control)) => {
+                library = Library(control);
+                &library
+            }
+            (None, None) => {
+                library = Library(find(engines, &self.engine)?);
+                &library
+            }
         };
         let started = Instant::now();
-        let every = if engine.is_process() { 1 } else { 64 };
+        let every = if store.is_process() { 1 } else { 64 };
         let mut progress = |states: u64| {
             if states.is_multiple_of(every) {
                 Said::Judged(states).say();
@@ -120,10 +136,11 @@ impl FuseChild {
         };
         let mut run = Run::new(
             machine,
-            engine,
+            store,
             self.place.join(DISK),
             (self.unit, self.seed),
-            bound(engine, self.full),
+            self.conditions,
+            bound(store, self.full),
             &mut progress,
         );
         run.judge_all();
@@ -133,8 +150,8 @@ impl FuseChild {
     }
 }
 
-fn bound(engine: &dyn Engine, full: bool) -> Bound {
-    let (is_process, weight) = (engine.is_process(), engine.weight());
+fn bound(store: &dyn Judged, full: bool) -> Bound {
+    let (is_process, weight) = (store.is_process(), store.weight());
     let (operations, per_moment, states) = match (is_process, full) {
         (false, false) => (220, 7, usize::MAX),
         (false, true) => (600, 24, usize::MAX),

@@ -34,9 +34,10 @@ impl Run<'_> {
             let left = self.machine.volume();
             drop(ended.store);
             let place = |what: &str| format!("the failure of file sync {sync} and {what}");
-            self.judge(ended.acked, &|| place("the end of the process"));
-            for crashed in left.power_losses(self.bound.per_moment, mix(self.seed, sync)) {
-                self.judge_loss(crashed, ended.acked, &|| place("a power loss"));
+            self.judge(ended.promised, &|| place("the end of the process"));
+            let (ending, most) = (self.conditions.ending, self.bound.per_moment);
+            for crashed in ending.states(&left, most, mix(self.seed, sync)) {
+                self.judge_loss(crashed, ended.promised, &|| place(&ending.what()));
             }
         }
     }
@@ -44,14 +45,15 @@ impl Run<'_> {
     /// Runs on disks of several sizes until they are full. Then there is room again: the store must
     /// open with what it acknowledged, whether or not the power failed in between.
     pub(crate) fn fill_disks(&mut self) {
+        let empty = self.fresh().used_bytes();
         self.machine.boot(self.fresh());
         drop(self.work(self.bound.failing_operations).store);
-        let enough = self.machine.volume().used_bytes();
+        let enough = self.machine.volume().used_bytes().saturating_sub(empty);
         for nth in 1..=self.bound.full_disks {
             if self.is_over() {
                 return;
             }
-            let room = enough * nth / (self.bound.full_disks + 1);
+            let room = empty + enough * nth / (self.bound.full_disks + 1);
             self.machine.boot(self.fresh());
             self.machine.set_room(Some(room));
             let ended = self.work(self.bound.failing_operations);
@@ -60,8 +62,10 @@ impl Run<'_> {
             self.machine.set_room(None);
             self.tally.full_disks += 1;
             let place = |what: &str| format!("a disk of {room} bytes was full, and {what}");
-            self.judge(ended.acked, &|| place("grew"));
-            self.judge_loss(left.lose_unsynced(), ended.acked, &|| place("lost power"));
+            self.judge(ended.promised, &|| place("grew"));
+            let ending = self.conditions.ending;
+            let then = format!("was ended by {}", ending.what());
+            self.judge_loss(ending.least(&left), ended.promised, &|| place(&then));
         }
     }
 }

@@ -14,7 +14,8 @@ use std::time::SystemTime;
 use durable_io::sim::Volume;
 use fuser::{Errno, FileAttr, FileType, INodeNo};
 
-use super::call::Call;
+use super::call::{Call, Names};
+use crate::model::{Promised, Shape};
 
 /// The kernel's number of the root directory, at every boot.
 const ROOT: u64 = 1;
@@ -29,6 +30,35 @@ pub(crate) enum Event {
     Call(Call),
     /// The store acknowledged the operation of this number.
     Acknowledged(u64),
+    /// The store said that every acknowledged operation is durable.
+    Synced,
+}
+
+impl Event {
+    /// What happened, in words.
+    pub(crate) fn describe(&self, names: &Names) -> String {
+        match self {
+            Self::Call(call) => names.describe(call),
+            Self::Acknowledged(n) => format!("acknowledgement {n}"),
+            Self::Synced => "acknowledgement of a sync".to_owned(),
+        }
+    }
+}
+
+impl Promised {
+    /// Takes in `event` of a store of `shape`.
+    pub(crate) fn see(&mut self, event: &Event, shape: Shape) {
+        match event {
+            Event::Call(_) => {}
+            Event::Acknowledged(n) => {
+                self.acked = *n;
+                if !shape.unsynced {
+                    self.durable = *n;
+                }
+            }
+            Event::Synced => self.durable = self.acked,
+        }
+    }
 }
 
 /// The machine behind the mounted file system, and what a test does to it from outside.
@@ -93,10 +123,10 @@ impl Machine {
         events.expect("a recording was begun")
     }
 
-    /// Notes that the store acknowledged operation `n`.
-    pub(crate) fn acknowledged(&self, n: u64) {
+    /// Records what the store has said.
+    pub(crate) fn note(&self, event: Event) {
         if let Some(events) = &mut self.lock().events {
-            events.push(Event::Acknowledged(n));
+            events.push(event);
         }
     }
 

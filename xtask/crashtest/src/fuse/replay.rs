@@ -4,26 +4,24 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use durable_io::Disk;
 use durable_io::sim::Volume;
 
 use super::call::Names;
-use super::cause::{Missing, Moment};
+use super::cause::{Missing, Moment, Witnesses};
 use super::machine::{Event, Machine};
+use super::wrong::{How, Wrong};
 use crate::command::Silent;
-use crate::engine::{Engine, Outcome, Refusal, Setting, Store};
-use crate::model::{Model, Operation, Verdict, mix, operation};
+use crate::conditions::{Conditions, Ending};
+use crate::engine::{Outcome, Refusal};
+use crate::judged::{Judged, Live};
+use crate::model::{Model, Promised, Verdict, mix};
 use crate::report::Fuse;
 
 /// The directory that a store is given, below the mount: it exists and is durable.
 pub(crate) const DISK: &str = "disk";
-/// Small, so that the store continues elsewhere every dozen operations.
-const SIZE: u64 = 16 << 10;
-/// What is held back for a full disk.
-const RESERVE: u64 = 64 << 10;
 /// An operation beyond those of a workload is the one in flight, and two more are done after it.
 const BEYOND: u64 = 3;
-/// How many events before a crash are told.
+/// How many events before a crash are finding.
 const SHOWN: usize = 4;
 
 /// How much is done.
@@ -48,46 +46,55 @@ pub(crate) struct Bound {
 /// Judges one engine at one unit of tearing.
 pub(crate) struct Run<'a> {
     pub(crate) machine: Machine,
-    pub(crate) engine: &'a dyn Engine,
-    /// The directory that the engine is given.
+    pub(crate) store: &'a dyn Judged,
+    /// The directory that the store is given.
     pub(crate) dir: PathBuf,
     pub(crate) unit: usize,
     pub(crate) seed: u64,
     pub(crate) bound: Bound,
     pub(crate) model: Model,
     pub(crate) tally: Fuse,
+    pub(crate) conditions: Conditions,
+    /// What was done before the store was judged, and is durable.
+    creation: Vec<Event>,
+    /// The moments at which each cause was seen.
+    pub(super) witnesses: Witnesses,
     /// A store gave no answer: it would not to the next question either.
     is_silent: bool,
-    /// Is told the number of states judged.
+    /// Is finding the number of states judged.
     pub(crate) progress: &'a mut dyn FnMut(u64),
 }
 
 /// How a run of operations ended.
 pub(crate) struct Ended {
-    /// Operations that the store acknowledged.
-    pub(crate) acked: u64,
+    /// Operations that the store acknowledged, and those of them that must survive.
+    pub(crate) promised: Promised,
     /// The store, if it is still open, or why the run ended before its time.
-    pub(crate) store: Outcome<Box<dyn Store>>,
+    pub(crate) store: Outcome<Box<dyn Live>>,
 }
 
 impl<'a> Run<'a> {
     pub(crate) fn new(
         machine: Machine,
-        engine: &'a dyn Engine,
+        store: &'a dyn Judged,
         dir: PathBuf,
         (unit, seed): (usize, u64),
+        conditions: Conditions,
         bound: Bound,
         progress: &'a mut dyn FnMut(u64),
     ) -> Self {
         Self {
             machine,
-            engine,
+            store,
             dir,
             unit,
             seed,
             bound,
-            model: Model::new(bound.operations + BEYOND),
+            model: Model::new(store.shape(), bound.operations + BEYOND),
             tally: Fuse::default(),
+            conditions,
+            creation: Vec::new(),
+            witnesses: Witnesses::default(),
             is_silent: false,
             progress,
         }
@@ -95,13 +102,35 @@ impl<'a> Run<'a> {
 
     /// Everything: crash states of the recorded run, failing syncs, full disks.
     pub(crate) fn judge_all(&mut self) {
+        if self.conditions.after_creation {
+            self.create();
+        }
         let events = self.record();
         if !self.tally.findings.is_empty() {
             return;
         }
         self.replay(&events);
+        self.judge_causes(&events);
         self.fail_syncs(&events);
         self.fill_disks();
+    }
+
+    /// Opens the store for the first time, reads it and ends it: what that does is durable from then on.
+    fn create(&mut self) {
+        self.machine.boot(self.fresh());
+        self.machine.record();
+        let created = guarded(|| {
+            let store = self.open()?;
+            store.dump()?;
+            store.close()
+        });
+        self.creation = self.machine.events();
+        if let Err(error) = created {
+            let how = self.refused("it fails", &*error);
+            self.tally.refused += 1;
+            let finding = self.describe(&how.at_once(), 0, &|| "its creation".to_owned());
+            self.tally.find(|| finding);
+        }
     }
 
     /// True if nothing more is to be learnt.
@@ -109,40 +138,52 @@ impl<'a> Run<'a> {
         self.is_silent || self.tally.violations() >= self.bound.violations
     }
 
-    /// An empty disk.
+    /// The disk on which a run begins.
     pub(crate) fn fresh(&self) -> Volume {
-        fresh(self.unit)
+        self.fresh_for(self.conditions.ending)
     }
 
-    /// Opens the store, or creates it; inline: what is recorded is the same in every run.
-    fn open(&self) -> Outcome<Box<dyn Store>> {
-        // A program is given a directory that exists.
-        let dir = if self.engine.is_process() {
-            self.dir.clone()
-        } else {
-            self.dir.join("store")
-        };
-        let setting = Setting {
-            reserve: RESERVE,
-            ..Setting::new(Disk::os(), dir, SIZE)
-        };
-        self.engine.open(&setting)
+    /// The disk on which a run begins that ends so: empty, or with what the creation of the store left.
+    pub(crate) fn fresh_for(&self, ending: Ending) -> Volume {
+        let mut volume = fresh(ending, self.unit);
+        if self.creation.is_empty() {
+            return volume;
+        }
+        for event in &self.creation {
+            if let Event::Call(call) = event {
+                call.again(&mut volume);
+            }
+        }
+        volume.keep_unsynced()
+    }
+
+    /// Opens the store, or creates it.
+    fn open(&self) -> Outcome<Box<dyn Live>> {
+        self.store.open(&self.dir)
     }
 
     /// Opens the store and does operations up to `last`, or until one fails.
     pub(crate) fn work(&self, last: u64) -> Ended {
-        let mut acked = 0;
+        let shape = self.model.shape;
+        let mut promised = Promised::default();
         let store = guarded(|| {
             let store = self.open()?;
             for n in 1..=last {
-                apply(&*store, operation(n))?;
+                store.perform(self.model.operation(n))?;
                 // After the answer and before the next question: see `command.rs`.
-                self.machine.acknowledged(n);
-                acked = n;
+                self.machine.note(Event::Acknowledged(n));
+                promised.acked = n;
+                if shape.syncs_after(n) {
+                    store.sync()?;
+                    self.machine.note(Event::Synced);
+                }
+                if !shape.unsynced || shape.syncs_after(n) {
+                    promised.durable = n;
+                }
             }
             Ok(store)
         });
-        Ended { acked, store }
+        Ended { promised, store }
     }
 
     /// The events of a whole life of the store, from its creation to its end in good order.
@@ -150,21 +191,21 @@ impl<'a> Run<'a> {
         self.machine.boot(self.fresh());
         self.machine.record();
         let ended = self.work(self.bound.operations);
-        self.tally.acknowledged = ended.acked;
+        let acked = ended.promised.acked;
+        self.tally.acknowledged = acked;
         let closed = ended.store.and_then(|store| guarded(|| store.close()));
         let events = self.machine.events();
         if let Err(error) = closed {
             let how = self.refused("it fails", &*error);
             self.tally.refused += 1;
             let place = || "a run without any crash".to_owned();
-            let finding = self.describe(&how.at_once(), ended.acked, &place);
+            let finding = self.describe(&how.at_once(), acked, &place);
             self.tally.find(|| finding);
         }
         let writes = |event: &&Event| matches!(event, Event::Call(call) if call.writes());
         self.tally.writes = events.iter().filter(writes).count() as u64;
         if self.tally.writes == 0 {
             self.tally.find(|| {
-                let acked = ended.acked;
                 format!("{acked} operations acknowledged, but not one write reached the device")
             });
         }
@@ -178,48 +219,42 @@ impl<'a> Run<'a> {
         let mut names = Names::of(&volume);
         let mut missing = Missing::default();
         let mut described = Vec::new();
-        let mut acked = 0;
+        let mut promised = Promised::default();
         let mut seen = HashSet::new();
         for (at, event) in events.iter().enumerate() {
             if self.is_over() {
                 return;
             }
-            match event {
-                Event::Call(call) => {
-                    let done = call.apply(&mut volume);
-                    let number = done.expect("it succeeded on an equal volume");
-                    names.see(call, number, &volume);
-                    missing.see(at, call, &names);
-                    described.push(names.describe(call));
-                }
-                Event::Acknowledged(n) => {
-                    acked = *n;
-                    described.push(format!("acknowledgement {n}"));
-                }
+            if let Event::Call(call) = event {
+                let number = call.again(&mut volume);
+                names.see(call, number, &volume);
+                missing.see(at, call, &names);
             }
+            promised.see(event, self.model.shape);
+            described.push(event.describe(&names));
             let drawn = mix(self.seed, at as u64);
             if !drawn.is_multiple_of(thinned.max(1)) {
                 continue;
             }
             self.tally.moments += 1;
-            for crashed in volume.power_losses(self.bound.per_moment, drawn) {
-                if !seen.insert(mix(crashed.contents_hash(), acked)) {
+            let ending = self.conditions.ending;
+            for crashed in ending.states(&volume, self.bound.per_moment, drawn) {
+                let known = mix(promised.acked, promised.durable);
+                if !seen.insert(mix(crashed.contents_hash(), known)) {
                     continue;
                 }
                 let (_, last) = described.split_at(described.len().saturating_sub(SHOWN));
-                let last = last.join(", ");
-                let place =
-                    || format!("a power loss after event {at} of {} ({last})", events.len());
+                let (last, what) = (last.join(", "), ending.what());
+                let place = || format!("{what} after event {at} of {} ({last})", events.len());
                 self.machine.boot(crashed);
-                if let Err(wrong) = self.count(acked) {
-                    let finding = self.describe(&wrong, acked, &place);
+                if let Err(wrong) = self.count(promised) {
+                    let finding = self.describe(&wrong, promised.acked, &place);
                     let moment = Moment {
-                        events,
                         at,
-                        acked,
+                        promised,
                         seed: drawn,
                     };
-                    if !self.explain(moment, &missing, &wrong, &finding) {
+                    if !self.explain(events, moment, &missing, &wrong, &finding) {
                         self.tally.find(|| finding);
                     }
                 }
@@ -227,28 +262,32 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Judges what the power loss left that comes after `acked` acknowledgements.
-    pub(crate) fn judge_loss(&mut self, left: Volume, acked: u64, place: &dyn Fn() -> String) {
+    /// Judges what was left of a run that promised something.
+    pub(crate) fn judge_loss(
+        &mut self,
+        left: Volume,
+        promised: Promised,
+        place: &dyn Fn() -> String,
+    ) {
         self.machine.boot(left);
-        self.judge(acked, place);
+        self.judge(promised, place);
     }
 
     /// Judges the store on the machine as it is.
-    pub(crate) fn judge(&mut self, acked: u64, place: &dyn Fn() -> String) {
-        if let Err(wrong) = self.count(acked) {
-            let finding = self.describe(&wrong, acked, place);
+    pub(crate) fn judge(&mut self, promised: Promised, place: &dyn Fn() -> String) {
+        if let Err(wrong) = self.count(promised) {
+            let finding = self.describe(&wrong, promised.acked, place);
             self.tally.find(|| finding);
         }
     }
 
     /// Examines the store on the machine as it is, and counts that.
-    fn count(&mut self, acked: u64) -> Result<(), Wrong> {
+    fn count(&mut self, promised: Promised) -> Result<(), Wrong> {
         if self.is_over() {
             return Ok(());
         }
         self.tally.states += 1;
-        (self.progress)(self.tally.states);
-        let examined = self.examine(acked);
+        let examined = self.examine(promised);
         match &examined {
             Ok(()) => self.tally.continued += 1,
             Err(wrong) => {
@@ -264,21 +303,22 @@ impl<'a> Run<'a> {
     }
 
     /// Opens the store on the machine as it is and compares. Then it must take one more operation
-    /// and keep it over a power loss that takes everything not synced.
-    fn examine(&mut self, acked: u64) -> Result<(), Wrong> {
-        let (store, held) = self.open_and_compare(acked).map_err(How::at_once)?;
-        let next = operation(held + 1);
-        let gone_on = guarded(move || {
-            apply(&*store, next)?;
-            Ok(store)
+    /// and keep it over an ending that takes all it can.
+    fn examine(&mut self, promised: Promised) -> Result<(), Wrong> {
+        let (store, held) = self.open_and_compare(promised).map_err(How::at_once)?;
+        let gone_on = guarded(|| {
+            store.perform(self.model.operation(held + 1))?;
+            if self.model.shape.unsynced {
+                store.sync()?;
+            }
+            Ok(())
         });
-        let gone_on = gone_on.map_err(|error| self.refused("it cannot go on", &*error));
-        let store = gone_on.map_err(How::at_once)?;
+        gone_on.map_err(|error| self.refused("it cannot go on", &*error).at_once())?;
         // The power fails with the acknowledgement: what the store does later is not there.
-        let left = self.machine.volume().lose_unsynced();
+        let left = self.conditions.ending.least(&self.machine.volume());
         drop(store);
         self.machine.boot(left);
-        let again = self.open_and_compare(held + 1);
+        let again = self.open_and_compare(Promised::all(held + 1));
         again.map(drop).map_err(|how| Wrong {
             how,
             has_continued: true,
@@ -286,7 +326,12 @@ impl<'a> Run<'a> {
     }
 
     /// The store and how many operations it holds.
-    pub(crate) fn open_and_compare(&mut self, acked: u64) -> Result<(Box<dyn Store>, u64), How> {
+    pub(crate) fn open_and_compare(
+        &mut self,
+        promised: Promised,
+    ) -> Result<(Box<dyn Live>, u64), How> {
+        // Whoever waits for this process hears that it goes on.
+        (self.progress)(self.tally.states);
         let opened = guarded(|| {
             let store = self.open()?;
             let contents = store.dump()?;
@@ -294,7 +339,7 @@ impl<'a> Run<'a> {
         });
         let opened = opened.map_err(|error| self.refused("it does not open", &*error));
         let (store, contents) = opened?;
-        match self.model.judge(acked, &contents) {
+        match self.model.judge(promised, &contents) {
             Verdict::Holds(held) => Ok((store, held)),
             Verdict::Lost(lost) => Err(How::Lost(lost)),
             Verdict::Inconsistent(words) => Err(How::Inconsistent(words)),
@@ -309,74 +354,22 @@ impl<'a> Run<'a> {
 
     /// What is wrong, in words.
     fn describe(&self, wrong: &Wrong, acked: u64, place: &dyn Fn() -> String) -> String {
-        let place = place();
+        let (place, unit) = (place(), self.unit);
         let then = if wrong.has_continued {
-            ", recovery, one more operation and a power loss"
+            let what = self.conditions.ending.what();
+            format!(", recovery, one more operation and {what}")
         } else {
-            ""
+            String::new()
         };
-        let (acked, unit) = (acked + u64::from(wrong.has_continued), self.unit);
-        let words = match &wrong.how {
-            How::Lost(lost) => format!("the last {lost} acknowledged operations are lost"),
-            How::Inconsistent(words) => words.clone(),
-            How::Refused(what, error) => format!("{what}: {error}"),
-        };
+        let acked = acked + u64::from(wrong.has_continued);
+        let words = wrong.words(self.model.shape.unsynced);
         format!("{place}{then}, {acked} operations acknowledged, torn at {unit} bytes: {words}")
     }
 }
 
-/// What is wrong with a store after a crash.
-#[derive(Debug)]
-pub(crate) struct Wrong {
-    how: How,
-    /// Only after one more operation and a power loss.
-    has_continued: bool,
-}
-
-#[derive(Debug)]
-pub(crate) enum How {
-    /// So many acknowledged operations are gone.
-    Lost(u64),
-    Inconsistent(String),
-    /// It did not do something, and said why.
-    Refused(&'static str, String),
-}
-
-impl How {
-    fn at_once(self) -> Wrong {
-        Wrong {
-            how: self,
-            has_continued: false,
-        }
-    }
-}
-
-impl Wrong {
-    /// Only after one more operation and a power loss.
-    pub(crate) fn has_continued(&self) -> bool {
-        self.has_continued
-    }
-
-    /// Of which kind, in one word.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self.how {
-            How::Lost(_) => "lost",
-            How::Inconsistent(_) => "inconsistent",
-            How::Refused(..) => "refused",
-        }
-    }
-}
-
-/// Does `operation` to `store` and what is due in the background then; `Ok` acknowledges it.
-fn apply(store: &dyn Store, operation: Operation) -> Outcome<()> {
-    store.apply(&[operation.change()])?;
-    while store.maintain()? {}
-    Ok(())
-}
-
-/// An empty disk that tears at `unit` bytes.
-pub(crate) fn fresh(unit: usize) -> Volume {
-    let mut volume = Volume::new(unit);
+/// An empty disk for a machine that ends so; it tears at `unit` bytes.
+pub(crate) fn fresh(ending: Ending, unit: usize) -> Volume {
+    let mut volume = ending.disk(unit);
     volume
         .create_dir(Volume::ROOT, DISK)
         .expect("the first name on an empty disk");

@@ -1,7 +1,11 @@
 //! What the layer `fuse` found of one engine, as plain numbers, and as the line that its process
 //! says; and whether the control engines were judged rightly.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::conditions::Ending;
 
 use super::{Layer, by_name, rate, violated};
 
@@ -54,10 +58,38 @@ pub(crate) struct Cause {
     pub(crate) example: String,
     /// How many there are.
     pub(crate) states: u64,
+    /// What came of it under each profile.
+    pub(crate) tried: BTreeMap<Ending, Tried>,
+}
+
+/// What came of a cause under a profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tried {
+    /// States that were opened and compared, up to the first that was wrong.
+    pub(crate) states: u64,
+    /// Of these.
+    pub(crate) wrong: u64,
 }
 
 impl Cause {
-    fn describe(&self) -> String {
+    /// Where it may lose something, and where it did not.
+    fn where_it_loses(&self) -> String {
+        let (may, not): (Vec<_>, Vec<_>) =
+            self.tried.iter().partition(|(_, tried)| tried.wrong > 0);
+        let names = |tried: &[(&Ending, &Tried)]| {
+            let names = tried.iter().map(|(ending, _)| ending.name());
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let states: u64 = not.iter().map(|(_, tried)| tried.states).sum();
+        let mut words = Vec::new();
+        words.extend((!may.is_empty()).then(|| format!("may lose on: {}", names(&may))));
+        words.extend(
+            (!not.is_empty()).then(|| format!("not on: {} ({states} states)", names(&not))),
+        );
+        words.join("; ")
+    }
+
+    fn tell(&self) -> String {
         let Self {
             words,
             example,
@@ -65,7 +97,11 @@ impl Cause {
             ..
         } = self;
         let many = if *states == 1 { "state" } else { "states" };
-        format!("{words}\n    {states} {many}; the first: {example}")
+        let places = match self.where_it_loses() {
+            none if none.is_empty() => none,
+            places => format!("{places}\n"),
+        };
+        format!("{words}\n{places}{states} {many}; the first: {example}")
     }
 }
 
@@ -88,6 +124,11 @@ impl Fuse {
             Some(known) => {
                 known.states += cause.states;
                 known.alike.extend(cause.alike);
+                for (name, more) in cause.tried {
+                    let tried = known.tried.entry(name).or_default();
+                    tried.states += more.states;
+                    tried.wrong += more.wrong;
+                }
             }
             None => self.causes.push(cause),
         }
@@ -99,10 +140,14 @@ impl Fuse {
     }
 
     pub(crate) fn summary(&self) -> String {
+        // A program that starts slowly makes less than one.
+        let rate = match self.states_per_second {
+            0 => String::new(),
+            rate => format!("; {rate} states/s in each process"),
+        };
         format!(
             "{} operations acknowledged, ended at {} moments, {} syncs failed, {} full disks; {} \
-             states opened and compared ({} again after one more power loss): {}; {} states/s in \
-             each process",
+             states opened and compared ({} again after one more end): {}{rate}",
             self.acknowledged,
             self.moments,
             self.failed_syncs,
@@ -110,7 +155,6 @@ impl Fuse {
             self.states,
             self.continued,
             self.wrong(),
-            self.states_per_second
         )
     }
 
