@@ -51,7 +51,8 @@
 //! assert!(explored.counts.unique_states > 50);
 //! ```
 //!
-//! `examples/prove_your_own_store.rs` is the same with a bug in it, and shows what is printed then.
+//! `examples/prove_your_own_store` is a store with a bug in it, and shows what is printed then. In a `#[test]`,
+//! [`check`] is all that is needed.
 //!
 //! # The model
 //!
@@ -101,9 +102,11 @@ mod backend;
 mod bad_sectors;
 mod barriers;
 mod chain;
+mod check;
 mod crash;
 mod damage;
 mod disk;
+mod doubt;
 mod explore;
 mod fault;
 mod hash;
@@ -121,9 +124,11 @@ mod volume;
 mod world;
 
 pub use bad_sectors::spoil_everywhere;
-pub use barriers::Removal;
+pub use barriers::{Removal, RemovalVerdict};
+pub use check::check;
 pub use damage::Damage;
 pub use disk::{Call, SimDisk};
+pub use doubt::Doubt;
 pub use explore::{Bound, Counts, Exploration, Explorer};
 pub use fault::{Fault, FaultKind, ShortBy, SyncFailure};
 pub use inject::{Injection, fill_the_disk, inject_everywhere};

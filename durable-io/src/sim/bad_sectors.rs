@@ -3,6 +3,7 @@
 
 use super::disk::SimDisk;
 use super::inject::Injection;
+use super::run::guarded;
 use super::subject::Subject;
 use super::world::World;
 
@@ -16,7 +17,7 @@ pub fn spoil_everywhere<S: Subject>(
     progress: &(dyn Fn(&Injection) + Sync),
 ) -> Injection {
     let mut report = Injection::default();
-    let (world, state) = match run(subject, ops) {
+    let (world, state) = match whole(|| run(subject, ops)) {
         Ok(left) => left,
         Err(error) => {
             report.violations.push(format!("without a fault: {error}"));
@@ -29,7 +30,7 @@ pub fn spoil_everywhere<S: Subject>(
             report.injected += 1;
             let sim = SimDisk::boot(world.clone());
             sim.spoil(&path, range.clone());
-            if let Err(wrong) = one(subject, &sim, &state) {
+            if let Err(wrong) = whole(|| one(subject, &sim, &state)) {
                 let at = format!("bytes {range:?} of {path} cannot be read");
                 report.violations.push(format!("{at}: {wrong}"));
             }
@@ -73,4 +74,9 @@ fn one<S: Subject>(subject: &S, sim: &SimDisk, state: &S::State) -> Result<(), S
         return Ok(());
     }
     Err(format!("when it can be, it shows {seen:?}, not {state:?}"))
+}
+
+/// What `work` of a store answers; a panic is an error.
+fn whole<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    guarded(&"the store", work).map_err(|broken| broken.detail)?
 }

@@ -10,7 +10,7 @@ use super::backend::SimBackend;
 use super::fault::{CallClass, Fault, FaultKind};
 use super::profile::Profile;
 use super::unreadable::Unreadable;
-use super::world::{Ino, Node, World};
+use super::world::{FIRST_EFFECT, Ino, Node, World};
 use crate::disk::Disk;
 use crate::mapped::Ranges;
 use crate::site::{Barrier, Site};
@@ -81,6 +81,21 @@ struct Recording {
     points: Vec<Point>,
     /// Also record an instant after each call that changed something, for process deaths.
     calls: bool,
+}
+
+/// Whether a machine's disk was called at all, and written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) is_called: bool,
+    pub(crate) is_written: bool,
+}
+
+impl Used {
+    /// Adds what is true of another machine.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.is_called |= other.is_called;
+        self.is_written |= other.is_written;
+    }
 }
 
 /// One instant of a run.
@@ -267,6 +282,14 @@ impl SimDisk {
     }
 
     /// The barriers reached since this was last called.
+    pub(crate) fn used(&self) -> Used {
+        let state = self.lock();
+        Used {
+            is_called: state.calls > 0,
+            is_written: state.world.next_effect > FIRST_EFFECT,
+        }
+    }
+
     pub(crate) fn take_sites(&self) -> Vec<Site> {
         let sites = std::mem::take(&mut self.lock().sites);
         sites.into_iter().map(|(site, _)| site).collect()

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::crash::{Choice, States, Visited};
+use super::doubt::Doubt;
 use super::hash::mix;
 use super::report::Counterexample;
-use super::run::{Broken, Moment, Runner, Until};
+use super::run::{Broken, Moment, Runner, Until, whole};
 use super::subject::Subject;
 use super::tape::{CrashPoint, Tape};
 use super::world::{World, to_index};
@@ -20,6 +21,29 @@ mod shared;
 use shared::{Freshness, Shared};
 
 /// How far an exploration goes.
+///
+/// Every further operation multiplies the work by the number of [`Subject::operations`]: begin with 2 or 3. What a
+/// bound leaves out is named in [`Counts`] and [`Exploration`]: instants that were sampled, time that ran out.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/prove_your_own_store/counter.rs"));
+/// use std::time::Duration;
+/// use durable_io::sim::{Bound, Explorer};
+///
+/// # fn main() {
+/// // Power loss alone, on disks that tear at 4096 bytes, for at most a minute.
+/// let bound = Bound {
+///     unit: 4096,
+///     process_deaths: false,
+///     nested: false,
+///     time: Some(Duration::from_secs(60)),
+///     ..Bound::of_length(3)
+/// };
+/// let subject = CounterSubject { syncs_directory: true };
+/// let explored = Explorer::new(&subject).explore(&bound, &|_counts| {});
+/// assert!(explored.counterexample.is_none() && explored.doubts.is_empty());
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Bound {
     /// Every sequence of at most this many operations, from every starting state.
@@ -87,6 +111,8 @@ pub struct Exploration {
     pub counterexample: Option<Counterexample>,
     /// True if the time ran out first.
     pub timed_out: bool,
+    /// Why this may prove nothing, if nothing was found; empty if it proves what it says.
+    pub doubts: Vec<Doubt>,
 }
 
 /// Judges a store under crashes. See [`Subject`].
@@ -149,9 +175,10 @@ impl<'s, S: Subject> Explorer<'s, S> {
         })
     }
 
-    /// Runs the state that `tape` describes, and returns what breaks, if anything does.
+    /// Runs the state that `tape` describes, and returns what breaks, if anything does. A tape that ends at a moment
+    /// which the run does not have breaks something too: it is of another store, or of another version of it.
     pub fn replay(&self, tape: &Tape) -> Option<Counterexample> {
-        super::report::replay(self.subject, &self.ignored, tape)
+        super::report::replay_whole(self.subject, &self.ignored, tape)
     }
 
     fn run(
@@ -166,6 +193,7 @@ impl<'s, S: Subject> Explorer<'s, S> {
                 scope.spawn(|| self.work(bound, &shared, progress, workload));
             }
         });
+        let doubts = shared.doubts(self.subject.operations().is_empty());
         let found = shared
             .found
             .into_inner()
@@ -184,6 +212,7 @@ impl<'s, S: Subject> Explorer<'s, S> {
                 .unwrap_or_else(PoisonError::into_inner),
             counterexample,
             timed_out: shared.timed_out.into_inner(),
+            doubts,
         }
     }
 
@@ -213,6 +242,7 @@ impl<'s, S: Subject> Explorer<'s, S> {
             if let Err(tape) = search.workload(&workload) {
                 shared.report(nth, tape);
             }
+            shared.learn(&mut search.runner);
             let start = search.runner.start_name(workload.start);
             *shared.lock_by_start().entry(start).or_default() += search.unique;
             if nth.is_multiple_of(16) {
@@ -294,7 +324,7 @@ impl<S: Subject> Search<'_, S> {
     /// those of a shorter workload.
     fn workload(&mut self, workload: &Workload) -> Result<(), Tape> {
         let tape = Tape::new(self.bound.unit, workload.start, &workload.ops);
-        let run = self.runner.workload(workload);
+        let run = whole(|| self.runner.workload(workload));
         self.learn_sites();
         self.count_opens();
         let moments = match run {
@@ -396,7 +426,7 @@ impl<S: Subject> Search<'_, S> {
         record: bool,
         tape: &Tape,
     ) -> Result<Vec<Moment<S>>, Tape> {
-        let result = self.runner.restart(moment, image, record);
+        let result = whole(|| self.runner.restart(moment, image, record));
         self.learn_sites();
         self.count_opens();
         result.map_err(|_broken: Broken| tape.clone())

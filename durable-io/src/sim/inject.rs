@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::disk::SimDisk;
 use super::fault::{CallClass, Fault, FaultKind, SyncFailure};
-use super::run::{Broken, Moment, Passed, Runner, Until};
+use super::run::{Broken, Moment, Passed, Runner, Until, guarded, whole};
 use super::subject::{Subject, Survives};
 use super::world::World;
 
@@ -55,12 +55,35 @@ const STRIKES: [u64; 3] = [1, 4, u64::MAX];
 /// and for ever.
 ///
 /// What refuses a call and changes nothing may poison nothing: when it is over the store must continue.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/prove_your_own_store/counter.rs"));
+/// use durable_io::sim::inject_everywhere;
+///
+/// # fn main() {
+/// let subject = CounterSubject { syncs_directory: true };
+/// let injection = inject_everywhere(&subject, &[1, 10], &|_so_far| {});
+/// assert!(injection.injected > 20);
+/// for violation in &injection.violations {
+///     println!("{violation}");
+/// }
+/// # }
+/// ```
 pub fn inject_everywhere<S: Subject>(
     subject: &S,
     ops: &[S::Op],
     progress: &(dyn Fn(&Injection) + Sync),
 ) -> Injection {
-    let classes = reference_run(subject, ops);
+    let classes = match reference_run(subject, ops) {
+        Ok(classes) => classes,
+        Err(broken) => {
+            let violation = format!("without any fault: {}: {}", broken.promise, broken.detail);
+            return Injection {
+                violations: vec![violation],
+                ..Injection::default()
+            };
+        }
+    };
     let mut faults = Vec::new();
     for (call, class) in classes.iter().enumerate() {
         for kind in class.faults() {
@@ -113,11 +136,8 @@ pub fn fill_the_disk<S: Subject>(
             sim
         };
         let full = disk(u64::MAX);
-        if let Ok(mut store) = subject.open(&full.disk()) {
-            for (n, op) in ops.iter().enumerate() {
-                drop(subject.apply(&mut store, op, n as u64));
-            }
-        }
+        // What goes wrong in it goes wrong on the largest disk, too.
+        drop(do_all(subject, ops, &full));
         let budgets: Vec<u64> = (0..=full.most_used_bytes()).step_by(STEP).collect();
         let passed = Passed::default();
         report.add(on_all_cores(&budgets, progress, &|budget| {
@@ -179,16 +199,24 @@ fn on_all_cores<J: Sync>(
     report
 }
 
-fn reference_run<S: Subject>(subject: &S, ops: &[S::Op]) -> Vec<CallClass> {
+/// The class of each call of a run without faults.
+fn reference_run<S: Subject>(subject: &S, ops: &[S::Op]) -> Result<Vec<CallClass>, Broken> {
     let sim = SimDisk::new();
     sim.classify_calls();
-    if let Ok(mut store) = subject.open(&sim.disk()) {
-        for (n, op) in ops.iter().enumerate() {
-            drop(subject.apply(&mut store, op, n as u64));
+    do_all(subject, ops, &sim)?;
+    Ok(sim.take_classes())
+}
+
+/// Opens a store, does `ops`, and reads it; its errors are nothing here.
+fn do_all<S: Subject>(subject: &S, ops: &[S::Op], sim: &SimDisk) -> Result<(), Broken> {
+    guarded(&"a run without faults", || {
+        if let Ok(mut store) = subject.open(&sim.disk()) {
+            for (n, op) in ops.iter().enumerate() {
+                drop(subject.apply(&mut store, op, n as u64));
+            }
+            drop(subject.observe(&mut store));
         }
-        drop(subject.observe(&mut store));
-    }
-    sim.take_classes()
+    })
 }
 
 fn run_with<S: Subject>(
@@ -203,7 +231,7 @@ fn run_with<S: Subject>(
         injected: 1,
         ..Injection::default()
     };
-    if let Err(broken) = one_run(subject, ops, sim, passed, &mut report, after) {
+    if let Err(broken) = whole(|| one_run(subject, ops, sim, passed, &mut report, after)) {
         let violation = format!("{fault}: {}: {}", broken.promise, broken.detail);
         report.violations.push(violation);
     }
@@ -225,11 +253,13 @@ fn one_run<S: Subject>(
     };
     let mut interrupted = ops.first();
     let mut next_n = 0;
-    if let Ok(mut store) = subject.open(&sim.disk()) {
+    let opened = guarded(&"opening the store", || subject.open(&sim.disk()))?;
+    if let Ok(mut store) = opened {
         let (mut failures, mut goes_on) = (0, after.goes_on);
         for op in ops {
             interrupted = Some(op);
-            let applied = subject.apply(&mut store, op, next_n);
+            let doing = format_args!("{op:?}");
+            let applied = guarded(&doing, || subject.apply(&mut store, op, next_n))?;
             let failed = applied.is_err();
             failures += usize::from(failed);
             goes_on &= !(failed && subject.may_poison(op));
@@ -242,7 +272,8 @@ fn one_run<S: Subject>(
                 break;
             }
         }
-        if let Ok(seen) = subject.observe(&mut store) {
+        let seen = guarded(&"reading", || subject.observe(&mut store))?;
+        if let Ok(seen) = seen {
             candidates.must_explain(
                 subject,
                 &mut store,
@@ -254,7 +285,8 @@ fn one_run<S: Subject>(
         report.unstruck += u64::from(failures == 0 && sim.clear_fault() == 0);
         sim.clear_fault();
         sim.set_budget(None);
-        let seen = subject.observe(&mut store).map_err(|error| Broken {
+        let seen = guarded(&"reading", || subject.observe(&mut store))?;
+        let seen = seen.map_err(|error| Broken {
             promise: "reads go on after a failed write or sync",
             detail: format!("reading answered: {error}"),
         })?;
@@ -268,7 +300,8 @@ fn one_run<S: Subject>(
         if goes_on && let Some(op) = ops.first() {
             // What is put off after a failure is due by then.
             sim.advance(LONG);
-            let applied = subject.apply(&mut store, op, next_n);
+            let doing = format_args!("{op:?}");
+            let applied = guarded(&doing, || subject.apply(&mut store, op, next_n))?;
             candidates.after(subject, op, next_n, applied.as_ref().ok().copied());
             next_n += 1;
             applied.map_err(|error| Broken {

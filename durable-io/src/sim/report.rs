@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use super::crash::ChainRef;
 use super::disk::EffectNote;
 use super::explore::Workload;
-use super::run::{Broken, Moment, Runner};
+use super::run::{Broken, Moment, Runner, whole};
 use super::subject::{StartStep, Subject};
 use super::tape::{CrashPoint, Tape};
 use super::world::{Node, World};
@@ -40,6 +40,30 @@ pub(crate) fn replay<S: Subject>(
     ignored: &[Site],
     tape: &Tape,
 ) -> Option<Counterexample> {
+    let (broken, writer) = write(subject, ignored, tape);
+    broken.map(|broken| writer.end(tape, broken))
+}
+
+/// The same; and that the run has the moments at which the tape ends it is a promise, too.
+pub(crate) fn replay_whole<S: Subject>(
+    subject: &S,
+    ignored: &[Site],
+    tape: &Tape,
+) -> Option<Counterexample> {
+    let (broken, writer) = write(subject, ignored, tape);
+    let broken = broken.or_else(|| {
+        let (at, moments) = writer.missed?;
+        Some(Broken {
+            promise: "a tape fits the store that it is of",
+            detail: format!(
+                "it ends a run of {moments} moments at moment {at}: it is of another store, or of another version"
+            ),
+        })
+    });
+    broken.map(|broken| writer.end(tape, broken))
+}
+
+fn write<S: Subject>(subject: &S, ignored: &[Site], tape: &Tape) -> (Option<Broken>, ReportWriter) {
     let mut runner = Runner::new(subject, ignored, tape.unit);
     runner.keep_notes();
     let mut writer = ReportWriter::default();
@@ -48,8 +72,8 @@ pub(crate) fn replay<S: Subject>(
         start: tape.start,
         ops: tape.ops.clone(),
     };
-    let broken = run(&mut runner, &workload, tape, &mut writer).err()?;
-    Some(writer.end(tape, broken))
+    let broken = run(&mut runner, &workload, tape, &mut writer).err();
+    (broken, writer)
 }
 
 fn run<S: Subject>(
@@ -58,10 +82,11 @@ fn run<S: Subject>(
     tape: &Tape,
     writer: &mut ReportWriter,
 ) -> Result<(), Broken> {
-    let mut moments = runner.workload(workload)?;
+    let mut moments = whole(|| runner.workload(workload))?;
     let mut notes = Vec::new();
     for crash_point in &tape.crash_points {
         let Some(moment) = moments.get(crash_point.moment) else {
+            writer.missed = Some((crash_point.moment, moments.len()));
             return Ok(());
         };
         notes.extend(runner.notes());
@@ -70,7 +95,7 @@ fn run<S: Subject>(
             None => moment.world.clone(),
         };
         writer.crash(crash_point, moment, &image, &notes);
-        moments = runner.restart(moment, image, true)?;
+        moments = whole(|| runner.restart(moment, image, true))?;
     }
     Ok(())
 }
@@ -79,6 +104,8 @@ fn run<S: Subject>(
 struct ReportWriter {
     report: String,
     summary: String,
+    /// A moment at which the tape ends the run, and of how many moments the run was, which has no such.
+    missed: Option<(usize, usize)>,
 }
 
 impl ReportWriter {

@@ -1,19 +1,26 @@
 //! One run of a store on a simulated machine: the moments at which it can end, and what must hold
 //! when it is opened again.
 
+use std::collections::BTreeSet;
+
 use super::crash::Choice;
-use super::disk::{EffectNote, SimDisk};
+use super::disk::{EffectNote, SimDisk, Used};
+use super::doubt::Doubt;
 use super::explore::Workload;
-use super::hash::{fixed_hash, mix};
+use super::hash::mix;
 use super::subject::{Keep, Start, StartStep, Subject};
 use super::world::World;
 use crate::site::Site;
 
 mod expected;
+mod guarded;
+mod harshest;
 mod history;
 mod passed;
+mod detail;
 
 pub(crate) use expected::expected;
+pub(crate) use guarded::{guarded, whole};
 use history::History;
 pub(crate) use history::{Moment, Until};
 pub(crate) use passed::Passed;
@@ -49,6 +56,10 @@ pub(crate) struct Runner<'s, S: Subject> {
     reached: Vec<(Site, Vec<String>)>,
     /// What of that is new since this was last taken.
     pub(crate) newly_reached: Vec<(Site, String)>,
+    /// Why what was run may prove nothing.
+    pub(crate) doubts: BTreeSet<Doubt>,
+    /// Whether a machine was called, and written to.
+    pub(crate) used: Used,
     /// Every machine booted, when a run is to be reported.
     machines: Option<Vec<SimDisk>>,
 }
@@ -73,6 +84,8 @@ impl<'s, S: Subject> Runner<'s, S> {
             opens: 0,
             reached: Vec::new(),
             newly_reached: Vec::new(),
+            doubts: BTreeSet::new(),
+            used: Used::default(),
             machines: None,
         }
     }
@@ -126,6 +139,7 @@ impl<'s, S: Subject> Runner<'s, S> {
     }
 
     fn note_sites(&mut self, sim: &SimDisk, during: impl Fn() -> String) {
+        self.used.add(sim.used());
         let sites = sim.take_sites();
         if sites.is_empty() {
             return;
@@ -144,9 +158,9 @@ impl<'s, S: Subject> Runner<'s, S> {
 
     fn open(&mut self, sim: &SimDisk) -> Result<S::Store, Broken> {
         self.opens += 1;
-        let opened = self.subject.open(&sim.disk());
+        let opened = guarded(&"opening the store", || self.subject.open(&sim.disk()));
         self.note_sites(sim, || OPEN.to_owned());
-        opened.map_err(|error| Broken {
+        opened?.map_err(|error| Broken {
             promise: "open succeeds on every state a crash can leave",
             detail: format!("open answered: {error}"),
         })
@@ -159,7 +173,8 @@ impl<'s, S: Subject> Runner<'s, S> {
         allowed: &[S::State],
         promise: &'static str,
     ) -> Result<S::State, Broken> {
-        let seen = self.subject.observe(store).map_err(|error| Broken {
+        let seen = guarded(&"reading", || self.subject.observe(store))?;
+        let seen = seen.map_err(|error| Broken {
             promise: "every read after recovery succeeds",
             detail: format!("reading answered: {error}"),
         })?;
@@ -175,10 +190,11 @@ impl<'s, S: Subject> Runner<'s, S> {
 
     fn apply(&mut self, live: &mut Live<S>, op: &S::Op) -> Result<(), Broken> {
         let n = live.history.begin(self.subject, op);
-        let applied = self.subject.apply(&mut live.store, op, n);
         let subject = self.subject;
+        let doing = format_args!("{op:?}");
+        let applied = guarded(&doing, || subject.apply(&mut live.store, op, n));
         self.note_sites(&live.sim, || subject.label(op));
-        let survives = applied.map_err(|error| Broken {
+        let survives = applied?.map_err(|error| Broken {
             promise: "an operation succeeds when nothing goes wrong",
             detail: format!("{op:?} answered: {error}"),
         })?;
@@ -240,7 +256,7 @@ impl<'s, S: Subject> Runner<'s, S> {
         moments: &mut Vec<Moment<S>>,
     ) -> Result<Live<S>, Broken> {
         let start = self.starts.get(workload.start).expect(A_START);
-        let script = start.script.clone();
+        let (name, script) = (start.name, start.script.clone());
         let record = workload.ops.is_empty();
         let sim = self.boot(World::empty(self.unit));
         if record {
@@ -266,7 +282,7 @@ impl<'s, S: Subject> Runner<'s, S> {
                     }
                     live
                 }
-                StartStep::CrashDuring(op, keep) => self.crash_in(live, &op, keep)?,
+                StartStep::CrashDuring(op, keep) => self.crash_in(name, live, &op, keep)?,
                 StartStep::Kill => {
                     let world = live.sim.world();
                     let allowed = live.history.since(live.history.acknowledged);
@@ -280,11 +296,20 @@ impl<'s, S: Subject> Runner<'s, S> {
         Ok(live)
     }
 
-    fn crash_in(&mut self, mut live: Live<S>, op: &S::Op, keep: Keep) -> Result<Live<S>, Broken> {
+    fn crash_in(
+        &mut self,
+        start: &'static str,
+        mut live: Live<S>,
+        op: &S::Op,
+        keep: Keep,
+    ) -> Result<Live<S>, Broken> {
         live.sim.record(false);
         let floor = live.history.floor;
         self.apply(&mut live, op)?;
         let point = live.sim.take_points().into_iter().next();
+        if point.is_none() {
+            self.doubts.insert(Doubt::CutWithoutBarrier(start));
+        }
         let world = point.map_or_else(|| live.sim.world(), |point| point.world);
         let chains = world.pending_chains();
         let kept = chains.iter().enumerate().map(|(nth, chain)| match keep {
@@ -399,27 +424,6 @@ impl<'s, S: Subject> Runner<'s, S> {
         Ok(())
     }
 
-    /// Adds what the loss of everything pending in `before` took, if that is to be reported.
-    fn with_lost_effects(&self, broken: Broken, before: &World) -> Broken {
-        if self.machines.is_none() {
-            return broken;
-        }
-        let (lines, _) = super::report::effects(before, &[], &self.notes());
-        let Broken { promise, detail } = broken;
-        let detail = format!("{}\n   {detail}", lines.join("\n"));
-        Broken { promise, detail }
-    }
-
-    /// Says what led from the recovery to the last crash.
-    fn with_continuation(&self, broken: Broken, moment: &Moment<S>, opened: &str) -> Broken {
-        let done = self.subject.continuation(&moment.prospect.interrupted);
-        let Broken { promise, detail } = broken;
-        let detail = format!(
-            "the store was {opened}, did {done:?}, and lost power with everything not yet synced\n{detail}"
-        );
-        Broken { promise, detail }
-    }
-
     fn recovery_moments(moment: &Moment<S>, live: &Live<S>, moments: &mut Vec<Moment<S>>) {
         let prospect = &moment.prospect;
         let before = History::<S>::of(prospect.by_power_loss.to_vec(), prospect.next_n);
@@ -450,48 +454,6 @@ impl<'s, S: Subject> Runner<'s, S> {
             &newest,
             "a store shows what was done to it",
         )?;
-        Ok(())
-    }
-
-    /// Everything not yet durable is lost: what the store acknowledged since recovery must be there,
-    /// and opening it again must change neither the answer nor a byte.
-    fn harshest_crash(&mut self, live: Live<S>) -> Result<(), Broken> {
-        let Live {
-            sim,
-            store,
-            history,
-        } = live;
-        drop(store);
-        let allowed = history.since(history.floor);
-        let before = sim.world();
-        let image = before.lose_unsynced();
-        let check = mix(image.visible_hash(), mix(fixed_hash(&allowed), 0xC4A5));
-        if self.passed.is_some_and(|passed| passed.contains(check)) {
-            return Ok(());
-        }
-        let sim = self.boot(image);
-        let survived = self.open(&sim).and_then(|mut store| {
-            const PROMISE: &str = "what a recovered store acknowledges survives";
-            self.observe(&mut store, &allowed, PROMISE)
-        });
-        survived.map_err(|broken| self.with_lost_effects(broken, &before))?;
-        let after_once = sim.world().visible_hash();
-        let mut store = self.open(&sim)?;
-        self.observe(
-            &mut store,
-            &allowed,
-            "recovering twice gives the same answer",
-        )?;
-        drop(store);
-        if sim.world().visible_hash() != after_once {
-            return Err(Broken {
-                promise: "recovering twice leaves the same bytes",
-                detail: "the second open changed the disk".to_owned(),
-            });
-        }
-        if let Some(passed) = self.passed {
-            passed.insert(check);
-        }
         Ok(())
     }
 }

@@ -41,6 +41,23 @@ pub trait Subject: Sync {
 
     /// Named states to start from, beside the empty disk. Four letters from an empty disk never
     /// reach the interesting places.
+    ///
+    /// ```
+    /// use durable_io::sim::{Keep, Start, StartStep};
+    ///
+    /// #[derive(Clone, Debug)]
+    /// enum Op { Append, Checkpoint }
+    ///
+    /// // The body of `starts` of a log that has just been cut off in the middle of a checkpoint.
+    /// let starts: Vec<Start<Op>> = vec![Start {
+    ///     name: "checkpoint cut",
+    ///     script: vec![
+    ///         StartStep::Do(Op::Append),
+    ///         StartStep::CutDuring(Op::Checkpoint, Keep::Everything),
+    ///     ],
+    /// }];
+    /// # assert_eq!(starts[0].script.len(), 2);
+    /// ```
     fn starts(&self) -> Vec<Start<Self::Op>> {
         Vec::new()
     }
@@ -99,7 +116,22 @@ pub trait Subject: Sync {
         vec![interrupted.clone()]
     }
 
-    /// The row of the audit table to which an operation's barriers belong.
+    /// The row of the audit table to which an operation's barriers belong: operations that differ only in what they
+    /// write have the same.
+    ///
+    /// ```
+    /// #[derive(Debug)]
+    /// enum Op { Append(usize), Checkpoint }
+    ///
+    /// fn label(op: &Op) -> String {
+    ///     match op {
+    ///         Op::Append(_) => "append".to_owned(),
+    ///         Op::Checkpoint => "checkpoint".to_owned(),
+    ///     }
+    /// }
+    /// # assert_eq!(label(&Op::Append(20)), label(&Op::Append(700)));
+    /// # assert_eq!(label(&Op::Checkpoint), "checkpoint");
+    /// ```
     fn label(&self, op: &Self::Op) -> String {
         format!("{op:?}")
     }

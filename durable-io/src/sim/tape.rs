@@ -11,6 +11,22 @@ use crate::site::{Barrier, Site};
 ///
 /// As text ([`Tape::to_text`]) it is a file to keep: `replay` gives the same run, byte for byte, as
 /// long as the store issues the same calls.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/prove_your_own_store/counter.rs"));
+/// use durable_io::sim::{Bound, Explorer, Tape};
+///
+/// # fn main() {
+/// let wrong = CounterSubject { syncs_directory: false };
+/// let explored = Explorer::new(&wrong).explore(&Bound::of_length(2), &|_counts| {});
+/// let example = explored.counterexample.expect("its directory is never synced");
+/// // A file to keep, and what it says when it is read again.
+/// let text = example.tape.to_text(&wrong, &[]);
+/// let (tape, without) = Tape::from_text(&wrong, &text).unwrap();
+/// let again = Explorer::new(&wrong).without(&without).replay(&tape).unwrap();
+/// assert_eq!(again.promise, example.promise);
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tape {
     pub(crate) unit: usize,

@@ -24,6 +24,9 @@ pub(crate) type Ino = usize;
 
 pub(crate) const ROOT: Ino = 0;
 
+/// The first effect on an empty disk.
+pub(crate) const FIRST_EFFECT: EffectId = 1;
+
 /// A rename's two halves: the old name may only be gone where the new one exists, or existed until it was
 /// removed.
 #[derive(Clone, Debug)]
@@ -87,7 +90,7 @@ impl World {
             edges: Vec::new(),
             order: Order::new(profile),
             stale: Vec::new(),
-            next_effect: 1,
+            next_effect: FIRST_EFFECT,
             next_id: 0,
             clock: Duration::ZERO,
             unix_time: Duration::ZERO,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use durable_io::sim::{Bound, Counterexample, Counts, Exploration, Explorer, Subject, Tape};
+use durable_io::sim::{Bound, Counterexample, Counts, Doubt, Exploration, Explorer, Subject, Tape};
 use durable_io::{Disk, Site};
 
 use crate::barriers::Removals;
@@ -175,6 +175,16 @@ fn run<S: Subject>(
         sim.findings
             .push(keep(context.workspace, name, subject, example)?);
     }
+    // That time is out is what a soak is for; and in a mode without barriers, a cut has none.
+    let is_empty = |doubt: &&Doubt| {
+        matches!(
+            doubt,
+            Doubt::NoCalls | Doubt::NoWrites | Doubt::NoOperations
+        )
+    };
+    let doubts = explored.doubts.iter().filter(is_empty);
+    sim.findings
+        .extend(doubts.map(|doubt| format!("{name}: {doubt}")));
     sim.add(run);
     Ok(explored)
 }
@@ -241,5 +251,58 @@ mod tests {
         }
         std::fs::write(&path, "nothing of the kind").unwrap();
         assert!(read_tape(&path).is_err());
+    }
+
+    /// A store that does nothing at all.
+    struct Nothing;
+
+    impl Subject for Nothing {
+        type Op = u8;
+        type State = u8;
+        type Store = ();
+
+        fn operations(&self) -> Vec<u8> {
+            Vec::new()
+        }
+        fn empty(&self) -> u8 {
+            0
+        }
+        fn open(&self, _disk: &Disk) -> durable_io::sim::Outcome<()> {
+            Ok(())
+        }
+        fn apply(
+            &self,
+            (): &mut (),
+            _op: &u8,
+            _n: u64,
+        ) -> durable_io::sim::Outcome<durable_io::sim::Survives> {
+            Ok(durable_io::sim::Survives::PowerLoss)
+        }
+        fn observe(&self, (): &mut ()) -> durable_io::sim::Outcome<u8> {
+            Ok(0)
+        }
+        fn model(&self, before: &u8, _op: &u8, _n: u64) -> u8 {
+            *before
+        }
+    }
+
+    #[test]
+    fn a_trial_of_a_store_that_does_nothing_is_red() {
+        let context = Context::short();
+        let mut sim = Sim::default();
+        explore(
+            &context,
+            "nothing",
+            &Nothing,
+            &Bound::of_length(1),
+            &mut sim,
+        )
+        .unwrap();
+        let findings = sim.findings.join("\n");
+        let told = ["no call to the simulated disk", "operations is empty"];
+        assert!(
+            told.iter().all(|told| findings.contains(told)),
+            "{findings}"
+        );
     }
 }

@@ -7,8 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Bound, Counts};
+use crate::sim::disk::Used;
+use crate::sim::doubt::Doubt;
 use crate::sim::hash::{MixedMap, MixedSet, mix};
-use crate::sim::run::Passed;
+use crate::sim::run::{Passed, Runner};
+use crate::sim::subject::Subject;
 use crate::sim::tape::Tape;
 use crate::sim::world::to_index;
 use crate::site::Site;
@@ -31,6 +34,7 @@ pub(super) struct Shared {
     pub(super) totals: Totals,
     deadline: Option<Instant>,
     pub(super) timed_out: AtomicBool,
+    doubts: Mutex<(BTreeSet<Doubt>, Used)>,
 }
 
 /// What was checked already; a part of it, by hash.
@@ -94,6 +98,7 @@ impl Shared {
             totals: Totals::default(),
             deadline: bound.time.map(|time| Instant::now() + time),
             timed_out: AtomicBool::new(false),
+            doubts: Mutex::default(),
         }
     }
 
@@ -109,6 +114,26 @@ impl Shared {
             self.timed_out.store(true, Ordering::Relaxed);
         }
         over
+    }
+
+    /// Takes from `runner` what makes a result doubtful, and what takes the doubt.
+    pub(super) fn learn<S: Subject>(&self, runner: &mut Runner<'_, S>) {
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        doubts.0.append(&mut runner.doubts);
+        doubts.1.add(runner.used);
+    }
+
+    /// Why all this may prove nothing.
+    pub(super) fn doubts(&self, has_no_operations: bool) -> Vec<Doubt> {
+        let doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut all, used) = (doubts.0.clone(), doubts.1);
+        let has_run = self.totals.opens.load(Ordering::Relaxed) > 0;
+        let mut add = |is_so: bool, doubt: Doubt| all.extend(is_so.then_some(doubt));
+        add(has_run && !used.is_called, Doubt::NoCalls);
+        add(used.is_called && !used.is_written, Doubt::NoWrites);
+        add(has_no_operations, Doubt::NoOperations);
+        add(self.timed_out.load(Ordering::Relaxed), Doubt::OutOfTime);
+        all.into_iter().collect()
     }
 
     /// Keeps the violation of the earliest workload, so that the report does not depend on which

@@ -21,7 +21,7 @@ use crate::report::Fuse;
 pub(crate) const DISK: &str = "disk";
 /// An operation beyond those of a workload is the one in flight, and two more are done after it.
 const BEYOND: u64 = 3;
-/// How many events before a crash are finding.
+/// How many events before a crash are reported.
 const SHOWN: usize = 4;
 
 /// How much is done.
@@ -61,7 +61,7 @@ pub(crate) struct Run<'a> {
     pub(super) witnesses: Witnesses,
     /// A store gave no answer: it would not to the next question either.
     is_silent: bool,
-    /// Is finding the number of states judged.
+    /// Is given the number of states judged.
     pub(crate) progress: &'a mut dyn FnMut(u64),
 }
 
