@@ -134,7 +134,7 @@ impl Subject for Worthless {
         match self {
             Self::CutNowhere => vec![Start {
                 name: "in the middle",
-                script: vec![StartStep::CutDuring(1, Keep::Nothing)],
+                script: vec![StartStep::CrashDuring(1, Keep::Nothing)],
             }],
             _ => Vec::new(),
         }

@@ -12,12 +12,12 @@ use super::subject::{Keep, Start, StartStep, Subject};
 use super::world::World;
 use crate::site::Site;
 
+mod detail;
 mod expected;
 mod guarded;
 mod harshest;
 mod history;
 mod passed;
-mod detail;
 
 pub(crate) use expected::expected;
 pub(crate) use guarded::{guarded, whole};

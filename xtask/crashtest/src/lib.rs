@@ -106,6 +106,7 @@ impl Context<'static> {
             conditions: conditions::Conditions::default(),
             plant: false,
             first: false,
+            trials: &[],
             workspace: Path::new("."),
         }
     }

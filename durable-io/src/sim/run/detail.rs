@@ -17,7 +17,12 @@ impl<S: Subject> Runner<'_, S> {
     }
 
     /// Says what led from the recovery to the last crash.
-    pub(super) fn with_continuation(&self, broken: Broken, moment: &Moment<S>, opened: &str) -> Broken {
+    pub(super) fn with_continuation(
+        &self,
+        broken: Broken,
+        moment: &Moment<S>,
+        opened: &str,
+    ) -> Broken {
         let done = self.subject.continuation(&moment.prospect.interrupted);
         let Broken { promise, detail } = broken;
         let detail = format!(

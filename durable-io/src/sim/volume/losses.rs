@@ -40,12 +40,13 @@ impl Volume {
             if counts.fold(1_usize, usize::saturating_mul) > most {
                 return None;
             }
-            let visited = States::new(u64::MAX).visit::<Infallible>(&prefix, &mut |hash, choice| {
-                if seen.insert(hash) {
-                    worlds.push(prefix.crash(&choice()));
-                }
-                Ok(())
-            });
+            let visited =
+                States::new(u64::MAX).visit::<Infallible>(&prefix, &mut |hash, choice| {
+                    if seen.insert(hash) {
+                        worlds.push(prefix.crash(&choice()));
+                    }
+                    Ok(())
+                });
             let Ok(_visited) = visited;
         }
         // Holes that show one thing or another may have made more of them.

@@ -89,7 +89,7 @@ impl Cause {
         words.join("; ")
     }
 
-    fn tell(&self) -> String {
+    fn describe(&self) -> String {
         let Self {
             words,
             example,

@@ -395,7 +395,7 @@ impl Subject for BitcaskSubject {
                 let (key, nobodys) = (key.as_bytes(), payload(n, 7, 24));
                 let current = store.get(key)?;
                 let refused = store.compare_and_set(key, Some(&nobodys), None)?;
-                let is_done = if n % 2 == 0 {
+                let is_done = if n.is_multiple_of(2) {
                     store.update(key, |_| Some(value))? == current
                 } else {
                     let done = store.compare_and_set(key, current.as_deref(), Some(value))?;

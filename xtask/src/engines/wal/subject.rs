@@ -226,7 +226,7 @@ impl Subject for WalSubject {
             }
             // Of an empty log this is below the first record, too.
             (Op::TruncateNewest, _) => {
-                wal.truncate_after(Lsn(wal.bounds().end.0.saturating_sub(2)))?
+                wal.truncate_after(Lsn(wal.bounds().end.0.saturating_sub(2)))?;
             }
             (Op::TruncateAll, _) => wal.truncate_after(Lsn(0))?,
             (Op::Truncate, _) => wal.truncate_before(Lsn(wal.bounds().end.0 - 1))?,
