@@ -8,7 +8,9 @@ use durable_io::Background;
 use durable_io::engine::{Trouble, Worker};
 
 use crate::error::{Error, Result};
+use crate::options::Options;
 use crate::read_txn::ReadTxn;
+use crate::recover::recover;
 use crate::stats::{Backup, Recovery, Shrunk, Stats, Verified};
 use crate::store::{Store, load};
 use crate::write_txn::WriteTxn;
@@ -25,6 +27,30 @@ pub struct Btree {
     worker: Option<Worker>,
     store: Arc<Store>,
     recovery: Recovery,
+}
+
+impl Options {
+    /// Opens the store in the directory `dir`; creates both if they are missing.
+    ///
+    /// # Durability
+    /// When this returns, everything that it shows survives power loss, whatever the mode.
+    ///
+    /// # Cost
+    /// Reads the meta slots, the list of free pages (8 bytes for each run of them), and the log since
+    /// the last checkpoint, and applies it: never the whole store. Three syncs, and those of the log.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if something is lost or damaged, as far as opening looks: pages are checked
+    /// when they are read, or by [`Btree::verify`]. [`Error::Disk`] with
+    /// [`Locked`](durable_io::Error::Locked) if the store is open already, in any process.
+    /// [`Error::UnsupportedVersion`], [`Error::InvalidOption`], [`Error::Disk`], [`Error::Log`],
+    /// [`Error::NoThread`]. After an error the store can be opened again.
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Btree> {
+        self.check()?;
+        let background = self.background;
+        let (store, recovery) = recover(self, dir.as_ref())?;
+        Btree::start(store, background, recovery)
+    }
 }
 
 impl Btree {

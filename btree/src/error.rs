@@ -7,7 +7,7 @@ use durable_io::engine::{
     InvalidOption, LostKeys, NoOutput, NoThread, Poisoned, UnsupportedVersion,
 };
 
-use crate::salvage::SalvagedTable;
+use crate::salvaged_table::SalvagedTable;
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

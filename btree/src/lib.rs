@@ -79,13 +79,11 @@
 //! synced, in units of a sector of at least 512 bytes; bytes outside a written range do not change;
 //! a rename is atomic.
 
-mod background;
 mod backup;
 mod balance;
 mod btree;
 mod bulk_load;
 mod catalog;
-mod checkpoint;
 mod draft;
 mod dump;
 mod edit;
@@ -111,7 +109,9 @@ mod recover;
 mod remove_range;
 mod root;
 mod salvage;
+mod salvaged_table;
 mod shrink;
+mod shrinking;
 mod space;
 mod stats;
 mod store;
@@ -135,7 +135,8 @@ pub use limits::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, MAX_VALUE_SIZE, MIN_PAGE_SIZE
 pub use options::Options;
 pub use range::Range;
 pub use read_txn::{OwnedTable, ReadTxn, Table};
-pub use salvage::{Salvage, Salvaged, SalvagedTable};
+pub use salvage::{Salvage, Salvaged};
+pub use salvaged_table::SalvagedTable;
 pub use stats::{Backup, Recovery, Shrunk, Stats, Verified};
 pub use value::Value;
 pub use write_txn::{Durability, Savepoint, TableMut, WriteTxn};

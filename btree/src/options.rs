@@ -1,16 +1,13 @@
 //! [`Options`]: how a store is opened.
 
-use std::path::Path;
 use std::time::Duration;
 
 use durable_io::engine::{InvalidOption, Progress};
 use durable_io::{Background, Disk, SyncMode};
 
-use crate::btree::Btree;
 use crate::error::{Error, Result};
 use crate::limits::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, MIN_CACHE_PAGES, MIN_PAGE_SIZE};
 use crate::meta::is_page_size;
-use crate::recover::recover;
 use crate::space::Growth;
 use crate::store::Settings;
 
@@ -155,28 +152,6 @@ impl Options {
     pub fn progress(mut self, call: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
         self.progress = Progress::new(move |(done, all)| call(done, all));
         self
-    }
-
-    /// Opens the store in the directory `dir`; creates both if they are missing.
-    ///
-    /// # Durability
-    /// When this returns, everything that it shows survives power loss, whatever the mode.
-    ///
-    /// # Cost
-    /// Reads the meta slots, the list of free pages (8 bytes for each run of them), and the log since
-    /// the last checkpoint, and applies it: never the whole store. Three syncs, and those of the log.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] if something is lost or damaged, as far as opening looks: pages are checked
-    /// when they are read, or by [`Btree::verify`]. [`Error::Disk`] with
-    /// [`Locked`](durable_io::Error::Locked) if the store is open already, in any process.
-    /// [`Error::UnsupportedVersion`], [`Error::InvalidOption`], [`Error::Disk`], [`Error::Log`],
-    /// [`Error::NoThread`]. After an error the store can be opened again.
-    pub fn open(self, dir: impl AsRef<Path>) -> Result<Btree> {
-        self.check()?;
-        let background = self.background;
-        let (store, recovery) = recover(self, dir.as_ref())?;
-        Btree::start(store, background, recovery)
     }
 
     pub(crate) fn check(&self) -> Result<()> {

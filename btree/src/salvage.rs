@@ -5,7 +5,6 @@ mod pages;
 mod walk;
 
 use std::collections::{BTreeMap, VecDeque, btree_map};
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,19 +15,10 @@ use crate::error::{Error, Lost, Result};
 use crate::names;
 use crate::options::Options;
 use crate::pager::Pager;
+use crate::salvaged_table::SalvagedTable;
 
 use log::{Changed, Log};
 use walk::{Entry, Walk};
-
-/// A table of a damaged store.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub struct SalvagedTable {
-    /// Its id, which was never given to another one.
-    pub id: u64,
-    /// Its name; `None` if what has it is lost.
-    pub name: Option<Arc<str>>,
-}
 
 /// A key of a damaged store, and its newest value that can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,15 +74,6 @@ struct Merged {
     /// The next entry of the tree.
     next: Option<Entry>,
     changed: Changed,
-}
-
-impl fmt::Display for SalvagedTable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "table {name:?}"),
-            None => write!(f, "table {}", self.id),
-        }
-    }
 }
 
 impl Options {

@@ -11,6 +11,7 @@ use std::ops::Bound;
 use crate::error::Result;
 use crate::pack::{Aim, Portion};
 use crate::range::{Range, Source};
+use crate::shrinking::{Shrinking, Stage};
 use crate::stats::Shrunk;
 use crate::store::{Store, add};
 use crate::work::Work;
@@ -26,65 +27,6 @@ const PORTION: Portion = Portion {
 const WAY: usize = 8;
 /// So many pages more than it must have the file may have: for the ways.
 const SPARE: u32 = 16;
-
-/// How far the work has come.
-#[derive(Debug, Default)]
-pub(crate) struct Shrinking {
-    stage: Stage,
-    /// Pages written in this walk.
-    written: usize,
-    /// Walks that moved pages.
-    walks: u32,
-    /// All free places were used, and a checkpoint was waited for.
-    has_waited: bool,
-    /// The table to go on with; the catalog if there is none.
-    table: Option<Vec<u8>>,
-    /// The key in it.
-    key: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    /// Leaves are filled.
-    #[default]
-    Fill,
-    /// Pages are moved.
-    Move,
-}
-
-/// As often all pages are looked at, whether they are to be moved: what was copied on the way lies where
-/// there was a place at that time.
-const WALKS: u32 = 3;
-
-impl Shrinking {
-    /// Only moves: no more is written than the file has too many.
-    pub(crate) fn moves() -> Self {
-        Self::begin(Stage::Move)
-    }
-
-    fn begin(stage: Stage) -> Self {
-        Self {
-            stage,
-            ..Self::default()
-        }
-    }
-}
-
-impl Shrinking {
-    fn is_at_begin(&self) -> bool {
-        self.table.is_none() && self.key.is_empty()
-    }
-
-    /// All trees were walked over; returns whether that was the last time.
-    fn end_walk(&mut self) -> bool {
-        let is_over = self.stage == Stage::Move && (self.written == 0 || self.walks == WALKS);
-        *self = Self {
-            walks: self.walks + 1,
-            ..Self::begin(Stage::Move)
-        };
-        is_over
-    }
-}
 
 /// What one transaction of the work did.
 #[derive(Clone, Copy, Debug)]

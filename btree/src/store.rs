@@ -4,6 +4,9 @@
 //! long as its user likes), `checkpoints` (held across I/O), `publishing`. None of them is needed to
 //! read, unless the store is poisoned.
 
+mod background;
+pub(crate) mod checkpoint;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -13,8 +16,6 @@ use durable_io::engine::{StoreDir, Work as Jobs};
 use durable_io::{Disk, GroupCommit, SyncMode};
 use wal::{Lsn, Wal};
 
-use crate::background::Background;
-use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Result};
 use crate::pager::Pager;
 use crate::root::Root;
@@ -22,6 +23,8 @@ use crate::space::Space;
 use crate::stats::Stats;
 use crate::turn::{Turn, Writer};
 use crate::work::Work;
+use background::Background;
+use checkpoint::Checkpoints;
 
 /// What does not change while a store is open.
 #[derive(Clone, Copy, Debug)]
@@ -212,7 +215,8 @@ impl Store {
             return Err(error);
         }
         writer.space.settle(&self.pager);
-        Ok(Work::begin(self, writer))
+        let memory = self.settings.dirty_pages / 2;
+        Ok(Work::new(&self.pager, writer, memory, self.settings.large))
     }
 
     /// Ends a write transaction without a trace.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::draft::Pages;
 use crate::error::{Error, Result};
 use crate::root::Root;
-use crate::shrink::Shrinking;
+use crate::shrinking::Shrinking;
 use crate::space::Space;
 
 /// What only the one who writes has.

@@ -16,7 +16,6 @@ use crate::range::{Range, Source, value_at};
 use crate::record::{Change, Changes};
 use crate::remove_range::Bounds;
 use crate::root::{Root, State, Tree};
-use crate::store::Store;
 use crate::turn::{Ledger, Writer};
 use crate::value::Value;
 
@@ -53,12 +52,6 @@ pub(crate) struct Saved {
 }
 
 impl Work {
-    pub(crate) fn begin(store: &Store, writer: Writer) -> Self {
-        let settings = &store.settings;
-        let memory = settings.dirty_pages / 2;
-        Self::new(&store.pager, writer, memory, settings.large)
-    }
-
     pub(crate) fn new(
         pager: &Arc<crate::pager::Pager>,
         writer: Writer,

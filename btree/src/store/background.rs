@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use durable_io::engine::{Step, Work, Worker};
 
-use crate::checkpoint::Begin;
 use crate::error::{Error, Result};
-use crate::shrink::Shrinking;
+use crate::shrinking::Shrinking;
+use crate::store::checkpoint::Begin;
 use crate::store::{Store, load};
 
 /// How long nobody commits before what is left is written, and the file made shorter.
