@@ -16,6 +16,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 
 use durable_io::sim::SimDisk;
 use durable_raft::openraft09::{LogStorage, SnapshotStream};
@@ -310,20 +311,15 @@ fn a_purge_waits_until_the_state_machine_holds_what_goes() {
     let lost = SimDisk::boot(sim.world().lose_unsynced());
     assert_eq!(sum(machine(&lost).core()), 6);
 
-    let purged = |log: &LogStorage<Types>| log.group().state().unwrap().purged.unwrap().index;
-    let watching = log.clone();
-    let mut purge = pin!(log.purge(log_id(9)));
-    let (bell, rung) = channel();
-    let waker = Waker::from(Arc::new(Notifier(bell)));
-    let mut context = Context::from_waker(&waker);
-    // It looks, and then waits.
-    assert!(purge.as_mut().poll(&mut context).is_pending());
-    rung.recv().unwrap();
-    assert!(purge.as_mut().poll(&mut context).is_pending());
-    assert_eq!(purged(&watching), 3);
+    assert!(!follower.core().make_durable_up_to(9).unwrap());
+    let (group, core) = (log.group().clone(), follower.core().clone());
+    let purge = thread::spawn(move || {
+        wait(log.purge(log_id(9))).unwrap();
+        core.stats().snapshot
+    });
     wait(follower.install_snapshot(&snapshot.meta, snapshot.snapshot)).unwrap();
-    wait(purge).unwrap();
-    assert_eq!(purged(&watching), 9);
+    assert_eq!(purge.join().unwrap(), Some(9), "it did not wait");
+    assert_eq!(group.state().unwrap().purged.unwrap().index, 9);
     assert_eq!(sum(follower.core()), 45);
 }
 
