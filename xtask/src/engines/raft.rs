@@ -10,7 +10,7 @@ use crashtest::{
 };
 use durable_raft::{Error, Options};
 
-use subject::{Alphabet, FAULTED, RaftSubject};
+use subject::{Alphabet, FAULTED, RaftSubject, machine};
 
 pub(crate) const RAFT: RaftEngine = RaftEngine;
 
@@ -50,7 +50,7 @@ impl Engine for RaftEngine {
 
     fn trials(&self) -> Vec<AnyTrial> {
         let store = |alphabet, reserve| RaftSubject { alphabet, reserve };
-        vec![
+        let mut trials = vec![
             Trial::new("raft groups", store(Alphabet::Groups, 0))
                 .lengths(2, 3)
                 .without_process_deaths()
@@ -65,7 +65,9 @@ impl Engine for RaftEngine {
             Trial::new("raft reserve", store(Alphabet::Groups, 4096))
                 .faulted(FAULTED)
                 .boxed(),
-        ]
+        ];
+        trials.extend(machine::trials());
+        trials
     }
 
     fn specimens(&self) -> Outcome<Vec<Specimen>> {

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod liars;
 mod live;
+pub(crate) mod machine;
 mod state;
 
 use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
