@@ -23,7 +23,7 @@ pub(crate) const MIN_CACHE_PAGES: usize = 64;
 /// The largest key, and the longest name of a table, of a store with pages of `page_size` bytes: a
 /// fourth of a page, so that a page has at least three entries. 2008 bytes with the default.
 pub const fn max_key_size(page_size: u32) -> usize {
-    max_cell(page_size) - crate::overflow::INDIRECT - crate::node::SLOT
+    max_cell(page_size) - crate::node::INDIRECT - crate::node::SLOT
 }
 
 /// The most that one entry takes in a page, with its slot; a value that would make it larger has pages

@@ -21,6 +21,9 @@ pub(crate) use change::{build, insert, remove, replace, set_child, split_point};
 
 /// Bytes of a page's header.
 pub(crate) const HEADER: usize = 40;
+/// Bytes of the payload of such a value in its leaf: the tag, the length, the first page.
+pub(crate) const INDIRECT: usize = 2 + 8 + REF;
+
 /// Bytes of a slot.
 pub(crate) const SLOT: usize = 8;
 /// Bytes of a reference to a page.
@@ -416,7 +419,7 @@ fn payload_len(bytes: &[u8], is_leaf: bool) -> Option<usize> {
     }
     let tag = u16::from_le_bytes(*bytes.first_chunk()?);
     Some(match tag {
-        INDIRECT_TAG => crate::overflow::INDIRECT,
+        INDIRECT_TAG => INDIRECT,
         len => 2 + usize::from(len),
     })
 }

@@ -5,11 +5,9 @@ use std::ops::Deref;
 use crate::draft::Draft;
 use crate::error::{Corruption, Result};
 use crate::limits::MAX_VALUE_SIZE;
-use crate::node::{self, HEADER, INDIRECT_TAG, Kind, REF, Ref, put, u16_at, u64_at};
+use crate::node::INDIRECT;
+use crate::node::{self, HEADER, INDIRECT_TAG, Kind, Ref, put, u16_at, u64_at};
 use crate::pager::Pager;
-
-/// Bytes of the payload of such a value in its leaf: the tag, the length, the first page.
-pub(crate) const INDIRECT: usize = 2 + 8 + REF;
 
 /// A value as its leaf has it.
 #[derive(Clone, Copy, Debug)]

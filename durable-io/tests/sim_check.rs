@@ -30,7 +30,7 @@ enum In {
     Drop,
 }
 
-/// A number in memory, of which nobody sees anything; it panics where it is told to: when it is 2, or opened again.
+/// A number in memory, of which nobody sees anything; it panics where it is reported to: when it is 2, or opened again.
 struct Panicking(In, AtomicU64);
 
 struct Number(u64, In);
@@ -78,7 +78,7 @@ impl Subject for Panicking {
 
 #[test]
 fn a_panic_is_a_violation_with_the_operations_that_led_to_it() {
-    for (place, told) in [
+    for (place, reported) in [
         (In::Open, "opening the store panicked: in Open"),
         (In::Apply, "1 panicked: in Apply"),
         (In::Observe, "reading panicked: in Observe"),
@@ -91,11 +91,11 @@ fn a_panic_is_a_violation_with_the_operations_that_led_to_it() {
         let explored = Explorer::new(&subject).explore(&Bound::of_length(3), &|_counts| {});
         let example = explored.counterexample.expect("it panics");
         assert_eq!(example.promise, "a store does not panic", "{place:?}");
-        assert!(example.detail.ends_with(told), "{}", example.detail);
-        let story = example.to_string();
+        assert!(example.detail.ends_with(reported), "{}", example.detail);
+        let report = example.to_string();
         assert!(
-            story.starts_with("operations, from an empty disk:") && story.contains(told),
-            "{story}"
+            report.starts_with("operations, from an empty disk:") && report.contains(reported),
+            "{report}"
         );
         let injection = inject_everywhere(&subject, &[1, 1, 1], &|_so_far| {});
         assert!(injection.violations[0].contains("a store does not panic"));
@@ -105,7 +105,7 @@ fn a_panic_is_a_violation_with_the_operations_that_led_to_it() {
         let panicked = spoiled
             .violations
             .iter()
-            .any(|told| told.contains("panicked"));
+            .any(|reported| reported.contains("panicked"));
         assert_eq!(panicked, is_met, "{place:?} {spoiled:?}");
     }
 }
@@ -115,8 +115,8 @@ enum Worthless {
     /// It is not on the disk.
     Elsewhere(Mutex<u64>),
     WithoutOperations,
-    /// Its start cuts an operation that has no barrier.
-    CutNowhere,
+    /// Its start ends an operation that has no barrier.
+    CrashNowhere,
 }
 
 impl Subject for Worthless {
@@ -132,7 +132,7 @@ impl Subject for Worthless {
     }
     fn starts(&self) -> Vec<Start<u64>> {
         match self {
-            Self::CutNowhere => vec![Start {
+            Self::CrashNowhere => vec![Start {
                 name: "in the middle",
                 script: vec![StartStep::CrashDuring(1, Keep::Nothing)],
             }],
@@ -161,13 +161,13 @@ impl Subject for Worthless {
 }
 
 #[test]
-fn an_exploration_that_proves_nothing_says_why() {
+fn an_exploration_that_proves_nothing_says_the_reason() {
     for (subject, doubt) in [
         (Worthless::Elsewhere(Mutex::new(0)), Doubt::NoCalls),
         (Worthless::WithoutOperations, Doubt::NoOperations),
         (
-            Worthless::CutNowhere,
-            Doubt::CutWithoutBarrier("in the middle"),
+            Worthless::CrashNowhere,
+            Doubt::CrashWithoutBarrier("in the middle"),
         ),
     ] {
         let explored = Explorer::new(&subject).explore(&Bound::of_length(2), &|_counts| {});
@@ -206,11 +206,11 @@ fn a_barrier_that_was_not_judged_is_not_called_needless() {
     let data = sites.iter().find(|site| site.barrier == Barrier::Data);
     let data = *data.expect("the counter syncs its file");
     let nowhere = Site { line: 1, ..data };
-    let verdict = |removal: Removal, expected: RemovalVerdict, told: &str| {
+    let verdict = |removal: Removal, expected: RemovalVerdict, reported: &str| {
         assert_eq!(removal.verdict, expected);
         assert_eq!(removal.is_caught(), expected == RemovalVerdict::Caught);
         let text = removal.to_string();
-        assert!(text.contains(told), "{text}");
+        assert!(text.contains(reported), "{text}");
     };
     let remove = |subject: &CounterSubject, bound: &Bound, sites: &[Site]| {
         Explorer::remove(subject, bound, sites)
@@ -242,8 +242,8 @@ fn a_barrier_that_was_not_judged_is_not_called_needless() {
             "no barrier was left out",
         ),
     ];
-    for (removal, expected, told) in verdicts {
-        verdict(removal, expected, told);
+    for (removal, expected, reported) in verdicts {
+        verdict(removal, expected, reported);
     }
     let all = Explorer::remove_barriers(&right, &bound, &[], &|_removal| {});
     assert_eq!(all.len(), 1, "an empty list is not an empty report");
@@ -288,7 +288,7 @@ fn failing(variable: Option<(&str, &str)>) -> String {
 }
 
 #[test]
-fn check_tells_the_story_and_keeps_the_tape_beside_the_test() {
+fn check_reports_and_keeps_the_tape_beside_the_test() {
     let said = failing(None);
     assert!(
         said.contains("broken: what a recovered store acknowledges survives"),

@@ -235,8 +235,11 @@ fn the_storage_of_a_raft_node_passes_and_one_that_keeps_its_vote_apart_does_not(
     };
     assert_eq!(red, "");
     let red = red_of("raft_store.py vote-file", &["--kind", "raft"]).unwrap();
-    let told = ["nothing syncs vote after call", "the vote has"];
-    assert!(told.iter().all(|told| red.contains(told)), "{red}");
+    let expected = ["nothing syncs vote after call", "the vote has"];
+    assert!(
+        expected.iter().all(|expected| red.contains(expected)),
+        "{red}"
+    );
 }
 
 #[test]

@@ -11,9 +11,9 @@ pub enum Doubt {
     NoWrites,
     /// [`Subject::operations`](super::Subject::operations) is empty.
     NoOperations,
-    /// A [`StartStep::CutDuring`](super::StartStep::CutDuring) of the start of this name cuts an operation that has no
+    /// A [`StartStep::CrashDuring`](super::StartStep::CrashDuring) of the start of this name ends an operation that has no
     /// barrier: the power failed after the whole operation.
-    CutWithoutBarrier(&'static str),
+    CrashWithoutBarrier(&'static str),
     /// The time of the [`Bound`](super::Bound) ran out before every sequence was tried.
     OutOfTime,
 }
@@ -31,9 +31,9 @@ impl fmt::Display for Doubt {
             Self::NoOperations => f.write_str(
                 "Subject::operations is empty: nothing was done but to open the store",
             ),
-            Self::CutWithoutBarrier(start) => write!(
+            Self::CrashWithoutBarrier(start) => write!(
                 f,
-                "the start {start:?} cuts an operation that has no barrier: the power failed after all of it, which \
+                "the start {start:?} ends an operation that has no barrier: the power fails after all of it, which \
                  may not be the state that the start is named for"
             ),
             Self::OutOfTime => f.write_str(

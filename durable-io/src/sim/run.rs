@@ -308,7 +308,7 @@ impl<'s, S: Subject> Runner<'s, S> {
         self.apply(&mut live, op)?;
         let point = live.sim.take_points().into_iter().next();
         if point.is_none() {
-            self.doubts.insert(Doubt::CutWithoutBarrier(start));
+            self.doubts.insert(Doubt::CrashWithoutBarrier(start));
         }
         let world = point.map_or_else(|| live.sim.world(), |point| point.world);
         let chains = world.pending_chains();

@@ -53,7 +53,7 @@ pub trait Subject: Sync {
     ///     name: "checkpoint cut",
     ///     script: vec![
     ///         StartStep::Do(Op::Append),
-    ///         StartStep::CutDuring(Op::Checkpoint, Keep::Everything),
+    ///         StartStep::CrashDuring(Op::Checkpoint, Keep::Everything),
     ///     ],
     /// }];
     /// # assert_eq!(starts[0].script.len(), 2);

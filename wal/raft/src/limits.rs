@@ -1,6 +1,7 @@
 //! The limits of a store, each with its reason.
 
-use crate::record::HEADER_SIZE;
+/// Bytes of the longest head: that of a part of an entry.
+pub(crate) const HEADER_SIZE: usize = 1 + 4 * 8 + 4;
 
 /// The largest entry, in bytes: 64 MiB. One is held in memory whole when it is read, and when it is moved; one
 /// that is larger than a segment is stored in parts.

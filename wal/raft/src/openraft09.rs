@@ -80,7 +80,7 @@ impl<C> LogStorage<C> {
     /// leave a node that has neither the entries nor what they did.
     #[cfg(feature = "state-machine")]
     #[must_use]
-    pub fn behind<F>(mut self, machine: &StateMachine<C, F>) -> Self {
+    pub fn purging_after<F>(mut self, machine: &StateMachine<C, F>) -> Self {
         self.purging = Some(machine.purging());
         self
     }

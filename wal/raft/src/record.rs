@@ -4,7 +4,7 @@
 
 use durable_io::codec::{Decoder, Encoder};
 
-use crate::limits::MAX_LEADER_SIZE;
+use crate::limits::{HEADER_SIZE, MAX_LEADER_SIZE};
 
 const CREATED: u8 = 1;
 const DESTROYED: u8 = 2;
@@ -19,9 +19,6 @@ const UNCOMMITTED: u8 = 10;
 
 /// A kind that is none, since the log's checksums say that it was written so, is of a later version.
 const FIRST_UNKNOWN: u8 = 11;
-
-/// Bytes of the longest head: that of a part of an entry.
-pub(crate) const HEADER_SIZE: usize = 1 + 4 * 8 + 4;
 
 /// One record: what happened to which group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,9 @@ use wal::Lsn;
 
 use crate::error::{Error, Result};
 use crate::group_state::GroupState;
+use crate::limits::HEADER_SIZE;
 use crate::limits::{MAX_ENTRY_SIZE, MAX_LEADER_SIZE};
-use crate::record::{Event, HEADER_SIZE, Record};
+use crate::record::{Event, Record};
 use crate::state::State;
 use crate::store::{Prepared, RECORD_HEADER, Store};
 use crate::types::{Change, Entry};

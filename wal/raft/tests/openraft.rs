@@ -270,13 +270,13 @@ impl Wake for Notifier {
 
 /// Waits for `future` on this thread.
 fn wait<T>(future: impl Future<Output = T>) -> T {
-    let (bell, rung) = channel();
-    let waker = Waker::from(Arc::new(Notifier(bell)));
+    let (sender, woken) = channel();
+    let waker = Waker::from(Arc::new(Notifier(sender)));
     let mut future = pin!(future);
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(value) => return value,
-            Poll::Pending => rung.recv().unwrap(),
+            Poll::Pending => woken.recv().unwrap(),
         }
     }
 }
@@ -303,7 +303,7 @@ fn a_purge_waits_until_the_state_machine_holds_what_goes() {
     let sim = SimDisk::new();
     let store = support::open(&sim);
     let mut follower = machine(&sim);
-    let mut log = storage(&store).behind(&follower);
+    let mut log = storage(&store).purging_after(&follower);
     wait(follower.apply(numbers(1..=3))).unwrap();
 
     // What was applied is made durable before.
@@ -328,7 +328,7 @@ fn a_purge_that_waits_in_vain_is_an_error() {
     let sim = SimDisk::new();
     let store = support::open(&sim);
     let mut follower = machine(&sim);
-    let mut log = storage(&store).behind(&follower);
+    let mut log = storage(&store).purging_after(&follower);
     let meta = SnapshotMeta {
         last_log_id: Some(log_id(9)),
         ..SnapshotMeta::default()

@@ -1,4 +1,4 @@
-//! A program as a store. It is told what to do line by line, and answers each line before it reads the next:
+//! A program as a store. It is reported what to do line by line, and answers each line before it reads the next:
 //!
 //! ```text
 //! kv     put KEY HEX, del KEY                    ok
@@ -211,7 +211,7 @@ impl Running {
 fn shortened(line: &str) -> (&str, &str) {
     const SHOWN: usize = 40;
     match line.char_indices().nth(SHOWN) {
-        Some((cut, _)) => (line.split_at(cut).0, "..."),
+        Some((end, _)) => (line.split_at(end).0, "..."),
         None => (line, ""),
     }
 }
@@ -243,8 +243,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_does_wrong_is_told() {
-        for (script, told) in [
+    fn what_a_program_does_wrong_is_reported() {
+        for (script, reported) in [
             ("echo broken >&2; exit 3", "the program ended: broken"),
             (
                 "read order; echo a 0; echo end",
@@ -256,7 +256,7 @@ mod tests {
             ),
         ] {
             let error = run(script).dump().unwrap_err().to_string();
-            assert!(error.ends_with(told), "{error}");
+            assert!(error.ends_with(reported), "{error}");
         }
         let error = run("read order; exit 3").close().unwrap_err();
         assert!(error.to_string().contains("exit status: 3"), "{error}");

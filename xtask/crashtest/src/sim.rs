@@ -299,9 +299,9 @@ mod tests {
         )
         .unwrap();
         let findings = sim.findings.join("\n");
-        let told = ["no call to the simulated disk", "operations is empty"];
+        let expected = ["no call to the simulated disk", "operations is empty"];
         assert!(
-            told.iter().all(|told| findings.contains(told)),
+            expected.iter().all(|expected| findings.contains(expected)),
             "{findings}"
         );
     }

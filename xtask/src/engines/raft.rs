@@ -1,5 +1,4 @@
-//! The Raft log store before the judge. To the layers of all engines it is a key-value store: each operation is
-//! an entry of a group.
+//! The Raft log store before the judge. To the layers of all engines it has keys: each operation is an entry.
 
 mod key_value;
 mod specimens;

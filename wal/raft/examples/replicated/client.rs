@@ -28,7 +28,7 @@ pub(crate) enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown(why) => write!(f, "it may be done or not: {why}"),
+            Self::Unknown(reason) => write!(f, "it may be done or not: {reason}"),
             Self::NoLeader => f.write_str("nothing was done: there is no leader"),
         }
     }
@@ -67,7 +67,7 @@ impl Client {
                 Ok(Reply::Failed(_)) | Err(Failure::Unknown(_)) if !request.is_write() => {
                     self.turn_to_next();
                 }
-                Ok(Reply::Failed(why)) => return Err(Failure::Unknown(why)),
+                Ok(Reply::Failed(reason)) => return Err(Failure::Unknown(reason)),
                 other => return other,
             }
             asked += 1;

@@ -92,7 +92,7 @@ async fn open(
         ..Config::default()
     };
     let storage = openraft09::StateMachine::new(machine.clone(), apply);
-    let entries = LogStorage::new(group).behind(&storage);
+    let entries = LogStorage::new(group).purging_after(&storage);
     let config = Arc::new(config.validate()?);
     let raft = Raft::new(id, config, Network, entries, storage).await?;
     Ok(Node { raft, machine, log })

@@ -152,8 +152,8 @@ impl Stored {
         if offset >= self.len {
             return Ok(0);
         }
-        let behind = self.files.partition_point(|file| file.start <= offset);
-        let Some(file) = behind.checked_sub(1).and_then(|nth| self.files.get(nth)) else {
+        let after = self.files.partition_point(|file| file.start <= offset);
+        let Some(file) = after.checked_sub(1).and_then(|nth| self.files.get(nth)) else {
             return Ok(copy(&self.preamble, offset, buf));
         };
         let within = offset - file.start;

@@ -113,12 +113,12 @@ impl Purging {
 async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let (tell, told) = oneshot::channel();
+    let (sender, done) = oneshot::channel();
     let name = "raft-snapshot".to_owned();
     let spawned = thread::Builder::new()
         .name(name.clone())
         // If nobody waits any more, nobody is told.
-        .spawn(move || drop(tell.send(work())));
+        .spawn(move || drop(sender.send(work())));
     spawned.map_err(|source| NoThread {
         name,
         source: Arc::new(source),
@@ -127,7 +127,7 @@ async fn on_a_thread<T: Send + 'static>(
         source: Failure::Panic,
     };
     // A panic on the thread: the machine's locks say so to all who come later.
-    told.await.map_err(|_untold| panicked())?
+    done.await.map_err(|_dropped| panicked())?
 }
 
 type StoredMembershipOf<C> =

@@ -1,7 +1,7 @@
 //! Whether what clients have seen of one key can have happened in one order.
 //!
 //! Each operation takes effect at one instant between its call and its return, and one whose outcome is not known at any
-//! instant behind its call, or never. For the events in their order the set of all configurations is kept in which
+//! instant reached its call, or never. For the events in their order the set of all configurations is kept in which
 //! the store can be then: the value, and which of the operations in flight have taken effect.
 //!
 //! Source: Lowe, "Testing for linearizability", 2017: just-in-time linearization.
@@ -75,7 +75,7 @@ pub(crate) fn impossible(history: &[Recorded]) -> Option<Recorded> {
             .iter()
             .map(|found| found.map(|nth| history[nth].op));
         let ops: Vec<Option<Op>> = ops.collect();
-        configurations = behind(&configurations, &ops, bit);
+        configurations = reached(&configurations, &ops, bit);
         in_flight[slot.expect("it was called")] = None;
         if configurations.is_empty() {
             return Some(history[nth]);
@@ -85,17 +85,17 @@ pub(crate) fn impossible(history: &[Recorded]) -> Option<Recorded> {
 }
 
 /// Everything in flight may take effect now, in any order; the operation at `bit` must have, and is over.
-fn behind(
+fn reached(
     configurations: &HashSet<Configuration>,
     in_flight: &[Option<Op>],
     bit: u128,
 ) -> HashSet<Configuration> {
     let mut open: Vec<Configuration> = configurations.iter().copied().collect();
     let mut seen = configurations.clone();
-    let mut behind = HashSet::new();
+    let mut reached = HashSet::new();
     while let Some((value, effective)) = open.pop() {
         if effective & bit != 0 {
-            behind.insert((value, effective & !bit));
+            reached.insert((value, effective & !bit));
         }
         for (slot, op) in in_flight.iter().enumerate() {
             let next = op.filter(|_| effective & 1 << slot == 0);
@@ -108,7 +108,7 @@ fn behind(
             }
         }
     }
-    behind
+    reached
 }
 
 #[test]

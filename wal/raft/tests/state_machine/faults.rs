@@ -42,15 +42,15 @@ fn strike(call: u64, kind: FaultKind, work: impl Fn(&StateMachine) -> Result<()>
     sim.inject(fault);
     let done = work(&machine);
     let is_struck = sim.clear_fault() > 0;
-    let told = format!("call {call} fails as {kind:?}, and that is {done:?}");
+    let described = format!("call {call} fails as {kind:?}, and that is {done:?}");
     // Reads go on.
     let found = get(&machine, KEY);
-    assert!(done.is_ok() || found == OLD, "{told}; read {found:?}");
+    assert!(done.is_ok() || found == OLD, "{described}; read {found:?}");
     drop(machine);
     for left in restarted(&sim) {
         assert!(
             left == found || done.is_err() && left == NEW,
-            "{told}; left {left:?}"
+            "{described}; left {left:?}"
         );
     }
     is_struck

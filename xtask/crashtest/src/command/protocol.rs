@@ -123,10 +123,10 @@ mod tests {
     use crate::model::{Model, Promised, Shape, Verdict};
 
     /// A program that forgets nothing, as far as its dump shows.
-    fn dump_of(kind: Kind, told: &[String]) -> Vec<String> {
+    fn dump_of(kind: Kind, requests: &[String]) -> Vec<String> {
         let (mut pairs, mut log, mut vote, mut purged) =
             (std::collections::BTreeMap::new(), Vec::new(), None, None);
-        for line in told {
+        for line in requests {
             let words: Vec<&str> = line.split_whitespace().collect();
             match (kind, words.as_slice()) {
                 (Kind::Kv, ["put", key, value]) => drop(pairs.insert(*key, *value)),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_every_kind_is_told_and_dumps_is_the_state_after_it() {
+    fn what_every_kind_is_asked_and_dumps_is_the_state_after_it() {
         for kind in [Kind::Kv, Kind::Log, Kind::Raft] {
             let shape = Shape {
                 kind,
@@ -168,9 +168,9 @@ mod tests {
                 unsynced: false,
             };
             let model = Model::new(shape, 60);
-            let told: Vec<String> = (1..=60).map(|n| line(model.operation(n))).collect();
+            let requests: Vec<String> = (1..=60).map(|n| line(model.operation(n))).collect();
             let mut dump = Dump::new(kind);
-            for line in dump_of(kind, &told) {
+            for line in dump_of(kind, &requests) {
                 dump.take(&line).expect(&line);
             }
             let verdict = model.judge(Promised::all(60), &dump.contents());

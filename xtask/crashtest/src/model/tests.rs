@@ -108,7 +108,7 @@ fn half_a_batch_is_inconsistent() {
 }
 
 #[test]
-fn what_changed_places_is_told_by_name() {
+fn what_changed_places_is_reported_by_name() {
     let model = Model::new(shape(Kind::Raft), 200);
     let is_vote = |n: &u64| {
         matches!(
@@ -121,6 +121,9 @@ fn what_changed_places_is_told_by_name() {
     let Verdict::Inconsistent(words) = model.judge(Promised::all(150), &without) else {
         panic!("the last vote is missing in the middle");
     };
-    let told = ["the vote has what operation", "1 thing differs"];
-    assert!(told.iter().all(|told| words.contains(told)), "{words}");
+    let expected = ["the vote has what operation", "1 thing differs"];
+    assert!(
+        expected.iter().all(|expected| words.contains(expected)),
+        "{words}"
+    );
 }

@@ -137,7 +137,7 @@ impl Subject for MachineSubject {
     }
 
     fn starts(&self) -> Vec<Start<Op>> {
-        use StartStep::{CutDuring, Do};
+        use StartStep::{CrashDuring, Do};
         let done = |ops: &[Op]| ops.iter().copied().map(Do).collect::<Vec<_>>();
         vec![
             Start {
@@ -148,7 +148,7 @@ impl Subject for MachineSubject {
                 name: "an installation half done",
                 script: [
                     done(&[Op::Propose, Op::Build]),
-                    vec![CutDuring(Op::Install, Keep::Everything)],
+                    vec![CrashDuring(Op::Install, Keep::Everything)],
                 ]
                 .concat(),
             },

@@ -214,9 +214,9 @@ fn catch_up(group: &Group, machine: &StateMachine) -> Outcome<()> {
     let state = group.state()?;
     let purged = state.purged.map_or(0, |purged| purged.index);
     if purged > applied {
-        let told =
+        let unlike =
             format!("purged up to {purged}, applied up to {applied}: neither entries nor state");
-        return Err(told.into());
+        return Err(unlike.into());
     }
     for (next, entry) in (applied + 1..).zip(group.entries(applied + 1..u64::MAX)?) {
         if entry != self::entry(next) {
@@ -250,7 +250,7 @@ fn install(machine: &StateMachine, last: u64) -> Outcome<()> {
 fn lose_store(disk: &Disk) -> Outcome<()> {
     let dir = disk.open_dir(MACHINE)?;
     for entry in dir.list()? {
-        if entry.name.ends_with(".store") {
+        if entry.name.strip_suffix(".store").is_some() {
             dir.rename(&entry.name, &format!("{}.damaged", entry.name))?;
         }
     }
