@@ -120,10 +120,11 @@ impl Options {
         self
     }
 
-    /// How long a reader may hold pages that nobody else needs: then a checkpoint gives its state up, and it answers
-    /// [`Error::LeaseEnded`], instead of a file that grows as long as somebody has forgotten a
-    /// [`ReadTxn`](crate::ReadTxn) or a range. The time counts, by the disk's clock, from the next commit behind the
-    /// state. A [`backup`](Btree::backup) and [`verify`](Btree::verify) may take longer. Default: none, for ever.
+    /// How long a reader may hold pages that nobody else needs: then a checkpoint gives its state
+    /// up, and it answers [`Error::LeaseEnded`], instead of a file that grows as long as somebody
+    /// has forgotten a [`ReadTxn`](crate::ReadTxn) or a range. The time counts, by the disk's
+    /// clock, from the next commit behind the state. A [`backup`](crate::Btree::backup) and
+    /// [`verify`](crate::Btree::verify) may take longer. Default: none, for ever.
     #[must_use]
     pub fn reader_lease(mut self, time: Duration) -> Self {
         self.reader_lease = Some(time);

@@ -55,10 +55,13 @@ impl Options {
     /// [`replay_limit`](Options::replay_limit), twice.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if acknowledged data is lost or damaged, as far as opening looks.
-    /// [`Error::Disk`] with [`Locked`](durable_io::Error::Locked) if the store is open already, in any
-    /// process. [`Error::UnsupportedVersion`], [`Error::InvalidOption`], [`Error::Disk`],
-    /// [`Error::Thread`]. After an error the store is as it was, and can be opened again.
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if acknowledged data is lost or damaged, as far as
+    /// opening looks. [`Error::Disk`](crate::Error::Disk) with
+    /// [`Locked`](durable_io::Error::Locked) if the store is open already, in any process.
+    /// [`Error::UnsupportedVersion`](crate::Error::UnsupportedVersion),
+    /// [`Error::InvalidOption`](crate::Error::InvalidOption), [`Error::Disk`](crate::Error::Disk),
+    /// [`Error::Thread`](crate::Error::Thread). After an error the store is as it was, and can be
+    /// opened again.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Lsm> {
         self.check()?;
         Lsm::open(self, dir.as_ref())

@@ -13,7 +13,7 @@ const _: () = assert!(RECORD_HEADER as usize == RECORD_HEADER_SIZE);
 /// Where a record is in the files of its log: what an index of a log keeps, so that
 /// [`Wal::read`](crate::Wal::read) finds the record in one read, and
 /// [`Wal::records_at`](crate::Wal::records_at) it and those after it. From an append, or from
-/// [`Records`] and [`Follow`](crate::Follow).
+/// [`Records`](crate::Records) and [`Follow`](crate::Follow).
 ///
 /// It holds until the record is truncated, and may be kept across opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
