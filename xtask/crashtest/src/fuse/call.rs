@@ -121,9 +121,13 @@ impl Names {
     /// Those of `volume`.
     pub(crate) fn of(volume: &Volume) -> Self {
         let mut names = Self(BTreeMap::from([(Volume::ROOT, "/".to_owned())]));
-        let entries = volume.entries(Volume::ROOT);
-        for (name, number) in entries.expect("the root is a directory") {
-            names.0.insert(number, name);
+        let mut found = vec![Volume::ROOT];
+        while let Some(number) = found.pop() {
+            // What is no directory has no entries.
+            for (name, number) in volume.entries(number).into_iter().flatten() {
+                names.0.insert(number, name);
+                found.push(number);
+            }
         }
         names
     }
@@ -193,5 +197,23 @@ impl Names {
             Call::SyncDir { dir } => format!("fsync directory {}", name(dir)),
             Call::FailSync { file } => format!("fsync {} fails", name(file)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_before_the_record_has_its_name() {
+        let mut volume = Volume::new(512);
+        let dir = volume.create_dir(Volume::ROOT, "disk").unwrap();
+        let file = volume.create_file(dir, "log").unwrap();
+        let write = Call::Write {
+            file,
+            bytes: b"x".to_vec(),
+            offset: 0,
+        };
+        assert_eq!(Names::of(&volume).object(&write), (file, "log".to_owned()));
     }
 }
