@@ -80,7 +80,7 @@ impl<S: Subject<Op: 'static>> Trial<S> {
         self
     }
 
-    /// An instant with up to `states` crash states is looked at in all of them, where the usual bound is lower.
+    /// An instant with up to `states` crash states is looked at in all of them, in place of the usual bound.
     #[must_use]
     pub const fn whole_up_to(mut self, states: u64) -> Self {
         self.whole_up_to = Some(states);

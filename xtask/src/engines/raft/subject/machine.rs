@@ -17,16 +17,18 @@ pub(crate) struct MachineSubject(&'static [Op]);
 pub(crate) fn trials() -> [AnyTrial; 2] {
     [
         Trial::new("raft machine", MachineSubject(ALL))
-            .lengths(1, 2)
+            .lengths(1, 1)
             .without_process_deaths()
             .without_nested()
             .sampled_above(64)
+            .whole_up_to(1 << 10)
             .shallow_removal(1)
             .boxed(),
         Trial::new("raft machine killed", MachineSubject(SWITCHES))
             .lengths(1, 1)
             .without_nested()
             .sampled_above(16)
+            .whole_up_to(64)
             .shallow_removal(1)
             .boxed(),
     ]
