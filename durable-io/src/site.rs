@@ -67,7 +67,8 @@ impl Site {
 /// Does `work`, which syncs inside another crate: a commit to a log, say, that this line waits for.
 ///
 /// For the simulator all of its syncs are here, too, as one barrier that it lists and switches off; so it
-/// says what this line needs them for, and not only what that crate does. Only those of the calling thread.
+/// says what this line needs them for, and not only what that crate does. So does each line that calls this one
+/// inside of such work. Only those of the calling thread.
 ///
 /// # Cost
 /// None without the feature `sim`.
@@ -81,30 +82,31 @@ pub fn made_durable<T>(work: impl FnOnce() -> T) -> T {
 pub(crate) mod within {
     //! What the current thread is inside of.
 
-    use std::cell::Cell;
+    use std::cell::RefCell;
 
     use super::Site;
 
     thread_local! {
-        static SITE: Cell<Option<Site>> = const { Cell::new(None) };
+        static SITES: RefCell<Vec<Site>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Goes back to what was before when dropped.
-    pub(super) struct Within(Option<Site>);
+    /// Leaves the innermost site when dropped.
+    pub(super) struct Within(());
 
     impl Drop for Within {
         fn drop(&mut self) {
-            SITE.set(self.0);
+            SITES.with_borrow_mut(Vec::pop);
         }
     }
 
     pub(super) fn enter(site: Site) -> Within {
-        Within(SITE.replace(Some(site)))
+        SITES.with_borrow_mut(|sites| sites.push(site));
+        Within(())
     }
 
-    /// The site that this thread's work is at.
-    pub(crate) fn site() -> Option<Site> {
-        SITE.get()
+    /// The sites that this thread's work is at, the outermost first: each waits for the same sync.
+    pub(crate) fn sites() -> Vec<Site> {
+        SITES.with_borrow(Vec::clone)
     }
 }
 

@@ -419,9 +419,9 @@ impl State {
     /// The first half of a sync: freezes what it covers and records the instant before it counts.
     /// Returns the limit to hand to [`World::for_covered`], or `None` if the barrier is switched off.
     pub(crate) fn begin_sync(&mut self, site: &Site) -> Option<u32> {
-        let within = crate::site::within::site();
+        let within = crate::site::within::sites();
         let is_ignored = |site: &Site| self.ignored.iter().any(|ignored| ignored.is(site));
-        let is_ignored = is_ignored(site) || within.as_ref().is_some_and(is_ignored);
+        let is_ignored = is_ignored(site) || within.iter().any(is_ignored);
         for site in within.into_iter().chain([*site]) {
             match self.sites.iter_mut().find(|(known, _)| known.is(&site)) {
                 Some((_, times)) => *times += 1,

@@ -17,17 +17,19 @@ pub(crate) struct MachineSubject(&'static [Op]);
 pub(crate) fn trials() -> [AnyTrial; 2] {
     [
         Trial::new("raft machine", MachineSubject(ALL))
+            .unit(4096)
             .lengths(1, 1)
             .without_process_deaths()
             .without_nested()
-            .sampled_above(64)
+            .sampled_above(8)
             .whole_up_to(1 << 10)
             .shallow_removal(1)
             .boxed(),
         Trial::new("raft machine killed", MachineSubject(SWITCHES))
+            .unit(4096)
             .lengths(1, 1)
             .without_nested()
-            .sampled_above(16)
+            .sampled_above(4)
             .whole_up_to(64)
             .shallow_removal(1)
             .boxed(),
@@ -141,6 +143,13 @@ impl Subject for MachineSubject {
     fn starts(&self) -> Vec<Start<Op>> {
         use StartStep::{CrashDuring, Do};
         let done = |ops: &[Op]| ops.iter().copied().map(Do).collect::<Vec<_>>();
+        if self.0 == SWITCHES {
+            // Each call is a moment at which the process dies, and each death has moments of its own: few do.
+            return vec![Start {
+                name: "an entry that is applied",
+                script: done(&[Op::Propose]),
+            }];
+        }
         vec![
             Start {
                 name: "entries behind a snapshot",
