@@ -18,7 +18,7 @@ mod scheduler;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -126,17 +126,11 @@ fn append(
 ) -> anyhow::Result<measure::Rate> {
     let runtime = raft_peers::runtime()?;
     let logs = raft_peers::open(name, dir, groups, &runtime)?;
-    let logs: Vec<Mutex<Option<Box<dyn RaftLog>>>> =
-        logs.into_iter().map(|log| Mutex::new(Some(log))).collect();
+    let logs: Vec<Mutex<Box<dyn RaftLog>>> = logs.into_iter().map(Mutex::new).collect();
     let data = record(SIZE);
     let threads = usize::try_from(groups)?;
-    closed_loop(threads, time, |thread| {
+    let rate = closed_loop(threads, time, |thread| {
         let log = logs.get(thread).context("a log for each thread")?;
-        let mut log = log
-            .lock()
-            .ok()
-            .and_then(|mut log| log.take())
-            .context("once")?;
         let (mut next, data) = (1, data.clone());
         Ok(move || {
             let entry = |index| Entry {
@@ -144,9 +138,17 @@ fn append(
                 term: 1,
                 data: data.clone(),
             };
+            // Nobody else takes it.
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             log.append((next..next + batch).map(entry).collect())?;
             next += batch;
             Ok(batch)
         })
-    })
+    })?;
+    for log in logs {
+        log.into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .close()?;
+    }
+    Ok(rate)
 }

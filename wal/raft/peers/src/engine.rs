@@ -101,6 +101,10 @@ impl RaftLog for Log {
         })
     }
 
+    fn close(self: Box<Self>) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     fn state(&mut self) -> anyhow::Result<State> {
         let vote = self.engine.get(self.group, VOTE);
         let vote = vote.and_then(|vote| Some((number(&vote)?, number(vote.get(8..)?)?)));

@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use hiqlite_wal_014::LogSync as Sync014;
 use hiqlite_wal_015::LogSync as Sync015;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use crate::openraft_store::OpenraftStore;
 
@@ -58,6 +58,8 @@ pub trait RaftLog: Send {
     /// Gives up what stands at `up_to` and before it.
     fn purge(&mut self, up_to: u64) -> anyhow::Result<()>;
     fn state(&mut self) -> anyhow::Result<State>;
+    /// Ends it: when this returns, nothing of it writes any more.
+    fn close(self: Box<Self>) -> anyhow::Result<()>;
 }
 
 /// Where the stores' own tasks run.
@@ -93,7 +95,11 @@ pub fn open(
         "hiqlite-wal-0.14" => each(groups, |group| {
             let start =
                 hiqlite_wal_014::LogStore::start(own(group)?, Sync014::Immediate, HIQLITE_SEGMENT);
-            Ok(OpenraftStore::boxed(runtime.block_on(start)?, handle()))
+            let store = runtime.block_on(start)?;
+            let stop = |store: hiqlite_wal_014::LogStore<_>, runtime: &Handle| {
+                Ok(runtime.block_on(store.stop())?)
+            };
+            Ok(OpenraftStore::boxed(store, handle(), stop))
         }),
         _ => {
             let sync = match name {
@@ -105,7 +111,11 @@ pub fn open(
             each(groups, |group| {
                 let start =
                     hiqlite_wal_015::LogStore::start(own(group)?, sync.clone(), HIQLITE_SEGMENT);
-                Ok(OpenraftStore::boxed(runtime.block_on(start)?, handle()))
+                let store = runtime.block_on(start)?;
+                let stop = |store: hiqlite_wal_015::LogStore<_>, runtime: &Handle| {
+                    Ok(runtime.block_on(store.stop())?)
+                };
+                Ok(OpenraftStore::boxed(store, handle(), stop))
             })
         }
     }

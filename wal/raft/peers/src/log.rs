@@ -70,6 +70,10 @@ impl RaftLog for Log {
         self.flush()
     }
 
+    fn close(self: Box<Self>) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     fn state(&mut self) -> anyhow::Result<State> {
         let state = self.0.log_state();
         let purged = state.purged().map(|id| id.1);

@@ -24,16 +24,22 @@ openraft::declare_raft_types!(
 pub(crate) struct OpenraftStore<S> {
     store: S,
     runtime: Handle,
+    end: fn(S, &Handle) -> anyhow::Result<()>,
     /// What the store lives in, if it does not keep that itself.
-    _kept: Option<Arc<durable_raft::LogStore>>,
+    kept: Option<Arc<durable_raft::LogStore>>,
 }
 
 impl<S: RaftLogStorage<Types>> OpenraftStore<S> {
-    pub(crate) fn boxed(store: S, runtime: Handle) -> Box<dyn RaftLog> {
+    pub(crate) fn boxed(
+        store: S,
+        runtime: Handle,
+        end: fn(S, &Handle) -> anyhow::Result<()>,
+    ) -> Box<dyn RaftLog> {
         Box::new(Self {
             store,
             runtime,
-            _kept: None,
+            end,
+            kept: None,
         })
     }
 
@@ -90,6 +96,15 @@ impl<S: RaftLogStorage<Types>> RaftLog for OpenraftStore<S> {
         Ok(self.runtime.block_on(self.store.purge(up_to))?)
     }
 
+    fn close(self: Box<Self>) -> anyhow::Result<()> {
+        (self.end)(self.store, &self.runtime)?;
+        // The last group closes the store.
+        match self.kept.and_then(Arc::into_inner) {
+            Some(store) => Ok(store.close()?),
+            None => Ok(()),
+        }
+    }
+
     fn state(&mut self) -> anyhow::Result<State> {
         let vote = self.runtime.block_on(self.store.read_vote())?;
         let log = self.runtime.block_on(self.store.get_log_state())?;
@@ -124,7 +139,8 @@ pub(crate) fn open_durable_raft(
         let log: Box<dyn RaftLog> = Box::new(OpenraftStore {
             store: LogStorage::<Types>::new(group),
             runtime: runtime.handle().clone(),
-            _kept: Some(Arc::clone(&store)),
+            end: |_group, _runtime| Ok(()),
+            kept: Some(Arc::clone(&store)),
         });
         Ok(log)
     };
