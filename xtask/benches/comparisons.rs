@@ -58,6 +58,8 @@ mod peers;
 mod raw;
 #[path = "comparisons/report.rs"]
 mod report;
+#[path = "comparisons/rounds.rs"]
+mod rounds;
 #[path = "comparisons/scheduler.rs"]
 mod scheduler;
 #[cfg(feature = "peers-sqlite")]
@@ -73,14 +75,9 @@ mod tables;
 mod ycsb;
 
 use std::env;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::Duration;
+use std::path::Path;
 
-use anyhow::Context as _;
-use indicatif::ProgressIterator as _;
-
-use contender::{Contender, Measured};
+use contender::Contender;
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -89,29 +86,7 @@ fn main() -> anyhow::Result<()> {
     if !is_bench || filters.any(|filter| !"comparisons".contains(filter.as_str())) {
         return Ok(());
     }
-    let rounds = variable("BENCH_ROUNDS", 7_u32)?.max(1);
-    let time = Duration::try_from_secs_f64(variable("BENCH_SECONDS", 0.2)?)?;
-    let temp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let parent = env::var_os("BENCH_DIR").map_or_else(|| temp.to_owned(), PathBuf::from);
-
-    let contenders = contenders();
-    let mut measured = Vec::new();
-    for round in (0..rounds).progress() {
-        measured.push(run_round(&contenders, round as usize, &parent, time)?);
-    }
-    report::print(&contenders, &measured);
-    let target = temp.parent().context("the target directory")?;
-    report::write_json(target, &contenders, &measured)
-}
-
-fn variable<T: FromStr>(name: &str, default: T) -> anyhow::Result<T>
-where
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    match env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
-        Err(_unset) => Ok(default),
-    }
+    rounds::run(&contenders(), Path::new(env!("CARGO_TARGET_TMPDIR")), 0.2)
 }
 
 fn contenders() -> Vec<Contender> {
@@ -137,29 +112,4 @@ fn contenders() -> Vec<Contender> {
     let order: Vec<String> = all.iter().map(|one| one.workload.clone()).collect();
     all.sort_by_key(|one| order.iter().position(|workload| *workload == one.workload));
     all
-}
-
-/// Runs every contender once; returns what was measured in the order of `contenders`.
-fn run_round(
-    contenders: &[Contender],
-    round: usize,
-    parent: &Path,
-    time: Duration,
-) -> anyhow::Result<Vec<Measured>> {
-    let mut order: Vec<usize> = (0..contenders.len()).collect();
-    // A step that has no simple relation to the number of contenders, so that neighbours change too.
-    let start = round * 17 % contenders.len().max(1);
-    order.rotate_left(start);
-    if round % 2 == 1 {
-        order.reverse();
-    }
-    let mut measured = vec![Measured::default(); contenders.len()];
-    for at in order {
-        if let (Some(contender), Some(place)) = (contenders.get(at), measured.get_mut(at)) {
-            *place = contender
-                .measure(parent, time)
-                .with_context(|| format!("{}: {}", contender.workload, contender.name))?;
-        }
-    }
-    Ok(measured)
 }

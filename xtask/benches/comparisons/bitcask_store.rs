@@ -12,9 +12,9 @@ use crate::allocator::Count;
 use crate::contender::{Contender, Role, Unit};
 use crate::keys::{BATCH, Key, Numbers, batches, key, value};
 use crate::measure::{Rate, float};
+use crate::rounds::variable;
 use crate::scheduler::involuntary_switches;
 use crate::stores::{self, KeyValue, Kind, keys, once, sync_mode};
-use crate::variable;
 
 pub(crate) fn contenders() -> Vec<Contender> {
     let mut all = stores::contenders::<Bitcask>(Kind::Hash, Role::Own);

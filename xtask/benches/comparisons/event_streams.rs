@@ -17,8 +17,8 @@ use crate::events::{self, EventLog, Fact};
 use crate::keys::value;
 use crate::measure::{Rate, float};
 use crate::ordered::figure;
+use crate::rounds::variable;
 use crate::stores::sync_mode;
-use crate::variable;
 
 /// Events that are delivered, of which the median is taken.
 const DELIVERED: u128 = 1000;

@@ -10,8 +10,8 @@ use crate::contender::{Contender, Role, Unit, durable_floor};
 use crate::keys::{Numbers, VALUE_SIZE, value};
 use crate::measure::{Rate, THREADS, closed_loop};
 use crate::ordered::open_copies;
+use crate::rounds::variable;
 use crate::stores::keys;
-use crate::variable;
 
 /// Events of each stream of a store that is read.
 const STREAM: u64 = 20;

@@ -17,8 +17,9 @@ use anyhow::Context as _;
 use crate::contender::{Contender, Role, Unit};
 use crate::keys::{Key, Numbers, VALUE_SIZE, in_order, key, value};
 use crate::measure::{Rate, closed_loop, float};
+use crate::rounds::variable;
 use crate::stores::{self, KeyValue, Kind, keys, once};
-use crate::{variable, ycsb};
+use crate::ycsb;
 
 /// How many keys are asked for together, and how many entries are read behind a seek.
 const MANY: usize = 100;

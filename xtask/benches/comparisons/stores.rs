@@ -9,8 +9,8 @@ use durable_io::SyncMode;
 use crate::contender::{Contender, Role, Unit, durable_floor, suffix};
 use crate::keys::{Key, Numbers, VALUE_SIZE, key, value};
 use crate::measure::{Rate, THREADS, closed_loop, float};
+use crate::rounds::variable;
 use crate::scheduler::involuntary_switches;
-use crate::variable;
 
 /// Gets between two looks at the clock.
 const GETS: u64 = 64;

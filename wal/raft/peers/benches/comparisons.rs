@@ -12,20 +12,20 @@ mod contender;
 mod measure;
 #[path = "../../../../xtask/benches/comparisons/report.rs"]
 mod report;
+#[path = "../../../../xtask/benches/comparisons/rounds.rs"]
+mod rounds;
 #[path = "../../../../xtask/benches/comparisons/scheduler.rs"]
 mod scheduler;
 
 use std::env;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use indicatif::ProgressIterator as _;
 use raft_peers::{Entry, NAMES, RaftLog};
 
-use contender::{Contender, Measured, Role, Unit};
+use contender::{Contender, Role, Unit};
 use measure::{closed_loop, record};
 
 const SIZE: usize = 256;
@@ -34,46 +34,7 @@ fn main() -> anyhow::Result<()> {
     if !env::args().any(|arg| arg == "--bench") {
         return Ok(());
     }
-    let rounds = variable("BENCH_ROUNDS", 7_usize)?.max(1);
-    let time = Duration::try_from_secs_f64(variable("BENCH_SECONDS", 0.5)?)?;
-    let temp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let parent = env::var_os("BENCH_DIR").map_or_else(|| temp.to_owned(), PathBuf::from);
-    let contenders = contenders();
-    let mut measured = Vec::new();
-    for round in (0..rounds).progress() {
-        measured.push(run_round(&contenders, round, &parent, time)?);
-    }
-    report::print(&contenders, &measured);
-    let target = temp.parent().context("the target directory")?;
-    report::write_json(target, &contenders, &measured)
-}
-
-fn variable<T: FromStr>(name: &str, default: T) -> anyhow::Result<T>
-where
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    match env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
-        Err(_unset) => Ok(default),
-    }
-}
-
-/// Runs every contender once, beginning with another one each time.
-fn run_round(
-    contenders: &[Contender],
-    round: usize,
-    parent: &Path,
-    time: Duration,
-) -> anyhow::Result<Vec<Measured>> {
-    let mut measured = vec![Measured::default(); contenders.len()];
-    for step in 0..contenders.len() {
-        let at = (round * 5 + step) % contenders.len();
-        let contender = &contenders[at];
-        measured[at] = contender
-            .measure(parent, time)
-            .with_context(|| format!("{}: {}", contender.workload, contender.name))?;
-    }
-    Ok(measured)
+    rounds::run(&contenders(), Path::new(env!("CARGO_TARGET_TMPDIR")), 0.5)
 }
 
 fn contenders() -> Vec<Contender> {
