@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bitcask::{Background, BackupOptions, Batch, Bitcask, Corruption, Error, Options};
+use durable_io::testing::snapshot;
 
 fn small() -> Options {
     let options = Options::new().background(Background::Inline).reserve(0);
@@ -37,16 +38,6 @@ fn contents(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     entries.collect()
 }
 
-/// The bytes of every file in `path` but for the lock.
-fn files(path: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = std::fs::read_dir(path).unwrap().map(|entry| {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        (name, std::fs::read(entry.path()).unwrap())
-    });
-    entries.filter(|(name, _)| name != "lock").collect()
-}
-
 #[test]
 fn a_backup_is_a_store_and_neither_side_changes_the_other() {
     let temp = tempfile::tempdir().unwrap();
@@ -57,16 +48,16 @@ fn a_backup_is_a_store_and_neither_side_changes_the_other() {
     assert_eq!(report.linked, report.files);
     assert_eq!(contents(&backup), contents(&path));
 
-    let bytes = files(&backup);
+    let bytes = snapshot(&backup);
     for n in 0..90_u32 {
         store.delete(&n.to_le_bytes()).unwrap();
     }
     store.rotate().unwrap();
     store.merge().unwrap();
     store.close().unwrap();
-    assert_eq!(files(&backup), bytes, "the store has changed its backup");
+    assert_eq!(snapshot(&backup), bytes, "the store has changed its backup");
 
-    let bytes = files(&path);
+    let bytes = snapshot(&path);
     let copy = small().open(&backup).unwrap();
     assert!(copy.verify().unwrap().is_whole());
     for n in 0..50_u32 {
@@ -74,7 +65,7 @@ fn a_backup_is_a_store_and_neither_side_changes_the_other() {
     }
     copy.merge().unwrap();
     copy.close().unwrap();
-    assert_eq!(files(&path), bytes, "a backup has changed its store");
+    assert_eq!(snapshot(&path), bytes, "a backup has changed its store");
     let copy = contents(&backup);
     assert_eq!(copy.len(), 100);
     assert_eq!(copy.get(&7_u32.to_le_bytes()[..]).unwrap(), b"newer");
@@ -95,7 +86,7 @@ fn a_copied_backup_shares_no_file_and_the_next_one_copies_only_what_is_new() {
     assert!(second.shared >= 8, "{second:?}");
     assert!(second.copied_bytes < first.copied_bytes / 4, "{second:?}");
     // Damage to the store's own files is in neither.
-    for (name, _) in files(&path("store")) {
+    for (name, _) in snapshot(&path("store")) {
         std::fs::write(path("store").join(name), b"gone").unwrap();
     }
     assert_eq!(contents(&path("first")).len(), 100);

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use btree::{Background, Btree, Corruption, Detail, Error, Options, ReadTxn};
 use durable_io::sim::SimDisk;
+use durable_io::testing::snapshot;
 use support::fast_dir;
 
 /// What a store holds: for each table its entries.
@@ -88,22 +89,6 @@ fn contents_of(path: &Path) -> Contents {
     contents(&options().open_read_only(path).unwrap())
 }
 
-/// The bytes of every file below `path` but for locks.
-fn files(path: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(path).unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            let below = files(&entry.path()).into_iter();
-            found.extend(below.map(|(file, bytes)| (format!("{name}/{file}"), bytes)));
-        } else if name != "lock" {
-            found.insert(name, std::fs::read(entry.path()).unwrap());
-        }
-    }
-    found
-}
-
 fn reason_of(error: &Error) -> Option<Corruption> {
     match error {
         Error::Corrupt { reason, .. } => Some(*reason),
@@ -122,7 +107,7 @@ fn a_backup_is_a_store_and_neither_side_changes_the_other() {
     assert_eq!(contents_of(&backup), before);
 
     // Pages move and the file is cut; the log is given up; what is left has other values.
-    let bytes = files(&backup);
+    let bytes = snapshot(&backup);
     let mut write = store.begin_write().unwrap();
     write.drop_table("many").unwrap();
     write.commit().unwrap();
@@ -130,9 +115,9 @@ fn a_backup_is_a_store_and_neither_side_changes_the_other() {
     put(&store, "new", 0..50);
     store.checkpoint().unwrap();
     store.close().unwrap();
-    assert_eq!(files(&backup), bytes, "the store has changed its backup");
+    assert_eq!(snapshot(&backup), bytes, "the store has changed its backup");
 
-    let bytes = files(&path);
+    let bytes = snapshot(&path);
     let copy = options().open(&backup).unwrap();
     assert_eq!(copy.recovery().replayed_records, 0);
     assert!(!copy.recovery().repaired_slot);
@@ -145,7 +130,7 @@ fn a_backup_is_a_store_and_neither_side_changes_the_other() {
     put(&copy, "later", 0..3);
     copy.verify().unwrap();
     drop(copy);
-    assert_eq!(files(&path), bytes, "a backup has changed its store");
+    assert_eq!(snapshot(&path), bytes, "a backup has changed its store");
     let copy = contents_of(&backup);
     assert_eq!((copy["many"].len(), copy["later"].len()), (410, 3));
 }
@@ -198,7 +183,7 @@ fn a_damaged_page_is_not_copied() {
         // What is there of it is no store.
         let error = options().open(&backup).unwrap_err();
         assert_eq!(reason_of(&error), Some(Corruption::PagesLost), "{error}");
-        assert!(!files(&backup).contains_key("pages"));
+        assert!(snapshot(&backup).iter().all(|(name, _)| name != "pages"));
         refused += 1;
     }
     assert!(refused > 100 && made > 20, "{refused} and {made}");
@@ -220,14 +205,14 @@ fn a_backup_has_a_directory_of_its_own() {
     let backup = temp.path().join("backup");
     store.backup(&backup).unwrap();
     for taken in [&other, &backup] {
-        let bytes = files(taken);
+        let bytes = snapshot(taken);
         let error = store.backup(taken).unwrap_err();
         assert!(
             matches!(&error, Error::Disk(durable_io::Error::Io { source, .. })
                 if source.kind() == std::io::ErrorKind::DirectoryNotEmpty),
             "{error}"
         );
-        assert_eq!(&files(taken), &bytes);
+        assert_eq!(&snapshot(taken), &bytes);
     }
     put(&store, "goes on", 0..1);
 }

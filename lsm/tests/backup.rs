@@ -9,10 +9,10 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use durable_io::testing::snapshot;
 use lsm::{Background, BackupOptions, Batch, Corruption, Error, KeyspaceOptions, Lsm, Options};
 use support::{Map, small};
 
@@ -43,22 +43,6 @@ fn contents(path: &Path, keyspace: &str) -> Map {
     view.scan(..).collect::<Result<_, _>>().unwrap()
 }
 
-/// The bytes of every file below `path` but for locks.
-fn files(path: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(path).unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            let below = files(&entry.path()).into_iter();
-            found.extend(below.map(|(file, bytes)| (format!("{name}/{file}"), bytes)));
-        } else if name != "lock" {
-            found.insert(name, std::fs::read(entry.path()).unwrap());
-        }
-    }
-    found
-}
-
 #[test]
 fn a_backup_is_a_store_and_neither_side_changes_the_other() {
     let temp = tempfile::tempdir().unwrap();
@@ -71,7 +55,7 @@ fn a_backup_is_a_store_and_neither_side_changes_the_other() {
     let before = [contents(&backup, "default"), contents(&backup, "other")];
     assert_eq!(before.each_ref().map(Map::len), [300, 300]);
 
-    let bytes = files(&backup);
+    let bytes = snapshot(&backup);
     db.delete_range(b"", &[0xff]).unwrap();
     db.clear().unwrap();
     db.drop_keyspace("other").unwrap();
@@ -79,9 +63,9 @@ fn a_backup_is_a_store_and_neither_side_changes_the_other() {
     db.compact(..).unwrap();
     db.close().unwrap();
     drop(db);
-    assert_eq!(files(&backup), bytes, "the store has changed its backup");
+    assert_eq!(snapshot(&backup), bytes, "the store has changed its backup");
 
-    let bytes = files(&path);
+    let bytes = snapshot(&path);
     let copy = small().open(&backup).unwrap();
     assert_eq!(copy.recovery().replayed_records, 0);
     assert!(copy.verify().unwrap().is_whole());
@@ -95,7 +79,7 @@ fn a_backup_is_a_store_and_neither_side_changes_the_other() {
     let copy = contents(&backup, "default");
     assert_eq!(copy.len(), 300);
     assert_eq!(copy.get(&7_u32.to_le_bytes()[..]).unwrap(), b"newer");
-    assert_eq!(files(&path), bytes, "a backup has changed its store");
+    assert_eq!(snapshot(&path), bytes, "a backup has changed its store");
     assert_eq!(contents(&path, "default").len(), 1);
 }
 
@@ -119,7 +103,7 @@ fn a_copied_backup_shares_no_file_and_the_next_one_copies_only_what_is_new() {
     assert!(second.copied_bytes < first.copied_bytes / 4, "{second:?}");
 
     // Damage to the store's own files is in neither.
-    for (name, _) in files(&path("store/tables")) {
+    for (name, _) in snapshot(&path("store/tables")) {
         std::fs::write(path("store/tables").join(name), b"gone").unwrap();
     }
     assert_eq!(contents(&path("first"), "default").len(), 300);
@@ -133,7 +117,7 @@ fn a_table_that_is_not_what_was_written_is_not_copied() {
     let db = filled(&path);
     db.flush_all().unwrap();
     let tables = path.join("tables");
-    let name = files(&tables).into_keys().next().unwrap();
+    let name = snapshot(&tables).swap_remove(0).0;
     let mut bytes = std::fs::read(tables.join(&name)).unwrap();
     *bytes.get_mut(400).unwrap() ^= 1;
     std::fs::write(tables.join(&name), bytes).unwrap();
@@ -167,14 +151,14 @@ fn a_backup_has_a_directory_of_its_own() {
     );
     let backup = temp.path().join("backup");
     db.backup(&backup, &options).unwrap();
-    let bytes = files(&backup);
+    let bytes = snapshot(&backup);
     let again = db.backup(&backup, &options).unwrap_err();
     assert!(
         matches!(&again, Error::Disk(durable_io::Error::Io { source, .. })
             if source.kind() == std::io::ErrorKind::DirectoryNotEmpty),
         "{again}"
     );
-    assert_eq!(files(&backup), bytes);
+    assert_eq!(snapshot(&backup), bytes);
     let none = options.since(temp.path().join("none"));
     let error = db.backup(temp.path().join("third"), &none).unwrap_err();
     assert!(matches!(error, Error::Disk(_)), "{error}");

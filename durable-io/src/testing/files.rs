@@ -50,20 +50,28 @@ pub fn write(path: &Path, name: &str, bytes: &[u8]) {
         .expect("the file can be written");
 }
 
-/// Every file of the directory `path`, by name, a lock file called `lock` left out.
+/// Every file of the directory `path` and of those below it, by its path from there, in order; files called `lock` left
+/// out.
 ///
 /// # Panics
 /// If one cannot be read.
 pub fn snapshot(path: &Path) -> Vec<(String, Vec<u8>)> {
-    let entries = dir(path).list().expect("the directory can be listed");
-    let mut names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
-    names.retain(|name| name != "lock");
-    names.sort();
-    let content = |name: String| (name.clone(), read(path, &name));
-    names.into_iter().map(content).collect()
+    let mut files = Vec::new();
+    for entry in dir(path).list().expect("the directory can be listed") {
+        let name = entry.name;
+        if entry.is_dir {
+            let below = snapshot(&path.join(&name)).into_iter();
+            files.extend(below.map(|(file, bytes)| (format!("{name}/{file}"), bytes)));
+        } else if name != "lock" {
+            let bytes = read(path, &name);
+            files.push((name, bytes));
+        }
+    }
+    files.sort();
+    files
 }
 
-/// Makes the directory `path` hold exactly `files`, and a lock file if it has one.
+/// Makes the directory `path`, which has none below it, hold exactly `files`, and a lock file if it has one.
 ///
 /// # Panics
 /// If it cannot be changed.
