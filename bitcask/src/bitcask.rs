@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex};
 use durable_io::Background;
 use durable_io::engine::{BackupOptions, BackupReport, Trouble, Value, Worker};
 
-use crate::batch::Answer;
-use crate::batch::Batch;
+use crate::batch::{Answer, Batch};
 use crate::error::Result;
 use crate::keydir::Found;
 use crate::record::Kind;

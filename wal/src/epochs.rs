@@ -66,17 +66,7 @@ pub(crate) const ANY_EPOCH: Epochs = Epochs {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn header(epoch: u32, first: u64) -> GroupHeader {
-        GroupHeader {
-            bytes: 9,
-            count: 1,
-            epoch,
-            first_lsn: Lsn(first),
-            durable_lsn: Lsn(0),
-            time: 0,
-        }
-    }
+    use crate::frame::tests::header;
 
     #[test]
     fn a_truncation_separates_the_epochs() {

@@ -163,10 +163,10 @@ pub(crate) fn decode_record_header(bytes: &[u8]) -> Option<(u32, u32)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn header(epoch: u32, first: u64) -> GroupHeader {
+    pub(crate) fn header(epoch: u32, first: u64) -> GroupHeader {
         GroupHeader {
             bytes: 9,
             count: 1,

@@ -46,7 +46,7 @@ const SOAK: Duration = Duration::from_secs(10);
 /// ```
 ///
 /// # Panics
-/// If a promise is broken: with the story of the smallest counterexample. Its [`Tape`] is then saved beside the source
+/// If a promise is broken: with the report of the smallest counterexample. Its [`Tape`] is then saved beside the source
 /// of the test, under the test's name with the ending `.tape`, and the panic says how to replay it. Also if nothing was
 /// found but that proves nothing: with each [`Doubt`](super::Doubt). And if a variable or a tape makes no sense.
 #[track_caller]
@@ -104,7 +104,7 @@ fn accept<S: Subject>(subject: &S, explored: &Exploration, caller: &Location<'_>
     }
 }
 
-/// Panics with the story of `example`, and saves its tape.
+/// Panics with the report of `example`, and saves its tape.
 fn fail<S: Subject>(subject: &S, example: &Counterexample, caller: &Location<'_>) -> ! {
     let text = example.tape.to_text(subject, &[]);
     let saved = match save(&text, caller) {

@@ -333,11 +333,10 @@ impl World {
     pub(crate) fn journal_prefix(&self, end: EffectId) -> Self {
         let mut world = self.clone();
         if self.order.profile.journal {
-            let (places, is_all) = (&self.order.places(), true);
             world.reach(&Reach {
-                places,
+                places: &self.order.places(),
                 end,
-                is_all,
+                is_all: true,
             });
         }
         world

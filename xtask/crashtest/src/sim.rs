@@ -189,7 +189,7 @@ fn run<S: Subject>(
     Ok(explored)
 }
 
-/// Writes the tape of `example` to a file, and tells its story with the command that replays it.
+/// Writes the tape of `example` to a file, and reports it with the command that replays it.
 fn keep<S: Subject>(
     workspace: &Path,
     name: &str,
