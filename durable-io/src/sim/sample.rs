@@ -13,8 +13,12 @@ const PAIRED_CHAINS: usize = 40;
 const RANDOM_STATES: u64 = 400;
 /// More choices of names than this are left out.
 const NAME_CHOICES: u64 = 256;
+/// For each state that an instant may have and still be tried whole, a sample has at most so many: who lowers that
+/// bound wants a shorter run.
+const MOST_OF_LIMIT: u64 = 32;
 
-pub(crate) fn visit<E>(world: &World, visit: &mut Visit<'_, E>) -> Result<Visited, E> {
+/// A sample of the states of `world`, which has more than `limit`.
+pub(crate) fn visit<E>(world: &World, limit: u64, visit: &mut Visit<'_, E>) -> Result<Visited, E> {
     let chains = world.pending_chains();
     let full: Vec<usize> = chains.iter().map(|chain| chain.effects.len()).collect();
     let mut visited = Visited {
@@ -23,7 +27,11 @@ pub(crate) fn visit<E>(world: &World, visit: &mut Visit<'_, E>) -> Result<Visite
     };
     let mut fills = [Fill::Zero, Fill::Garbage].into_iter().cycle();
     let stale = world.stale.len().checked_sub(1).map(Fill::Stale);
-    for mut kept in picks(&chains, &full) {
+    let picks = picks(&chains, &full);
+    let most = to_index(limit.saturating_mul(MOST_OF_LIMIT)).max(1);
+    let step = picks.len().div_ceil(most).max(1);
+    let spread = picks.into_iter().enumerate();
+    for (_, mut kept) in spread.filter(|(nth, _)| *nth < 2 || nth % step == 0) {
         world.obey_renames(&chains, &mut kept);
         let fill = match stale {
             Some(stale) if visited.states % 3 == 2 => stale,

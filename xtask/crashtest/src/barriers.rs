@@ -79,7 +79,7 @@ impl Removals {
         // A removal can leave very much pending; a sample of that is enough to find what is lost. And one
         // thread finds the first and shortest sequence at once: so each removal has one, side by side.
         let bound = Bound {
-            states_per_point: STATES_PER_POINT,
+            states_per_point: bound.states_per_point.min(STATES_PER_POINT),
             threads: 1,
             ..bound.clone()
         };

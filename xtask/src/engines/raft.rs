@@ -58,7 +58,7 @@ impl Engine for RaftEngine {
                 .faulted(FAULTED)
                 .boxed(),
             Trial::new("raft large", store(Alphabet::Large, 0))
-                .lengths(1, 3)
+                .lengths(2, 4)
                 .unit(4096)
                 .boxed(),
             Trial::new("raft reserve", store(Alphabet::Groups, 4096))

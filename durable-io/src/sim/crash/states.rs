@@ -74,7 +74,7 @@ impl States {
         }
         let names = Names::of(world);
         let Some(plan) = self.plan(world, &names) else {
-            return crate::sim::sample::visit(world, visit);
+            return crate::sim::sample::visit(world, self.limit, visit);
         };
         let mut visited = Visited::default();
         for (kept_names, files) in &plan {

@@ -220,7 +220,11 @@ impl Subject for WalSubject {
                 }
             }
             (Op::Rotate, _) => wal.rotate()?,
-            (Op::Empty, _) => wal.truncate_before_with(wal.bounds().end, &note(n))?,
+            (Op::Empty, _) => {
+                wal.truncate_before_with(wal.bounds().end, &note(n))?;
+                // What the chain is built on stood in the log, and was given up: the log would go on with it.
+                store.chain = None;
+            }
             (Op::Checkpoint, _) => {
                 wal.checkpoint_with(Lsn(wal.bounds().end.0 - 1), &note(n))?;
             }

@@ -110,12 +110,16 @@ fn the_states_of_random_programs_with_durable_writes_are_those_of_the_crash_mode
 fn a_sampled_instant_shows_only_states_of_the_crash_model() {
     let seed = seed();
     let checked = for_random_programs(seed, 120, (512, false), |world, expected, report| {
-        let visited = sample::visit(world, &mut |_, choice: &dyn Fn() -> Choice| {
+        let mut visit = |_, choice: &dyn Fn() -> Choice| {
             let image = image(&world.crash(&choice()));
             assert!(expected.contains(&image), "{}\n{report}", shown(&image));
             Ok::<(), ()>(())
-        });
-        assert!(visited.unwrap().sampled);
+        };
+        let visited = sample::visit(world, 1 << 10, &mut visit).unwrap();
+        assert!(visited.sampled);
+        let fewer = sample::visit(world, 1, &mut visit).unwrap();
+        assert!((2..=34).contains(&fewer.states), "{}", fewer.states);
+        assert!(fewer.states <= visited.states);
     });
     assert!(checked > 60, "only {checked} programs were small enough");
 }

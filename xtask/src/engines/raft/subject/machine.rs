@@ -21,15 +21,15 @@ pub(crate) fn trials() -> [AnyTrial; 2] {
             .lengths(1, 1)
             .without_process_deaths()
             .without_nested()
-            .sampled_above(8)
-            .whole_up_to(1 << 10)
+            .sampled_above(32)
+            .whole_up_to(64)
             .shallow_removal(1)
             .boxed(),
         Trial::new("raft machine killed", MachineSubject(SWITCHES))
             .unit(4096)
             .lengths(1, 1)
             .without_nested()
-            .sampled_above(4)
+            .sampled_above(12)
             .whole_up_to(64)
             .shallow_removal(1)
             .boxed(),
