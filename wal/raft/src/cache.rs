@@ -1,15 +1,15 @@
 //! [`Cache`]: recent entries, so that replication reads nothing from the log.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use wal::Lsn;
 
-/// Entries by the LSN of their record, the latest up to a number of bytes. A position is never given to two
-/// records while the log is open, so nothing in it is ever wrong; what counts no more is dropped with time.
+/// Entries by the LSN of their record, ascending, the latest up to a number of bytes. A position is never given to
+/// two records while the log is open, so nothing in it is ever wrong; what counts no more is dropped with time.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    entries: BTreeMap<Lsn, Arc<[u8]>>,
+    entries: VecDeque<(Lsn, Arc<[u8]>)>,
     bytes: u64,
     limit: u64,
 }
@@ -20,28 +20,31 @@ const OVERHEAD: u64 = 64;
 impl Cache {
     pub(crate) fn new(limit: u64) -> Self {
         Self {
-            entries: BTreeMap::new(),
+            entries: VecDeque::new(),
             bytes: 0,
             limit,
         }
     }
 
+    /// Puts the entry of the record at `lsn`, which was written after all that are here.
     pub(crate) fn put(&mut self, lsn: Lsn, data: &[u8]) {
         let size = data.len() as u64 + OVERHEAD;
         if size > self.limit {
             return;
         }
         self.bytes += size;
-        self.entries.insert(lsn, data.into());
+        self.entries.push_back((lsn, data.into()));
         while self.bytes > self.limit
-            && let Some((_, oldest)) = self.entries.pop_first()
+            && let Some((_, oldest)) = self.entries.pop_front()
         {
             self.bytes -= oldest.len() as u64 + OVERHEAD;
         }
     }
 
     pub(crate) fn get(&self, lsn: Lsn) -> Option<Arc<[u8]>> {
-        self.entries.get(&lsn).cloned()
+        let at = self.entries.binary_search_by_key(&lsn, |(lsn, _)| *lsn);
+        let (_, data) = self.entries.get(at.ok()?)?;
+        Some(Arc::clone(data))
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -60,7 +63,7 @@ mod tests {
             cache.put(Lsn(lsn), &[0; 10]);
         }
         cache.put(Lsn(4), &[0; 1000]);
-        let kept: Vec<u64> = cache.entries.keys().map(|lsn| lsn.0).collect();
+        let kept: Vec<u64> = cache.entries.iter().map(|(lsn, _)| lsn.0).collect();
         assert_eq!(kept, [2, 3]);
         assert_eq!(cache.bytes(), 2 * (OVERHEAD + 10));
         assert!(cache.get(Lsn(1)).is_none() && cache.get(Lsn(2)).is_some());

@@ -39,11 +39,11 @@ pub(crate) struct Counters {
     pub(crate) moved_bytes: AtomicU64,
 }
 
-/// Records that go into the log as one.
+/// Records that go into the log as one, each with the length of its payload.
 #[derive(Debug)]
 pub(crate) struct Prepared<'a> {
     batch: Batch,
-    records: Vec<Record<'a>>,
+    records: Vec<(Record<'a>, usize)>,
 }
 
 impl<'a> Prepared<'a> {
@@ -61,22 +61,28 @@ impl<'a> Prepared<'a> {
     }
 
     fn push(&mut self, record: Record<'a>) {
-        self.batch.push_parts(&[&record.header(), record.tail()]);
-        self.records.push(record);
+        self.push_encoded(&record.header(), record);
+    }
+
+    fn push_encoded(&mut self, header: &[u8], record: Record<'a>) {
+        let tail = record.tail();
+        self.batch.push_parts(&[header, tail]);
+        self.records.push((record, header.len() + tail.len()));
     }
 
     /// `records`, in as few batches as hold them.
     pub(crate) fn all(records: impl IntoIterator<Item = Record<'a>>, limit: u64) -> Vec<Self> {
         let mut all = vec![Self::new()];
         for record in records {
-            let size = RECORD_HEADER + payload_len(&record) as u64;
+            let header = record.header();
+            let size = RECORD_HEADER + (header.len() + record.tail().len()) as u64;
             let last = all.last_mut().expect("there is one from the beginning");
             if last.batch.size() + size <= limit {
-                last.push(record);
+                last.push_encoded(&header, record);
                 continue;
             }
             let mut next = Self::new();
-            next.push(record);
+            next.push_encoded(&header, record);
             all.push(next);
         }
         all
@@ -85,10 +91,6 @@ impl<'a> Prepared<'a> {
 
 /// Bytes of a record before its payload, in a batch.
 pub(crate) const RECORD_HEADER: u64 = 8;
-
-fn payload_len(record: &Record<'_>) -> usize {
-    record.header().len() + record.tail().len()
-}
 
 impl Store {
     pub(crate) fn health(&self) -> &Arc<Health> {
@@ -150,10 +152,11 @@ impl Store {
     pub(crate) fn put(&self, state: &mut State, prepared: Prepared<'_>) -> Result<()> {
         let Prepared { batch, records } = prepared;
         let appended = self.log.write(batch)?;
-        let locations = appended.locations(records.iter().map(payload_len));
-        for (record, at) in records.iter().zip(locations) {
+        let locations = appended.locations(records.iter().map(|(_, len)| *len));
+        let mut cache = self.health().lock(&self.cache);
+        for ((record, _), at) in records.iter().zip(locations) {
             if let Event::Entry { data, .. } = record.event {
-                self.health().lock(&self.cache).put(at.lsn(), data);
+                cache.put(at.lsn(), data);
             }
             let applied = state.apply(record, at);
             applied.expect("what is written is checked before, under the same lock");

@@ -11,9 +11,9 @@ use tokio::runtime::{Handle, Runtime};
 use crate::{Entry, RaftLog, State};
 
 openraft::declare_raft_types!(
-    /// Bytes are replicated.
+    /// Bytes are replicated. Not a `Vec<u8>`, which serde takes for a list of numbers: every store would encode each.
     pub(crate) Types:
-        D = Vec<u8>,
+        D = serde_bytes::ByteBuf,
         R = (),
         NodeId = u64,
         Node = BasicNode,
@@ -53,7 +53,7 @@ impl<S: RaftLogStorage<Types>> OpenraftStore<S> {
             index: entry.log_id.index,
             term: entry.log_id.leader_id.term,
             data: match entry.payload {
-                EntryPayload::Normal(data) => data,
+                EntryPayload::Normal(data) => data.into_vec(),
                 EntryPayload::Blank | EntryPayload::Membership(_) => Vec::new(),
             },
         };
@@ -80,7 +80,7 @@ impl<S: RaftLogStorage<Types>> RaftLog for OpenraftStore<S> {
     fn append(&mut self, entries: Vec<Entry>) -> anyhow::Result<()> {
         let entries = entries.into_iter().map(|entry| openraft::Entry {
             log_id: log_id(entry.term, entry.index),
-            payload: EntryPayload::Normal(entry.data),
+            payload: EntryPayload::Normal(entry.data.into()),
         });
         let appended = self.store.blocking_append(entries.collect::<Vec<_>>());
         Ok(self.runtime.block_on(appended)?)
