@@ -30,8 +30,14 @@ fn key(n: u32) -> Vec<u8> {
     format!("key {n:05}").into_bytes()
 }
 
-/// Writes a value for each of some keys, in small transactions, and one that has pages of its own.
+/// As [`commit`], and a checkpoint.
 fn put(store: &Btree, round: u8) {
+    commit(store, round);
+    store.checkpoint().unwrap();
+}
+
+/// Writes a value for each of some keys, in small transactions, and one that has pages of its own.
+fn commit(store: &Btree, round: u8) {
     for first in [0, 20, 40, 60] {
         let mut write = store.begin_write().unwrap();
         let mut table = write.create_table("t").unwrap();
@@ -41,7 +47,6 @@ fn put(store: &Btree, round: u8) {
         table.put(b"large", &[round; 900]).unwrap();
         write.commit().unwrap();
     }
-    store.checkpoint().unwrap();
 }
 
 /// One transaction that is committed by a checkpoint.
@@ -176,4 +181,22 @@ fn a_state_that_nobody_reads_costs_nobody_a_lease() {
     assert_eq!(store.stats().leases_ended, 0);
     check(&store.begin_read(), 19);
     store.verify().unwrap();
+}
+
+#[test]
+fn what_a_crash_goes_back_to_needs_no_lease() {
+    for write in [commit, put_large] {
+        let disk = SimDisk::new();
+        let store = leased(&disk);
+        put(&store, 0);
+        for round in 1..20 {
+            commit(&store, round);
+            // The slots name what is older than any reader may be.
+            disk.advance(LEASE * 2);
+            write(&store, round);
+            store.checkpoint().unwrap();
+        }
+        assert_eq!(store.stats().leases_ended, 0);
+        store.verify().unwrap();
+    }
 }
