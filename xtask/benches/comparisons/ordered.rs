@@ -9,8 +9,8 @@
 use std::fs;
 use std::hint::black_box;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 
@@ -29,6 +29,8 @@ const PACED: Duration = Duration::from_secs(2);
 /// How often each key is overwritten before the space is taken, and how long a store may tidy up.
 const OVERWRITTEN: u64 = 3;
 const TIDIES: Duration = Duration::from_secs(3);
+/// How often it is tried to copy a store that rests.
+const TRIES: usize = 1000;
 
 pub(crate) trait Ordered: KeyValue {
     /// Without how its single gets are done.
@@ -223,7 +225,7 @@ pub(crate) fn open_copies<S>(
 ) -> anyhow::Result<Rate> {
     let (mut opened, mut took) = (0, Duration::ZERO);
     while opened == 0 || took < time {
-        copy_files(from, copy)?;
+        copy_moment(from, copy)?;
         let start = Instant::now();
         let store = open()?;
         took += start.elapsed();
@@ -232,6 +234,36 @@ pub(crate) fn open_copies<S>(
         opened += 1;
     }
     Ok(figure(took.as_secs_f64() * 1e9 / float(opened)))
+}
+
+/// Copies the files in `from` as they are at one moment: a store that still tidies up is waited for.
+fn copy_moment(from: &Path, to: &Path) -> anyhow::Result<()> {
+    for _ in 0..TRIES {
+        let before = files(from);
+        let copied = copy_files(from, to);
+        if copied.is_ok() && before.is_ok_and(|before| files(from).is_ok_and(|now| now == before)) {
+            return Ok(());
+        }
+        fs::remove_dir_all(to)?;
+        std::thread::sleep(TIDIES / 100);
+    }
+    anyhow::bail!("the files in {} never rest", from.display())
+}
+
+/// Each file below `dir`: its path, its length, and when it was last written.
+fn files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, u64, SystemTime)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let data = entry.metadata()?;
+        if data.is_dir() {
+            all.extend(files(&entry.path())?);
+        } else {
+            all.push((entry.path(), data.len(), data.modified()?));
+        }
+    }
+    all.sort_unstable();
+    Ok(all)
 }
 
 fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {

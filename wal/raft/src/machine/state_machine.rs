@@ -9,6 +9,7 @@ use durable_io::made_durable;
 
 use super::applied::Applied;
 use super::changes::{Changes, Open};
+use super::names;
 use super::opening::{Opened, open};
 use super::options::Options;
 use super::root::Root;
@@ -34,7 +35,8 @@ pub(super) struct Inner {
     is_closed: AtomicBool,
     /// What is built or installed goes one after the other. Taken before all other locks.
     pub(super) snapshots: Mutex<()>,
-    /// Entries are applied one after the other. Taken before `root`.
+    /// The last entry that was applied, and the membership: entries are applied one after the other. Taken before
+    /// `root`.
     pub(super) applied: Mutex<Applied>,
     /// Taken before `current`.
     pub(super) root: Mutex<Root>,
@@ -156,7 +158,10 @@ impl StateMachine {
         Error::unless_within("a membership", size, MAX_MEMBERSHIP_SIZE)?;
         let mut applied = self.inner.health.lock(&self.inner.applied);
         self.check()?;
-        if let Some(last) = applied.index().filter(|last| *last >= point.index) {
+        if applied.index() >= Some(point.index)
+            // After a failure the store shows less: then writing to it says why.
+            && let Some(last) = self.applied()?.index().filter(|last| *last >= point.index)
+        {
             let index = point.index;
             return Err(Error::Applied { index, last });
         }
@@ -171,14 +176,19 @@ impl StateMachine {
         Ok(answer)
     }
 
-    /// Up to where entries were applied, and the membership.
+    /// Up to where entries were applied, and the membership, as the store says that [`read`](StateMachine::read)
+    /// shows: after a failure that is what is durable, and entries that were applied last may be missing.
+    ///
+    /// # Cost
+    /// Two lookups.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`], [`Error::State`]; [`Error::Corrupt`] if it is damaged.
     pub fn applied(&self) -> Result<Applied> {
-        let applied = self.inner.health.lock(&self.inner.applied);
         self.check_open()?;
-        Ok(applied.clone())
+        let open = self.current();
+        let path = self.inner.path.join(names::store(open.number));
+        Applied::read(&open.store.snapshot()?.view(&open.own)?, &path)
     }
 
     /// The store as it is now, to read; its keyspace [`KEYSPACE`](super::KEYSPACE) is the state machine's. What an

@@ -24,6 +24,7 @@ pub(crate) fn trials() -> [AnyTrial; 2] {
             .sampled_above(32)
             .whole_up_to(64)
             .shallow_removal(1)
+            .faulted(FAULTED)
             .boxed(),
         Trial::new("raft machine killed", MachineSubject(SWITCHES))
             .unit(4096)
@@ -48,6 +49,17 @@ const ALL: &[Op] = &[
     Op::Close,
 ];
 
+/// Every call of this fails.
+const FAULTED: &[Op] = &[
+    Op::Propose,
+    Op::Build,
+    Op::Propose,
+    Op::PurgeApplied,
+    Op::Install,
+    Op::Propose,
+    Op::LoseStore,
+];
+
 /// What replaces the root, and is tried with the death of the process behind each call.
 const SWITCHES: &[Op] = &[Op::Build];
 
@@ -63,7 +75,7 @@ pub(crate) enum Op {
     PurgeApplied,
     /// A snapshot of another node, which has more entries, is installed.
     Install,
-    /// If there is a snapshot, the store is moved away, and the state machine opened again.
+    /// If a snapshot has what was purged, the store is moved away, and the state machine opened again.
     LoseStore,
     /// All background work that is due.
     Background,

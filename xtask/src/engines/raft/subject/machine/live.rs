@@ -20,6 +20,7 @@ const KEYS: u64 = 4;
 pub(crate) struct Node {
     disk: Disk,
     open: Option<(LogStore, Group, StateMachine)>,
+    has_failed: bool,
 }
 
 fn point(index: u64) -> LogPoint {
@@ -104,6 +105,7 @@ impl Node {
         let mut node = Self {
             disk: disk.clone(),
             open: None,
+            has_failed: false,
         };
         node.parts()?;
         Ok(node)
@@ -111,16 +113,35 @@ impl Node {
 
     /// Log and state machine; closed ones are opened again, and what was not applied is.
     fn parts(&mut self) -> Outcome<(&Group, &StateMachine)> {
+        let (group, machine) = self.opened()?;
+        catch_up(group, machine)?;
+        Ok((group, machine))
+    }
+
+    /// Log and state machine as they are.
+    fn opened(&mut self) -> Outcome<(&Group, &StateMachine)> {
         let parts = match self.open.take() {
             Some(parts) => parts,
             None => open(&self.disk)?,
         };
         let (_, group, machine) = self.open.insert(parts);
-        catch_up(group, machine)?;
         Ok((group, machine))
     }
 
     pub(super) fn apply(&mut self, op: Op) -> Outcome<Survives> {
+        if self.has_failed
+            && let Some((log, _, machine)) = &self.open
+        {
+            // Whoever no longer knows what is on its disk stops, as openraft does.
+            log.sync()?;
+            machine.sync()?;
+        }
+        let done = self.do_one(op);
+        self.has_failed |= done.is_err();
+        done
+    }
+
+    fn do_one(&mut self, op: Op) -> Outcome<Survives> {
         let disk = self.disk.clone();
         let before = self.observe()?;
         let (group, machine) = self.parts()?;
@@ -148,7 +169,7 @@ impl Node {
                 }
             }
             Op::Install => install(machine, before.last() + AHEAD)?,
-            Op::LoseStore if before.snapshot > 0 => {
+            Op::LoseStore if before.snapshot > 0 && before.snapshot >= before.purged => {
                 self.open = None;
                 lose_store(&disk)?;
                 self.parts()?;
@@ -165,7 +186,15 @@ impl Node {
     }
 
     pub(super) fn observe(&mut self) -> Outcome<State> {
-        let (group, machine) = self.parts()?;
+        let (group, machine) = self.opened()?;
+        check_fit(group, machine)?;
+        // After a failure nothing more can be applied; what is there can be read.
+        let caught_up = catch_up(group, machine);
+        if let Err(error) = caught_up
+            && !error.downcast_ref::<Error>().is_some_and(is_failure)
+        {
+            return Err(error);
+        }
         let (log, applied) = (group.state()?, machine.applied()?);
         let last = applied.index().unwrap_or(0);
         if applied.last != (last > 0).then(|| point(last)) {
@@ -208,8 +237,16 @@ fn open(disk: &Disk) -> Outcome<(LogStore, Group, StateMachine)> {
     Ok((log, group, open_machine(disk)?))
 }
 
-/// Applies what the log has behind what was applied.
-fn catch_up(group: &Group, machine: &StateMachine) -> Outcome<()> {
+/// Whether the disk, or a failure before, is why.
+fn is_failure(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Disk(_) | Error::Log(_) | Error::Poisoned(_) | Error::State(_)
+    )
+}
+
+/// Nothing is purged that was not applied; returns the last entry that was.
+fn check_fit(group: &Group, machine: &StateMachine) -> Outcome<u64> {
     let applied = machine.applied()?.index().unwrap_or(0);
     let state = group.state()?;
     let purged = state.purged.map_or(0, |purged| purged.index);
@@ -218,6 +255,12 @@ fn catch_up(group: &Group, machine: &StateMachine) -> Outcome<()> {
             format!("purged up to {purged}, applied up to {applied}: neither entries nor state");
         return Err(unlike.into());
     }
+    Ok(applied)
+}
+
+/// Applies what the log has behind what was applied.
+fn catch_up(group: &Group, machine: &StateMachine) -> Outcome<()> {
+    let applied = check_fit(group, machine)?;
     for (next, entry) in (applied + 1..).zip(group.entries(applied + 1..u64::MAX)?) {
         if entry != self::entry(next) {
             return Err(format!("{entry:?} stands in the place of entry {next}").into());
