@@ -29,6 +29,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         dump_event_store(args, &mut out)
     } else if is_bitcask(args)? {
         dump_bitcask(args, &mut out)
+    } else if is_raft(args)? {
+        dump_raft(args, &mut out)
     } else {
         dump_wal(args, &mut out)
     };
@@ -113,6 +115,26 @@ fn dump_bitcask(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     };
     match bitcask::dump(&Disk::os(), &args.path, detail, out) {
         Err(bitcask::Error::Output(error)) => Err(error.source.into()),
+        dumped => Ok(dumped?),
+    }
+}
+
+/// True if the directory has the log of Raft groups.
+fn is_raft(args: &Args) -> anyhow::Result<bool> {
+    let entries = Disk::os().open_dir(&args.path)?.list()?;
+    Ok(entries
+        .iter()
+        .any(|entry| entry.name == "log" && entry.is_dir))
+}
+
+fn dump_raft(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
+    let detail = if args.records {
+        durable_raft::Detail::Records
+    } else {
+        durable_raft::Detail::Groups
+    };
+    match durable_raft::dump(&Disk::os(), &args.path, detail, out) {
+        Err(durable_raft::Error::Output(output)) => Err(output.source.into()),
         dumped => Ok(dumped?),
     }
 }

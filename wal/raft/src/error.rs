@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use durable_io::engine::{InvalidOption, NoThread, Poisoned, UnsupportedVersion};
+use durable_io::engine::{InvalidOption, NoOutput, NoThread, Poisoned, UnsupportedVersion};
 use wal::Lsn;
 
 /// The version of the records' format.
@@ -135,6 +135,9 @@ pub enum Error {
     #[cfg(feature = "openraft")]
     #[error("a value and its CBOR do not fit: {0}")]
     Codec(String),
+    /// What a [`dump`](crate::dump()) is written to has failed.
+    #[error(transparent)]
+    Output(#[from] NoOutput),
     /// The log refused something for another reason.
     #[error(transparent)]
     Log(wal::Error),

@@ -52,6 +52,7 @@
 //! What [`wal`] assumes.
 
 mod cache;
+mod dump;
 mod error;
 mod group;
 mod group_state;
@@ -79,8 +80,9 @@ mod write;
 #[doc = include_str!("../FORMAT.md")]
 pub mod format {}
 
+pub use dump::{Detail, dump};
 pub use durable_io::engine::{
-    Failure, InvalidOption, NoThread, Poisoned, Trouble, UnsupportedVersion,
+    Failure, InvalidOption, NoOutput, NoThread, Poisoned, Trouble, UnsupportedVersion,
 };
 pub use durable_io::{Background, Disk};
 pub use error::{Corruption, Error, Result};

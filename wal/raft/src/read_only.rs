@@ -148,7 +148,7 @@ impl ReadOnly {
 }
 
 /// A location of which the LSN and the length are right, which is all that is asked of it here.
-fn place(lsn: Lsn, len: usize) -> Location {
+pub(crate) fn place(lsn: Lsn, len: usize) -> Location {
     let len = u32::try_from(len).expect("a record is smaller than 4 GiB");
     let mut bytes = [0; Location::SIZE];
     durable_io::codec::put(&mut bytes, 0, &lsn.0.to_le_bytes());

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test")]
 
 use durable_io::sim::SimDisk;
-use durable_raft::{Background, Corruption, Entry, Error, LogPoint, LogStore, Lsn, Options, Vote};
+use durable_raft::{
+    Background, Corruption, Detail, Entry, Error, LogPoint, LogStore, Lsn, Options, Vote, dump,
+};
 
 const FORMAT: &str = include_str!("../FORMAT.md");
 
@@ -63,6 +65,18 @@ fn log_options(sim: &SimDisk) -> wal::Options {
 
 /// Opens a store whose log holds `records`.
 fn store_of(records: &[Vec<u8>]) -> Result<LogStore, Error> {
+    Options::new().disk(disk_of(records).disk()).open("/raft")
+}
+
+/// What `dump` shows of it, without the spaces before a line.
+fn dump_of(records: &[Vec<u8>], detail: Detail) -> Vec<String> {
+    let mut out = Vec::new();
+    dump(&disk_of(records).disk(), "/raft", detail, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    text.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+fn disk_of(records: &[Vec<u8>]) -> SimDisk {
     let sim = SimDisk::new();
     sim.disk().create_dir("/raft").unwrap();
     let log = log_options(&sim).open("/raft/log").unwrap();
@@ -70,7 +84,7 @@ fn store_of(records: &[Vec<u8>]) -> Result<LogStore, Error> {
         log.append(record).unwrap();
     }
     log.close().unwrap();
-    Options::new().disk(sim.disk()).open("/raft")
+    sim
 }
 
 fn blocks(names: &[&str]) -> Vec<Vec<u8>> {
@@ -180,4 +194,25 @@ fn a_record_that_was_moved_may_stand_before_the_one_that_creates_its_group() {
         [entry(7, 2, b"abc"), entry(8, 3, b"")]
     );
     assert_eq!(group.vote().unwrap(), Some(vote()));
+}
+
+#[test]
+fn a_dump_shows_groups_and_records_and_goes_on_after_damage() {
+    let group = "group 5: created by record 1, vote of term 3, purged up to none, entries 7 to 8, committed up to none";
+    let records = blocks(&["created", "vote", "entry", "second"]);
+    let groups = dump_of(&records, Detail::Groups);
+    assert_eq!(groups, ["raft log store /raft", group]);
+    let shown = dump_of(&records, Detail::Records);
+    assert_eq!(shown.len(), 6, "{shown:#?}");
+    assert!(
+        shown[3].starts_with("3  group 5: entry 7 of term 2: "),
+        "{}",
+        shown[3]
+    );
+    assert_eq!(shown[5], group);
+
+    let damaged = [&records[..], &[vec![0; 20]], &blocks(&["uncommitted"])].concat();
+    let shown = dump_of(&damaged, Detail::Groups);
+    assert!(shown[1].starts_with('!'), "{shown:#?}");
+    assert_eq!(shown[2], group);
 }

@@ -10,7 +10,7 @@ use std::fs;
 use std::hint::black_box;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -250,8 +250,11 @@ fn copy_moment(from: &Path, to: &Path) -> anyhow::Result<()> {
     anyhow::bail!("the files in {} never rest", from.display())
 }
 
-/// Each file below `dir`: its path, its length, and when it was last written.
-fn files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, u64, SystemTime)>> {
+/// A file: its path, its length, and when it was last written, in seconds and nanoseconds.
+type Seen = (PathBuf, u64, i64, i64);
+
+/// Each file below `dir`.
+fn files(dir: &Path) -> anyhow::Result<Vec<Seen>> {
     let mut all = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -259,7 +262,7 @@ fn files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, u64, SystemTime)>> {
         if data.is_dir() {
             all.extend(files(&entry.path())?);
         } else {
-            all.push((entry.path(), data.len(), data.modified()?));
+            all.push((entry.path(), data.len(), data.mtime(), data.mtime_nsec()));
         }
     }
     all.sort_unstable();
