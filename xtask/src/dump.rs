@@ -3,7 +3,7 @@
 use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::path::PathBuf;
 
-use durable_io::Disk;
+use durable_io::{Disk, Entry};
 
 /// The command line of `dump`.
 #[derive(Debug, clap::Args)]
@@ -21,18 +21,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut out = BufWriter::new(stdout().lock());
     let dumped = if args.path.is_file() {
         dump_table(args, &mut out)
-    } else if is_lsm(args)? {
-        dump_lsm(args, &mut out)
-    } else if is_btree(args)? {
-        dump_btree(args, &mut out)
-    } else if is_event_store(args)? {
-        dump_event_store(args, &mut out)
-    } else if is_bitcask(args)? {
-        dump_bitcask(args, &mut out)
-    } else if is_raft(args)? {
-        dump_raft(args, &mut out)
     } else {
-        dump_wal(args, &mut out)
+        dump_dir(args, &mut out)
     };
     let dumped = dumped.and_then(|()| Ok(out.flush()?));
     match dumped {
@@ -41,11 +31,29 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// True if the directory has the parts of an LSM-tree.
-fn is_lsm(args: &Args) -> anyhow::Result<bool> {
+/// Dumps the directory as what the names in it say that it is.
+fn dump_dir(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
     let entries = Disk::os().open_dir(&args.path)?.list()?;
+    let dump = if is_lsm(&entries) {
+        dump_lsm
+    } else if is_btree(&entries) {
+        dump_btree
+    } else if is_event_store(&entries) {
+        dump_event_store
+    } else if is_bitcask(&entries) {
+        dump_bitcask
+    } else if is_raft(&entries) {
+        dump_raft
+    } else {
+        dump_wal
+    };
+    dump(args, out)
+}
+
+/// True if the directory has the parts of an LSM-tree.
+fn is_lsm(entries: &[Entry]) -> bool {
     let has = |name: &str| entries.iter().any(|entry| entry.name == name);
-    Ok(has("log") && has("manifest") && has("tables"))
+    has("log") && has("manifest") && has("tables")
 }
 
 fn dump_lsm(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -61,11 +69,10 @@ fn dump_lsm(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 /// True if the directory has the files of a B+tree.
-fn is_btree(args: &Args) -> anyhow::Result<bool> {
-    let entries = Disk::os().open_dir(&args.path)?.list()?;
-    Ok(entries
+fn is_btree(entries: &[Entry]) -> bool {
+    entries
         .iter()
-        .any(|entry| entry.name == "pages" && !entry.is_dir))
+        .any(|entry| entry.name == "pages" && !entry.is_dir)
 }
 
 fn dump_btree(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -81,11 +88,10 @@ fn dump_btree(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 /// True if the directory has the log of an event store.
-fn is_event_store(args: &Args) -> anyhow::Result<bool> {
-    let entries = Disk::os().open_dir(&args.path)?.list()?;
-    Ok(entries
+fn is_event_store(entries: &[Entry]) -> bool {
+    entries
         .iter()
-        .any(|entry| entry.name == "events" && entry.is_dir))
+        .any(|entry| entry.name == "events" && entry.is_dir)
 }
 
 fn dump_event_store(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -101,10 +107,9 @@ fn dump_event_store(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 /// True if the directory has the files of a hash-indexed store.
-fn is_bitcask(args: &Args) -> anyhow::Result<bool> {
-    let entries = Disk::os().open_dir(&args.path)?.list()?;
+fn is_bitcask(entries: &[Entry]) -> bool {
     let mut names = entries.iter().map(|entry| entry.name.as_str());
-    Ok(names.any(|name| name == "manifest" || name.strip_suffix(".data").is_some()))
+    names.any(|name| name == "manifest" || name.strip_suffix(".data").is_some())
 }
 
 fn dump_bitcask(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -120,11 +125,10 @@ fn dump_bitcask(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 /// True if the directory has the log of Raft groups.
-fn is_raft(args: &Args) -> anyhow::Result<bool> {
-    let entries = Disk::os().open_dir(&args.path)?.list()?;
-    Ok(entries
+fn is_raft(entries: &[Entry]) -> bool {
+    entries
         .iter()
-        .any(|entry| entry.name == "log" && entry.is_dir))
+        .any(|entry| entry.name == "log" && entry.is_dir)
 }
 
 fn dump_raft(args: &Args, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -187,7 +187,6 @@ impl Node {
 
     pub(super) fn observe(&mut self) -> Outcome<State> {
         let (group, machine) = self.opened()?;
-        check_fit(group, machine)?;
         // After a failure nothing more can be applied; what is there can be read.
         let caught_up = catch_up(group, machine);
         if let Err(error) = caught_up
@@ -245,8 +244,8 @@ fn is_failure(error: &Error) -> bool {
     )
 }
 
-/// Nothing is purged that was not applied; returns the last entry that was.
-fn check_fit(group: &Group, machine: &StateMachine) -> Outcome<u64> {
+/// Applies what the log has behind what was applied. Nothing is purged that was not.
+fn catch_up(group: &Group, machine: &StateMachine) -> Outcome<()> {
     let applied = machine.applied()?.index().unwrap_or(0);
     let state = group.state()?;
     let purged = state.purged.map_or(0, |purged| purged.index);
@@ -255,12 +254,6 @@ fn check_fit(group: &Group, machine: &StateMachine) -> Outcome<u64> {
             format!("purged up to {purged}, applied up to {applied}: neither entries nor state");
         return Err(unlike.into());
     }
-    Ok(applied)
-}
-
-/// Applies what the log has behind what was applied.
-fn catch_up(group: &Group, machine: &StateMachine) -> Outcome<()> {
-    let applied = check_fit(group, machine)?;
     for (next, entry) in (applied + 1..).zip(group.entries(applied + 1..u64::MAX)?) {
         if entry != self::entry(next) {
             return Err(format!("{entry:?} stands in the place of entry {next}").into());
