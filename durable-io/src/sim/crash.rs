@@ -10,6 +10,7 @@ use super::chain::{Chain, EffectId};
 use super::hash::{MixedMap, mix};
 use super::world::{Block, DirNode, FileNode, Ino, Inode, Node, Unit, World, to_index};
 
+mod file_states;
 mod names;
 mod states;
 

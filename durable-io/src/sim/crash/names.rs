@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::states::{Digits, FileState};
+use super::file_states::{Digits, FileState};
 use super::{Choice, Fill, effects};
 use crate::sim::chain::EffectId;
 use crate::sim::hash::{mix, mix_bytes};

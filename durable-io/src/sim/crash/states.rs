@@ -7,22 +7,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::file_states::{FileState, expand_file};
 use super::names::{Named, Names};
 use super::{Choice, Fill};
-use crate::sim::hash::{MixedMap, MixedSet, mix};
-use crate::sim::order::End;
-use crate::sim::world::{
-    Block, FileNode, Ino, Inode, Node, Unit, World, size_hash, to_index, unit_hash,
-};
-
-/// One state of one file: which combination of its chains, and the hash of what it shows.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FileState {
-    hash: u64,
-    /// Mixed-radix index over the file's pending chains, size first; digit 0 keeps everything.
-    pub(super) code: u64,
-    pub(super) fill: Fill,
-}
+use crate::sim::hash::{MixedMap, mix};
+use crate::sim::world::{Ino, Inode, Node, Unit, World};
 
 /// What [`States::visit`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,138 +184,4 @@ impl States {
 fn hash_at(paths: &[u64], hash: u64) -> u64 {
     let paths = paths.iter().map(|path| mix(*path, hash));
     paths.fold(0, u64::wrapping_add)
-}
-
-/// Every distinct state of `file`, the one that keeps most first; `None` if there are too many.
-fn expand_file(world: &World, ino: Ino, file: &FileNode, limit: u64) -> Option<Vec<FileState>> {
-    let mut total = file.size.choices() as u64;
-    for unit in &file.units {
-        total = total
-            .checked_mul(unit.choices() as u64)
-            .filter(|total| *total <= limit)?;
-    }
-    let mut states = Vec::new();
-    let mut seen = MixedSet::default();
-    let ends = world.order.ends_of(ino);
-    let settled = Settled::of(file);
-    for code in 0..total {
-        let digits = Digits::of(file, code);
-        let in_size = digits.size.div_ceil(world.unit as u64);
-        if digits.wastes_effects_beyond(in_size) {
-            continue;
-        }
-        let is_broken = |end: &End| end.is_broken(file, digits.kept_size, &digits.kept_units);
-        if ends.iter().any(is_broken) {
-            continue;
-        }
-        let units = to_index(in_size);
-        let open = settled
-            .open
-            .iter()
-            .copied()
-            .take_while(|index| *index < units);
-        let has_hole = open.clone().any(|index| digits.unit(file, index).is_none());
-        for fill in Fill::all(world).take(if has_hole { usize::MAX } else { 1 }) {
-            let open = open.clone().map(|index| {
-                let hash = match digits.unit(file, index) {
-                    Some(block) => block.hash,
-                    None => world.fill(fill, index).hash,
-                };
-                unit_hash(index, Some(hash))
-            });
-            // Units that the chain list does not reach were never written at all.
-            let unreached = (file.units.len()..units).map(|index| unit_hash(index, None));
-            let known = settled.hash_of(digits.size, units);
-            let hash = open.chain(unreached).fold(known, u64::wrapping_add);
-            if seen.insert(hash) {
-                states.push(FileState { hash, code, fill });
-            }
-        }
-    }
-    Some(states)
-}
-
-/// What is the same in all states of a file.
-struct Settled {
-    /// Units that are not: pending, or holes.
-    open: Vec<usize>,
-    /// The sums of the hashes of the others, up to each unit.
-    sums: Vec<u64>,
-}
-
-impl Settled {
-    fn of(file: &FileNode) -> Self {
-        let (mut open, mut sums, mut sum) = (Vec::new(), vec![0], 0_u64);
-        for (index, unit) in file.units.iter().enumerate() {
-            match &unit.version(0).value {
-                Some(block) if unit.pending().is_empty() => {
-                    sum = sum.wrapping_add(unit_hash(index, Some(block.hash)));
-                }
-                _ => open.push(index),
-            }
-            sums.push(sum);
-        }
-        Self { open, sums }
-    }
-
-    /// What a file of `size` bytes in `units` units has of these.
-    fn hash_of(&self, size: u64, units: usize) -> u64 {
-        let units = units.min(self.sums.len() - 1);
-        let sum = self
-            .sums
-            .get(units)
-            .expect("a sum stands before and behind each unit");
-        size_hash(size).wrapping_add(*sum)
-    }
-}
-
-/// A mixed-radix code, taken apart: how many effects of each of the file's chains are kept.
-pub(super) struct Digits {
-    size: u64,
-    pub(super) kept_size: usize,
-    pub(super) kept_units: Vec<usize>,
-    first_waste: u64,
-}
-
-impl Digits {
-    pub(super) fn of(file: &FileNode, code: u64) -> Self {
-        let mut rest = code;
-        let mut digit = |choices: usize| {
-            let choices = choices as u64;
-            let digit = rest % choices;
-            rest /= choices;
-            // Digit 0 keeps everything.
-            to_index(choices - 1 - digit)
-        };
-        let kept_size = digit(file.size.choices());
-        let kept_units: Vec<usize> = file
-            .units
-            .iter()
-            .map(|unit| digit(unit.choices()))
-            .collect();
-        let full = |(index, kept): (usize, &usize)| {
-            let all = file
-                .units
-                .get(index)
-                .is_none_or(|unit| *kept == unit.pending().len());
-            if all { 0 } else { index as u64 + 1 }
-        };
-        let first_waste = kept_units.iter().enumerate().map(full).max().unwrap_or(0);
-        Self {
-            size: file.size.version(kept_size).value,
-            kept_size,
-            kept_units,
-            first_waste,
-        }
-    }
-
-    /// True if an effect beyond the size is lost: the state shows the same as if it were kept.
-    fn wastes_effects_beyond(&self, units_in_size: u64) -> bool {
-        self.first_waste > units_in_size
-    }
-
-    fn unit<'f>(&self, file: &'f FileNode, index: usize) -> Option<&'f Arc<Block>> {
-        let kept = *self.kept_units.get(index)?;
-        file.units.get(index)?.version(kept).value.as_ref()
-    }
 }

@@ -39,11 +39,13 @@ pub(super) fn watch_on(store: &mut Store) -> Outcome<()> {
 fn read_on(watch: &mut Watch, wal: &Wal) -> Outcome<()> {
     let bounds = wal.bounds();
     let mut due = watch.position();
-    let mut records = wal.records(due);
+    // Most operations add none.
+    let mut records = None;
     while let Some(seen) = watch.next_record()? {
         let is_right = if seen.lsn < bounds.start {
             seen.lsn == due
         } else {
+            let records = records.get_or_insert_with(|| wal.records(seen.lsn));
             records.next().transpose()?.as_ref() == Some(&seen)
         };
         if !is_right {
