@@ -178,7 +178,9 @@ fn copy_bytes(source: &File, target: &File) -> Result<(u64, u32)> {
         target.allocate(0, len)?;
     }
     let mut hasher = crc32fast::Hasher::new();
-    let mut chunk = vec![0; CHUNK];
+    // At least one byte: the end is where nothing is read.
+    let size = usize::try_from(len).map_or(CHUNK, |len| len.clamp(1, CHUNK));
+    let mut chunk = vec![0; size];
     let mut at = 0;
     loop {
         let read = source.read_at(&mut chunk, at)?;

@@ -15,8 +15,7 @@ mod names;
 mod node;
 mod sync;
 
-pub(crate) use hashes::{size_hash, unit_hash};
-pub(crate) use node::{Block, DirNode, FileNode, Inode, Node, Unit};
+pub(crate) use node::{Block, DirNode, FileNode, Inode, Node, Unit, size_hash, unit_hash};
 pub(crate) use sync::ChainChange;
 
 /// The index of a file or directory in a [`World`].

@@ -1,6 +1,6 @@
 //! Hashes of worlds: two equal ones show the same, or have the same futures.
 
-use super::{Ino, Node, ROOT, World, to_index};
+use super::{Ino, Node, ROOT, World};
 use crate::sim::hash::{mix, mix_bytes};
 
 impl World {
@@ -63,23 +63,6 @@ impl World {
         }
         sum
     }
-}
-
-/// The hash of a file's visible content; units beyond the size do not count.
-pub(super) fn file_hash(size: u64, unit: usize, hash_of: impl Fn(usize) -> Option<u64>) -> u64 {
-    let units = (0..to_index(size.div_ceil(unit as u64))).map(|at| unit_hash(at, hash_of(at)));
-    units.fold(size_hash(size), u64::wrapping_add)
-}
-
-/// What its size adds to the hash of a file.
-pub(crate) fn size_hash(size: u64) -> u64 {
-    mix(0x51ED, size)
-}
-
-/// What unit `index` of content `hash` adds to it.
-pub(crate) fn unit_hash(index: usize, hash: Option<u64>) -> u64 {
-    // A hole reads as zeros; unit 0 and a zero block must still differ from "no unit".
-    mix(index as u64 + 1, hash.unwrap_or(0))
 }
 
 impl Node {

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use super::Ino;
-use super::hashes::file_hash;
+use super::{Ino, to_index};
 use crate::sim::chain::Chain;
-use crate::sim::hash::mix_bytes;
+use crate::sim::hash::{mix, mix_bytes};
 
 /// A file or directory, which worlds share until one of them changes it, and the hash of what it shows.
 #[derive(Clone, Debug)]
@@ -130,4 +129,21 @@ impl Node {
         };
         !ghosts && !self.has_pending()
     }
+}
+
+/// The hash of a file's visible content; units beyond the size do not count.
+fn file_hash(size: u64, unit: usize, hash_of: impl Fn(usize) -> Option<u64>) -> u64 {
+    let units = (0..to_index(size.div_ceil(unit as u64))).map(|at| unit_hash(at, hash_of(at)));
+    units.fold(size_hash(size), u64::wrapping_add)
+}
+
+/// What its size adds to the hash of a file.
+pub(crate) fn size_hash(size: u64) -> u64 {
+    mix(0x51ED, size)
+}
+
+/// What unit `index` of content `hash` adds to it.
+pub(crate) fn unit_hash(index: usize, hash: Option<u64>) -> u64 {
+    // A hole reads as zeros; unit 0 and a zero block must still differ from "no unit".
+    mix(index as u64 + 1, hash.unwrap_or(0))
 }

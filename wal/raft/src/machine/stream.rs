@@ -209,16 +209,15 @@ fn copy(bytes: &[u8], offset: u64, buf: &mut [u8]) -> usize {
 
 /// The length of `file`, which has `len` bytes, without the zeros at its end: segments are made in one piece.
 fn without_zeros(file: &File, mut len: u64) -> Result<u64> {
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = Vec::new();
     while len > 0 {
         let start = (len - 1) / CHUNK as u64 * CHUNK as u64;
         let size = usize::try_from(len - start).expect("a chunk is small");
-        chunk.truncate(size);
+        chunk.resize(size, 0);
         file.read_exact_at(&mut chunk, start)?;
         if let Some(last) = chunk.iter().rposition(|byte| *byte != 0) {
             return Ok(start + last as u64 + 1);
         }
-        chunk.resize(CHUNK, 0);
         len = start;
     }
     Ok(0)
