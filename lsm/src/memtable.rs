@@ -12,7 +12,7 @@
 use std::cmp::Ordering;
 use std::ops::{Bound, RangeBounds};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use sstable::{Entry, Kind, RangeTombstone};
 
@@ -32,9 +32,7 @@ const OVERHEAD: u64 = 100;
 
 /// One entry. Key and value are one allocation.
 #[derive(Clone, Debug)]
-pub(crate) struct Item {
-    /// The first eight bytes of the key, so that most comparisons need not look for the rest.
-    head: u64,
+struct Item {
     version: u64,
     data: Arc<[u8]>,
     key_len: u32,
@@ -44,7 +42,6 @@ pub(crate) struct Item {
 impl Item {
     fn new(data: &[u8], key_len: usize, version: u64, kind: Kind) -> Self {
         Self {
-            head: head(data.get(..key_len).unwrap_or(data)),
             version,
             data: data.into(),
             key_len: u32::try_from(key_len).expect("the length of a key was checked"),
@@ -69,21 +66,15 @@ impl Item {
         }
     }
 
-    /// How it stands to the place of `key` and `version`.
-    #[inline]
+    /// How it stands to `place`, whose head is that of its own key.
     fn compare(&self, place: Place<'_>) -> Ordering {
-        self.head
-            .cmp(&place.head)
-            .then_with(|| self.key().cmp(place.key))
+        self.key()
+            .cmp(place.key)
             .then_with(|| place.version.cmp(&self.version))
     }
 
     fn place(&self) -> Place<'_> {
-        Place {
-            head: self.head,
-            key: self.key(),
-            version: self.version,
-        }
+        Place::new(self.key(), self.version)
     }
 }
 
@@ -103,43 +94,123 @@ impl<'a> Place<'a> {
     }
 }
 
+/// The first eight bytes of `key`, so that most comparisons need not look for the rest.
 #[inline]
 fn head(key: &[u8]) -> u64 {
+    if let Some(bytes) = key.first_chunk::<8>() {
+        return u64::from_le_bytes(*bytes).swap_bytes();
+    }
     let mut head = [0; 8];
     for (to, from) in head.iter_mut().zip(key) {
         *to = *from;
     }
-    head.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+    u64::from_le_bytes(head).swap_bytes()
 }
 
-type Items = Arc<Vec<Item>>;
+/// How many of `items`, which are in order and have these heads, are before `place`, or at it if
+/// `counts_equal`.
+#[inline]
+fn before(heads: &[u64], items: &[Item], place: Place<'_>, counts_equal: bool) -> usize {
+    let is_before = |item: &Item| {
+        let order = item.compare(place);
+        order.is_lt() || counts_equal && order.is_eq()
+    };
+    // Keys that come in ascending order are behind all, and mostly have heads in common.
+    match heads.last() {
+        Some(&last) if last > place.head => {}
+        Some(&last) if last < place.head || items.last().is_some_and(is_before) => {
+            return heads.len();
+        }
+        _ => {}
+    }
+    let start = heads.partition_point(|&head| head < place.head);
+    let (_, rest) = heads.split_at(start);
+    if rest.first() != Some(&place.head) {
+        return start;
+    }
+    let equal = rest.partition_point(|&head| head == place.head);
+    let equal = items.get(start..start + equal);
+    start + equal.map_or(0, |equal| equal.partition_point(is_before))
+}
+
+/// The entries of a leaf, in order.
+#[derive(Clone, Debug)]
+struct Items {
+    /// Of the entries, in a place of their own: a search looks at few lines of the processor's cache.
+    heads: [u64; LEAF],
+    items: Vec<Item>,
+}
+
+impl Default for Items {
+    fn default() -> Self {
+        Self {
+            heads: [0; LEAF],
+            items: Vec::new(),
+        }
+    }
+}
+
+impl Items {
+    #[inline]
+    fn heads(&self) -> &[u64] {
+        let heads = self.heads.get(..self.items.len());
+        heads.expect("a leaf has no more entries than it has room for")
+    }
+
+    #[inline]
+    fn before(&self, place: Place<'_>, counts_equal: bool) -> usize {
+        before(self.heads(), &self.items, place, counts_equal)
+    }
+
+    /// Inserts an entry as number `nth`, for which there is room.
+    fn insert(&mut self, nth: usize, head: u64, item: Item) {
+        self.heads.copy_within(nth..self.items.len(), nth + 1);
+        if let Some(place) = self.heads.get_mut(nth) {
+            *place = head;
+        }
+        self.items.insert(nth, item);
+    }
+
+    /// Takes the entries from number `nth` on.
+    fn split_off(&mut self, nth: usize) -> Self {
+        let mut upper = Self {
+            heads: self.heads,
+            items: self.items.split_off(nth),
+        };
+        upper.heads.rotate_left(nth);
+        upper.items.reserve_exact(LEAF - upper.items.len());
+        upper
+    }
+}
 
 #[derive(Debug, Default)]
-struct Leaf(RwLock<Items>);
+struct Leaf(RwLock<Arc<Items>>);
 
 impl Leaf {
-    fn items(&self) -> RwLockReadGuard<'_, Items> {
+    fn items(&self) -> RwLockReadGuard<'_, Arc<Items>> {
         // No invariant spans a panic: the code under this lock does not panic.
         self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Arc<Items>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The leaves in order. The first one also has what is before its first entry.
 #[derive(Debug)]
 struct Index {
-    /// The first entry of each leaf when it was made.
+    /// The first entry of each leaf when it was made, and their heads.
     firsts: Vec<Item>,
-    leaves: Vec<Arc<Leaf>>,
+    heads: Vec<u64>,
+    leaves: Vec<Leaf>,
 }
 
 impl Index {
     /// The leaf that has the place, or would have it.
     #[inline]
     fn find(&self, place: Place<'_>) -> usize {
-        let after = self
-            .firsts
-            .partition_point(|first| first.compare(place).is_le());
-        after.saturating_sub(1)
+        before(&self.heads, &self.firsts, place, true).saturating_sub(1)
     }
 }
 
@@ -160,7 +231,8 @@ impl Default for Memtable {
         Self {
             index: RwLock::new(Index {
                 firsts: vec![Item::new(&[], 0, u64::MAX, Kind::Put)],
-                leaves: vec![Arc::default()],
+                heads: vec![0],
+                leaves: vec![Leaf::default()],
             }),
             ranges: Ranges::default(),
             bytes: AtomicU64::new(0),
@@ -208,44 +280,46 @@ impl Memtable {
         #[cfg(test)]
         self.entries.fetch_add(1, Relaxed);
         let item = Item::new(data, key_len, version, kind);
+        let place = Place::new(data.get(..key_len).unwrap_or(data), version);
         loop {
             let index = self.index();
-            let at = index.find(item.place());
-            let leaf = index.leaves.get(at).expect("find gives a leaf");
-            let mut items = leaf.0.write().unwrap_or_else(PoisonError::into_inner);
-            if items.len() < LEAF {
-                let place = item.place();
-                let at = items.partition_point(|other| other.compare(place).is_lt());
+            let leaf = index.leaves.get(index.find(place));
+            let mut items = leaf.expect("find gives a leaf").change();
+            if items.items.len() < LEAF {
                 // A copy, if a cursor stands in the leaf.
-                Arc::make_mut(&mut items).insert(at, item);
+                let items = Arc::make_mut(&mut items);
+                items.insert(items.before(place, false), place.head, item);
                 return;
             }
             drop(items);
             drop(index);
-            self.split(&item);
+            self.split(place);
         }
     }
 
-    /// Splits the leaf that `item` belongs to, unless somebody else has done it.
-    fn split(&self, item: &Item) {
+    /// Splits the leaf that `place` is in, unless somebody else has done it.
+    fn split(&self, place: Place<'_>) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        let at = index.find(item.place());
-        let leaf = Arc::clone(index.leaves.get(at).expect("find gives a leaf"));
-        let mut items = leaf.0.write().unwrap_or_else(PoisonError::into_inner);
-        if items.len() < LEAF {
+        let at = index.find(place);
+        let mut items = index.leaves.get(at).expect("find gives a leaf").change();
+        let len = items.items.len();
+        if len < LEAF {
             return;
         }
         // Keys that come in ascending order leave full leaves behind.
-        let is_last = items
-            .last()
-            .is_some_and(|last| last.compare(item.place()).is_lt());
-        let keep = if is_last { LEAF } else { LEAF / 2 };
-        let mut upper = Arc::make_mut(&mut items).split_off(keep);
-        upper.reserve_exact(LEAF - upper.len());
-        let first = upper.first().unwrap_or(item).clone();
-        let new = Arc::new(Leaf(RwLock::new(Arc::new(upper))));
+        let is_behind = items.before(place, false) == len;
+        let upper = Arc::make_mut(&mut items).split_off(if is_behind { len } else { len / 2 });
+        drop(items);
+        let first = upper.items.first();
+        let first = first.map_or_else(
+            || Item::new(place.key, place.key.len(), place.version, Kind::Put),
+            Item::clone,
+        );
+        index.heads.insert(at + 1, head(first.key()));
         index.firsts.insert(at + 1, first);
-        index.leaves.insert(at + 1, new);
+        index
+            .leaves
+            .insert(at + 1, Leaf(RwLock::new(Arc::new(upper))));
     }
 
     /// Adds a range tombstone from `start` to `end`, which is above.
@@ -271,9 +345,9 @@ impl Memtable {
         let mut at = index.find(place);
         loop {
             let items = index.leaves.get(at)?.items();
-            let nth = items.partition_point(|item| item.compare(place).is_lt());
-            if let Some(item) = items.get(nth) {
-                if item.head != place.head || item.key() != key {
+            let nth = items.before(place, false);
+            if let Some(item) = items.items.get(nth) {
+                if items.heads.get(nth) != Some(&place.head) || item.key() != key {
                     return None;
                 }
                 let range = key.len()..item.data.len();
@@ -298,7 +372,7 @@ impl Memtable {
         for leaf in index.leaves.iter().skip(from) {
             let items = leaf.items();
             let is_within = |item: &&Item| RangeBounds::<[u8]>::contains(&range, item.key());
-            let within = items.iter().filter(is_within);
+            let within = items.items.iter().filter(is_within);
             bytes += within
                 .map(|item| item.data.len() as u64 + OVERHEAD)
                 .sum::<u64>();
@@ -307,7 +381,7 @@ impl Memtable {
                 Bound::Excluded(end) => item.key() >= end,
                 Bound::Unbounded => false,
             };
-            if items.last().is_some_and(is_behind) {
+            if items.items.last().is_some_and(is_behind) {
                 break;
             }
         }

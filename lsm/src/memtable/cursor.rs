@@ -11,7 +11,7 @@ use super::{Items, Memtable, Place};
 #[derive(Clone, Debug)]
 pub(crate) struct MemtableCursor {
     table: Arc<Memtable>,
-    leaf: Items,
+    leaf: Arc<Items>,
     stand: Stand,
 }
 
@@ -27,7 +27,7 @@ impl MemtableCursor {
     pub(crate) fn new(table: &Arc<Memtable>) -> Self {
         Self {
             table: Arc::clone(table),
-            leaf: Items::default(),
+            leaf: Arc::default(),
             stand: Stand::Nowhere,
         }
     }
@@ -41,13 +41,8 @@ impl MemtableCursor {
                 break Stand::BehindLast;
             };
             let items = leaf.items();
-            let nth = place.map_or(0, |place| {
-                items.partition_point(|item| {
-                    let order = item.compare(place);
-                    order.is_lt() || is_behind && order.is_eq()
-                })
-            });
-            if nth < items.len() {
+            let nth = place.map_or(0, |place| items.before(place, is_behind));
+            if nth < items.items.len() {
                 self.leaf = Arc::clone(&items);
                 break Stand::On(nth);
             }
@@ -64,9 +59,7 @@ impl MemtableCursor {
                 break Stand::BeforeFirst;
             };
             let items = leaf.items();
-            let end = place.map_or(items.len(), |place| {
-                items.partition_point(|item| item.compare(place).is_lt())
-            });
+            let end = place.map_or(items.items.len(), |place| items.before(place, false));
             if let Some(nth) = end.checked_sub(1) {
                 self.leaf = Arc::clone(&items);
                 break Stand::On(nth);
@@ -98,10 +91,10 @@ impl Cursor for MemtableCursor {
     #[inline]
     fn advance(&mut self) -> sstable::Result<()> {
         match self.stand {
-            Stand::On(nth) if nth + 1 < self.leaf.len() => self.stand = Stand::On(nth + 1),
+            Stand::On(nth) if nth + 1 < self.leaf.items.len() => self.stand = Stand::On(nth + 1),
             Stand::On(nth) => {
                 let leaf = Arc::clone(&self.leaf);
-                if let Some(item) = leaf.get(nth) {
+                if let Some(item) = leaf.items.get(nth) {
                     self.forward_to(Some(item.place()), true);
                 }
             }
@@ -115,7 +108,7 @@ impl Cursor for MemtableCursor {
         match self.stand {
             Stand::On(0) => {
                 let leaf = Arc::clone(&self.leaf);
-                if let Some(item) = leaf.first() {
+                if let Some(item) = leaf.items.first() {
                     self.backward_to(Some(item.place()));
                 }
             }
@@ -129,7 +122,7 @@ impl Cursor for MemtableCursor {
     #[inline]
     fn entry(&self) -> Option<Entry<'_>> {
         match self.stand {
-            Stand::On(nth) => Some(self.leaf.get(nth)?.entry()),
+            Stand::On(nth) => Some(self.leaf.items.get(nth)?.entry()),
             Stand::Nowhere | Stand::BeforeFirst | Stand::BehindLast => None,
         }
     }
