@@ -68,7 +68,12 @@ impl Client {
                     self.turn_to_next();
                 }
                 Ok(Reply::Failed(reason)) => return Err(Failure::Unknown(reason)),
-                other => return other,
+                Err(failure) => {
+                    // It may be cut off from the others, and not know it: the next request goes elsewhere first.
+                    self.turn_to_next();
+                    return Err(failure);
+                }
+                Ok(reply) => return Ok(reply),
             }
             asked += 1;
             if asked % self.nodes.len() == 0 {
