@@ -180,7 +180,7 @@ pub(crate) fn no_randomness(source: io::Error) -> Error {
 
 /// `path` as parent directory and last name, or `None` if it has no name of its own (`/`, `.`,
 /// `..`).
-fn split(path: &Path) -> Option<(PathBuf, &OsStr)> {
+pub(crate) fn split(path: &Path) -> Option<(PathBuf, &OsStr)> {
     let Some(Component::Normal(name)) = path.components().next_back() else {
         return None;
     };

@@ -30,6 +30,7 @@
 //!   [`open_empty_store`]; what is written in place is made anew, the root last.
 //! - A salvage reads [around](read_around) what cannot be read, believes only what its check holds for, and names
 //!   what is lost: positions, or [`LostKeys`]. Damage is an item of it, not its end.
+//! - A repair makes a new store of what a salvage gives, by [`create_whole`], and says as [`Repaired`] what became of it.
 //! - Values are [`Value`]s; callbacks [`Progress`]; dumps are written to a [`Text`].
 //! - Its one `Error` has, beside what is its own, `Disk(#[from] durable_io::Error)`, `Corrupt { path, offset,
 //!   reason }`, `TooLarge { what, size, limit }`, and, each `#[error(transparent)]` and `#[from]`:
@@ -110,6 +111,7 @@ mod lost;
 mod open;
 mod options;
 mod progress;
+mod repair;
 mod reserve;
 mod signal;
 mod text;
@@ -126,6 +128,7 @@ pub use lost::LostKeys;
 pub use open::{StoreDir, open_store};
 pub use options::InvalidOption;
 pub use progress::Progress;
+pub use repair::{RepairOptions, Repaired, create_whole};
 pub use reserve::Reserve;
 pub use signal::Signal;
 pub use text::{Chain, NoOutput, Shown, Text};

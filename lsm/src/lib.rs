@@ -106,6 +106,7 @@ mod read;
 mod read_only;
 mod reclaim;
 mod record;
+mod repair;
 mod replay;
 mod reserve;
 mod room;
@@ -133,7 +134,7 @@ pub mod operations {}
 pub use batch::Batch;
 pub use cause::Cause as DelayCause;
 pub use dump::{Detail, dump};
-pub use durable_io::engine::{BackupOptions, BackupReport, LostKeys};
+pub use durable_io::engine::{BackupOptions, BackupReport, LostKeys, RepairOptions};
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Lost, Result};
 pub use keyspace::Keyspace;
@@ -143,6 +144,7 @@ pub use limits::{
 };
 pub use lsm::Lsm;
 pub use options::{KeyspaceOptions, Options, Strategy};
+pub use repair::Repaired;
 pub use salvage::{Salvage, Salvaged};
 pub use salvaged_keyspace::SalvagedKeyspace;
 pub use scan::{Keys, Scan};

@@ -143,6 +143,11 @@ impl KeyspaceOptions {
         self.compression == ZSTD
     }
 
+    /// True if this program can make such tables.
+    pub(crate) fn is_supported(&self) -> bool {
+        cfg!(feature = "zstd") || !self.needs_zstd()
+    }
+
     /// How a table is made.
     pub(crate) fn table(&self) -> sstable::Options {
         let compression = match self.compression {

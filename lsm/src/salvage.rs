@@ -5,7 +5,7 @@ mod manifest;
 mod merge;
 mod tables;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::vec;
 
@@ -16,7 +16,7 @@ use crate::names;
 use crate::names::log_path;
 use crate::names::manifest_path;
 use crate::open::open_tables;
-use crate::options::Options;
+use crate::options::{KeyspaceOptions, Options};
 use crate::salvaged_keyspace::SalvagedKeyspace;
 
 use merge::Merged;
@@ -47,6 +47,7 @@ pub struct Salvaged {
 pub struct Salvage {
     told: VecDeque<Error>,
     all: Vec<SalvagedKeyspace>,
+    options: BTreeMap<u32, KeyspaceOptions>,
     rest: vec::IntoIter<Merged>,
     keyspace: Option<Merged>,
     /// A key that comes when everything is told.
@@ -109,6 +110,7 @@ impl Salvage {
         let keyspaces = merge::keyspaces(&manifest, tables, log);
         Ok(Self {
             told,
+            options: manifest.options,
             all: keyspaces.iter().map(|one| one.keyspace.clone()).collect(),
             rest: keyspaces.into_iter(),
             keyspace: None,
@@ -121,6 +123,11 @@ impl Salvage {
     /// lost, and that have neither a table nor a record of the log, are not among them.
     pub fn keyspaces(&self) -> &[SalvagedKeyspace] {
         &self.all
+    }
+
+    /// What the tables of keyspace `id` are like, if that is known.
+    pub(crate) fn options(&self, id: u32) -> Option<&KeyspaceOptions> {
+        self.options.get(&id)
     }
 }
 

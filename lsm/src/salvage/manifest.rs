@@ -10,6 +10,7 @@ use wal::Lsn;
 use crate::error::{Corruption, Error, Result};
 use crate::manifest::{Change, Fold, Part, Root};
 use crate::names::mark;
+use crate::options::KeyspaceOptions;
 use crate::salvaged_keyspace::SalvagedKeyspace;
 
 /// What the edits that can be read make.
@@ -23,6 +24,8 @@ pub(super) struct Edits {
     pub(super) generation: Lsn,
     /// Of every keyspace that an edit creates, whatever became of it.
     names: BTreeMap<u32, Arc<str>>,
+    /// What the tables of each are like.
+    pub(super) options: BTreeMap<u32, KeyspaceOptions>,
 }
 
 impl Edits {
@@ -94,6 +97,9 @@ impl Edits {
         for change in part.iter().flat_map(|part| &part.changes) {
             if let Change::Create { id, name, .. } = change {
                 self.names.insert(*id, name.as_str().into());
+            }
+            if let Change::Create { id, options, .. } | Change::Options { id, options } = change {
+                self.options.insert(*id, options.clone());
             }
         }
     }

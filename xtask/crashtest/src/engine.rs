@@ -56,6 +56,16 @@ impl Setting {
             reserve: 0,
         }
     }
+
+    /// The same for a store in `dir`.
+    #[must_use]
+    pub fn at(&self, dir: &Path) -> Self {
+        let dir = dir.to_owned();
+        Self {
+            dir,
+            ..self.clone()
+        }
+    }
 }
 
 /// An engine before the judge. All but the first three has an answer that does for a plain key-value
@@ -119,6 +129,15 @@ pub trait Engine: Debug + Sync {
     /// not asked here.
     fn salvage(&self, _setting: &Setting) -> Option<Outcome<Salvaged>> {
         None
+    }
+
+    /// Makes a new store in the directory `into` of what is certain in a damaged one, which stays as it is, and opens
+    /// it; `None` if the engine has no such repair, or it is not asked here.
+    ///
+    /// # Errors
+    /// Whatever the engine returns.
+    fn rebuild(&self, _setting: &Setting, _into: &Path) -> Outcome<Option<Box<dyn Store>>> {
+        Ok(None)
     }
 
     /// What the layer `kill` does; `None`, and the layer is left out.

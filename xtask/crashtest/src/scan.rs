@@ -49,12 +49,13 @@ type Steps = BTreeSet<String>;
 const METHODS: [&str; 3] = ["sync_data", "sync_all", "write_durable_at"];
 
 /// The procedures of durable-io that hold barriers, and their steps.
-const FUNCTIONS: [(&str, &[&str]); 10] = [
+const FUNCTIONS: [(&str, &[&str]); 11] = [
     // What it does is in another crate, and not looked into.
     (WITHIN, &["within"]),
     ("open_store", &["create_dir"]),
     ("open_empty_store", &["create_dir"]),
     ("take_file", &["copy"]),
+    ("create_whole", &["name"]),
     ("replace_file", &["contents", "name"]),
     ("replace_file_with", &["contents", "name"]),
     ("create_durably", &["contents", "name"]),

@@ -1,4 +1,4 @@
-//! Backups of a store under test, each in a directory of its own.
+//! Backups of a store under test, and what its repair makes, each in a directory of its own.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,10 @@ pub(super) fn all<T>(
     };
     let mut found = BTreeMap::new();
     for entry in listed {
-        let n = entry.name.parse()?;
+        // A crash of a repair leaves what it had not finished under another name.
+        let Ok(n) = entry.name.parse() else {
+            continue;
+        };
         if let Some(state) = read(path(n))? {
             found.insert(n, state);
         }

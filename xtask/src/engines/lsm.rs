@@ -3,11 +3,13 @@
 mod specimens;
 mod subject;
 
+use std::path::Path;
+
 use crashtest::{
     AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Probe, Refusal, Salvaged, Setting,
     Specimen, Store,
 };
-use lsm::{Batch, Corruption, Error, Keyspace, KeyspaceOptions, Lsm, Options};
+use lsm::{Batch, Corruption, Error, Keyspace, KeyspaceOptions, Lsm, Options, RepairOptions};
 
 use subject::{PROBES, trials};
 
@@ -25,19 +27,7 @@ impl Engine for LsmEngine {
     }
 
     fn open(&self, setting: &Setting) -> Outcome<Box<dyn Store>> {
-        let store = Options::new()
-            .sync(setting.sync)
-            .background(setting.background)
-            .disk(setting.disk.clone())
-            .memtable_size(setting.size)
-            .memory(setting.size * 8 + (1 << 20))
-            .block_cache(64 << 10)
-            .table_size(setting.size)
-            .replay_limit(setting.size * 16)
-            .log_segment_size(setting.size.max(4096).next_multiple_of(512))
-            .manifest_segment_size(4096)
-            .reserve(setting.reserve)
-            .open(&setting.dir)?;
+        let store = options(setting).open(&setting.dir)?;
         let odd = match store.keyspace(ODD) {
             Err(Error::NoKeyspace { name }) => {
                 store.create_keyspace(&name, &KeyspaceOptions::new())?
@@ -77,6 +67,11 @@ impl Engine for LsmEngine {
         Some(subject::salvage(setting))
     }
 
+    fn rebuild(&self, setting: &Setting, into: &Path) -> Outcome<Option<Box<dyn Store>>> {
+        options(setting).repair(&setting.dir, into, &RepairOptions::new())?;
+        Ok(Some(self.open(&setting.at(into))?))
+    }
+
     fn killing(&self) -> Option<Killing> {
         Some(Killing {
             kills: 30,
@@ -89,6 +84,21 @@ impl Engine for LsmEngine {
     fn weight(&self) -> u64 {
         4
     }
+}
+
+fn options(setting: &Setting) -> Options {
+    Options::new()
+        .sync(setting.sync)
+        .background(setting.background)
+        .disk(setting.disk.clone())
+        .memtable_size(setting.size)
+        .memory(setting.size * 8 + (1 << 20))
+        .block_cache(64 << 10)
+        .table_size(setting.size)
+        .replay_limit(setting.size * 16)
+        .log_segment_size(setting.size.max(4096).next_multiple_of(512))
+        .manifest_segment_size(4096)
+        .reserve(setting.reserve)
 }
 
 struct Opened {

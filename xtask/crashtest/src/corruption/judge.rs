@@ -5,7 +5,7 @@
 
 use durable_io::sim::{SimDisk, World};
 
-use super::changes::Change;
+use super::changes::{Change, Kind};
 use super::specimen::{Held, PROBE, Root, Span, Specimen};
 use crate::engine::{Contents, Engine, Place, Refusal, Repaired, Setting, Store};
 
@@ -33,6 +33,7 @@ pub(super) struct Case<'a> {
     pub(super) specimen: &'a Specimen,
     /// The damaged file, by index.
     file: usize,
+    pub(super) kind: Kind,
     left: Left,
 }
 
@@ -52,8 +53,8 @@ pub(super) struct Left {
 }
 
 /// What a store answered.
-struct Answer {
-    contents: Contents,
+pub(super) struct Answer {
+    pub(super) contents: Contents,
     /// The errors of reading.
     broken: Vec<Box<Refusal>>,
     /// What `verify` complains of.
@@ -65,7 +66,7 @@ pub(super) fn describe(error: &Refusal) -> String {
 }
 
 impl Answer {
-    fn of(store: &dyn Store) -> Judged<Self> {
+    pub(super) fn of(store: &dyn Store) -> Judged<Self> {
         let (contents, broken) = store.salvage();
         let damage = store.verify().map_err(|error| describe(&*error))?;
         Ok(Self {
@@ -75,7 +76,7 @@ impl Answer {
         })
     }
 
-    fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         self.broken.is_empty() && self.damage.is_empty()
     }
 }
@@ -147,6 +148,7 @@ impl<'a> Case<'a> {
             engine,
             specimen,
             file,
+            kind: change.kind,
             left: specimen.left(file, now),
         }
     }
@@ -426,7 +428,7 @@ fn held<'a>(
 }
 
 /// Keys, and the first byte and length of each value.
-fn summary(contents: &Contents) -> String {
+pub(super) fn summary(contents: &Contents) -> String {
     let entry = |(key, value): (&Vec<u8>, &Vec<u8>)| {
         let key = String::from_utf8_lossy(key);
         format!("{key}: {} bytes from {:?}", value.len(), value.first())

@@ -1,9 +1,12 @@
-//! What a salvage of a damaged store may give out.
+//! What a salvage of a damaged store may give out, and what a new store must hold that is made of it.
+
+use std::path::Path;
 
 use durable_io::sim::{SimDisk, World};
 
-use super::judge::{Case, Judged, describe};
-use super::specimen::Held;
+use super::changes::Kind;
+use super::judge::{Answer, Case, Judged, describe, summary};
+use super::specimen::{Held, files};
 use crate::engine::Salvaged;
 
 impl Case<'_> {
@@ -36,7 +39,7 @@ impl Case<'_> {
         let whole = self.specimen.whole();
         let mut held = history.iter().filter(|held| held.step >= least);
         if fits(&salvaged, whole) || held.any(|held| fits(&salvaged, held)) {
-            return Ok(());
+            return self.check_rebuilt(world, &salvaged);
         }
         let keys: Vec<_> = salvaged.contents.keys().collect();
         let errors: Vec<_> = salvaged
@@ -47,6 +50,48 @@ impl Case<'_> {
         Err(format!("it gives out {keys:?} and says {errors:?}"))
     }
 }
+
+impl Case<'_> {
+    /// A new store of what is certain, if the engine makes one, holds just that, is all right, and leaves the damaged
+    /// one as it is. A byte damages what the sector does that it is in: only larger damage is asked about.
+    fn check_rebuilt(&self, world: &World, salvaged: &Salvaged) -> Judged<()> {
+        if matches!(self.kind, Kind::Byte | Kind::Strip | Kind::Truncation) {
+            return Ok(());
+        }
+        let disk = SimDisk::boot(world.clone());
+        let store = match self
+            .engine
+            .rebuild(&self.setting(&disk), Path::new(REBUILT))
+        {
+            Ok(None) => return Ok(()),
+            Ok(Some(store)) => store,
+            Err(error) => return Err(format!("a new store of it: {}", describe(&*error))),
+        };
+        let dir = self.specimen.dir;
+        if files(dir, world) != files(dir, &disk.world()) {
+            return Err("a new store of it changed a file".to_owned());
+        }
+        let answer = Answer::of(&*store)?;
+        let found = &answer.contents;
+        let is_found = |(key, value): (&Vec<u8>, &Vec<u8>)| found.get(key) == Some(value);
+        let was_given = |(key, value): (&Vec<u8>, &Vec<u8>)| {
+            let mut given = [&salvaged.contents, &salvaged.older].into_iter();
+            given.any(|given| given.get(key) == Some(value))
+        };
+        let is_right = salvaged.contents.iter().all(is_found) && found.iter().all(was_given);
+        if is_right && answer.is_quiet() {
+            return Ok(());
+        }
+        let (found, certain) = (summary(found), summary(&salvaged.contents));
+        let is_quiet = answer.is_quiet();
+        Err(format!(
+            "a new store of {certain} holds {found}; is all right: {is_quiet}"
+        ))
+    }
+}
+
+/// Where new stores are made.
+const REBUILT: &str = "/rebuilt";
 
 /// True if that is left of a store that held `held`.
 fn fits(salvaged: &Salvaged, held: &Held) -> bool {

@@ -13,7 +13,10 @@ use std::time::Duration;
 use crashtest::content::{identify, payload};
 use durable_io::sim::{Outcome, Start, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
-use lsm::{BackupOptions, Batch, Keyspace, KeyspaceOptions, Lsm, Options, Snapshot, Strategy};
+use lsm::{
+    BackupOptions, Batch, Keyspace, KeyspaceOptions, Lsm, Options, RepairOptions, Snapshot,
+    Strategy,
+};
 
 use crate::engines::backups::path;
 pub(crate) use probes::PROBES;
@@ -67,7 +70,7 @@ pub(crate) enum Alphabet {
     Log,
     /// What is in the manifest, of a store with names so long that a snapshot of it has several parts.
     Manifest,
-    /// Backups, of stores that continue.
+    /// Backups, of stores that continue, and repairs.
     Backup,
 }
 
@@ -107,6 +110,8 @@ pub(crate) enum Op {
     Backup,
     /// Make one of copies.
     BackupCopied,
+    /// Close, and make a new store of what is left, which is all.
+    Repair,
     Sync,
     /// Close; the next operation opens again.
     Close,
@@ -129,9 +134,8 @@ impl LsmSubject {
         }
     }
 
-    fn open_store(self, disk: &Disk) -> Outcome<Lsm> {
-        let left = probes::left(disk);
-        let store = Options::new()
+    fn options(self, disk: &Disk) -> Options {
+        Options::new()
             .sync(self.mode)
             .background(Background::Inline)
             .disk(disk.clone())
@@ -143,7 +147,11 @@ impl LsmSubject {
             .log_segment_size(2048)
             .manifest_segment_size(1024)
             .reserve(self.reserve)
-            .open(DIR)?;
+    }
+
+    fn open_store(self, disk: &Disk) -> Outcome<Lsm> {
+        let left = probes::left(disk);
+        let store = self.options(disk).open(DIR)?;
         probes::note(left, store.recovery());
         if self.alphabet == Alphabet::Manifest {
             probes::make_manifest_long(&store)?;
@@ -243,6 +251,13 @@ impl Opened {
             Op::BackupCopied => {
                 store.backup(path(n), &BackupOptions::new().copied())?;
             }
+            Op::Repair => {
+                if let Some(store) = self.open.take() {
+                    store.close()?;
+                }
+                let options = self.subject.options(&self.disk);
+                options.repair(DIR, path(n), &RepairOptions::new())?;
+            }
             Op::Sync => store.sync()?,
             Op::Close => {
                 // The store is opened by whatever comes next, so that a crash can come before.
@@ -313,6 +328,7 @@ impl Subject for LsmSubject {
                 Op::DropOrCreate,
                 Op::Backup,
                 Op::BackupCopied,
+                Op::Repair,
             ],
         };
         if self.mode != SyncMode::Always {
@@ -389,7 +405,7 @@ impl Subject for LsmSubject {
                 };
             }
             Op::Clear => after.default.clear(),
-            Op::Backup | Op::BackupCopied => {
+            Op::Backup | Op::BackupCopied | Op::Repair => {
                 let moment = State {
                     backups: BTreeMap::new(),
                     ..before.clone()
@@ -411,6 +427,7 @@ impl Subject for LsmSubject {
             | Op::Snapshot
             | Op::Backup
             | Op::BackupCopied
+            | Op::Repair
             | Op::Sync
             | Op::Close => Op::Put("a"),
             other => *other,
@@ -432,6 +449,7 @@ impl Subject for LsmSubject {
             Op::DropOrCreate | Op::Clear => "keyspace",
             Op::Snapshot => "snapshot",
             Op::Backup | Op::BackupCopied => "backup",
+            Op::Repair => "repair",
             Op::Sync => "sync",
             Op::Close => "close",
         }
