@@ -107,6 +107,7 @@ mod read_txn;
 mod record;
 mod recover;
 mod remove_range;
+mod repair;
 mod root;
 mod salvage;
 mod salvaged_table;
@@ -127,7 +128,8 @@ pub mod format {}
 pub use btree::Btree;
 pub use dump::{Detail, dump};
 pub use durable_io::engine::{
-    InvalidOption, LostKeys, NoOutput, NoThread, Poisoned, Trouble, UnsupportedVersion,
+    InvalidOption, LostKeys, NoOutput, NoThread, Poisoned, RepairOptions, Trouble,
+    UnsupportedVersion,
 };
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Lost, Result};
@@ -135,6 +137,7 @@ pub use limits::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, MAX_VALUE_SIZE, MIN_PAGE_SIZE
 pub use options::Options;
 pub use range::Range;
 pub use read_txn::{OwnedTable, ReadTxn, Table};
+pub use repair::Repaired;
 pub use salvage::{Salvage, Salvaged};
 pub use salvaged_table::SalvagedTable;
 pub use stats::{Backup, Recovery, Shrunk, Stats, Verified};

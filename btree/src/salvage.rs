@@ -134,6 +134,12 @@ impl Salvage {
         &self.all
     }
 
+    /// Bytes of a page, if a slot says so.
+    pub(crate) fn page_size(&self) -> Option<u32> {
+        let pager = self.pager.as_ref()?;
+        u32::try_from(pager.page_size).ok()
+    }
+
     /// Begins the next table; false if there is none.
     fn enter_table(&mut self) -> bool {
         let Some((id, known)) = self.rest.next() else {

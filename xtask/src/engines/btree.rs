@@ -3,7 +3,9 @@
 mod specimens;
 mod subject;
 
-use btree::{Btree, Corruption, Error, Options};
+use std::path::Path;
+
+use btree::{Btree, Corruption, Error, Options, RepairOptions};
 use crashtest::{
     AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Probe, Refusal, Salvaged, Setting,
     Specimen, Store,
@@ -23,20 +25,7 @@ impl Engine for BtreeEngine {
     }
 
     fn open(&self, setting: &Setting) -> Outcome<Box<dyn Store>> {
-        // What fills is the log: a checkpoint is due when it holds so much.
-        let segment = setting.size.next_multiple_of(512).max(2048);
-        let options = Options::new()
-            .sync(setting.sync)
-            .page_size(512)
-            .cache_size(32 * setting.size)
-            .log_segment_size(segment)
-            .large_transaction(segment / 3)
-            .checkpoint_after(setting.size)
-            .growth(16 << 9)
-            .reserve(setting.reserve.max(16 << 9))
-            .background(setting.background)
-            .disk(setting.disk.clone());
-        Ok(Box::new(Opened(options.open(&setting.dir)?)))
+        Ok(Box::new(Opened(options(setting).open(&setting.dir)?)))
     }
 
     fn damage(&self, error: &Refusal) -> Option<Place> {
@@ -74,6 +63,13 @@ impl Engine for BtreeEngine {
         Some(subject::salvage(setting))
     }
 
+    fn rebuild(&self, setting: &Setting, into: &Path) -> Outcome<Option<Box<dyn Store>>> {
+        options(setting).repair(&setting.dir, into, &RepairOptions::new())?;
+        let store = options(setting).open(into)?;
+        name_the_table(&store)?;
+        Ok(Some(Box::new(Opened(store))))
+    }
+
     fn killing(&self) -> Option<Killing> {
         Some(Killing {
             kills: 30,
@@ -88,7 +84,34 @@ impl Engine for BtreeEngine {
     }
 }
 
+fn options(setting: &Setting) -> Options {
+    // What fills is the log: a checkpoint is due when it holds so much.
+    let segment = setting.size.next_multiple_of(512).max(2048);
+    Options::new()
+        .sync(setting.sync)
+        .page_size(512)
+        .cache_size(32 * setting.size)
+        .log_segment_size(segment)
+        .large_transaction(segment / 3)
+        .checkpoint_after(setting.size)
+        .growth(16 << 9)
+        .reserve(setting.reserve.max(16 << 9))
+        .background(setting.background)
+        .disk(setting.disk.clone())
+}
+
 struct Opened(Btree);
+
+/// Gives the one table its name, if that was lost.
+fn name_the_table(store: &Btree) -> Outcome<()> {
+    let mut write = store.begin_write()?;
+    if let [name] = &write.tables()?[..]
+        && name != TABLE
+    {
+        write.rename_table(name, TABLE)?;
+    }
+    Ok(write.commit()?)
+}
 
 /// Everything in the table, forwards and backwards; nothing if there is none.
 fn contents(store: &Btree) -> Result<Contents, Error> {

@@ -10,7 +10,7 @@ pub(super) mod trials;
 
 use std::time::Duration;
 
-use btree::{Btree, Durability, Options, ReadTxn};
+use btree::{Btree, Durability, Options, ReadTxn, RepairOptions};
 use durable_io::sim::{Outcome, Start, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
 
@@ -48,7 +48,7 @@ pub(crate) enum Alphabet {
     Tables,
     /// What comes to each barrier of the engine, and little else: it is small enough for every run.
     Barriers,
-    /// Backups of stores that go on, and tables that are filled in order.
+    /// Backups of stores that go on, repairs, and tables that are filled in order.
     Backup,
     /// The steps of a checkpoint: what a death of the process leaves between the two meta slots.
     Slots,
@@ -103,6 +103,8 @@ pub(crate) enum Op {
     Load,
     /// Make a backup in a new directory.
     Backup,
+    /// Close, and make a new store of what is left, which is all.
+    Repair,
     /// Open a reader, or look whether the one that is open shows what it must, and close it.
     Reader,
 }
@@ -208,7 +210,14 @@ impl Store {
 fn is_idle(op: Op) -> bool {
     matches!(
         op,
-        Op::Background | Op::Begin | Op::Reader | Op::Shrink | Op::Compact | Op::Abort | Op::Backup
+        Op::Background
+            | Op::Begin
+            | Op::Reader
+            | Op::Shrink
+            | Op::Compact
+            | Op::Abort
+            | Op::Backup
+            | Op::Repair
     )
 }
 
@@ -234,6 +243,7 @@ impl Subject for BtreeSubject {
                 Op::Compact,
                 Op::Load,
                 Op::Backup,
+                Op::Repair,
             ],
             Alphabet::Data => vec![
                 Op::Put,
@@ -310,6 +320,13 @@ impl Subject for BtreeSubject {
             Op::Compact => drop(store.store()?.compact()?),
             Op::Abort => abandon(store.store()?.begin_write()?, n)?,
             Op::Backup => drop(store.store()?.backup(path(n))?),
+            Op::Repair => {
+                if let Some(store) = store.open.take() {
+                    store.close()?;
+                }
+                let options = options(self.sync, &store.disk);
+                options.repair(DIR, path(n), &RepairOptions::new())?;
+            }
             Op::Sync => store.store()?.sync()?,
             _ => {
                 let mut write = store.store()?.begin_write()?;
@@ -376,6 +393,7 @@ impl Subject for BtreeSubject {
                 | Op::Close
                 | Op::Reader
                 | Op::Backup
+                | Op::Repair
                 | Op::Buffered
         );
         let again = if writes { *interrupted } else { Op::Put };
@@ -395,6 +413,7 @@ impl Subject for BtreeSubject {
             Op::Close => "close",
             Op::Reader => "reader",
             Op::Backup => "backup",
+            Op::Repair => "repair",
             _ => "commit",
         }
         .to_owned()

@@ -81,7 +81,7 @@ pub(super) fn after(before: &State, op: Op, n: u64) -> State {
         tables.entry(table.to_owned()).or_default().remove(&key);
     }
     match op {
-        Op::Backup => {
+        Op::Backup | Op::Repair => {
             let backups = BTreeMap::new();
             let moment = State {
                 backups,
