@@ -93,6 +93,7 @@ mod policy;
 mod read;
 mod record;
 mod recover;
+mod repair;
 mod reserve;
 mod salvage;
 mod scan;
@@ -112,8 +113,8 @@ pub use batch::Batch;
 pub use bitcask::Bitcask;
 pub use dump::{Detail, dump};
 pub use durable_io::engine::{
-    BackupOptions, BackupReport, Failure, InvalidOption, NoOutput, NoThread, Poisoned, Trouble,
-    UnsupportedVersion, Value,
+    BackupOptions, BackupReport, Failure, InvalidOption, NoOutput, NoThread, Poisoned,
+    RepairOptions, Trouble, UnsupportedVersion, Value,
 };
 pub use durable_io::{Background, Disk, SyncMode};
 pub use error::{Corruption, Error, Result};
@@ -123,6 +124,7 @@ pub use limits::{
 };
 pub use options::Options;
 pub use policy::MergePolicy;
+pub use repair::Repaired;
 pub use salvage::{Salvage, Salvaged};
 pub use snapshot::{Entries, Keys, Snapshot};
 pub use stats::{FileSpace, MergeReport, Progress, Recovery, Stats, Verified, Why};

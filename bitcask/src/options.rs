@@ -29,12 +29,12 @@ const MOST_THREADS: usize = 16;
 /// How a store is opened: `Options::new().sync(..).open("store")`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    sync: SyncMode,
+    pub(crate) sync: SyncMode,
     memory_limit: Option<u64>,
     policy: MergePolicy,
     auto_merge: bool,
     background: Background,
-    disk: Disk,
+    pub(crate) disk: Disk,
     progress: engine::Progress<Progress>,
     data_file_size: u64,
     merge_rate: Option<u64>,

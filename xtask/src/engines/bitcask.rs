@@ -6,9 +6,10 @@ mod subject;
 
 use std::path::Path;
 
-use bitcask::{Batch, Bitcask, Corruption, Error, MergePolicy, Options};
+use bitcask::{Batch, Bitcask, Corruption, Error, MergePolicy, Options, RepairOptions};
 use crashtest::{
-    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Refusal, Setting, Specimen, Store,
+    AnyTrial, Change, Contents, Engine, Killing, Outcome, Place, Refusal, Salvaged, Setting,
+    Specimen, Store,
 };
 
 use subject::trials;
@@ -24,24 +25,7 @@ impl Engine for BitcaskEngine {
     }
 
     fn open(&self, setting: &Setting) -> Outcome<Box<dyn Store>> {
-        // A store with nothing in reserve is one of a few small files that are to stay: it merges when it is
-        // told to.
-        let is_small = setting.reserve == 0;
-        let policy = if is_small {
-            MergePolicy::new().small_file_size(0)
-        } else {
-            let policy = MergePolicy::new().trigger_dead_percent(40);
-            policy.threshold_dead_percent(20)
-        };
-        let options = Options::new()
-            .auto_merge(!is_small)
-            .sync(setting.sync)
-            .data_file_size(setting.size)
-            .reserve(setting.reserve)
-            .merge_policy(policy)
-            .background(setting.background)
-            .disk(setting.disk.clone());
-        Ok(Box::new(Opened(options.open(&setting.dir)?)))
+        Ok(Box::new(Opened(options(setting).open(&setting.dir)?)))
     }
 
     fn damage(&self, error: &Refusal) -> Option<Place> {
@@ -66,24 +50,44 @@ impl Engine for BitcaskEngine {
         specimens::all()
     }
 
+    fn salvage(&self, setting: &Setting) -> Option<Outcome<Salvaged>> {
+        Some(subject::salvage(setting))
+    }
+
+    fn rebuild(&self, setting: &Setting, into: &Path) -> Outcome<Option<Box<dyn Store>>> {
+        options(setting).repair(&setting.dir, into, &RepairOptions::new())?;
+        Ok(Some(self.open(&setting.at(into))?))
+    }
+
     fn killing(&self) -> Option<Killing> {
         Some(Killing {
             kills: 40,
             acknowledged: 12_000,
             chores: &["rotate", "merge"],
-            phases: &[
-                "rotate",
-                "merge",
-                left::OUTPUT,
-                left::MANIFEST,
-                left::INPUTS,
-            ],
+            phases: left::PHASES,
         })
     }
 
     fn phase(&self, dir: &Path, chore: Option<&str>) -> Outcome<Option<&'static str>> {
         left::phase(dir, chore == Some("merge"))
     }
+}
+
+fn options(setting: &Setting) -> Options {
+    // With nothing in reserve it is one of a few small files that are to stay: it merges when it is told to.
+    let policy = MergePolicy::new();
+    let policy = match setting.reserve {
+        0 => policy.small_file_size(0),
+        _ => policy.trigger_dead_percent(40).threshold_dead_percent(20),
+    };
+    Options::new()
+        .auto_merge(setting.reserve > 0)
+        .sync(setting.sync)
+        .data_file_size(setting.size)
+        .reserve(setting.reserve)
+        .merge_policy(policy)
+        .background(setting.background)
+        .disk(setting.disk.clone())
 }
 
 struct Opened(Bitcask);

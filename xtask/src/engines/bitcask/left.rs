@@ -11,11 +11,13 @@ use durable_io::codec::Decoder;
 use durable_io::{Dir, Disk, Temp};
 
 /// What is alive is in an output, which no manifest names.
-pub(super) const OUTPUT: &str = "merge with an output";
+const OUTPUT: &str = "merge with an output";
 /// The manifest that swaps the files is being written.
-pub(super) const MANIFEST: &str = "merge writing the manifest";
+const MANIFEST: &str = "merge writing the manifest";
 /// The manifest has swapped them, and the inputs are still there.
-pub(super) const INPUTS: &str = "merge giving up its inputs";
+const INPUTS: &str = "merge giving up its inputs";
+/// All of them, and the chores.
+pub(super) const PHASES: &[&str] = &["rotate", "merge", OUTPUT, MANIFEST, INPUTS];
 
 /// Where the first group of a data file begins, and the size of its header (`bitcask/FORMAT.md`,
 /// sections 3 and 4).
@@ -37,8 +39,7 @@ impl Manifest {
             other => other?,
         };
         let mut bytes = vec![0; usize::try_from(file.len()?).expect("a small file")];
-        let read = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(read);
+        file.read_exact_at(&mut bytes, 0)?;
         Ok(Self::decode(&bytes))
     }
 

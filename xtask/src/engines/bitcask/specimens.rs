@@ -10,6 +10,8 @@ use crashtest::{Held, Outcome, Piece, Root, Span, Specimen, Written, files, writ
 use durable_io::SyncMode;
 use durable_io::codec::Decoder;
 
+use crate::engines::log_probe::not_zero;
+
 const DIR: &str = "/bitcask";
 
 const FILE_HEADER: usize = 64;
@@ -71,15 +73,8 @@ fn specimen(name: &'static str, written: Written) -> Specimen {
             step,
             witness: durable(*witness),
         });
-    let used = files.iter().map(|(name, bytes)| {
-        // Not the zeros after the groups of a data file; what counts there is that they are not zeros.
-        let last = bytes.iter().rposition(|&byte| byte != 0);
-        let end = match name.strip_suffix(".data") {
-            Some(_) => last.map_or(0, |last| last + 1),
-            None => bytes.len(),
-        };
-        Span::new(name, 0..end)
-    });
+    // What counts of the zeros after the groups of a data file is that they are that.
+    let used = files.iter().flat_map(|(name, bytes)| not_zero(name, bytes));
     let held = written
         .history
         .into_iter()

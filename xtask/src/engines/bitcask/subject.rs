@@ -1,6 +1,7 @@
 //! The store in each `SyncMode`: its alphabets, its starting states and its model.
 
 mod backups;
+mod salvage;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trials;
@@ -8,13 +9,13 @@ pub(crate) mod trials;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bitcask::{BackupOptions, Batch, Bitcask, MergePolicy, Options, Snapshot, Value};
+use bitcask::{Batch, Bitcask, MergePolicy, Options, Snapshot, Value};
 use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
 use durable_io::{Background, Disk, SyncMode};
 
 use crashtest::content::{identify, payload};
 
-use crate::engines::backups::path;
+pub(super) use salvage::salvage;
 
 const DIR: &str = "/bitcask";
 /// Small enough that a few records fill a data file.
@@ -26,7 +27,7 @@ const KEYS: [&str; 3] = ["a", "b", "c"];
 pub(crate) struct BitcaskSubject {
     pub(crate) sync: SyncMode,
     pub(crate) reserve: u64,
-    /// Backups are made, with less of all else.
+    /// Backups and repairs are made, with less of all else.
     pub(crate) backs_up: bool,
 }
 
@@ -80,6 +81,8 @@ pub(crate) enum Op {
     Backup,
     /// Make one of copies.
     BackupCopied,
+    /// Close, and make a new store of what is left, which is all.
+    Repair,
     Sync,
     /// Close; the next operation opens again.
     Close,
@@ -109,20 +112,23 @@ pub(crate) struct Store {
 }
 
 impl BitcaskSubject {
-    fn open_store(self, disk: &Disk) -> Outcome<Bitcask> {
+    fn options(self, disk: &Disk) -> Options {
         // Only a file that is dead to a good part is worth a merge, so that older ones stay.
         let policy = MergePolicy::new()
             .trigger_dead_percent(30)
             .threshold_dead_percent(30)
             .small_file_size(0);
-        let store = Options::new()
+        Options::new()
             .sync(self.sync)
             .data_file_size(DATA_FILE_SIZE)
             .reserve(self.reserve)
             .merge_policy(policy)
             .background(Background::Inline)
             .disk(disk.clone())
-            .open(DIR)?;
+    }
+
+    fn open_store(self, disk: &Disk) -> Outcome<Bitcask> {
+        let store = self.options(disk).open(DIR)?;
         let listed = disk.open_dir(DIR)?.list()?;
         let data_files = listed
             .iter()
@@ -383,13 +389,7 @@ impl Subject for BitcaskSubject {
             }
             (Op::SpoilHints, _) => store.spoil_hints()?,
             (Op::Snapshot, _) => store.toggle_snapshot()?,
-            (Op::Backup | Op::BackupCopied, _) => {
-                let options = match op {
-                    Op::BackupCopied => BackupOptions::new().copied(),
-                    _ => BackupOptions::new(),
-                };
-                store.store()?.backup(path(n), &options)?;
-            }
+            (Op::Backup | Op::BackupCopied | Op::Repair, _) => backups::make(store, *op, n)?,
             (Op::CompareAndSet(_), [(key, value)]) => {
                 let store = store.store()?;
                 let (key, nobodys) = (key.as_bytes(), payload(n, 7, 24));
@@ -451,7 +451,7 @@ impl Subject for BitcaskSubject {
         }
         match op {
             Op::Delete(key) => drop(after.entries.remove(*key)),
-            Op::Backup | Op::BackupCopied => {
+            Op::Backup | Op::BackupCopied | Op::Repair => {
                 after.backups.insert(n, before.entries.clone());
             }
             _ => {}
@@ -484,6 +484,7 @@ impl Subject for BitcaskSubject {
             Op::Background | Op::Merge => "merge",
             Op::Snapshot => "snapshot",
             Op::Backup | Op::BackupCopied => "backup",
+            Op::Repair => "repair",
             Op::Sync => "sync",
             Op::Close => "close",
             Op::SpoilHints => "spoil",

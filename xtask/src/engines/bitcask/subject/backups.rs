@@ -1,12 +1,12 @@
-//! Backups of the store under test.
+//! Backups of the store under test, and its repair.
 
 use std::collections::BTreeMap;
 
-use bitcask::{Corruption, Error, Options};
+use bitcask::{BackupOptions, Corruption, Error, Options, RepairOptions};
 use durable_io::Disk;
 use durable_io::sim::Outcome;
 
-use super::{Entries, Op, entries};
+use super::{DIR, Entries, Op, Store, entries};
 use crate::engines::backups;
 
 /// What is tried of a store that is backed up.
@@ -16,7 +16,27 @@ pub(super) const OPERATIONS: &[Op] = &[
     Op::Merge,
     Op::Backup,
     Op::BackupCopied,
+    Op::Repair,
 ];
+
+/// Makes the one of operation `n`.
+pub(super) fn make(store: &mut Store, op: Op, n: u64) -> Outcome<()> {
+    let path = backups::path(n);
+    if op == Op::Repair {
+        if let Some(store) = store.open.take() {
+            store.close()?;
+        }
+        let options = store.subject.options(&store.disk);
+        options.repair(DIR, path, &RepairOptions::new())?;
+        return Ok(());
+    }
+    let options = match op {
+        Op::BackupCopied => BackupOptions::new().copied(),
+        _ => BackupOptions::new(),
+    };
+    store.store()?.backup(path, &options)?;
+    Ok(())
+}
 
 /// What is in each of them.
 pub(super) fn all(disk: &Disk) -> Outcome<BTreeMap<u64, Entries>> {
