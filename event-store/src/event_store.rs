@@ -249,7 +249,7 @@ impl EventStore {
     /// # Errors
     /// As [`Subscription::acknowledge`].
     pub fn forget_subscription(&self, name: &str) -> Result<()> {
-        self.store.set_mark(name, None)
+        self.store.keep_acknowledged(name, None)
     }
 
     /// The position of the last durable event; `Position(0)` if there is none.

@@ -136,6 +136,11 @@ impl Salvage {
             .collect()
     }
 
+    /// The same, as they are kept.
+    pub(crate) fn readers(&self) -> &BTreeMap<String, Mark> {
+        &self.marks
+    }
+
     /// Goes after position `last`; what is before it is missing, because of what is at `place`.
     fn pass(&mut self, last: Position, place: Option<(PathBuf, u64)>) {
         if last >= self.next {

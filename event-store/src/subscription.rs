@@ -188,7 +188,7 @@ impl Subscription {
         let Some(given) = self.given else {
             return Ok(());
         };
-        self.store.set_mark(name, Some(given))?;
+        self.store.keep_acknowledged(name, Some(given))?;
         Ok(())
     }
 
@@ -208,7 +208,7 @@ impl Subscription {
         {
             return Err(invalid("an event to acknowledge", "it was given out"));
         }
-        self.store.set_mark(name, Some(mark_of(event)))
+        self.store.keep_acknowledged(name, Some(mark_of(event)))
     }
 
     #[cfg(feature = "stream")]
@@ -265,7 +265,7 @@ impl Store {
     }
 
     /// Makes `mark` that of the reader `name`, durably. One that is after that which it has changes nothing.
-    pub(crate) fn set_mark(&self, name: &str, mark: Option<Mark>) -> Result<()> {
+    pub(crate) fn keep_acknowledged(&self, name: &str, mark: Option<Mark>) -> Result<()> {
         loop {
             self.check()?;
             // Held across I/O: marks are written one at a time, in their order.

@@ -5,6 +5,7 @@ mod specimens;
 mod subject;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 
 use crashtest::{
@@ -12,7 +13,8 @@ use crashtest::{
     Specimen, Store,
 };
 use event_store::{
-    Append, Error, Event, EventStore, Expected, NewEvent, Options, Position, Projected, Version,
+    Append, Error, Event, EventStore, Expected, NewEvent, Options, Position, Projected,
+    RepairOptions, Version,
 };
 
 use subject::Total;
@@ -68,6 +70,16 @@ impl Engine for EventStoreEngine {
 
     fn salvage(&self, setting: &Setting) -> Option<Outcome<Salvaged>> {
         Some(subject::salvage(setting))
+    }
+
+    fn rebuild(&self, setting: &Setting, into: &Path) -> Outcome<Option<Box<dyn Store>>> {
+        options(setting).repair(&setting.dir, into, &RepairOptions::new())?;
+        // A reader that has diverged is no damage.
+        Ok(Some(Box::new(Opened {
+            total: None,
+            store: options(setting).open(into)?,
+            unsynced: Mutex::default(),
+        })))
     }
 
     fn killing(&self) -> Option<Killing> {

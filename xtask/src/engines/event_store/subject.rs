@@ -8,6 +8,7 @@ mod records;
 mod salvage;
 mod trials;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use durable_io::sim::{Keep, Outcome, Start, StartStep, Subject, Survives};
@@ -49,7 +50,7 @@ pub(crate) enum Alphabet {
     Projections,
     /// As little as reaches every sync: few states, so that each can be left out in the short run.
     Syncs,
-    /// The same of a backup.
+    /// The same of a backup and a repair.
     Backup,
 }
 
@@ -116,6 +117,8 @@ pub(crate) enum Op {
     ForgetStates,
     /// A backup is made, or brought up to date.
     Backup,
+    /// Close, and make a new store of what is left, which is all.
+    Repair,
     /// One part of the index is removed, one is shortened, and a third is written over, durably.
     SpoilIndex,
 }
@@ -139,6 +142,8 @@ pub(crate) struct State {
     saved: [u64; 2],
     /// The last event of the backup.
     backup: Option<u64>,
+    /// The last event of each new store, by the operation that made it of this one.
+    repairs: BTreeMap<u64, u64>,
     /// Events of that stream; known to the model alone.
     in_stream: u64,
     /// At least the events up to here are in the parts that the list names.
@@ -148,8 +153,8 @@ pub(crate) struct State {
 }
 
 impl EventSubject {
-    fn open_store(self, disk: &Disk) -> Outcome<EventStore> {
-        let store = Options::new()
+    fn options(self, disk: &Disk) -> Options {
+        Options::new()
             .sync(self.sync)
             .segment_size(SEGMENT_SIZE)
             .index_interval(1)
@@ -157,8 +162,10 @@ impl EventSubject {
             .clock(|| 7)
             .background(Background::Inline)
             .disk(disk.clone())
-            .open(DIR)?;
-        Ok(store)
+    }
+
+    fn open_store(self, disk: &Disk) -> Outcome<EventStore> {
+        Ok(self.options(disk).open(DIR)?)
     }
 
     /// True if the tombstone comes with an event before it: where it must not need the reserve.
@@ -204,7 +211,7 @@ impl Subject for EventSubject {
                 Op::Close,
             ],
             Alphabet::Syncs => vec![Op::Append, Op::Index],
-            Alphabet::Backup => vec![Op::Append, Op::Backup],
+            Alphabet::Backup => vec![Op::Append, Op::Backup, Op::Repair],
         };
         match self.sync {
             SyncMode::Always => {}
@@ -309,7 +316,7 @@ impl Subject for EventSubject {
     }
 
     fn apply(&self, store: &mut Store, op: &Op, n: u64) -> Outcome<Survives> {
-        if matches!(op, Op::Forget | Op::ForgetStates | Op::Backup) {
+        if matches!(op, Op::Forget | Op::ForgetStates | Op::Backup | Op::Repair) {
             // What is done to a log of its own, while what came before could be lost, is no state of the model.
             store.store()?.sync()?;
         }
@@ -336,6 +343,7 @@ impl Subject for EventSubject {
             Op::SaveStream => projection::save_stream(store.store()?)?,
             Op::ForgetStates => store.store()?.forget_projection(projection::NAME)?,
             Op::Backup => backup::make(store.store()?)?,
+            Op::Repair => backup::repair(store, n)?,
             Op::SpoilIndex => store.spoil_index()?,
         }
         store.promise(*op)
@@ -362,6 +370,7 @@ impl Subject for EventSubject {
             reader,
             saved: projection::saved(store)?,
             backup: backup::last(&disk, store)?,
+            repairs: backup::repairs(&disk, store)?,
             in_stream: 0,
             is_lost,
         })
@@ -388,6 +397,7 @@ impl Subject for EventSubject {
             Op::SaveStream => after.saved[1] = after.in_stream,
             Op::ForgetStates => after.saved = [0, 0],
             Op::Backup => after.backup = Some(last),
+            Op::Repair => drop(after.repairs.insert(n, last)),
             _ => {}
         }
         after
@@ -415,6 +425,7 @@ impl Subject for EventSubject {
             // One that is brought up to date may have some of it already.
             && expected.backup.is_some() == observed.backup.is_some()
             && expected.backup <= observed.backup
+            && expected.repairs == observed.repairs
             && expected.indexed <= observed.indexed
             && (expected.is_lost || !observed.is_lost)
     }
@@ -448,6 +459,7 @@ impl Subject for EventSubject {
             Op::Acknowledge | Op::Forget => "acknowledge",
             Op::Project | Op::Save | Op::SaveStream | Op::ForgetStates => "project",
             Op::Backup => "backup",
+            Op::Repair => "repair",
             Op::SpoilIndex => "spoil",
         }
         .to_owned()
