@@ -104,6 +104,7 @@ mod output;
 mod partition;
 mod properties;
 mod reader;
+mod repair;
 mod salvage;
 mod scan;
 mod separators;
@@ -123,7 +124,9 @@ pub use cache::BlockCache;
 pub use compression::Compression;
 pub use cursor::Cursor;
 pub use dump::{Detail, dump};
-pub use durable_io::engine::{InvalidOption, LostKeys, NoOutput, UnsupportedVersion, Value};
+pub use durable_io::engine::{
+    InvalidOption, LostKeys, NoOutput, RepairOptions, UnsupportedVersion, Value,
+};
 pub use entry::{Entry, Kind, RangeTombstone, compare};
 pub use error::{Corruption, Error, Lost, Result};
 pub use fragmenter::fragment;
@@ -136,6 +139,7 @@ pub use limits::{
 pub use merge::{Merge, Source};
 pub use options::Options;
 pub use properties::Properties;
+pub use repair::Repaired;
 pub use salvage::{Salvage, Salvaged};
 pub use scan::Scan;
 pub use source::Reads;
