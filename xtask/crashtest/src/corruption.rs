@@ -4,7 +4,7 @@
 //! ([`changes`]), the store is opened and asked everything, and the answer is compared with what the bytes of the
 //! undamaged store allow ([`judge`]): the same answer, an error that names the place, or, only where every
 //! witness is gone too, an earlier one. A salvage is asked first, if there is one: what it gives out without a warning
-//! must be right ([`salvage`]).
+//! must be right, and so must a new store be that is made of it ([`salvage`]).
 
 mod changes;
 mod judge;
