@@ -24,7 +24,7 @@ pub(crate) struct Group<'a> {
     /// Where others and clients reach each node: through its gate.
     pub(crate) addresses: Vec<String>,
     /// Where the nodes listen.
-    behind: Vec<String>,
+    own_addresses: Vec<String>,
     pub(crate) links: Arc<Links>,
     nodes: Vec<Node>,
 }
@@ -52,11 +52,11 @@ impl<'a> Group<'a> {
     /// Nodes from 1 to `count`, with their files in `dir`.
     pub(crate) async fn start(dir: &'a Path, count: usize) -> Self {
         let mut addresses = free_addresses(2 * count);
-        let behind = addresses.split_off(count);
+        let own_addresses = addresses.split_off(count);
         let mut group = Self {
             dir,
             addresses,
-            behind,
+            own_addresses,
             links: Arc::default(),
             nodes: Vec::new(),
         };
@@ -80,13 +80,18 @@ impl<'a> Group<'a> {
 
     async fn spawn(&self, nth: usize) -> Node {
         let dir = self.dir.join(format!("node {nth}"));
-        let node = format!("{}\n{}\n{}", nth + 1, self.behind[nth], dir.display());
+        let node = format!(
+            "{}\n{}\n{}",
+            nth + 1,
+            self.own_addresses[nth],
+            dir.display()
+        );
         let mut program = Command::new(std::env::current_exe().unwrap());
         program
             .args(["--exact", "a_node", "--nocapture"])
             .env(NODE, node);
         let gate = TcpListener::bind(&self.addresses[nth]).await.unwrap();
-        let gate = Gate::open(&self.links, nth, gate, &self.behind[nth]);
+        let gate = Gate::open(&self.links, nth, gate, &self.own_addresses[nth]);
         let program = program.stdin(Stdio::null()).stdout(Stdio::null());
         Node {
             process: program.spawn().unwrap(),
@@ -158,7 +163,7 @@ impl<'a> Group<'a> {
     /// Asks node `nth`, not through its gate, and waits for one second at most.
     pub(crate) async fn ask(&self, nth: usize, request: &Request) -> std::io::Result<Reply> {
         let asked = async {
-            let mut stream = wire::connect(&self.behind[nth]).await?;
+            let mut stream = wire::connect(&self.own_addresses[nth]).await?;
             wire::send(&mut stream, request).await?;
             wire::receive(&mut stream).await
         };

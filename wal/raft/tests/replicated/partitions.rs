@@ -21,7 +21,7 @@ const LATE_MESSAGES: u64 = 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// The leader reaches nobody, and nobody reaches it.
-    CutOff,
+    Isolated,
     /// The leader reaches nobody, and hears all others.
     Mute,
     /// The leader is heard by all others, and hears none: it knows of no entry that another node has it.
@@ -35,7 +35,7 @@ enum Fault {
 }
 
 const FAULTS: [Fault; 6] = [
-    Fault::CutOff,
+    Fault::Isolated,
     Fault::Mute,
     Fault::Deaf,
     Fault::Apart,
@@ -79,7 +79,7 @@ async fn round(group: &mut Group<'_>, clients: &mut Clients, fault: Fault, rando
     let one = &others[..1];
     let links = group.links.clone();
     match fault {
-        Fault::CutOff => links.sever(both(leader, &others)),
+        Fault::Isolated => links.sever(both(leader, &others)),
         Fault::Mute => links.sever(from(leader, &others)),
         Fault::Deaf => links.sever(to(leader, &others)),
         Fault::Apart => links.sever(both(leader, one)),
@@ -96,7 +96,7 @@ async fn round(group: &mut Group<'_>, clients: &mut Clients, fault: Fault, rando
     }
     let late = links.late();
     match fault {
-        Fault::CutOff => {
+        Fault::Isolated => {
             expect_silence(group, leader).await;
             let without: Vec<usize> = killed.into_iter().chain([leader]).collect();
             group.leader(&without).await;
