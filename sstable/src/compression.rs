@@ -1,5 +1,8 @@
 //! [`Compression`]: how blocks are made smaller, and made whole again.
 
+#[cfg(feature = "zstd")]
+use std::cell::RefCell;
+
 use crate::error::Corruption;
 
 /// How the data blocks of a table are compressed. A block that would hardly become smaller is stored as
@@ -76,10 +79,22 @@ fn lz4(raw: &[u8], out: &mut Vec<u8>) -> Option<u8> {
     len.map(|_| LZ4)
 }
 
+// To make a context takes longer than a block does, which is why each thread keeps its own: about 100 KiB if it reads
+// such blocks, and 1 MiB if it writes them.
+#[cfg(feature = "zstd")]
+thread_local! {
+    static COMPRESSOR: RefCell<zstd::bulk::Compressor<'static>> = RefCell::new(
+        zstd::bulk::Compressor::new(zstd::DEFAULT_COMPRESSION_LEVEL).expect("the level is known"),
+    );
+    static DECOMPRESSOR: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::new(
+        zstd::bulk::Decompressor::new().expect("no dictionary can be wrong"),
+    );
+}
+
 /// `None` also where it is better than [`MOST_RATIO`], which LZ4 then gets close to.
 #[cfg(feature = "zstd")]
 fn zstd(raw: &[u8], out: &mut Vec<u8>) -> Option<u8> {
-    let compressed = zstd::bulk::compress(raw, zstd::DEFAULT_COMPRESSION_LEVEL).ok()?;
+    let compressed = COMPRESSOR.with_borrow_mut(|context| context.compress(raw).ok())?;
     out.extend_from_slice(&compressed);
     is_possible(ZSTD, compressed.len(), raw.len()).then_some(ZSTD)
 }
@@ -91,7 +106,8 @@ pub(crate) fn decompress(code: u8, stored: &[u8], raw: usize) -> Result<Vec<u8>,
     let len = match code {
         LZ4 => lz4_flex::block::decompress_into(stored, &mut out).ok(),
         #[cfg(feature = "zstd")]
-        ZSTD => zstd::bulk::decompress_to_buffer(stored, &mut out).ok(),
+        ZSTD => DECOMPRESSOR
+            .with_borrow_mut(|context| context.decompress_to_buffer(stored, &mut out).ok()),
         #[cfg(not(feature = "zstd"))]
         ZSTD => return Err(Failure::Unsupported("zstd")),
         _ => None,

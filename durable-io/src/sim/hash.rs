@@ -1,7 +1,9 @@
-//! A fast, fixed mixing function: image hashes must be the same on every run and machine.
+//! Fast, fixed hashes: those of images must be the same on every run and machine.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Mixes two numbers into one (the finaliser of `SplitMix64` over a xor-multiply).
 pub(crate) fn mix(a: u64, b: u64) -> u64 {
@@ -13,22 +15,9 @@ pub(crate) fn mix(a: u64, b: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Mixes a byte string into one number, eight bytes at a time, in four lanes that do not wait for each other.
+/// Mixes a byte string into one number.
 pub(crate) fn mix_bytes(bytes: &[u8]) -> u64 {
-    let (blocks, rest) = bytes.as_chunks::<32>();
-    let mut lanes = [1, 2, 3, 4].map(|lane| mix(bytes.len() as u64, lane));
-    for block in blocks {
-        let (words, _) = block.as_chunks::<8>();
-        for (lane, word) in lanes.iter_mut().zip(words) {
-            *lane = (*lane ^ u64::from_le_bytes(*word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            *lane ^= *lane >> 29;
-        }
-    }
-    let mut hash = lanes.into_iter().fold(0x5EED, mix);
-    for byte in rest {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
-    }
-    mix(hash, 1)
+    xxh3_64(bytes)
 }
 
 /// Mixes whatever is hashed: for what nobody chooses in order to collide.
