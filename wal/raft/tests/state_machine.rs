@@ -14,13 +14,13 @@ use lsm::KeyspaceOptions;
 
 fn options(sim: &SimDisk) -> Options {
     let store = lsm::Options::new()
-        .background(Background::Inline)
         .memtable_size(4096)
         .log_segment_size(8192)
         .manifest_segment_size(1024)
         .reserve(0);
     Options::new()
         .store(store)
+        .background(Background::Inline)
         .keyspace("other", KeyspaceOptions::new())
         .disk(sim.disk())
 }

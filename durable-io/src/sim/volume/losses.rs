@@ -1,4 +1,4 @@
-//! What a power loss may leave of a volume: all of it where that is little, a sample otherwise.
+//! What a power loss may leave of a volume, or of any world: all of it where that is little, a sample otherwise.
 
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
@@ -71,6 +71,19 @@ impl Volume {
             prefix.crash(&drawn(prefix, chains, nth, seed))
         });
         picks.collect()
+    }
+}
+
+impl World {
+    /// One of the states that a power loss at this instant may leave under the disk's profile, drawn by `seed`: for
+    /// simulations of whole systems, which cannot try them all. Often nothing or all of what is unsynced stays.
+    #[must_use]
+    pub fn power_loss(&self, seed: u64) -> Self {
+        let ends = self.journal_ends();
+        let at = to_index(mix(seed, 0xE0D) % ends.len() as u64);
+        let prefix = self.journal_prefix(*ends.get(at).expect("a journal ends somewhere"));
+        let chains = prefix.pending_chains();
+        prefix.crash(&drawn(&prefix, &chains, mix(seed, 0x0F4) % 4, seed))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use durable_io::{Disk, SyncMode};
+use durable_io::{Background, Disk, SyncMode};
 use lsm::KeyspaceOptions;
 
 use super::state_machine::StateMachine;
@@ -14,6 +14,7 @@ use crate::error::Result;
 pub struct Options {
     store: lsm::Options,
     pub(super) keyspaces: BTreeMap<String, KeyspaceOptions>,
+    pub(super) background: Background,
     pub(super) disk: Disk,
 }
 
@@ -23,8 +24,8 @@ impl Options {
         Self::default()
     }
 
-    /// How the store is opened: memory, sizes, background work. Its sync mode and its disk are set by the state
-    /// machine. A segment size of the log must be the same on all nodes: a snapshot brings that of its node.
+    /// How the store is opened: memory and sizes. Its sync mode, its background work and its disk are set by the
+    /// state machine. A segment size of the log must be the same on all nodes: a snapshot brings that of its node.
     #[must_use]
     pub fn store(mut self, options: lsm::Options) -> Self {
         self.store = options;
@@ -39,6 +40,15 @@ impl Options {
         self
     }
 
+    /// Who does the background work. Default: [`Background::Threads`]: those of the store, and, for openraft, one named
+    /// `raft-snapshot` for each snapshot that is built or installed. With [`Background::Inline`] whoever calls does it,
+    /// and that of the store is done by [`run_background`](StateMachine::run_background).
+    #[must_use]
+    pub fn background(mut self, background: Background) -> Self {
+        self.background = background;
+        self
+    }
+
     /// The disk that the state machine is on. Default: [`Disk::os`].
     #[must_use]
     pub fn disk(mut self, disk: Disk) -> Self {
@@ -50,7 +60,8 @@ impl Options {
     /// that a write need not be synced.
     pub(super) fn of_store(&self) -> lsm::Options {
         let store = self.store.clone();
-        store.sync(SyncMode::Manual).disk(self.disk.clone())
+        let store = store.sync(SyncMode::Manual).disk(self.disk.clone());
+        store.background(self.background)
     }
 
     /// Opens the state machine in the directory `dir`; creates both if they are missing. Removes what a crash has

@@ -242,6 +242,11 @@ impl StateMachine {
         Ok(self.current().store.verify()?)
     }
 
+    #[cfg(feature = "openraft")]
+    pub(crate) fn is_inline(&self) -> bool {
+        self.inner.options.background == durable_io::Background::Inline
+    }
+
     /// What opening it found and did.
     pub fn recovery(&self) -> Recovery {
         self.inner.recovery
@@ -269,8 +274,8 @@ impl StateMachine {
         }
     }
 
-    /// Under [`Background::Inline`](crate::Background::Inline) of the store, runs one step of its background work
-    /// and returns true, or returns false if there is none.
+    /// Under [`Background::Inline`], runs one step of the store's background work and returns true, or returns false if
+    /// there is none.
     ///
     /// # Errors
     /// Those of [`lsm::Lsm::run_background`]; [`Error::Poisoned`], [`Error::Closed`].

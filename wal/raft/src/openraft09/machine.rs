@@ -28,7 +28,8 @@ use crate::{Failure, NoThread, Poisoned};
 /// the client gets: `C::R::default()` is the answer to what is no command. An error from it stops the node, so
 /// what a client may have done wrong is an answer.
 ///
-/// Snapshots are built and installed on a thread of their own, `raft-snapshot`.
+/// Snapshots are built and installed on a thread of their own, `raft-snapshot`, unless the state machine's background
+/// work is done inline.
 pub struct StateMachine<C, F> {
     core: machine::StateMachine,
     apply: Arc<F>,
@@ -99,7 +100,7 @@ impl Purging {
             let progress = *self.progress.borrow_and_update();
             let core = self.core.clone();
             // Off the runtime's threads: it may wait for an installation, or for the disk.
-            if on_a_thread(move || core.make_durable_up_to(index)).await? {
+            if at_leisure(&self.core, move || core.make_durable_up_to(index)).await? {
                 return Ok(());
             }
             if progress.has_failed || self.progress.changed().await.is_err() {
@@ -109,10 +110,15 @@ impl Purging {
     }
 }
 
-/// Does `work`, which may take long, on a thread of its own, with whatever runtime.
-async fn on_a_thread<T: Send + 'static>(
+/// Does `work` of `core`, which may take long, on a thread of its own, with whatever runtime; or here, if `core` has no
+/// threads.
+async fn at_leisure<T: Send + 'static>(
+    core: &machine::StateMachine,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    if core.is_inline() {
+        return work();
+    }
     let (sender, done) = oneshot::channel();
     let name = "raft-snapshot".to_owned();
     let spawned = thread::Builder::new()
@@ -178,7 +184,7 @@ where
 {
     async fn build_snapshot(&mut self) -> Result<Snapshot<C>, StorageError<C::NodeId>> {
         let core = self.core.clone();
-        let built = on_a_thread(move || core.build_snapshot()).await;
+        let built = at_leisure(&self.core, move || core.build_snapshot()).await;
         let built = built.and_then(of_snapshot);
         built.map_err(|error| on_snapshot(ErrorVerb::Write, &error))
     }
@@ -242,7 +248,7 @@ where
         snapshot: Box<SnapshotStream>,
     ) -> Result<(), StorageError<C::NodeId>> {
         let (core, meta) = (self.core.clone(), meta.clone());
-        let installed = on_a_thread(move || {
+        let installed = at_leisure(&self.core, move || {
             let expected = (meta.last_log_id, meta.last_membership);
             core.install(&meta.snapshot_id, snapshot.data, |found| {
                 of_applied::<C>(found).is_ok_and(|found| found == expected)

@@ -43,10 +43,12 @@ pub(crate) fn sum(machine: &StateMachine) -> u64 {
 /// The state machine on `sim`.
 pub(crate) fn machine(sim: &SimDisk) -> Machine {
     let store = lsm::Options::new()
-        .background(durable_io::Background::Inline)
         .log_segment_size(8192)
         .manifest_segment_size(1024)
         .reserve(0);
-    let options = Options::new().store(store).disk(sim.disk());
+    let options = Options::new()
+        .store(store)
+        .background(durable_io::Background::Inline)
+        .disk(sim.disk());
     Machine::new(options.open("/machine").unwrap(), add as Apply)
 }

@@ -6,7 +6,7 @@
 //!
 //! Source: Lowe, "Testing for linearizability", 2017: just-in-time linearization.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, VecDeque};
 
 /// The value of an absent key.
 pub(crate) const ABSENT: u64 = 0;
@@ -47,8 +47,38 @@ pub(crate) struct Recorded {
     pub(crate) returned: Option<u64>,
 }
 
-/// The value of the key, and which of the operations in flight have taken effect, as bits.
+/// In which the store can be: the value of the key, and which of the operations in flight have taken effect, as bits.
 type Configuration = (u64, u128);
+
+/// A set of configurations, without those that can do nothing that another one cannot: an operation whose outcome is not
+/// known may have taken effect, and never has to.
+#[derive(Default)]
+struct Configurations {
+    /// Bits of operations whose outcome is not known.
+    unknown: u128,
+    /// Which of these have taken effect, by the value and what else has; none includes another.
+    least: HashMap<Configuration, Vec<u128>>,
+}
+
+impl Configurations {
+    /// False if it adds nothing.
+    fn insert(&mut self, (value, effective): Configuration) -> bool {
+        let known = (value, effective & !self.unknown);
+        let new = effective & self.unknown;
+        let least = self.least.entry(known).or_default();
+        if least.iter().any(|one| one & new == *one) {
+            return false;
+        }
+        least.retain(|one| one & new != new);
+        least.push(new);
+        true
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Configuration> {
+        let all = self.least.iter();
+        all.flat_map(|((value, known), least)| least.iter().map(move |new| (*value, known | new)))
+    }
+}
 
 /// The first operation that cannot have happened; `None` if `history` is linearizable.
 pub(crate) fn impossible(history: &[Recorded]) -> Option<Recorded> {
@@ -59,25 +89,29 @@ pub(crate) fn impossible(history: &[Recorded]) -> Option<Recorded> {
     }
     events.sort_by_key(|(at, ..)| *at);
     let mut in_flight: Vec<Option<usize>> = Vec::new();
-    let mut configurations: HashSet<Configuration> = HashSet::from([(ABSENT, 0)]);
+    let mut configurations = Configurations::default();
+    configurations.insert((ABSENT, 0));
     for (_, is_call, nth) in events {
         if is_call {
-            match in_flight.iter().position(Option::is_none) {
-                Some(slot) => in_flight[slot] = Some(nth),
-                None => in_flight.push(Some(nth)),
+            let free = in_flight.iter().position(Option::is_none);
+            let slot = free.unwrap_or(in_flight.len());
+            assert!(slot < 128, "too many outcomes are not known");
+            in_flight.resize(in_flight.len().max(slot + 1), None);
+            in_flight[slot] = Some(nth);
+            if history[nth].returned.is_none() {
+                configurations.unknown |= 1 << slot;
             }
-            assert!(in_flight.len() <= 128, "too many outcomes are not known");
             continue;
         }
         let slot = in_flight.iter().position(|found| *found == Some(nth));
-        let bit = 1_u128 << slot.expect("it was called");
+        let slot = slot.expect("it was called");
         let ops = in_flight
             .iter()
             .map(|found| found.map(|nth| history[nth].op));
         let ops: Vec<Option<Op>> = ops.collect();
-        configurations = reached(&configurations, &ops, bit);
-        in_flight[slot.expect("it was called")] = None;
-        if configurations.is_empty() {
+        configurations = reached(&configurations, &ops, 1 << slot);
+        in_flight[slot] = None;
+        if configurations.least.is_empty() {
             return Some(history[nth]);
         }
     }
@@ -85,17 +119,21 @@ pub(crate) fn impossible(history: &[Recorded]) -> Option<Recorded> {
 }
 
 /// Everything in flight may take effect now, in any order; the operation at `bit` must have, and is over.
-fn reached(
-    configurations: &HashSet<Configuration>,
-    in_flight: &[Option<Op>],
-    bit: u128,
-) -> HashSet<Configuration> {
-    let mut open: Vec<Configuration> = configurations.iter().copied().collect();
-    let mut seen = configurations.clone();
-    let mut reached = HashSet::new();
-    while let Some((value, effective)) = open.pop() {
+fn reached(configurations: &Configurations, in_flight: &[Option<Op>], bit: u128) -> Configurations {
+    let empty = || Configurations {
+        unknown: configurations.unknown,
+        least: HashMap::new(),
+    };
+    let (mut seen, mut reached) = (empty(), empty());
+    let mut open: VecDeque<Configuration> = configurations.iter().collect();
+    for configuration in &open {
+        seen.insert(*configuration);
+    }
+    // Those with less first: most others then add nothing.
+    while let Some((value, effective)) = open.pop_front() {
         if effective & bit != 0 {
             reached.insert((value, effective & !bit));
+            continue;
         }
         for (slot, op) in in_flight.iter().enumerate() {
             let next = op.filter(|_| effective & 1 << slot == 0);
@@ -104,7 +142,7 @@ fn reached(
             };
             let configuration = (after, effective | 1 << slot);
             if seen.insert(configuration) {
-                open.push(configuration);
+                open.push_back(configuration);
             }
         }
     }

@@ -56,7 +56,6 @@ fn apply(machine: &StateMachine, entry: &Entry) -> Outcome<()> {
 
 fn open_machine(disk: &Disk) -> Outcome<StateMachine> {
     let store = lsm::Options::new()
-        .background(Background::Inline)
         .memtable_size(1300)
         .memory(1 << 20)
         .block_cache(4 << 10)
@@ -66,6 +65,7 @@ fn open_machine(disk: &Disk) -> Outcome<StateMachine> {
         .reserve(0);
     Ok(Options::new()
         .store(store)
+        .background(Background::Inline)
         .disk(disk.clone())
         .open(MACHINE)?)
 }
