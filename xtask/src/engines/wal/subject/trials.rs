@@ -33,20 +33,20 @@ pub(crate) fn all() -> Vec<AnyTrial> {
     let repair = |name| Trial::new(name, RepairSubject).lengths(1, 1);
     // The shorter ones first: what is broken is mostly seen in them.
     vec![
-        large("wal large", SyncMode::Always)
-            .removal(2)
-            .faulted(FAULTED_LARGE)
-            .boxed(),
-        // A large batch after what is not durable yet.
-        large("wal large manual", SyncMode::Manual).boxed(),
-        truncations("wal truncate end", SyncMode::Always),
-        truncations("wal truncate end manual", SyncMode::Manual),
         Trial::new("wal 4 KiB", log(SyncMode::Always))
             .lengths(2, 3)
             .unit(4096)
             .boxed(),
         mode("wal batch", BATCH, 2),
         mode("wal manual", SyncMode::Manual, 2),
+        large("wal large", SyncMode::Always)
+            .removal(2)
+            .faulted(FAULTED_LARGE)
+            .boxed(),
+        truncations("wal truncate end", SyncMode::Always),
+        // A large batch after what is not durable yet.
+        large("wal large manual", SyncMode::Manual).boxed(),
+        truncations("wal truncate end manual", SyncMode::Manual),
         // One damage and its repair reach far. A repair that is interrupted is repaired again: no barrier needs it.
         repair("wal repair").unit(4096).shallow_removal(1).boxed(),
         repair("wal repair 512").only_with_full().boxed(),
