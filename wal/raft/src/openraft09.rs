@@ -44,7 +44,8 @@ const READ_SIZE: u64 = 4 << 20;
 /// The log of one group, for openraft 0.9. Cheap to clone: it is the reader, too.
 ///
 /// Votes, appends, truncations and purges are durable when openraft is called back; what is committed is durable
-/// together with the next of them. Payloads are stored as CBOR. Bytes in them want `serde_bytes`: serde takes a
+/// together with the next of them. A node that led and is started again is elected anew, in a new term: openraft 0.9
+/// would let it go on in the old one, without entries that others have of it and that its power loss took. Payloads are stored as CBOR. Bytes in them want `serde_bytes`: serde takes a
 /// `Vec<u8>` for a list of numbers, which is twice as long and takes twenty times as long to encode.
 #[derive(Debug)]
 pub struct LogStorage<C> {
@@ -267,7 +268,14 @@ where
             let vote = vote.as_ref().map(|vote| decode(&vote.leader));
             vote.transpose()
         });
-        vote.map_err(|error| StorageIOError::read_vote(AnyError::new(&error)).into())
+        let vote = vote.map_err(|error| StorageIOError::read_vote(AnyError::new(&error)))?;
+        // openraft asks when it starts, and goes on to lead in its old term if it did, and knows that. But entries that
+        // it had sent to others and not made durable are lost, and it would give their ids to other entries; and it may
+        // know of less that is committed than it had answered. So it has to be elected anew, by those who know.
+        Ok(vote.map(|vote: Vote<C::NodeId>| Vote {
+            committed: false,
+            ..vote
+        }))
     }
 
     async fn save_committed(

@@ -83,6 +83,6 @@ fn a_sync_that_is_left_out_is_found() {
 }
 
 #[test]
-fn a_vote_that_is_not_waited_for_is_found() {
-    assert_ne!(found(Bug::HastyVote, 400), None);
+fn a_leader_that_starts_again_in_its_old_term_is_found() {
+    assert_ne!(found(Bug::LastingLeader, 200), None);
 }

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::future::Future;
 use std::ops::RangeBounds;
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use durable_io::Site;
@@ -35,8 +32,8 @@ const GROUP: u64 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     None,
-    /// A vote is acknowledged before it is on the disk.
-    HastyVote,
+    /// A leader that starts again goes on to lead.
+    LastingLeader,
     /// Nothing that a node acknowledges waits for the disk.
     NoSync,
 }
@@ -69,6 +66,8 @@ pub(crate) struct State {
     bug: Bug,
     pub(crate) weather: Weather,
     slots: BTreeMap<Place, Slot>,
+    /// What each node has voted last.
+    votes: BTreeMap<Place, Vote<u64>>,
     /// The entries that some node has applied.
     agreed: BTreeMap<u64, durable_raft::Entry>,
 }
@@ -85,6 +84,7 @@ impl Cluster {
             bug,
             weather: Weather::default(),
             slots: (1..=count).map(off).collect(),
+            votes: BTreeMap::new(),
             agreed: BTreeMap::new(),
         })))
     }
@@ -158,7 +158,9 @@ impl Cluster {
         let storage = openraft09::StateMachine::new(machine.clone(), apply);
         let entries = Storage {
             log: LogStorage::new(group).purging_after(&storage),
-            is_hasty: bug == Bug::HastyVote,
+            cluster: self.clone(),
+            place,
+            bug,
         };
         let network = Network {
             cluster: self.clone(),
@@ -266,11 +268,13 @@ fn apply(changes: &mut Changes<'_>, command: Command) -> Result<bool> {
     Ok(is_done)
 }
 
-/// The log storage of a node, which may be hasty with votes.
+/// The log storage of a node, which may have a bug.
 #[derive(Clone)]
 struct Storage {
     log: LogStorage<Types>,
-    is_hasty: bool,
+    cluster: Cluster,
+    place: Place,
+    bug: Bug,
 }
 
 type Answer<T> = std::result::Result<T, StorageError<u64>>;
@@ -296,19 +300,23 @@ impl RaftLogStorage<Types> for Storage {
     }
 
     async fn save_vote(&mut self, vote: &Vote<u64>) -> Answer<()> {
-        let is_hasty = self.is_hasty;
-        let mut saved = pin!(self.log.save_vote(vote));
-        if is_hasty {
-            // It is written, and nobody waits for the sync.
-            let written = saved.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            assert!(written.is_pending());
-            return Ok(());
-        }
-        saved.await
+        self.log.save_vote(vote).await?;
+        self.cluster
+            .with(|state| state.votes.insert(self.place, *vote));
+        Ok(())
     }
 
     async fn read_vote(&mut self) -> Answer<Option<Vote<u64>>> {
-        self.log.read_vote().await
+        let vote = self.log.read_vote().await?;
+        let last = self
+            .cluster
+            .with(|state| state.votes.get(&self.place).copied());
+        // The last one may have been lost before it was acknowledged to openraft, or not be known here.
+        let last = last.filter(|last| Some(last.leader_id) == vote.map(|vote| vote.leader_id));
+        Ok(match self.bug {
+            Bug::LastingLeader => last.or(vote),
+            _ => vote,
+        })
     }
 
     async fn save_committed(&mut self, committed: Option<LogId<u64>>) -> Answer<()> {
