@@ -15,8 +15,10 @@ use crate::report::{Barriers, FileOrDir, SiteVerdict, Verdict};
 use crate::scan::{self, Call, SourceSite};
 use crate::{Context, cores};
 
-/// A crash point of a removal with more states than this is sampled.
-const STATES_PER_POINT: u64 = 1 << 12;
+/// A crash point of a removal with more states than this is sampled: few are enough to see what is mostly lost.
+const STATES_PER_POINT: u64 = 1 << 9;
+/// The same with `--full`.
+const MORE_STATES_PER_POINT: u64 = 1 << 12;
 
 /// What opening a store is called by the explorer.
 const OPEN: &str = "open";
@@ -78,8 +80,13 @@ impl Removals {
         let is_ours = |site: &Site| site.file.starts_with(&folder) || files.contains(&site.file);
         // A removal can leave very much pending; a sample of that is enough to find what is lost. And one
         // thread finds the first and shortest sequence at once: so each removal has one, side by side.
+        let most = if self.full {
+            MORE_STATES_PER_POINT
+        } else {
+            STATES_PER_POINT
+        };
         let bound = Bound {
-            states_per_point: bound.states_per_point.min(STATES_PER_POINT),
+            states_per_point: bound.states_per_point.min(most),
             threads: 1,
             ..bound.clone()
         };

@@ -14,8 +14,17 @@ use live::Node;
 pub(crate) struct MachineSubject(&'static [Op]);
 
 /// Each of a node's many files is written in several sectors: so instants are sampled, and no recovery is cut off.
+/// Where the process dies comes first: there the absence of more barriers is seen at once.
 pub(crate) fn trials() -> [AnyTrial; 2] {
     [
+        Trial::new("raft machine killed", MachineSubject(SWITCHES))
+            .unit(4096)
+            .lengths(1, 1)
+            .without_nested()
+            .sampled_above(12)
+            .whole_up_to(64)
+            .shallow_removal(1)
+            .boxed(),
         Trial::new("raft machine", MachineSubject(ALL))
             .unit(4096)
             .lengths(1, 1)
@@ -25,14 +34,6 @@ pub(crate) fn trials() -> [AnyTrial; 2] {
             .whole_up_to(64)
             .shallow_removal(1)
             .faulted(FAULTED)
-            .boxed(),
-        Trial::new("raft machine killed", MachineSubject(SWITCHES))
-            .unit(4096)
-            .lengths(1, 1)
-            .without_nested()
-            .sampled_above(12)
-            .whole_up_to(64)
-            .shallow_removal(1)
             .boxed(),
     ]
 }
