@@ -14,6 +14,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use durable_io::engine::prefetch;
 use sstable::{Entry, Kind, RangeTombstone};
 
 use crate::value::Value;
@@ -26,6 +27,8 @@ use ranges::Ranges;
 
 /// A leaf with so many entries is split.
 const LEAF: usize = 64;
+/// So many keys are looked for together.
+const ABREAST: usize = 64;
 /// What an entry takes beside its key and value, about: itself in a leaf that is two thirds full, the
 /// head of its allocation, and what the allocator adds.
 const OVERHEAD: u64 = 100;
@@ -212,6 +215,25 @@ impl Index {
     fn find(&self, place: Place<'_>) -> usize {
         before(&self.heads, &self.firsts, place, true).saturating_sub(1)
     }
+
+    /// The first entry that is not before `place`, if it has the same key: its version, and its value if it has
+    /// one. It is in leaf `at`, where the place is, or in a later one.
+    #[inline]
+    fn find_from(&self, mut at: usize, place: Place<'_>) -> Option<(u64, Option<Value>)> {
+        loop {
+            let items = self.leaves.get(at)?.items();
+            let nth = items.before(place, false);
+            if let Some(item) = items.items.get(nth) {
+                if items.heads.get(nth) != Some(&place.head) || item.key() != place.key {
+                    return None;
+                }
+                let range = place.key.len()..item.data.len();
+                let value = || Value::of_memtable(&item.data, range);
+                return Some((item.version, (item.kind == Kind::Put).then(value)));
+            }
+            at += 1;
+        }
+    }
 }
 
 /// The newest entries of a keyspace.
@@ -342,21 +364,31 @@ impl Memtable {
     pub(crate) fn find(&self, key: &[u8], version: u64) -> Option<(u64, Option<Value>)> {
         let place = Place::new(key, version);
         let index = self.index();
-        let mut at = index.find(place);
-        loop {
-            let items = index.leaves.get(at)?.items();
-            let nth = items.before(place, false);
-            if let Some(item) = items.items.get(nth) {
-                if items.heads.get(nth) != Some(&place.head) || item.key() != key {
-                    return None;
-                }
-                let range = key.len()..item.data.len();
-                let value = || Value::of_memtable(&item.data, range);
-                return Some((item.version, (item.kind == Kind::Put).then(value)));
+        index.find_from(index.find(place), place)
+    }
+
+    /// What [`find`](Self::find) finds of each of `keys`, in their order. The leaves of many begin to be loaded
+    /// before one is looked into.
+    pub(crate) fn find_many(
+        &self,
+        keys: &[&[u8]],
+        version: u64,
+    ) -> Vec<Option<(u64, Option<Value>)>> {
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(ABREAST) {
+            let index = self.index();
+            let mut begun = Vec::with_capacity(keys.len());
+            for key in keys {
+                let place = Place::new(key, version);
+                let at = index.find(place);
+                let leaf = index.leaves.get(at).expect("find gives a leaf");
+                prefetch(&leaf.items().heads);
+                begun.push((at, place));
             }
-            // It may be the first one of the next leaf.
-            at += 1;
+            let places = begun.into_iter();
+            found.extend(places.map(|(at, place)| index.find_from(at, place)));
         }
+        found
     }
 
     /// Bytes that the entries of `range` take. Passes through the leaves that have some of them.

@@ -4,6 +4,8 @@
 //! unless a newer range tombstone hides it; what is older than a range tombstone that covers the key
 //! need not be looked for.
 
+use sstable::Found;
+
 use crate::error::Result;
 use crate::levels::LiveTable;
 use crate::tree::State;
@@ -30,12 +32,17 @@ fn judge(found: Option<(u64, Option<Value>)>, covered: Option<u64>) -> Answer {
 
 fn look(live: &LiveTable, key: &[u8], version: u64) -> Result<Answer> {
     let found = live.table.find(key, version)?;
+    Ok(judge_found(live, key, version, found))
+}
+
+/// `found` is what `live` has of `key`.
+fn judge_found(live: &LiveTable, key: &[u8], version: u64, found: Option<Found>) -> Answer {
     let found = found.map(|found| {
         let is_put = found.kind == sstable::Kind::Put;
         (found.version, is_put.then(|| Value::of_table(found.value)))
     });
     let ranges = live.table.range_tombstones();
-    Ok(judge(found, sstable::covering(ranges, key, version)))
+    judge(found, sstable::covering(ranges, key, version))
 }
 
 /// The value that `key` has in `state` at `version`.
@@ -79,27 +86,34 @@ pub(crate) fn find_all<K: AsRef<[u8]>>(
     let frozen = state.frozen.iter().map(|frozen| &frozen.table);
     for table in std::iter::once(&state.active).chain(frozen) {
         if table.first_version().is_some() {
+            let found = table.find_many(&only_keys(&rest), version);
+            let mut found = found.into_iter();
             rest.retain(|&(nth, key)| {
-                let found = judge(table.find(key, version), table.covering(key, version));
-                settle(nth, found)
+                let found = found.next().flatten();
+                settle(nth, judge(found, table.covering(key, version)))
             });
         }
     }
-    let mut failed = None;
     for run in &state.levels.runs {
-        rest.retain(|&(nth, key)| {
-            let answer = match run.find(key) {
-                Some(live) if failed.is_none() => look(live, key, version),
-                _ => return true,
+        let mut left = Vec::with_capacity(rest.len());
+        let table_of = |key: &(usize, &[u8])| run.find(key.1).map(std::ptr::from_ref);
+        for near in rest.chunk_by(|a, b| table_of(a) == table_of(b)) {
+            let Some(live) = near.first().and_then(|(_, key)| run.find(key)) else {
+                left.extend_from_slice(near);
+                continue;
             };
-            match answer {
-                Ok(answer) => settle(nth, answer),
-                Err(error) => {
-                    failed = Some(error);
-                    true
+            let found = live.table.find_many(&only_keys(near), version)?;
+            for (&(nth, key), found) in near.iter().zip(found) {
+                if settle(nth, judge_found(live, key, version, found)) {
+                    left.push((nth, key));
                 }
             }
-        });
+        }
+        rest = left;
     }
-    failed.map_or(Ok(values), Err)
+    Ok(values)
+}
+
+fn only_keys<'k>(keys: &[(usize, &'k [u8])]) -> Vec<&'k [u8]> {
+    keys.iter().map(|&(_, key)| key).collect()
 }

@@ -37,6 +37,9 @@ pub(crate) const MOST_BUCKET_RESTARTS: usize = 254;
 
 const _: () = assert!(MOST_BUCKET_RESTARTS <= BUCKET_SHARED as usize);
 
+/// Bytes of entries that are loaded ahead for a search.
+const SEARCHED: usize = 448;
+
 /// The bucket of a hash among `buckets`.
 #[inline]
 pub(crate) fn bucket(hash: u32, buckets: u16) -> usize {
@@ -243,13 +246,10 @@ impl<'a> Block<'a> {
         Ok(ties.start.saturating_sub(1))
     }
 
-    /// The newest entry of `key` that is not newer than `version`. `hash` is the key's.
-    pub(crate) fn find(&self, key: &[u8], version: u64, hash: u32) -> Result<Option<Found>> {
-        let nth = if self.layout.buckets > 0 {
-            bucket(hash, self.layout.buckets)
-        } else {
-            usize::MAX
-        };
+    /// Where the entries begin among which `key` is if it is there; `None` if it is not. `hash` is the key's.
+    #[inline]
+    pub(crate) fn start_of(&self, key: &[u8], version: u64, hash: u32) -> Result<Option<usize>> {
+        let nth = bucket(hash, self.layout.buckets);
         let restart = match self.buckets().get(nth) {
             Some(&BUCKET_EMPTY) => return Ok(None),
             // That `key` has the prefix of the block is only assumed: a look at it would be one more
@@ -261,13 +261,26 @@ impl<'a> Block<'a> {
             },
             Some(&restart) => restart.into(),
         };
-        self.find_from(self.restart(restart)?, key, version)
+        Ok(Some(self.restart(restart)?))
+    }
+
+    /// The newest entry of `key` that is not newer than `version`. `hash` is the key's.
+    pub(crate) fn find(&self, key: &[u8], version: u64, hash: u32) -> Result<Option<Found>> {
+        match self.start_of(key, version, hash)? {
+            Some(at) => self.find_from(at, key, version),
+            None => Ok(None),
+        }
     }
 
     /// Looks at the entries from `at` on, a restart not behind `key`. At each, `matched` bytes of `key`
     /// are those of the entry before, which is below it, or of the same key and too new.
     #[inline]
-    fn find_from(&self, mut at: usize, key: &[u8], version: u64) -> Result<Option<Found>> {
+    pub(crate) fn find_from(
+        &self,
+        mut at: usize,
+        key: &[u8],
+        version: u64,
+    ) -> Result<Option<Found>> {
         self.load_ahead(at);
         let mut matched = 0;
         while let Some(step) = self.step(at)? {
@@ -309,6 +322,13 @@ impl<'a> Block<'a> {
         for line in [128, 256, 384] {
             std::hint::black_box(self.bytes.get(at + line).copied());
         }
+    }
+
+    /// The bytes from `at` on in which a search from there mostly ends.
+    #[inline]
+    pub(crate) fn entries_from(&self, at: usize) -> &'a [u8] {
+        let end = self.layout.entries.min(at + SEARCHED);
+        self.bytes.get(at..end).unwrap_or(&[])
     }
 }
 

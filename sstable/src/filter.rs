@@ -55,15 +55,20 @@ pub(crate) fn build(hashes: &[u64], bits_per_key: u32) -> Vec<u8> {
 /// is, and now and then if it is not.
 #[inline]
 pub(crate) fn may_contain(filter: &[u8], probes: u32, hash: u64) -> bool {
-    let range = line_range(hash, filter.len() / LINE_SIZE);
-    let line = filter.get(range).and_then(<[u8]>::first_chunk::<LINE_SIZE>);
-    let Some(line) = line else {
+    let Some(line) = line(filter, hash).first_chunk::<LINE_SIZE>() else {
         return true;
     };
     bits_of(hash, probes).all(|bit| match line.get(bit / 8) {
         Some(byte) => byte & (1 << (bit % 8)) != 0,
         None => true,
     })
+}
+
+/// The line of `filter` that has the bits of `hash`.
+#[inline]
+pub(crate) fn line(filter: &[u8], hash: u64) -> &[u8] {
+    let range = line_range(hash, filter.len() / LINE_SIZE);
+    filter.get(range).unwrap_or(&[])
 }
 
 #[inline]

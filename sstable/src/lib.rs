@@ -107,6 +107,7 @@ mod reader;
 mod repair;
 mod salvage;
 mod scan;
+mod search;
 mod separators;
 mod source;
 mod table;

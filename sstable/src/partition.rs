@@ -23,6 +23,9 @@ pub(crate) struct Places {
     pub(crate) filter_len: u64,
 }
 
+/// About so many bytes at the end of a data block have its layout, its hash index, and the heads of its restarts.
+const TAIL: u64 = 192;
+
 /// Index and filter.
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -84,6 +87,13 @@ impl Partition {
         }
     }
 
+    /// The line of the filter that a question for `hash` looks at.
+    #[inline]
+    pub(crate) fn filter_line<'a>(&'a self, source: &'a Source, hash: u64) -> &'a [u8] {
+        let filter = self.filter.as_ref();
+        filter.map_or(&[], |filter| filter::line(source.payload(filter), hash))
+    }
+
     /// The block that has the place of `key` and `version`; [`len`](Self::len) if that is behind all.
     #[inline]
     pub(crate) fn find(&self, source: &Source, key: &[u8], version: u64) -> Result<usize> {
@@ -108,6 +118,13 @@ impl Partition {
         let start = before.map_or(self.start, |nth| self.index.number(payload, 0, nth));
         let end = self.index.number(payload, 0, nth);
         (start, end.saturating_sub(start))
+    }
+
+    /// The end of data block `nth`, which there is, if it is in the map: with that each look into it begins.
+    #[inline]
+    pub(crate) fn tail<'a>(&self, source: &'a Source, nth: usize) -> &'a [u8] {
+        let (offset, len) = self.place(source, nth);
+        source.mapped_end(offset, len, TAIL)
     }
 
     /// Data block `nth`.

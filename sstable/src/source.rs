@@ -141,6 +141,19 @@ impl Source {
         bytes.expect("what was found in the map is there")
     }
 
+    /// The last bytes, at most `most`, of the block of `len` bytes at `offset`; none if it is not in the map.
+    #[inline]
+    pub(crate) fn mapped_end(&self, offset: u64, len: u64, most: u64) -> &[u8] {
+        let end = offset.saturating_add(len);
+        let range = usize::try_from(end - len.min(most))
+            .ok()
+            .zip(usize::try_from(end).ok());
+        let bytes = self.contents.mapped().zip(range);
+        bytes
+            .and_then(|(map, (start, end))| map.get(start..end))
+            .unwrap_or(&[])
+    }
+
     #[cold]
     pub(crate) fn corrupt(&self, offset: u64, reason: Corruption) -> Error {
         Error::corrupt(&self.path, offset, reason)

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use durable_io::Dir;
 use durable_io::engine::Value;
 
-use crate::block::Block;
 use crate::bounds::is_above;
 use crate::cache::BlockCache;
 use crate::entry::{Kind, RangeTombstone};
 use crate::error::{Error, Result};
-use crate::filter::{key_hash, low_half};
 use crate::fragments::covering;
 use crate::properties::Properties;
 use crate::reader::Reader;
+use crate::search::{self, Search};
 use crate::source::Reads;
 use crate::table_cursor::TableCursor;
 
@@ -112,32 +111,28 @@ impl Table {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn find(&self, key: &[u8], version: u64) -> Result<Option<Found>> {
-        let reader = &*self.reader;
-        let nth = reader.find_partition(key, version)?;
-        if nth == reader.partitions() {
+        let reader = &self.reader;
+        let Some(search) = Search::begin(reader, key, version)? else {
             return Ok(None);
-        }
-        let partition = reader.partition(nth)?;
-        let hash = key_hash(reader.footer.file_id, key);
-        if !partition.may_contain(&reader.source, &reader.footer, hash) {
+        };
+        let Some(nth) = search.block(reader)? else {
             return Ok(None);
+        };
+        match search.enter(reader, nth)? {
+            Some(entered) => entered.find(reader),
+            None => Ok(None),
         }
-        let nth = partition.find(&reader.source, key, version)?;
-        if nth == partition.len() {
-            return Ok(None);
-        }
-        let loaded = partition.block(&reader.source, &reader.footer, nth)?;
-        let block = Block::new(reader.source.payload(&loaded.payload), loaded.layout);
-        let found = block.find(key, version, low_half(hash));
-        let found = found.map_err(|reason| {
-            let (offset, _) = partition.place(&reader.source, nth);
-            reader.source.corrupt(offset, reason)
-        })?;
-        Ok(found.map(|found| Found {
-            version: found.version,
-            kind: found.kind,
-            value: self.reader.value(&loaded.payload, &found.value),
-        }))
+    }
+
+    /// What [`find`](Self::find) finds of each of `keys`, in their order. They are best in the order of keys.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    ///
+    /// # Cost
+    /// As [`find`](Self::find) for each, but many wait for memory at the same time.
+    pub fn find_many(&self, keys: &[&[u8]], version: u64) -> Result<Vec<Option<Found>>> {
+        search::find_many(&self.reader, keys, version)
     }
 
     /// About how many bytes of the file the keys of `range` take: those of the data blocks that have some of them,

@@ -151,6 +151,18 @@ fn check_points(rng: &mut StdRng, table: &Table, model: &Model) {
     }
 }
 
+fn check_many(rng: &mut StdRng, table: &Table, model: &Model) {
+    let version = any_version(rng, model);
+    let keys: Vec<_> = (0..150).map(|_| any_key(rng, model)).collect();
+    let lent: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+    let found = table.find_many(&lent, version).unwrap();
+    assert_eq!(found.len(), keys.len());
+    for (key, found) in keys.iter().zip(&found) {
+        let found = found.as_ref().map(|f| (f.version, f.kind, &f.value[..]));
+        assert_eq!(found, model.find(key, version), "{key:?} {version}");
+    }
+}
+
 fn check_scans(rng: &mut StdRng, table: &Table, model: &Model) {
     for _ in 0..10 {
         let version = any_version(rng, model);
@@ -209,6 +221,7 @@ fn a_table_answers_as_a_map_does() {
         let table = open(dir.path()).unwrap();
         holds(&table, &model).unwrap();
         check_points(rng, &table, &model);
+        check_many(rng, &table, &model);
         check_cursor(rng, &table, &model);
         check_scans(rng, &table, &model);
         assert_whole(&table, &info);

@@ -98,6 +98,19 @@ fn the_newest_entry_up_to_a_version_is_found() {
 }
 
 #[test]
+fn many_keys_are_found_as_each_of_them_is() {
+    let (table, _) = filled(1, 3000);
+    let mut rng = StdRng::seed_from_u64(7);
+    for version in (0..3100).step_by(50) {
+        let keys: Vec<_> = (0..150).map(|_| key(&mut rng)).collect();
+        let lent: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+        let one_by_one = lent.iter().map(|key| table.find(key, version));
+        let one_by_one: Vec<_> = one_by_one.collect();
+        assert_eq!(table.find_many(&lent, version), one_by_one, "at {version}");
+    }
+}
+
+#[test]
 fn a_cursor_goes_on_while_entries_are_inserted() {
     let table = Arc::new(Memtable::default());
     for n in 0..1000_u64 {
