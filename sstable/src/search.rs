@@ -6,18 +6,29 @@
 
 use std::sync::Arc;
 
-use durable_io::engine::prefetch;
+use durable_io::engine::{Value, prefetch};
 
 use crate::block::Block;
+use crate::entry::Kind;
 use crate::error::{Corruption, Result};
 use crate::filter::{key_hash, low_half};
 use crate::partition::Partition;
 use crate::reader::Reader;
 use crate::source::Loaded;
-use crate::table::Found;
 
 /// So many searches are side by side: what they look at stays in the nearest caches.
 const ABREAST: usize = 64;
+
+/// An entry as [`Table::find`](crate::Table::find) finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// When it was written.
+    pub version: u64,
+    /// What it says of its key.
+    pub kind: Kind,
+    /// Empty for a deletion.
+    pub value: Value,
+}
 
 /// A search for the newest entry of `key` with at most `version`, in a partition.
 pub(crate) struct Search<'a> {

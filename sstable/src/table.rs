@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::fragments::covering;
 use crate::properties::Properties;
 use crate::reader::Reader;
-use crate::search::{self, Search};
+use crate::search::{self, Found, Search};
 use crate::source::Reads;
 use crate::table_cursor::TableCursor;
 
@@ -46,17 +46,6 @@ use crate::table_cursor::TableCursor;
 #[derive(Clone, Debug)]
 pub struct Table {
     pub(crate) reader: Arc<Reader>,
-}
-
-/// An entry as [`Table::find`] finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// When it was written.
-    pub version: u64,
-    /// What it says of its key.
-    pub kind: Kind,
-    /// Empty for a deletion.
-    pub value: Value,
 }
 
 impl Table {
