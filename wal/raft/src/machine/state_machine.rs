@@ -274,7 +274,7 @@ impl StateMachine {
         }
     }
 
-    /// Under [`Background::Inline`], runs one step of the store's background work and returns true, or returns false if
+    /// Under [`Background::Inline`](crate::Background::Inline), runs one step of the store's background work and returns true, or returns false if
     /// there is none.
     ///
     /// # Errors

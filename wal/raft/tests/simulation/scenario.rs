@@ -48,6 +48,17 @@ fn now(seen: &Shared) -> u64 {
     seen.clock
 }
 
+/// An operation on key `at` is over, or, unless its outcome `is_known`, may still be done.
+fn record(seen: &Shared, at: u64, op: Op, called: u64, is_known: bool) {
+    let recorded = Recorded {
+        op,
+        called,
+        returned: is_known.then(|| now(seen)),
+    };
+    let mut seen = seen.lock().unwrap();
+    seen.history.entry(at).or_default().push(recorded);
+}
+
 /// What a node says to a request.
 #[derive(Debug)]
 enum Reply {
@@ -167,18 +178,7 @@ async fn run_client(cluster: Cluster, count: u64, id: u64, seen: Shared) {
         let called = now(&seen);
         let reply = client.ask(op, at).await;
         if let Some((op, is_known)) = outcome(op, &reply) {
-            let returned = is_known.then(|| now(&seen));
-            let recorded = Recorded {
-                op,
-                called,
-                returned,
-            };
-            seen.lock()
-                .unwrap()
-                .history
-                .entry(at)
-                .or_default()
-                .push(recorded);
+            record(&seen, at, op, called, is_known);
             if let Op::Get(found) = op {
                 *last = found;
             }
@@ -292,18 +292,7 @@ async fn judge(cluster: &Cluster, count: u64, seen: Shared) {
                 "a write of key {at} was acknowledged, and is lost"
             );
         } else {
-            let returned = Some(now(&seen));
-            let recorded = Recorded {
-                op: Op::Get(found),
-                called,
-                returned,
-            };
-            seen.lock()
-                .unwrap()
-                .history
-                .entry(at)
-                .or_default()
-                .push(recorded);
+            record(&seen, at, Op::Get(found), called, true);
         }
     }
     cluster.check_agreement();
